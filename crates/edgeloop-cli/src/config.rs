@@ -1,0 +1,206 @@
+//! What `serve` is to do, resolved from the command line and the environment, without any effect.
+
+use std::ffi::{OsStr, OsString};
+use std::time::Duration;
+
+use edgeloop::{Config, MAX_EVENT_BATCH, MIN_BACKLOG, MIN_BUFFER_LIMIT};
+
+use crate::addresses::Address;
+use crate::args::{ServeArgs, variable};
+use crate::escape::OneLine;
+use crate::exit::Failure;
+use crate::values;
+
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Everything that `serve` needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServeConfig {
+    pub(crate) addresses: Vec<Address>,
+    /// The cap that was asked for, which the limit of descriptors may lower.
+    pub(crate) max_connections: Option<usize>,
+    pub(crate) event_loop: Config,
+    pub(crate) drain_timeout: Option<Duration>,
+    pub(crate) format: Format,
+    pub(crate) verbosity: Verbosity,
+}
+
+/// How a line of the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Format {
+    #[default]
+    Text,
+    /// One object for each line.
+    Json,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) enum Verbosity {
+    /// Listening addresses and errors.
+    Quiet,
+    /// Beginning, end and warnings.
+    #[default]
+    Normal,
+    /// Connections too.
+    Connections,
+    /// Descriptors, events and payload too.
+    Everything,
+}
+
+/// The environment, as a function of the variable's name.
+pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+impl ServeConfig {
+    /// # Errors
+    ///
+    /// Names the first value that is wrong, by the option or the variable that it came from.
+    pub(crate) fn resolve(args: ServeArgs, environment: Environment<'_>) -> Result<Self, Failure> {
+        let verbosity = verbosity(&args, environment)?;
+        let ipv6_only = args.ipv6_only || switch("ipv6-only", environment)?;
+        let get = |option, argument| Given::find(option, argument, environment);
+        let max_connections = get("max-connections", args.max_connections)
+            .read(|text| values::count(text, 1, u64::MAX))?
+            .map(|count| usize::try_from(count).unwrap_or(usize::MAX));
+        let mut event_loop =
+            Config::new().max_connections(max_connections).ipv6_only(ipv6_only).idle_timeout(
+                get("idle-timeout", args.idle_timeout)
+                    .read(values::timeout)?
+                    .unwrap_or(Some(IDLE_TIMEOUT)),
+            );
+        if let Some(timeout) = get("write-timeout", args.write_timeout).read(values::timeout)? {
+            event_loop = event_loop.write_timeout(timeout);
+        }
+        if let Some(bytes) = get("buffer-limit", args.buffer_limit)
+            .read(|text| values::size(text, MIN_BUFFER_LIMIT))?
+        {
+            event_loop = event_loop.buffer_limit(bytes);
+        }
+        if let Some(backlog) = get("backlog", args.backlog).read(backlog)? {
+            event_loop = event_loop.backlog(backlog);
+        }
+        if let Some(events) = get("event-batch", args.event_batch).read(event_batch)? {
+            event_loop = event_loop.event_batch(events);
+        }
+        Ok(Self {
+            addresses: addresses(&args.address, environment)?,
+            max_connections,
+            event_loop,
+            drain_timeout: get("drain-timeout", args.drain_timeout)
+                .read(values::deadline)?
+                .unwrap_or(Some(DRAIN_TIMEOUT)),
+            format: get("log-format", args.log_format).read(format)?.unwrap_or_default(),
+            verbosity,
+        })
+    }
+}
+
+/// The value of one option, if there is one, and the name under which it was given.
+struct Given {
+    name: String,
+    value: Option<OsString>,
+}
+
+impl Given {
+    fn find(option: &str, argument: Option<OsString>, environment: Environment<'_>) -> Self {
+        if argument.is_some() {
+            Self { name: format!("--{option}"), value: argument }
+        } else {
+            Self::variable(option, environment)
+        }
+    }
+
+    /// An empty variable counts as none: that is how a compose file leaves one out.
+    fn variable(option: &str, environment: Environment<'_>) -> Self {
+        let name = variable(option);
+        let value = environment(&name).filter(|value| !value.is_empty());
+        Self { name, value }
+    }
+
+    fn read<T>(&self, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, Failure> {
+        let read = |value: &OsString| read(&self.name, value, parse);
+        self.value.as_ref().map(read).transpose()
+    }
+}
+
+fn read<T>(
+    name: &str,
+    value: &OsStr,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+) -> Result<T, Failure> {
+    let expected = match value.to_str() {
+        Some(text) => match parse(text) {
+            Ok(parsed) => return Ok(parsed),
+            Err(expected) => expected,
+        },
+        None => "expected UTF-8".to_owned(),
+    };
+    let value = value.to_string_lossy();
+    Err(Failure::usage(format!("invalid value '{}' for {name}: {expected}", OneLine(&value))))
+}
+
+fn addresses(args: &[OsString], environment: Environment<'_>) -> Result<Vec<Address>, Failure> {
+    if !args.is_empty() {
+        return args.iter().map(|arg| read("ADDRESS", arg, Address::parse)).collect();
+    }
+    let listed = Given::variable("address", environment);
+    let several = |text: &str| {
+        let parts = text.split([' ', '\t', '\n', ',']).filter(|part| !part.is_empty());
+        parts.map(Address::parse).collect::<Result<Vec<_>, _>>()
+    };
+    let addresses = listed.read(several)?.unwrap_or_default();
+    if addresses.is_empty() {
+        return read("ADDRESS", OsStr::new("0.0.0.0:3000"), Address::parse).map(|one| vec![one]);
+    }
+    Ok(addresses)
+}
+
+/// The command line decides alone if it says anything about verbosity.
+fn verbosity(args: &ServeArgs, environment: Environment<'_>) -> Result<Verbosity, Failure> {
+    let (quiet, verbose) = if args.quiet || args.verbose > 0 {
+        (args.quiet, args.verbose.into())
+    } else {
+        let verbose = Given::variable("verbose", environment);
+        let level = verbose.read(|text| values::count(text, 0, 2))?.unwrap_or(0);
+        (switch("quiet", environment)?, level)
+    };
+    match (quiet, verbose) {
+        (true, 0) => Ok(Verbosity::Quiet),
+        (true, _) => Err(Failure::usage(format!(
+            "{} and {} contradict each other",
+            variable("quiet"),
+            variable("verbose")
+        ))),
+        (false, 0) => Ok(Verbosity::Normal),
+        (false, 1) => Ok(Verbosity::Connections),
+        (false, _) => Ok(Verbosity::Everything),
+    }
+}
+
+fn switch(option: &str, environment: Environment<'_>) -> Result<bool, Failure> {
+    Ok(Given::variable(option, environment).read(values::switch)?.unwrap_or(false))
+}
+
+fn backlog(text: &str) -> Result<u32, String> {
+    // listen(2) takes an int.
+    let most = i32::MAX.unsigned_abs();
+    let count = values::count(text, MIN_BACKLOG.into(), most.into())?;
+    Ok(u32::try_from(count).unwrap_or(most))
+}
+
+fn event_batch(text: &str) -> Result<usize, String> {
+    let count = values::count(text, 1, MAX_EVENT_BATCH as u64)?;
+    Ok(usize::try_from(count).unwrap_or(MAX_EVENT_BATCH))
+}
+
+fn format(text: &str) -> Result<Format, String> {
+    match text {
+        "text" => Ok(Format::Text),
+        "json" => Ok(Format::Json),
+        _ => Err("expected text or json".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,194 @@
+use std::os::unix::ffi::OsStringExt;
+
+use clap::{Args, Command};
+
+use super::*;
+use crate::args::Parsed;
+
+/// Resolves a command line together with an environment, both as in a shell.
+fn resolve(line: &str, variables: &[(&str, &str)]) -> Result<ServeConfig, Failure> {
+    let args = std::iter::once("edgeloop").chain(line.split_whitespace()).map(OsString::from);
+    let crate::args::Command::Serve(args) = match crate::args::parse(args)? {
+        Parsed::Run(command) => command,
+        Parsed::Print(_) => panic!("{line}: help"),
+    };
+    let lookup = |name: &str| {
+        variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| value.into())
+    };
+    ServeConfig::resolve(args, &lookup)
+}
+
+#[track_caller]
+fn resolved(line: &str, variables: &[(&str, &str)]) -> ServeConfig {
+    resolve(line, variables).unwrap_or_else(|failure| panic!("{line}: {}", failure.line))
+}
+
+fn address(text: &str) -> Address {
+    Address::parse(text).expect(text)
+}
+
+/// The long options that take a value, with their help.
+fn options() -> Vec<(String, String)> {
+    let command = ServeArgs::augment_args(Command::new("serve"));
+    let options = command.get_arguments().filter(|arg| arg.get_action().takes_values());
+    options
+        .filter_map(|arg| Some((arg.get_long()?.to_owned(), arg.get_help()?.to_string())))
+        .collect()
+}
+
+#[test]
+fn the_defaults_are_those_of_the_issue() {
+    let config = resolved("", &[]);
+    assert_eq!(config.addresses, [address("0.0.0.0:3000")]);
+    assert_eq!(config.drain_timeout, Some(Duration::from_secs(10)));
+    assert_eq!(config.event_loop, Config::new().idle_timeout(Some(Duration::from_secs(600))));
+    assert_eq!(config.format, Format::Text);
+    assert_eq!(config.verbosity, Verbosity::Normal);
+}
+
+#[test]
+fn the_defaults_that_the_help_names_are_those_that_hold() {
+    let mut named = 0;
+    for (option, help) in options() {
+        let Some((_, default)) = help.split_once("[default: ") else { panic!("--{option}") };
+        let default = default.trim_end_matches(']');
+        if default.contains(' ') {
+            continue; // told in words
+        }
+        assert_eq!(
+            resolved(&format!("--{option} {default}"), &[]),
+            resolved("", &[]),
+            "--{option}"
+        );
+        named += 1;
+    }
+    assert_eq!(named, 7);
+}
+
+#[test]
+fn each_option_reaches_the_configuration_from_either_place() {
+    let minute = Some(Duration::from_secs(60));
+    let base = || resolved("", &[]);
+    let event_loop = |change: fn(Config) -> Config| {
+        let base = base();
+        ServeConfig { event_loop: change(base.event_loop.clone()), ..base }
+    };
+    let cases = [
+        ("idle-timeout", "none", event_loop(|config| config.idle_timeout(None))),
+        ("write-timeout", "none", event_loop(|config| config.write_timeout(None))),
+        ("buffer-limit", "1MiB", event_loop(|config| config.buffer_limit(1_048_576))),
+        ("backlog", "5000", event_loop(|config| config.backlog(5000))),
+        ("event-batch", "32", event_loop(|config| config.event_batch(32))),
+        ("drain-timeout", "0", ServeConfig { drain_timeout: Some(Duration::ZERO), ..base() }),
+        ("drain-timeout", "none", ServeConfig { drain_timeout: None, ..base() }),
+        ("drain-timeout", "1m", ServeConfig { drain_timeout: minute, ..base() }),
+        ("log-format", "json", ServeConfig { format: Format::Json, ..base() }),
+        (
+            "max-connections",
+            "7",
+            ServeConfig {
+                max_connections: Some(7),
+                ..event_loop(|config| config.max_connections(Some(7)))
+            },
+        ),
+    ];
+    for (option, value, expected) in cases {
+        assert_eq!(resolved(&format!("--{option} {value}"), &[]), expected, "--{option}");
+        assert_eq!(resolved("", &[(&variable(option), value)]), expected, "{option}");
+    }
+    let v6_only = event_loop(|config| config.ipv6_only(true));
+    assert_eq!(resolved("--ipv6-only", &[]), v6_only);
+    assert_eq!(resolved("", &[("EDGELOOP_IPV6_ONLY", "yes")]), v6_only);
+}
+
+#[test]
+fn addresses_come_from_either_place() {
+    let several = [address("1"), address("localhost:2"), address("[::1]:3")];
+    assert_eq!(resolved("1 localhost:2 [::1]:3", &[]).addresses, several);
+    for listed in ["1 localhost:2 [::1]:3", "1,localhost:2,[::1]:3", " 1, localhost:2\n[::1]:3, "] {
+        assert_eq!(resolved("", &[("EDGELOOP_ADDRESS", listed)]).addresses, several, "{listed:?}");
+    }
+    assert_eq!(resolved("4", &[("EDGELOOP_ADDRESS", "1")]).addresses, [address("4")]);
+    assert_eq!(resolved("", &[("EDGELOOP_ADDRESS", " , ")]).addresses, [address("3000")]);
+}
+
+#[test]
+fn the_command_line_comes_before_the_environment() {
+    let config = resolved("--backlog 5000", &[("EDGELOOP_BACKLOG", "nonsense")]);
+    assert_eq!(config, resolved("--backlog 5000", &[]));
+}
+
+#[test]
+fn an_empty_variable_counts_as_none() {
+    for (option, _) in options() {
+        assert_eq!(resolved("", &[(&variable(&option), "")]), resolved("", &[]), "{option}");
+    }
+}
+
+#[test]
+fn verbosity_comes_from_one_place_only() {
+    use Verbosity::{Connections, Everything, Normal, Quiet};
+    let cases = [
+        ("", &[][..], Normal),
+        ("-q", &[], Quiet),
+        ("-v", &[], Connections),
+        ("-vv", &[], Everything),
+        ("-vvvv", &[], Everything),
+        ("", &[("EDGELOOP_QUIET", "1")], Quiet),
+        ("", &[("EDGELOOP_QUIET", "0"), ("EDGELOOP_VERBOSE", "1")], Connections),
+        ("", &[("EDGELOOP_VERBOSE", "2")], Everything),
+        ("", &[("EDGELOOP_VERBOSE", "0")], Normal),
+        ("-v", &[("EDGELOOP_QUIET", "1")], Connections),
+        ("-q", &[("EDGELOOP_VERBOSE", "2")], Quiet),
+    ];
+    for (line, variables, expected) in cases {
+        assert_eq!(resolved(line, variables).verbosity, expected, "{line} {variables:?}");
+    }
+    let both = [("EDGELOOP_QUIET", "1"), ("EDGELOOP_VERBOSE", "1")];
+    let failure = resolve("", &both).expect_err("a contradiction");
+    assert_eq!(failure.line, "EDGELOOP_QUIET and EDGELOOP_VERBOSE contradict each other");
+}
+
+#[test]
+fn a_bad_value_is_reported_by_the_name_that_it_came_under() {
+    let cases = [
+        ("max-connections", "0", "at least 1"),
+        ("idle-timeout", "0", "none switches it off"),
+        ("idle-timeout", "soon", "10m"),
+        ("write-timeout", "-1s", "10m"),
+        ("drain-timeout", "10", "0 or none"),
+        ("buffer-limit", "1KiB", "at least 262144 bytes"),
+        ("backlog", "128", "from 4096 to 2147483647"),
+        ("event-batch", "4097", "from 1 to 4096"),
+        ("log-format", "xml", "text or json"),
+    ];
+    let expect = |line: &str, variables: &[(&str, &str)], start: &str, words: &str| {
+        let failure = resolve(line, variables).expect_err(start);
+        assert_eq!(failure.exit, crate::exit::Exit::Usage);
+        let line = failure.line;
+        assert!(line.starts_with(start) && line.contains(words), "{line}");
+    };
+    for (option, value, words) in cases {
+        let start = format!("invalid value '{value}' for --{option}: expected ");
+        expect(&format!("--{option} {value}"), &[], &start, words);
+        let variable = variable(option);
+        let start = format!("invalid value '{value}' for {variable}: expected ");
+        expect("", &[(&variable, value)], &start, words);
+    }
+    expect("nonsense", &[], "invalid value 'nonsense' for ADDRESS", "HOST:PORT");
+    expect("", &[("EDGELOOP_ADDRESS", "1 x")], "invalid value '1 x' for EDGELOOP_ADDRESS", "HOST");
+    expect("", &[("EDGELOOP_QUIET", "2")], "invalid value '2' for EDGELOOP_QUIET", "yes or no");
+    expect("", &[("EDGELOOP_VERBOSE", "3")], "invalid value '3' for EDGELOOP_VERBOSE", "0 to 2");
+    expect("", &[("EDGELOOP_IPV6_ONLY", "6")], "invalid value '6' for EDGELOOP_IPV6_ONLY", "on");
+}
+
+#[test]
+fn a_value_is_shown_on_one_line_whatever_it_holds() {
+    let args = ServeArgs {
+        backlog: Some(OsString::from_vec(b"\x1b[2J\n\xff".to_vec())),
+        ..ServeArgs::default()
+    };
+    let failure = ServeConfig::resolve(args, &|_| None).expect_err("not a number");
+    let shown = "invalid value '\\u{1b}[2J\\n\\u{fffd}' for --backlog: expected UTF-8";
+    assert_eq!(failure.line, shown);
+}

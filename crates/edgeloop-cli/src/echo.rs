@@ -1,0 +1,112 @@
+//! The echo handlers. They copy nothing: what they send is a slice of the loop's read buffer.
+//!
+//! There are two, so that the one that runs by default pays nothing for what the other logs.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use edgeloop::{Action, Closed, Context, Handler, Input, Notice, Origin, Time, Trace};
+
+use crate::escape::Payload;
+use crate::log::millis;
+use crate::notices::Notices;
+
+/// Echoes, and logs no connection.
+#[derive(Debug, Default)]
+pub(crate) struct Echo {
+    notices: Notices,
+}
+
+impl Handler for Echo {
+    type Session = ();
+
+    fn session(&mut self, _: &Origin) -> Option<()> {
+        Some(())
+    }
+
+    #[inline]
+    fn data(&mut self, cx: &mut impl Context, _: &mut (), input: &mut Input<'_>) -> Action {
+        cx.send(input.take_all()).or_reset()
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        self.notices.tell(notice, Instant::now());
+    }
+}
+
+/// Echoes, and logs each connection (`-v`); with `STEPS` each step of the loop too (`-vv`).
+#[derive(Debug, Default)]
+pub(crate) struct LoggedEcho<const STEPS: bool> {
+    notices: Notices,
+}
+
+/// What the log says about a connection when it ends.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    peer: SocketAddr,
+    at: Option<Time>,
+    received: u64,
+    sent: u64,
+}
+
+impl<const STEPS: bool> Handler for LoggedEcho<STEPS> {
+    type Session = Opened;
+
+    const TRACE: bool = STEPS;
+
+    fn session(&mut self, origin: &Origin) -> Option<Opened> {
+        Some(Opened { peer: origin.peer(), at: None, received: 0, sent: 0 })
+    }
+
+    fn opened(&mut self, cx: &mut impl Context, session: &mut Opened) -> Action {
+        session.at = Some(cx.now());
+        tracing::debug!(id = %cx.id(), peer = %session.peer, "opened");
+        Action::Continue
+    }
+
+    fn data(
+        &mut self,
+        cx: &mut impl Context,
+        session: &mut Opened,
+        input: &mut Input<'_>,
+    ) -> Action {
+        let bytes = input.take_all();
+        let sent = cx.send(bytes);
+        session.received += bytes.len() as u64;
+        if sent.is_accepted() {
+            session.sent += bytes.len() as u64;
+        }
+        sent.or_reset()
+    }
+
+    fn closed(&mut self, cx: &mut impl Context, session: Opened, closed: &Closed) {
+        let Opened { peer, at, received, sent } = session;
+        tracing::debug!(
+            id = %closed.id,
+            %peer,
+            bytes_in = received,
+            // What the kernel never accepted was not sent.
+            bytes_out = sent.saturating_sub(closed.dropped),
+            duration_ms = millis(at.map(|at| cx.now().since(at)).unwrap_or_default()),
+            reason = closed.to_string(),
+            "closed"
+        );
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        self.notices.tell(notice, Instant::now());
+    }
+
+    fn trace(&mut self, trace: &Trace<'_>) {
+        match trace {
+            Trace::Registered { id, descriptor } => {
+                tracing::trace!(%id, descriptor, "added to epoll");
+            }
+            Trace::Event { id, readiness } => tracing::trace!(%id, flags = %readiness, "event"),
+            Trace::Received { id, bytes } => {
+                tracing::trace!(%id, bytes = bytes.len(), payload = %Payload(bytes), "received");
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The exit codes, in one place, so that `--help` and the code can't drift apart.
+
+use std::process::ExitCode;
+
+/// How the program ends. A second signal N ends it with 128 + N, which is `signals`' affair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// All connections ended by themselves and the kernel accepted all output.
+    Done = 0,
+    /// The drain deadline cut connections off.
+    CutOff = 1,
+    /// The command line or the environment is wrong, or an address can't be listened on.
+    Usage = 2,
+    /// A fatal error while running.
+    Fatal = 70,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// An end before its time: the code and the one line that says why.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    pub(crate) line: String,
+}
+
+impl Failure {
+    pub(crate) fn usage(line: impl Into<String>) -> Self {
+        Self { exit: Exit::Usage, line: line.into() }
+    }
+
+    pub(crate) fn fatal(line: impl Into<String>) -> Self {
+        Self { exit: Exit::Fatal, line: line.into() }
+    }
+}

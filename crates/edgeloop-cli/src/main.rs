@@ -1,0 +1,52 @@
+//! The tool: reads the command line, does what it says, and maps the end to an exit code.
+
+mod addresses;
+mod args;
+mod config;
+mod echo;
+mod escape;
+mod exit;
+mod log;
+mod notices;
+mod serve;
+mod signals;
+mod values;
+
+use std::io::{self, Write};
+use std::panic::catch_unwind;
+use std::process::ExitCode;
+
+use args::{Command, Parsed};
+use config::ServeConfig;
+use exit::{Exit, Failure};
+
+fn main() -> ExitCode {
+    // A panic is a fault of ours, and has been said by then; see `log`.
+    let ended = catch_unwind(run).unwrap_or(Ok(Exit::Fatal));
+    let exit = ended.unwrap_or_else(|failure| {
+        // Not `eprintln`, which panics when standard error is closed or full.
+        let _ = writeln!(io::stderr(), "edgeloop: {}", failure.line);
+        failure.exit
+    });
+    exit.into()
+}
+
+fn run() -> Result<Exit, Failure> {
+    match args::parse(std::env::args_os())? {
+        Parsed::Print(help) => print(&help),
+        Parsed::Run(Command::Serve(args)) => {
+            let config = ServeConfig::resolve(args, &|name| std::env::var_os(name))?;
+            serve::serve(&config)
+        }
+    }
+}
+
+/// Prints the help or the version. A reader that has seen enough (`| head`) is no failure.
+fn print(help: &clap::Error) -> Result<Exit, Failure> {
+    match help.print().and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::fatal(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(Exit::Done),
+    }
+}

@@ -1,0 +1,145 @@
+//! `edgeloop serve`: the one place where things happen, in the order in which they do.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use edgeloop::{Error, ErrorKind, EventLoop, Handler, Metrics};
+use rustix::io::Errno;
+
+use crate::addresses::Address;
+use crate::config::{ServeConfig, Verbosity};
+use crate::echo::{Echo, LoggedEcho};
+use crate::exit::{Exit, Failure};
+use crate::log::{Log, TOTALS, millis};
+use crate::signals;
+
+/// Serves until a signal, and answers how it ended. The log has said everything about it.
+///
+/// # Errors
+///
+/// When there is no log to say it in.
+pub(crate) fn serve(config: &ServeConfig) -> Result<Exit, Failure> {
+    let log = Log::start(config.format, config.verbosity)
+        .map_err(|error| Failure::fatal(format!("cannot start the log: {error}")))?;
+    let served = match config.verbosity {
+        Verbosity::Quiet | Verbosity::Normal => serve_with(Echo::default(), config, &log),
+        Verbosity::Connections => serve_with(LoggedEcho::<false>::default(), config, &log),
+        Verbosity::Everything => serve_with(LoggedEcho::<true>::default(), config, &log),
+    };
+    Ok(served.unwrap_or_else(|failure| {
+        tracing::error!("{}", failure.line);
+        failure.exit
+    }))
+}
+
+fn serve_with<H: Handler>(handler: H, config: &ServeConfig, log: &Log) -> Result<Exit, Failure> {
+    if let Err(error) = edgeloop::raise_descriptor_limit() {
+        tracing::warn!("cannot raise the limit of descriptors: {error}");
+    }
+    let resolved = resolve(&config.addresses)?;
+    let mut event_loop = EventLoop::with_config(handler, config.event_loop.clone())?;
+    let cap = event_loop.max_connections();
+    if let Some(asked) = config.max_connections.filter(|&asked| asked > cap) {
+        tracing::warn!(
+            "a limit of {asked} connections was asked for, descriptors suffice for {cap}"
+        );
+    }
+    // Before listening, so that whoever reads that line can already signal.
+    signals::install(event_loop.handle(), config.drain_timeout)
+        .map_err(|error| Failure::fatal(format!("cannot handle signals: {error}")))?;
+    let bound = listen(&mut event_loop, &resolved)?;
+    tracing::info!(max_connections = cap, "edgeloop {} serves echo", env!("CARGO_PKG_VERSION"));
+    for address in bound {
+        log.listening(address);
+    }
+    let begin = Instant::now();
+    let run = event_loop.run();
+    let metrics = run.as_ref().map_or_else(|_| event_loop.metrics(), |metrics| *metrics);
+    tell_totals(&metrics, begin.elapsed(), log);
+    run?;
+    if metrics.cut_off > 0 {
+        let line = format!("connections cut off by the drain timeout: {}", metrics.cut_off);
+        return Err(Failure { exit: Exit::CutOff, line });
+    }
+    Ok(Exit::Done)
+}
+
+/// An address as it was asked for, and what it stands for.
+struct Resolved<'a> {
+    asked: &'a Address,
+    addresses: Vec<SocketAddr>,
+}
+
+fn resolve(addresses: &[Address]) -> Result<Vec<Resolved<'_>>, Failure> {
+    let resolve = |asked: &'_ Address| match asked.resolve() {
+        Ok(addresses) if addresses.is_empty() => {
+            Err(Failure::usage(format!("cannot resolve {asked}: no address")))
+        }
+        Ok(addresses) => Ok(addresses),
+        Err(error) => Err(Failure::usage(format!("cannot resolve {asked}: {error}"))),
+    };
+    addresses.iter().map(|asked| Ok(Resolved { asked, addresses: resolve(asked)? })).collect()
+}
+
+/// Listens on everything, and answers with the real addresses.
+fn listen<H: Handler>(
+    event_loop: &mut EventLoop<H>,
+    resolved: &[Resolved<'_>],
+) -> Result<Vec<SocketAddr>, Failure> {
+    let mut bound = Vec::new();
+    for Resolved { asked, addresses } in resolved {
+        let before = bound.len();
+        let mut unavailable = Vec::new();
+        for &address in addresses {
+            match event_loop.listen(address) {
+                Ok(address) => bound.push(address),
+                // localhost has an IPv6 address on machines without IPv6, too.
+                Err(error) if addresses.len() > 1 && is_unavailable(&error) => {
+                    unavailable.push(error);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if bound.len() == before
+            && let Some(error) = unavailable.pop()
+        {
+            return Err(error.into());
+        }
+        for error in unavailable {
+            tracing::warn!("{error}; {asked} is served without it");
+        }
+    }
+    Ok(bound)
+}
+
+/// Whether this machine lacks the address, or its whole family.
+fn is_unavailable(error: &Error) -> bool {
+    let errno = Errno::from_io_error(error.io_error());
+    matches!(errno, Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
+}
+
+fn tell_totals(metrics: &Metrics, duration: Duration, log: &Log) {
+    let log_lines_dropped = log.dropped();
+    tracing::info!(
+        target: TOTALS,
+        accepted = metrics.accepted,
+        ended = metrics.closed,
+        aborted = metrics.aborted,
+        cut_off = metrics.cut_off,
+        bytes_in = metrics.bytes_in,
+        bytes_out = metrics.bytes_out,
+        bytes_dropped = metrics.bytes_dropped,
+        duration_ms = millis(duration),
+        log_lines_dropped = (log_lines_dropped > 0).then_some(log_lines_dropped),
+        "totals"
+    );
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error.kind() {
+            ErrorKind::Listen | ErrorKind::Config => Self::usage(error.to_string()),
+            _ => Self::fatal(error.to_string()),
+        }
+    }
+}

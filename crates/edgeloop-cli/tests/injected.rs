@@ -1,0 +1,220 @@
+//! Faults injected from outside, by strace: nothing is lost, and nobody else is hurt.
+//!
+//! EAGAIN is not injected so, for the kernel would owe an edge that never comes.
+
+mod serve;
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serve::{SOCKETS_AND_EVENTS, server};
+use testkit::{Call, Mark, Peer, STRACE, Server, Stream, eventually, pour, skip_unless};
+
+const KIB: usize = 1024;
+const ENDED: Duration = Duration::from_secs(25);
+
+/// How often a call that says ENOBUFS or ENOMEM is tried again before the connection is given up.
+const RETRIES: usize = 8;
+
+/// A bit of everything: streams, a stalled peer, an idle one that is sent off, a drain.
+#[track_caller]
+fn expect_a_whole_life(server: &mut Server) {
+    std::thread::scope(|scope| {
+        for seed in 0..4 {
+            let address = server.address();
+            scope.spawn(move || {
+                let peer = Peer::connect(address);
+                peer.expect_stream_echo(seed, 700 * KIB as u64);
+                peer.half_close();
+                peer.expect_eof();
+            });
+        }
+    });
+    let peers = [Peer::narrow(server.address())];
+    let mut streams = [Stream::new(9)];
+    pour(&peers, &mut streams);
+    peers[0].expect_stream(&mut Stream::new(9), streams[0].position());
+    // It says no more, and the idle timeout ends it.
+    peers[0].expect_eof();
+    let [idle] = peers;
+    idle.close();
+
+    let last = Peer::connect(server.address());
+    last.expect_echo(b"before the drain");
+    server.signal(Signal::TERM);
+    last.expect_eof();
+    last.close();
+    assert_eq!(server.exit_code_within(ENDED), 0);
+}
+
+/// How often the thread that becomes the loop has made this call before it waits for the first
+/// time: loading the program is not what is tested.
+fn calls_at_start(name: &str) -> usize {
+    let filter = format!("trace={name},epoll_wait,epoll_pwait,epoll_pwait2");
+    let server = server(&[]).traced(&["-e", &filter]).start();
+    eventually("the loop waits", || !server.trace().loop_calls().is_empty());
+    let calls = server.trace().loop_calls();
+    calls.iter().take_while(|call| !call.is_wait()).filter(|call| call.name == name).count()
+}
+
+#[track_caller]
+fn expect_to_survive_eintr(name: &str) {
+    let first = calls_at_start(name) + 1;
+    let fault = format!("inject={name}:error=EINTR:when={first}+2");
+    let mut server = server(&["--idle-timeout", "2s"])
+        .traced(&["-e", &format!("trace={name}"), "-e", &fault])
+        .start();
+    expect_a_whole_life(&mut server);
+    server.trace().expect_end();
+    assert!(server.trace().text().contains("(INJECTED)"), "{name} was never interrupted");
+}
+
+macro_rules! eintr {
+    ($($test:ident: $call:literal;)*) => {$(
+        #[test]
+        fn $test() {
+            if !skip_unless(stringify!($test), STRACE) {
+                expect_to_survive_eintr($call);
+            }
+        }
+    )*};
+}
+
+eintr! {
+    eintr_of_recvfrom_loses_nothing: "recvfrom";
+    eintr_of_sendto_loses_nothing: "sendto";
+    eintr_of_accept4_loses_nothing: "accept4";
+    eintr_of_shutdown_loses_nothing: "shutdown";
+    eintr_of_read_loses_nothing: "read";
+}
+
+#[test]
+fn eintr_of_waits_loses_nothing() {
+    if skip_unless("eintr_of_waits_loses_nothing", STRACE) {
+        return;
+    }
+    let waits = "epoll_wait,epoll_pwait,epoll_pwait2";
+    let fault = format!("inject={waits}:error=EINTR:when=1+2");
+    let mut server = server(&["--idle-timeout", "2s"]).traced(&["-e", &fault]).start();
+    expect_a_whole_life(&mut server);
+}
+
+#[test]
+fn eintr_of_timers_loses_nothing() {
+    if skip_unless("eintr_of_timers_loses_nothing", STRACE) {
+        return;
+    }
+    let fault = "inject=timerfd_settime:error=EINTR:when=1+2";
+    let mut server = server(&["--idle-timeout", "2s"]).traced(&["-e", fault]).start();
+    expect_a_whole_life(&mut server);
+}
+
+#[test]
+fn eintr_of_writes_in_any_thread_loses_nothing() {
+    if skip_unless("eintr_of_writes_in_any_thread_loses_nothing", STRACE) {
+        return;
+    }
+    // The eventfd that wakes the loop, the pipe of the signals, the log.
+    let fault = "inject=write,writev:error=EINTR:when=1+2";
+    let mut server = server(&["-v", "--idle-timeout", "2s"]).traced(&["-e", fault]).start();
+    expect_a_whole_life(&mut server);
+}
+
+#[test]
+fn eintr_everywhere_at_once_loses_nothing() {
+    if skip_unless("eintr_everywhere_at_once_loses_nothing", STRACE) {
+        return;
+    }
+    let calls =
+        "recvfrom,sendto,accept4,epoll_wait,epoll_pwait,epoll_pwait2,timerfd_settime,shutdown";
+    let fault = format!("inject={calls}:error=EINTR:when=2+3");
+    let mut server = server(&["--idle-timeout", "2s"]).traced(&["-e", &fault]).start();
+    expect_a_whole_life(&mut server);
+}
+
+#[test]
+fn a_passing_shortage_of_buffers_loses_nothing() {
+    if skip_unless("a_passing_shortage_of_buffers_loses_nothing", STRACE) {
+        return;
+    }
+    for call in ["recvfrom", "sendto"] {
+        for error in ["ENOBUFS", "ENOMEM"] {
+            let fault = format!("inject={call}:error={error}:when=2+4");
+            let mut server = server(&["--idle-timeout", "2s"])
+                .traced(&["-e", "trace=none", "-e", &fault])
+                .start();
+            expect_a_whole_life(&mut server);
+        }
+    }
+}
+
+/// One peer's call fails `times` times in a row, while another peer is quiet.
+#[track_caller]
+fn shortage(call: &str, error: &str, times: usize) -> (Server, Peer, Peer) {
+    // Each of the two peers has made one call by then.
+    let fault = format!("inject={call}:error={error}:when=3..{}", 2 + times);
+    let mut trace = SOCKETS_AND_EVENTS.to_vec();
+    trace.extend(["-e", &fault]);
+    let server = server(&["-v"]).traced(&trace).start();
+    let [victim, other] = [Peer::connect(server.address()), Peer::connect(server.address())];
+    victim.expect_echo(b"hello");
+    other.expect_echo(b"hello");
+    (server, victim, other)
+}
+
+#[test]
+fn a_lasting_shortage_of_buffers_ends_that_connection_with_the_reason() {
+    if skip_unless("a_lasting_shortage_of_buffers_ends_that_connection_with_the_reason", STRACE) {
+        return;
+    }
+    for call in ["recvfrom", "sendto"] {
+        for (error, words) in
+            [("ENOBUFS", "No buffer space available"), ("ENOMEM", "Cannot allocate memory")]
+        {
+            let (server, victim, other) = shortage(call, error, RETRIES + 1);
+            let echoed =
+                |calls: &[Call]| calls.iter().filter(|call| call.name == "sendto").count() == 2;
+            let (_, mark) =
+                server.trace().rest(Mark::START, "both echoes are in the trace", echoed);
+            victim.send(b"never answered");
+            let closing = server.closing_of(victim.address());
+            assert!(closing.says("out of resources"), "{closing}");
+            assert!(closing.says(words), "{closing}");
+            let dropped = if call == "sendto" { 14 } else { 0 };
+            assert_eq!(closing.dropped(), dropped, "{closing}");
+            victim.expect_reset();
+            let tries = server.trace().loop_calls_since(mark);
+            let tries = tries.iter().filter(|made| made.error() == Some(error)).count();
+            assert_eq!(tries, RETRIES + 1, "{call} was to be tried again {RETRIES} times");
+            other.expect_echo(b"the other one is served on");
+        }
+    }
+}
+
+#[test]
+fn one_try_less_and_the_connection_lives() {
+    if skip_unless("one_try_less_and_the_connection_lives", STRACE) {
+        return;
+    }
+    for call in ["recvfrom", "sendto"] {
+        let (server, victim, other) = shortage(call, "ENOBUFS", RETRIES);
+        victim.expect_echo(b"answered in the end");
+        other.expect_echo(b"and so is the other");
+        victim.expect_echo(b"on it goes");
+        assert_eq!(server.trace().lines_since(Mark::START, "(INJECTED)"), RETRIES);
+    }
+}
+
+#[test]
+fn a_shortage_of_one_connection_delays_no_other() {
+    if skip_unless("a_shortage_of_one_connection_delays_no_other", STRACE) {
+        return;
+    }
+    // The victim's send fails once; it waits for its timer, and the loop does not.
+    let (server, victim, other) = shortage("sendto", "ENOBUFS", 1);
+    let mark = server.trace().mark();
+    victim.send(b"later");
+    eventually("its send has failed", || server.trace().lines_since(mark, "(INJECTED)") == 1);
+    other.expect_echo(b"at once");
+    victim.expect(b"later");
+}

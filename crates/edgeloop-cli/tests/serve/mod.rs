@@ -1,0 +1,32 @@
+//! How the contract's tests start the server: the binary of this build, or the one that
+//! `EDGELOOP_UNDER_TEST` names.
+
+#![allow(dead_code, reason = "each test program uses some of these")]
+
+use testkit::{Launch, Server};
+
+/// Everything that a trace needs to tell a turn from the next and one connection from another.
+pub(crate) const SOCKETS_AND_EVENTS: &[&str] = &["-e", "trace=%network,%desc"];
+
+/// The binary under test, with any arguments.
+pub(crate) fn edgeloop(arguments: &[&str]) -> Launch {
+    let program = std::env::var("EDGELOOP_UNDER_TEST")
+        .unwrap_or_else(|_| env!("CARGO_BIN_EXE_edgeloop").to_owned());
+    Launch::new(&program).args(arguments)
+}
+
+/// An echo server on a free port of loopback, about to be started.
+pub(crate) fn server(options: &[&str]) -> Launch {
+    edgeloop(&["serve", "127.0.0.1:0"]).args(options)
+}
+
+/// An echo server on a free port of loopback, that logs each connection.
+#[track_caller]
+pub(crate) fn serve(options: &[&str]) -> Server {
+    server(&["-v"]).args(options).start()
+}
+
+/// An echo server on a free port of every address, so that a crowd finds enough ports.
+pub(crate) fn wide_server(options: &[&str]) -> Launch {
+    edgeloop(&["serve", "0.0.0.0:0"]).args(options)
+}

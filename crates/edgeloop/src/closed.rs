@@ -1,0 +1,111 @@
+//! Why a connection ended, and what was lost with it.
+
+use std::fmt;
+use std::io;
+
+use crate::id::ConnectionId;
+
+/// The end of one connection, as its [`closed`](crate::Handler::closed) callback is told it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Closed {
+    /// The connection that ended.
+    pub id: ConnectionId,
+    /// Why it ended.
+    pub reason: Reason,
+    /// How many bytes the handler had sent and the kernel had not accepted (C3). Bytes that the
+    /// kernel accepted are not counted, though TCP can still lose them after a reset.
+    pub dropped: u64,
+    /// The error number behind [`Reason::Failed`], [`Reason::ConnectFailed`] and
+    /// [`Reason::Exhausted`].
+    pub errno: Option<i32>,
+}
+
+impl Closed {
+    /// The system's error behind the end, if there is one.
+    #[must_use]
+    pub fn error(&self) -> Option<io::Error> {
+        self.errno.map(io::Error::from_raw_os_error)
+    }
+
+    /// Whether both streams were carried to their ends: nothing failed and nothing was dropped.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.dropped == 0
+            && matches!(
+                self.reason,
+                Reason::Finished | Reason::Closed | Reason::IdleTimeout | Reason::DrainQuiet
+            )
+    }
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.reason)?;
+        if let Some(error) = self.error() {
+            write!(f, ": {error}")?;
+        }
+        if self.dropped > 0 {
+            write!(f, ", {} bytes dropped", self.dropped)?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The peer ended its stream, everything owed was written, and we ended ours.
+    Finished,
+    /// The handler closed it, and everything owed was written.
+    Closed,
+    /// The handler reset it.
+    Reset,
+    /// A system call on the socket failed; mostly the peer's reset (C7).
+    Failed,
+    /// Nothing was received and nothing was owed for the idle timeout.
+    IdleTimeout,
+    /// The peer took nothing of what was owed for the write timeout.
+    WriteTimeout,
+    /// While draining it was quiet for a second and owed nothing (C37).
+    DrainQuiet,
+    /// The drain deadline, or a stop without a drain, cut it off.
+    CutOff,
+    /// The bytes that its handler left unconsumed reached [`Handler::input_limit`](crate::Handler::input_limit).
+    InputLimit,
+    /// Kept input filled its share of the memory, and this connection held the most of it (C11).
+    InputShare,
+    /// A send from another thread did not fit under the output limit.
+    OutputLimit,
+    /// The kernel was out of memory or buffers for it, again and again.
+    Exhausted,
+    /// A callback panicked (C32).
+    Panicked,
+    /// The outbound connection could not be made.
+    ConnectFailed,
+    /// The outbound connection was not made in time.
+    ConnectTimeout,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Finished => "finished",
+            Self::Closed => "closed",
+            Self::Reset => "reset",
+            Self::Failed => "failed",
+            Self::IdleTimeout => "idle timeout",
+            Self::WriteTimeout => "write timeout",
+            Self::DrainQuiet => "quiet while draining",
+            Self::CutOff => "cut off",
+            Self::InputLimit => "input limit reached",
+            Self::InputShare => "share of kept input exhausted",
+            Self::OutputLimit => "output limit reached",
+            Self::Exhausted => "kernel out of resources",
+            Self::Panicked => "handler panicked",
+            Self::ConnectFailed => "connect failed",
+            Self::ConnectTimeout => "connect timed out",
+        })
+    }
+}

@@ -1,0 +1,284 @@
+//! The settings of a loop: limits, watermarks, timeouts and budgets.
+
+use std::io;
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind};
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// The settings of an [`EventLoop`](crate::EventLoop). Sizes are in bytes.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use edgeloop::Config;
+///
+/// let config = Config::new().idle_timeout(Some(Duration::from_secs(600))).max_connections(Some(10_000));
+/// # let _ = config;
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    pub(crate) max_connections: Option<usize>,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) write_timeout: Option<Duration>,
+    pub(crate) connect_timeout: Option<Duration>,
+    pub(crate) linger_timeout: Duration,
+    pub(crate) drain_linger_timeout: Duration,
+    pub(crate) linger_limit: usize,
+    pub(crate) drain_quiet: Duration,
+    pub(crate) high_watermark: usize,
+    pub(crate) low_watermark: usize,
+    pub(crate) output_limit: usize,
+    pub(crate) buffer_limit: usize,
+    pub(crate) read_buffer: usize,
+    pub(crate) turn_bytes: usize,
+    pub(crate) turn_accepts: usize,
+    pub(crate) turn_jobs: usize,
+    pub(crate) event_batch: usize,
+    pub(crate) backlog: u32,
+    pub(crate) ipv6_only: bool,
+    pub(crate) mailbox_limit: usize,
+}
+
+/// The smallest [`Config::backlog`] (C25).
+pub const MIN_BACKLOG: u32 = 4096;
+
+/// The smallest [`Config::buffer_limit`]: room for one full read and for what it may become.
+pub const MIN_BUFFER_LIMIT: usize = 256 * KIB;
+
+/// The largest event batch that a loop grows to by itself or can be asked for.
+pub const MAX_EVENT_BATCH: usize = 4096;
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Config {
+    /// The defaults, as each method names them.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            max_connections: None,
+            idle_timeout: None,
+            write_timeout: Some(Duration::from_secs(60)),
+            connect_timeout: Some(Duration::from_secs(10)),
+            linger_timeout: Duration::from_secs(5),
+            drain_linger_timeout: Duration::from_secs(1),
+            linger_limit: MIB,
+            drain_quiet: Duration::from_secs(1),
+            high_watermark: 64 * KIB,
+            low_watermark: 16 * KIB,
+            output_limit: MIB,
+            buffer_limit: 256 * MIB,
+            read_buffer: 64 * KIB,
+            turn_bytes: 256 * KIB,
+            turn_accepts: 128,
+            turn_jobs: 1024,
+            event_batch: 512,
+            backlog: MIN_BACKLOG,
+            ipv6_only: false,
+            mailbox_limit: 16 * MIB,
+        }
+    }
+
+    /// The most connections at a time, accepted, connecting and lingering ones included (C24).
+    /// `None`, the default, leaves a reserve below the process's soft limit of descriptors.
+    /// A number above that is lowered to it.
+    #[must_use]
+    pub const fn max_connections(mut self, connections: Option<usize>) -> Self {
+        self.max_connections = connections;
+        self
+    }
+
+    /// Closes a connection on which nothing was received and no output moved for so long.
+    /// `None`, the default, never does. Output that waits is the write timeout's.
+    #[must_use]
+    pub const fn idle_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.idle_timeout = timeout;
+        self
+    }
+
+    /// Resets a connection whose peer takes none of the output that waits for it for so long;
+    /// 60 s by default.
+    #[must_use]
+    pub const fn write_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.write_timeout = timeout;
+        self
+    }
+
+    /// Gives up an outbound connection that is not made after so long; 10 s by default.
+    #[must_use]
+    pub const fn connect_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long a connection that we ended first waits for the peer's FIN, 5 s by default, and
+    /// how many bytes it discards meanwhile, 1 MiB by default (C6).
+    #[must_use]
+    pub const fn linger(mut self, timeout: Duration, bytes: usize) -> Self {
+        self.linger_timeout = timeout;
+        self.linger_limit = bytes;
+        self
+    }
+
+    /// While draining: how long a connection must be quiet to be closed, and how long it then
+    /// waits for the peer's FIN; both 1 s by default (C6, C37).
+    #[must_use]
+    pub const fn drain(mut self, quiet: Duration, linger: Duration) -> Self {
+        self.drain_quiet = quiet;
+        self.drain_linger_timeout = linger;
+        self
+    }
+
+    /// Above `high` bytes of queued output a connection is not read from, at `low` or below it is
+    /// read again; 64 KiB and 16 KiB by default (C10).
+    #[must_use]
+    pub const fn watermarks(mut self, high: usize, low: usize) -> Self {
+        self.high_watermark = high;
+        self.low_watermark = low;
+        self
+    }
+
+    /// The most output queued for one connection; what would exceed it is refused (C10).
+    /// 1 MiB by default.
+    #[must_use]
+    pub const fn output_limit(mut self, bytes: usize) -> Self {
+        self.output_limit = bytes;
+        self
+    }
+
+    /// The ceiling of all queued bytes of the loop, 256 MiB by default (C11). A quarter of it is
+    /// the share of the input that handlers left unconsumed, the rest is for output. At least
+    /// [`MIN_BUFFER_LIMIT`].
+    #[must_use]
+    pub const fn buffer_limit(mut self, bytes: usize) -> Self {
+        self.buffer_limit = bytes;
+        self
+    }
+
+    /// The size of the loop's one read buffer, 64 KiB by default, and so the most that a data
+    /// callback is shown at once beside what it has left before.
+    #[must_use]
+    pub const fn read_buffer(mut self, bytes: usize) -> Self {
+        self.read_buffer = bytes;
+        self
+    }
+
+    /// What one turn does at the most (C13, C15, C16): `bytes` read and written for one
+    /// connection (256 KiB by default), `accepts` for one listener (128), and `jobs` each of
+    /// timers, letters of other threads, and closings (1,024).
+    #[must_use]
+    pub const fn budgets(mut self, bytes: usize, accepts: usize, jobs: usize) -> Self {
+        self.turn_bytes = bytes;
+        self.turn_accepts = accepts;
+        self.turn_jobs = jobs;
+        self
+    }
+
+    /// How many events one wait takes at first, 512 by default. The batch doubles whenever it
+    /// comes back full, up to [`MAX_EVENT_BATCH`] (C14).
+    #[must_use]
+    pub const fn event_batch(mut self, events: usize) -> Self {
+        self.event_batch = events;
+        self
+    }
+
+    /// The backlog of listeners, [`MIN_BACKLOG`] by default and at least (C25).
+    #[must_use]
+    pub const fn backlog(mut self, connections: u32) -> Self {
+        self.backlog = connections;
+        self
+    }
+
+    /// Whether a listener on an IPv6 address leaves IPv4 alone; `false` by default (C26).
+    #[must_use]
+    pub const fn ipv6_only(mut self, only: bool) -> Self {
+        self.ipv6_only = only;
+        self
+    }
+
+    /// The most bytes waiting in the mailbox that other threads send through, 16 MiB by default.
+    #[must_use]
+    pub const fn mailbox_limit(mut self, bytes: usize) -> Self {
+        self.mailbox_limit = bytes;
+        self
+    }
+
+    /// Checks what can't be expressed in types.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let wrong = |what: String| {
+            Err(Error::new(ErrorKind::Config, what, io::Error::from(io::ErrorKind::InvalidInput)))
+        };
+        if self.buffer_limit < MIN_BUFFER_LIMIT {
+            return wrong(format!(
+                "a buffer limit of {} bytes is below {MIN_BUFFER_LIMIT}",
+                self.buffer_limit
+            ));
+        }
+        if self.low_watermark > self.high_watermark {
+            return wrong(format!(
+                "the low watermark of {} bytes is above the high one of {}",
+                self.low_watermark, self.high_watermark
+            ));
+        }
+        if self.read_buffer == 0 || self.read_buffer > 64 * KIB {
+            return wrong(format!("a read buffer of {} bytes is not 1 to 65536", self.read_buffer));
+        }
+        if self.high_watermark.saturating_add(self.read_buffer) > self.output_limit {
+            return wrong(format!(
+                "an output limit of {} bytes leaves no room for a read of {} above the high watermark of {}",
+                self.output_limit, self.read_buffer, self.high_watermark
+            ));
+        }
+        if self.backlog < MIN_BACKLOG {
+            return wrong(format!("a backlog of {} is below {MIN_BACKLOG}", self.backlog));
+        }
+        if self.event_batch == 0 || self.event_batch > MAX_EVENT_BATCH {
+            return wrong(format!(
+                "an event batch of {} is not 1 to {MAX_EVENT_BATCH}",
+                self.event_batch
+            ));
+        }
+        if self.turn_bytes == 0 || self.turn_accepts == 0 || self.turn_jobs == 0 {
+            return wrong("a budget of zero lets nothing happen".to_owned());
+        }
+        if self.max_connections == Some(0) {
+            return wrong("a cap of no connections lets nothing happen".to_owned());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_sound() {
+        Config::new().check().expect("the defaults");
+    }
+
+    #[test]
+    fn each_contradiction_is_named() {
+        let wrong = [
+            (Config::new().buffer_limit(1), "buffer limit of 1 bytes"),
+            (Config::new().watermarks(1, 2), "low watermark of 2 bytes"),
+            (Config::new().read_buffer(0), "read buffer of 0 bytes"),
+            (Config::new().output_limit(100_000), "output limit of 100000 bytes"),
+            (Config::new().backlog(128), "backlog of 128"),
+            (Config::new().event_batch(0), "event batch of 0"),
+            (Config::new().budgets(1, 0, 1), "budget of zero"),
+            (Config::new().max_connections(Some(0)), "cap of no connections"),
+        ];
+        for (config, words) in wrong {
+            let error = config.check().expect_err(words).to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+}

@@ -1,0 +1,606 @@
+//! The life of one connection, without its system calls: bytes, errors and time come in as
+//! arguments, and each method is a transition.
+//!
+//! ```text
+//!   Connecting ──▶ Open ──▶ Flushing ──▶ Lingering ──▶ Doomed
+//!       │           │           │            │            ▲
+//!       └───────────┴───────────┴────────────┴────────────┘  failed, reset, timed out, cut off
+//! ```
+//!
+//! - **Open**: the handler is served. Either side's stream may have ended already.
+//! - **Flushing**: the handler has closed; what it sent is still being written (C3).
+//! - **Lingering**: our FIN is out; input is discarded until the peer's FIN (C6).
+//! - **Doomed**: its end is decided; the closing phase tells the handler and closes the descriptor.
+
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use crate::closed::Reason;
+use crate::epoll::Readiness;
+use crate::input::Scanned;
+use crate::output::Output;
+use crate::table::Generation;
+use crate::time::Time;
+
+/// How often a receive or a send that the kernel had no memory for is tried again before the
+/// connection ends with [`Reason::Exhausted`], and the first delay, which doubles each time: 10 ms
+/// to 1.28 s, 2.55 s in all.
+const RETRIES: u8 = 8;
+const FIRST_RETRY: Duration = Duration::from_millis(10);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    Connecting,
+    Open,
+    Flushing,
+    Lingering,
+    Doomed,
+}
+
+/// What is remembered about a connection. None of these is set on one that only echoes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Flags(u16);
+
+impl Flags {
+    /// The kernel may hold input for which no edge will come.
+    pub(crate) const READABLE: Self = Self(1);
+    /// A short read is not the end: an urgent mark, a FIN or an error may be behind it (C2).
+    pub(crate) const DRAIN: Self = Self(1 << 1);
+    /// The socket may take output for which no edge will come.
+    pub(crate) const WRITABLE: Self = Self(1 << 2);
+    /// Output is queued.
+    pub(crate) const OUTPUT: Self = Self(1 << 3);
+    /// The queue rose above the high watermark and has not fallen to the low one (C10).
+    pub(crate) const ABOVE: Self = Self(1 << 4);
+    /// The handler paused reading.
+    pub(crate) const PAUSED: Self = Self(1 << 5);
+    /// Reading waits for memory (C11).
+    pub(crate) const STARVED: Self = Self(1 << 6);
+    /// Input is kept, and is to be shown again before anything is read.
+    pub(crate) const SHOW: Self = Self(1 << 7);
+    /// The peer's FIN was read.
+    pub(crate) const ENDED: Self = Self(1 << 8);
+    /// A call on the socket failed; nothing can be sent any more (C7).
+    pub(crate) const FAILED: Self = Self(1 << 9);
+    /// It stands in the loop's ready list.
+    pub(crate) const LISTED: Self = Self(1 << 10);
+    /// Receiving waits for the kernel to find memory.
+    pub(crate) const RETRY: Self = Self(1 << 11);
+    /// Its end is an RST of ours.
+    pub(crate) const ABORT: Self = Self(1 << 12);
+    /// Input is kept.
+    pub(crate) const KEPT: Self = Self(1 << 13);
+
+    const NO_READING: Self =
+        Self(Self::PAUSED.0 | Self::ABOVE.0 | Self::ENDED.0 | Self::STARVED.0 | Self::RETRY.0);
+
+    pub(crate) const fn any(self, of: Self) -> bool {
+        self.0 & of.0 != 0
+    }
+}
+
+impl std::ops::BitOr for Flags {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// One connection. 32 bytes; all that an idle one does not need is in [`Cold`].
+#[derive(Debug)]
+pub(crate) struct Connection<S> {
+    pub(crate) socket: S,
+    generation: u32,
+    /// When a byte last moved.
+    pub(crate) active: Time,
+    cold: Option<Box<Cold>>,
+    flags: Flags,
+    life: Life,
+    reason: Option<Reason>,
+    /// The first error that any call saw (C7).
+    error: Option<Errno>,
+}
+
+/// What only a connection needs that queues, keeps, times or ends something.
+#[derive(Debug)]
+struct Cold {
+    output: Output,
+    /// When the peer last took output, or when the queue began.
+    progress: Time,
+    kept: Vec<u8>,
+    scanned: Scanned,
+    /// The handler's timeout.
+    timeout: Time,
+    /// The end of connecting, or of lingering.
+    deadline: Time,
+    retry_at: Time,
+    retries: u8,
+    /// Input that may still be discarded while lingering.
+    discardable: usize,
+    dropped: u64,
+}
+
+impl Default for Cold {
+    fn default() -> Self {
+        Self {
+            output: Output::default(),
+            progress: Time::ZERO,
+            kept: Vec::new(),
+            scanned: Scanned::default(),
+            timeout: Time::NEVER,
+            deadline: Time::NEVER,
+            retry_at: Time::NEVER,
+            retries: 0,
+            discardable: 0,
+            dropped: 0,
+        }
+    }
+}
+
+impl Cold {
+    fn is_needed(&self) -> bool {
+        !self.output.is_empty()
+            || !self.kept.is_empty()
+            || self.timeout != Time::NEVER
+            || self.deadline != Time::NEVER
+            || self.retry_at != Time::NEVER
+            || self.retries > 0
+            || self.dropped > 0
+    }
+}
+
+/// The settings and the state of the loop that a connection's deadlines depend on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timeouts {
+    pub(crate) idle: Option<Duration>,
+    pub(crate) write: Option<Duration>,
+    /// Since when the loop drains, and for how long a connection must then be quiet (C37).
+    pub(crate) drain: Option<(Time, Duration)>,
+}
+
+/// What a connection's timer has to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    Nothing,
+    /// Try receiving and sending again.
+    Retry,
+    /// The handler's timeout.
+    Timeout,
+    /// End it for this reason, in the way that the reason calls for.
+    Idle(Reason),
+    Stalled,
+    ConnectTimeout,
+    LingerTimeout,
+}
+
+/// What follows from having nothing (more) to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Go on.
+    Wait,
+    /// Both streams are at their ends: close.
+    Finish,
+    /// The peer's stream is not: shut the write side, and linger.
+    Linger,
+}
+
+/// What one more failure for want of memory leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retry {
+    Later,
+    GiveUp,
+}
+
+impl<S> Generation for Connection<S> {
+    #[inline]
+    fn generation(&self) -> u32 {
+        self.generation
+    }
+}
+
+impl<S> Connection<S> {
+    pub(crate) fn accepted(socket: S, generation: u32, now: Time) -> Self {
+        Self {
+            socket,
+            generation,
+            active: now,
+            cold: None,
+            flags: Flags::default(),
+            life: Life::Open,
+            reason: None,
+            error: None,
+        }
+    }
+
+    pub(crate) fn connecting(socket: S, generation: u32, now: Time, deadline: Time) -> Self {
+        let mut connection = Self::accepted(socket, generation, now);
+        connection.life = Life::Connecting;
+        connection.cold().deadline = deadline;
+        connection
+    }
+
+    pub(crate) fn into_socket(self) -> S {
+        self.socket
+    }
+
+    pub(crate) const fn life(&self) -> Life {
+        self.life
+    }
+
+    pub(crate) const fn has(&self, flags: Flags) -> bool {
+        self.flags.any(flags)
+    }
+
+    pub(crate) fn set(&mut self, flags: Flags) {
+        self.flags.0 |= flags.0;
+    }
+
+    pub(crate) fn clear(&mut self, flags: Flags) {
+        self.flags.0 &= !flags.0;
+    }
+
+    /// Open, with nothing to remember: the way of every ordinary message.
+    #[inline]
+    pub(crate) const fn is_plain(&self) -> bool {
+        self.flags.0 == 0 && matches!(self.life, Life::Open)
+    }
+
+    /// The outbound connection is made.
+    pub(crate) fn connected(&mut self, now: Time) {
+        debug_assert_eq!(self.life, Life::Connecting);
+        self.life = Life::Open;
+        self.active = now;
+        self.cold().deadline = Time::NEVER;
+        self.cool();
+    }
+
+    /// An event came: what it means for later.
+    pub(crate) fn note(&mut self, readiness: Readiness) {
+        if !readiness.is_only_in_out() {
+            self.set(Flags::READABLE | Flags::DRAIN);
+        }
+        if readiness.is_readable() {
+            self.set(Flags::READABLE);
+        }
+        if self.has(Flags::OUTPUT) && (readiness.is_writable() || readiness.is_error()) {
+            self.set(Flags::WRITABLE);
+        }
+    }
+
+    /// Whether there may be something to read, or to show again, and someone to take it.
+    pub(crate) fn wants_reading(&self) -> bool {
+        match self.life {
+            Life::Open => self.has(Flags::READABLE | Flags::SHOW) && !self.has(Flags::NO_READING),
+            Life::Lingering => self.has(Flags::READABLE) && !self.has(Flags::ENDED | Flags::RETRY),
+            Life::Connecting | Life::Flushing | Life::Doomed => false,
+        }
+    }
+
+    /// Whether queued output may be written now.
+    pub(crate) fn wants_flushing(&self) -> bool {
+        self.has(Flags::WRITABLE)
+            && self.has(Flags::OUTPUT)
+            && matches!(self.life, Life::Open | Life::Flushing)
+    }
+
+    /// Whether the handler may send.
+    pub(crate) fn is_sendable(&self) -> bool {
+        matches!(self.life, Life::Open | Life::Connecting) && !self.has(Flags::FAILED)
+    }
+
+    // Output.
+
+    pub(crate) fn queued(&self) -> usize {
+        self.cold.as_ref().map_or(0, |cold| cold.output.len())
+    }
+
+    /// By how much memory queueing so many bytes would grow the queue.
+    pub(crate) fn growth(&self, count: usize) -> usize {
+        match &self.cold {
+            Some(cold) => cold.output.growth(count),
+            None => Output::default().growth(count),
+        }
+    }
+
+    /// Queues bytes; answers by how much memory the queue grew.
+    pub(crate) fn push(&mut self, bytes: &[u8], now: Time, high: usize) -> usize {
+        let cold = self.cold();
+        if cold.output.is_empty() {
+            cold.progress = now;
+        }
+        let grown = cold.output.push(bytes);
+        let above = cold.output.len() > high;
+        self.set(Flags::OUTPUT);
+        if above {
+            self.set(Flags::ABOVE);
+        }
+        grown
+    }
+
+    /// The next output to write.
+    pub(crate) fn front(&self) -> &[u8] {
+        self.cold.as_ref().map_or(&[], |cold| cold.output.front())
+    }
+
+    /// The kernel accepted so much of the front; answers how much memory that released.
+    pub(crate) fn wrote(&mut self, count: usize, now: Time) -> usize {
+        self.active = now;
+        let cold = self.cold();
+        cold.progress = now;
+        cold.retries = 0;
+        let released = cold.output.advance(count);
+        if cold.output.is_empty() {
+            self.clear(Flags::OUTPUT | Flags::WRITABLE);
+            self.cool();
+        }
+        released
+    }
+
+    /// Whether the queue has just fallen to the low watermark after it was above the high one.
+    pub(crate) fn falls(&mut self, low: usize) -> bool {
+        let falls = self.has(Flags::ABOVE) && self.queued() <= low;
+        if falls {
+            self.clear(Flags::ABOVE);
+            if self.has(Flags::KEPT) {
+                self.set(Flags::SHOW);
+            }
+        }
+        falls
+    }
+
+    /// So many bytes that the handler sent will never be written.
+    pub(crate) fn lose(&mut self, count: usize) {
+        if count > 0 {
+            self.cold().dropped += count as u64;
+        }
+    }
+
+    /// A call on the socket failed: the first error is kept, and the output is lost, but what can
+    /// be read is read to its end (C7). Answers how much memory was released.
+    pub(crate) fn fail(&mut self, error: Errno) -> usize {
+        self.error.get_or_insert(error);
+        self.set(Flags::FAILED | Flags::READABLE | Flags::DRAIN);
+        self.drop_output()
+    }
+
+    fn drop_output(&mut self) -> usize {
+        self.clear(Flags::OUTPUT | Flags::WRITABLE | Flags::ABOVE);
+        let Some(cold) = &mut self.cold else { return 0 };
+        let output = std::mem::take(&mut cold.output);
+        cold.dropped += output.len() as u64;
+        output.held()
+    }
+
+    // Input.
+
+    /// The input that is kept, and what is known about it. It is taken out for as long as it is
+    /// shown; [`keep`](Self::keep) puts the rest back.
+    pub(crate) fn take_kept(&mut self) -> (Vec<u8>, Scanned) {
+        self.clear(Flags::SHOW | Flags::KEPT);
+        let Some(cold) = &mut self.cold else { return Default::default() };
+        let taken = (std::mem::take(&mut cold.kept), cold.scanned);
+        self.cool();
+        taken
+    }
+
+    pub(crate) fn keep(&mut self, rest: Vec<u8>, scanned: Scanned) {
+        if rest.is_empty() {
+            return;
+        }
+        self.set(Flags::KEPT);
+        if self.has(Flags::ABOVE | Flags::PAUSED) {
+            self.set(Flags::SHOW);
+        }
+        let cold = self.cold();
+        cold.kept = rest;
+        cold.scanned = scanned;
+    }
+
+    /// The memory of the kept input.
+    pub(crate) fn kept(&self) -> usize {
+        self.cold.as_ref().map_or(0, |cold| cold.kept.capacity())
+    }
+
+    /// Something was received, or the wait for it was in vain: the kernel has memory again.
+    pub(crate) fn received(&mut self) {
+        if let Some(cold) = &mut self.cold
+            && cold.retries > 0
+        {
+            cold.retries = 0;
+            self.cool();
+        }
+    }
+
+    /// Everything was read for now; an edge will come.
+    pub(crate) fn exhausted(&mut self) {
+        self.clear(Flags::READABLE | Flags::DRAIN);
+    }
+
+    /// The peer's FIN was read.
+    pub(crate) fn ended(&mut self) {
+        self.exhausted();
+        self.set(Flags::ENDED);
+    }
+
+    pub(crate) fn resume(&mut self) {
+        self.clear(Flags::PAUSED);
+        if self.has(Flags::KEPT) {
+            self.set(Flags::SHOW);
+        }
+    }
+
+    /// Input was discarded while lingering; answers whether more may be.
+    pub(crate) fn discard(&mut self, count: usize) -> bool {
+        let cold = self.cold();
+        cold.discardable = cold.discardable.saturating_sub(count);
+        cold.discardable > 0
+    }
+
+    // The end.
+
+    /// The first error that any call saw.
+    pub(crate) const fn error(&self) -> Option<Errno> {
+        self.error
+    }
+
+    pub(crate) const fn reason(&self) -> Option<Reason> {
+        self.reason
+    }
+
+    pub(crate) fn dropped(&self) -> u64 {
+        self.cold.as_ref().map_or(0, |cold| cold.dropped)
+    }
+
+    /// No more is sent or shown; what is queued is written first. `reason` counts if it is the
+    /// first.
+    pub(crate) fn begin_close(&mut self, reason: Reason) -> Next {
+        debug_assert_eq!(self.life, Life::Open);
+        self.life = Life::Flushing;
+        self.reason.get_or_insert(reason);
+        self.clear(Flags::PAUSED | Flags::ABOVE | Flags::STARVED | Flags::SHOW | Flags::KEPT);
+        self.flushed()
+    }
+
+    /// What is to be done when some output was written.
+    pub(crate) fn flushed(&self) -> Next {
+        match self.life {
+            Life::Flushing if !self.has(Flags::OUTPUT) => {
+                if self.has(Flags::ENDED) {
+                    Next::Finish
+                } else {
+                    Next::Linger
+                }
+            }
+            _ => Next::Wait,
+        }
+    }
+
+    /// Our FIN is out: waits for the peer's, at most until `deadline` and for so many bytes (C6).
+    pub(crate) fn linger(&mut self, deadline: Time, discardable: usize) {
+        debug_assert_eq!(self.life, Life::Flushing);
+        self.life = Life::Lingering;
+        let cold = self.cold();
+        cold.timeout = Time::NEVER;
+        cold.deadline = deadline;
+        cold.discardable = discardable;
+    }
+
+    /// Its end is decided. Answers how much memory its output and its kept input released.
+    pub(crate) fn doom(&mut self, reason: Reason, abort: bool) -> usize {
+        debug_assert_ne!(self.life, Life::Doomed);
+        self.life = Life::Doomed;
+        // Why we ended it counts for more than what came of it while it lingered.
+        self.reason = Some(match self.reason {
+            Some(earlier) if !abort => earlier,
+            _ => reason,
+        });
+        if abort {
+            self.set(Flags::ABORT);
+        }
+        self.drop_output()
+    }
+
+    // Time.
+
+    pub(crate) fn set_timeout(&mut self, timeout: Time) {
+        if timeout != Time::NEVER || self.cold.is_some() {
+            self.cold().timeout = timeout;
+            self.cool();
+        }
+    }
+
+    /// The loop drains: a connection that lingers does so until `at` at the latest.
+    pub(crate) fn hasten(&mut self, at: Time) {
+        if self.life == Life::Lingering {
+            let cold = self.cold();
+            cold.deadline = cold.deadline.min(at);
+        }
+    }
+
+    /// The kernel had no memory for a receive or a send.
+    pub(crate) fn retry(&mut self, error: Errno, now: Time) -> Retry {
+        let cold = self.cold();
+        if cold.retries == RETRIES {
+            self.error.get_or_insert(error);
+            return Retry::GiveUp;
+        }
+        cold.retry_at = now.after(FIRST_RETRY * (1 << cold.retries));
+        cold.retries += 1;
+        Retry::Later
+    }
+
+    /// When this connection's timer must look at it next.
+    pub(crate) fn next_deadline(&self, timeouts: &Timeouts) -> Time {
+        self.deadlines(timeouts).map(|(at, _)| at).min().unwrap_or(Time::NEVER)
+    }
+
+    /// What the timer has to say at `now`.
+    pub(crate) fn due(&mut self, now: Time, timeouts: &Timeouts) -> Due {
+        let due = self.deadlines(timeouts).filter(|&(at, _)| at <= now).min_by_key(|&(at, _)| at);
+        let due = due.map_or(Due::Nothing, |(_, due)| due);
+        match due {
+            Due::Retry => {
+                self.cold().retry_at = Time::NEVER;
+                self.clear(Flags::RETRY);
+                self.set(Flags::READABLE | Flags::DRAIN | Flags::WRITABLE);
+            }
+            Due::Timeout => {
+                self.cold().timeout = Time::NEVER;
+                self.cool();
+            }
+            _ => {}
+        }
+        due
+    }
+
+    /// Every deadline that holds now, with what it means.
+    fn deadlines(&self, timeouts: &Timeouts) -> impl Iterator<Item = (Time, Due)> {
+        let never = (Time::NEVER, Due::Nothing);
+        let cold = self.cold.as_deref();
+        let at = |of: fn(&Cold) -> Time, due| cold.map_or(never, |cold| (of(cold), due));
+        let retry = at(|cold| cold.retry_at, Due::Retry);
+        let deadline = at(|cold| cold.deadline, Due::LingerTimeout);
+        let timeout = at(|cold| cold.timeout, Due::Timeout);
+        match self.life {
+            Life::Connecting => [(deadline.0, Due::ConnectTimeout), timeout, never],
+            Life::Open => [self.quiet_deadline(timeouts), timeout, retry],
+            Life::Flushing => [self.quiet_deadline(timeouts), never, retry],
+            Life::Lingering => [deadline, never, retry],
+            Life::Doomed => [never; 3],
+        }
+        .into_iter()
+    }
+
+    /// Output that waits is the write timeout's business; without one, and without any output, the
+    /// idle timeout's.
+    fn quiet_deadline(&self, timeouts: &Timeouts) -> (Time, Due) {
+        if let Some(cold) = &self.cold
+            && !cold.output.is_empty()
+            && let Some(write) = timeouts.write
+        {
+            return (cold.progress.after(write), Due::Stalled);
+        }
+        let idle = timeouts.idle.map_or(Time::NEVER, |idle| self.active.after(idle));
+        match timeouts.drain {
+            Some((since, quiet)) if !self.has(Flags::OUTPUT) => {
+                let quiet = self.active.max(since).after(quiet);
+                if quiet <= idle {
+                    return (quiet, Due::Idle(Reason::DrainQuiet));
+                }
+            }
+            _ => {}
+        }
+        (idle, Due::Idle(Reason::IdleTimeout))
+    }
+
+    fn cold(&mut self) -> &mut Cold {
+        self.cold.get_or_insert_with(Box::default)
+    }
+
+    /// Gives the memory of the rarer things back when none of them is left.
+    fn cool(&mut self) {
+        self.cold = self.cold.take().filter(|cold| cold.is_needed());
+    }
+}

@@ -1,0 +1,80 @@
+//! The loop as a callback sees it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::closed::Reason;
+use crate::connection::Connection;
+use crate::core::Core;
+use crate::error::Error;
+use crate::handler::{Context, LoopContext, Sent, Stop};
+use crate::id::ConnectionId;
+use crate::kernel::Kernel;
+use crate::time::Time;
+
+/// Borrows the loop for the length of one callback.
+pub(crate) struct Turn<'a, K: Kernel> {
+    pub(crate) core: &'a mut Core<K>,
+    pub(crate) id: ConnectionId,
+}
+
+impl<K: Kernel> crate::sealed::Sealed for Turn<'_, K> {}
+
+impl<K: Kernel> LoopContext for Turn<'_, K> {
+    fn now(&self) -> Time {
+        self.core.now
+    }
+
+    #[inline]
+    fn send_to(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
+        self.core.send(id, bytes)
+    }
+
+    fn queued(&self, id: ConnectionId) -> usize {
+        self.core.connections.get(id).map_or(0, Connection::queued)
+    }
+
+    fn pause(&mut self, id: ConnectionId) {
+        self.core.pause(id);
+    }
+
+    fn resume(&mut self, id: ConnectionId) {
+        self.core.resume(id);
+    }
+
+    fn close(&mut self, id: ConnectionId) {
+        self.core.begin_close(id, Reason::Closed);
+    }
+
+    fn reset(&mut self, id: ConnectionId) {
+        self.core.reset(id);
+    }
+
+    fn connect(&mut self, peer: SocketAddr, tag: u64) -> Result<ConnectionId, Error> {
+        self.core.connect(peer, tag)
+    }
+
+    fn stop(&mut self, stop: Stop) {
+        self.core.request_stop(stop);
+    }
+}
+
+impl<K: Kernel> Context for Turn<'_, K> {
+    #[inline]
+    fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    #[inline(always)]
+    fn send(&mut self, bytes: &[u8]) -> Sent {
+        self.core.send(self.id, bytes)
+    }
+
+    fn set_timeout(&mut self, after: Option<Duration>) {
+        let at = after.map_or(Time::NEVER, |after| self.core.now.after(after));
+        if let Some(connection) = self.core.connections.get_mut(self.id) {
+            connection.set_timeout(at);
+            self.core.schedule(self.id);
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Phases 5 and 9: listeners, and the birth of sessions.
+
+use std::io;
+use std::net::SocketAddr;
+
+use rustix::io::Errno;
+
+use super::EventLoop;
+use super::serve::call;
+use crate::closed::Reason;
+use crate::context::Turn;
+use crate::core::{Agenda, Born};
+use crate::epoll::{Interest, Token};
+use crate::error::{Error, ErrorKind};
+use crate::handler::{Action, Handler, Origin};
+use crate::id::ConnectionId;
+use crate::kernel::{Kernel, LISTENERS, SocketOption};
+use crate::listener::{AcceptError, Listener};
+use crate::notice::{Notice, Trace};
+
+impl<H: Handler, K: Kernel> EventLoop<H, K> {
+    pub(super) fn listen_on(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
+        let kernel = &mut self.core.kernel;
+        let backlog = self.core.config.backlog;
+        let socket = kernel.socket(address)?;
+        kernel.set_option(&socket, SocketOption::ReuseAddress)?;
+        if address.is_ipv6() {
+            kernel.set_option(&socket, SocketOption::Ipv6Only(self.core.config.ipv6_only))?;
+        }
+        // What is accepted inherits these, which saves two system calls for each connection.
+        kernel.set_option(&socket, SocketOption::NoDelay)?;
+        kernel.set_option(&socket, SocketOption::UrgentInline)?;
+        kernel.bind(&socket, address)?;
+        kernel.listen(&socket, backlog)?;
+        let bound = kernel.local_address(&socket)?;
+        let token = Token(LISTENERS.0 + self.listeners.len() as u64);
+        kernel.register(&socket, token, Interest::READABLE)?;
+        if let Some(somaxconn) = kernel.longest_backlog()
+            && somaxconn < backlog
+        {
+            self.core.tell(Notice::BacklogCapped { listener: bound, asked: backlog, somaxconn });
+        }
+        self.listeners.push(Some(Listener::new(socket, bound)));
+        Ok(bound)
+    }
+
+    /// Phase 5.
+    pub(super) fn accept(&mut self) {
+        for index in 0..self.listeners.len() {
+            self.accept_from(index);
+        }
+    }
+
+    /// Accepts until the backlog is empty, within the budget (C15, C21).
+    fn accept_from(&mut self, index: usize) {
+        let mut budget = self.core.config.turn_accepts;
+        loop {
+            let Some(Some(listener)) = self.listeners.get_mut(index) else { return };
+            if !listener.wants_accepting(self.core.now) {
+                return;
+            }
+            if self.core.connections.len() >= self.core.cap {
+                return self.at_the_cap(index);
+            }
+            if budget == 0 {
+                return self.core.agenda.add(Agenda::ACCEPT);
+            }
+            budget -= 1;
+            match self.core.kernel.accept(&listener.socket) {
+                Ok((socket, peer)) => {
+                    self.core.metrics.accepted += 1;
+                    let (address, closes) = (listener.address, listener.accepted());
+                    if closes {
+                        self.close_listener(index);
+                    }
+                    self.admit(socket, peer, address);
+                }
+                Err(error) => match AcceptError::of(error) {
+                    AcceptError::Skipped => self.core.metrics.accept_errors += 1,
+                    AcceptError::Empty => {
+                        if listener.emptied() {
+                            self.close_listener(index);
+                        }
+                        return;
+                    }
+                    AcceptError::Exhausted => return self.pause_accepting(index, error),
+                    AcceptError::Fatal => return self.end_listener(index, error),
+                },
+            }
+        }
+    }
+
+    /// Waiters stay in the backlog; the next connection that closes lets one in (C24).
+    fn at_the_cap(&mut self, index: usize) {
+        let Some(Some(listener)) = self.listeners.get(index) else { return };
+        if listener.is_closing() {
+            return self.close_listener(index);
+        }
+        if !self.capped {
+            self.capped = true;
+            self.core.metrics.cap_reached += 1;
+            self.core.tell(Notice::ConnectionCap { connections: self.core.cap });
+        }
+    }
+
+    /// Descriptors or memory have run out (C23).
+    fn pause_accepting(&mut self, index: usize, error: Errno) {
+        let Some(Some(listener)) = self.listeners.get_mut(index) else { return };
+        if listener.is_closing() {
+            return self.close_listener(index);
+        }
+        let (begins, address) = (listener.pause(self.core.now), listener.address);
+        let until = listener.next_deadline();
+        self.core.remind(until);
+        if begins {
+            self.core.metrics.accept_pauses += 1;
+            self.core.tell(Notice::AcceptPaused { listener: address, error: error.into() });
+        }
+    }
+
+    /// The listener is of no use any more (C22). The loop ends with its last one.
+    fn end_listener(&mut self, index: usize, error: Errno) {
+        let Some(Some(listener)) = self.listeners.get(index) else { return };
+        let address = listener.address;
+        self.core.tell(Notice::ListenerFailed { listener: address, error: error.into() });
+        self.close_listener(index);
+        if self.listeners.iter().all(Option::is_none) && self.drain.is_none() {
+            let what = format!("cannot accept on {address}");
+            self.failed = Some(Error::new(ErrorKind::Run, what, error));
+        }
+    }
+
+    pub(super) fn close_listener(&mut self, index: usize) {
+        if let Some(listener) = self.listeners[index].take() {
+            self.core.kernel.close(listener.socket);
+        }
+    }
+
+    /// Takes a new connection in: slot, registration, session, first callback.
+    fn admit(&mut self, socket: K::Socket, peer: SocketAddr, listener: SocketAddr) {
+        let descriptor = self.core.kernel.descriptor(&socket);
+        let Some(id) = self.core.adopt(socket) else { return };
+        if H::TRACE {
+            self.core.current = id;
+            self.handler.trace(&Trace::Registered { id, descriptor });
+        }
+        self.make_session(id, &Origin::Accepted { id, peer, listener });
+        self.core.schedule(id);
+        let action = call!(self, id, opened);
+        self.apply(id, action);
+    }
+
+    fn make_session(&mut self, id: ConnectionId, origin: &Origin) {
+        self.core.current = id;
+        match self.handler.session(origin) {
+            Some(session) => self.sessions.insert(id.slot, session),
+            None => self.core.doom(id, Reason::Reset, true),
+        }
+    }
+
+    /// Phase 9.
+    pub(super) fn bear(&mut self) {
+        while let Some(Born { id, peer, tag }) = self.core.born.pop_front() {
+            if self.core.connections.get(id).is_some() {
+                self.make_session(id, &Origin::Connecting { id, peer, tag });
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Phases 8 and 10: stopping, and the ends of connections.
+
+use super::EventLoop;
+use crate::closed::{Closed, Reason};
+use crate::connection::Life;
+use crate::context::Turn;
+use crate::core::Agenda;
+use crate::handler::{Handler, Stop};
+use crate::id::ConnectionId;
+use crate::kernel::Kernel;
+use crate::time::Time;
+
+/// A loop that is stopping (C37).
+#[derive(Debug)]
+pub(super) struct Drain {
+    pub(super) deadline: Time,
+    /// How far the walk over all slots has come that gives everyone the shorter timeouts.
+    hastened: u32,
+    /// How far the walk has come that cuts off what is left.
+    cut: u32,
+}
+
+impl<H: Handler, K: Kernel> EventLoop<H, K> {
+    /// Phase 8, at its beginning.
+    pub(super) fn begin_stop(&mut self) {
+        let Some(stop) = self.core.stop.take() else { return };
+        let now = self.core.now;
+        let deadline = match stop {
+            Stop::Now => now,
+            Stop::Drain(None) => Time::NEVER,
+            Stop::Drain(Some(after)) => now.after(after),
+        };
+        match &mut self.drain {
+            Some(drain) => drain.deadline = drain.deadline.min(deadline),
+            None => {
+                self.drain = Some(Drain { deadline, hastened: 0, cut: 0 });
+                self.core.timeouts.drain = Some((now, self.core.config.drain_quiet));
+                for listener in self.listeners.iter_mut().flatten() {
+                    listener.drain(self.core.config.backlog);
+                }
+            }
+        }
+        if deadline <= now {
+            for index in 0..self.listeners.len() {
+                self.close_listener(index);
+            }
+        }
+        self.core.remind(deadline);
+        self.core.agenda.add(Agenda::ACCEPT);
+        self.core.agenda.add(Agenda::DRAIN);
+    }
+
+    /// Phase 8: walks over the connections, a budget's worth in each turn (C16).
+    pub(super) fn drain(&mut self) {
+        let Some(drain) = &mut self.drain else { return };
+        let cuts = drain.deadline <= self.core.now;
+        let walked = if cuts { &mut drain.cut } else { &mut drain.hastened };
+        let first = *walked;
+        let jobs = u32::try_from(self.core.config.turn_jobs).unwrap_or(u32::MAX);
+        let last = self.core.connections.end().min(first.saturating_add(jobs));
+        *walked = last;
+        for slot in first..last {
+            if let Some(id) = self.core.connections.at(slot) {
+                if cuts { self.cut_off(id) } else { self.hasten(id) }
+            }
+        }
+        if cuts {
+            for index in 0..self.listeners.len() {
+                self.close_listener(index);
+            }
+        }
+        if last < self.core.connections.end() {
+            self.core.agenda.add(Agenda::DRAIN);
+        }
+    }
+
+    fn hasten(&mut self, id: ConnectionId) {
+        let at = self.core.now.after(self.core.config.drain_linger_timeout);
+        if let Some(connection) = self.core.connections.get_mut(id) {
+            connection.hasten(at);
+            self.core.schedule(id);
+        }
+    }
+
+    fn cut_off(&mut self, id: ConnectionId) {
+        match self.core.connections.get(id).map(crate::connection::Connection::life) {
+            // All its output was accepted, and so is its FIN: a reset would destroy them.
+            Some(Life::Lingering) => self.core.doom(id, Reason::Closed, false),
+            Some(Life::Connecting | Life::Open | Life::Flushing) => {
+                self.core.metrics.cut_off += 1;
+                self.core.doom(id, Reason::CutOff, true);
+            }
+            Some(Life::Doomed) | None => {}
+        }
+    }
+
+    /// Phase 10.
+    pub(super) fn close(&mut self) {
+        for _ in 0..self.core.config.turn_jobs {
+            let Some(id) = self.core.closing.pop_front() else { break };
+            self.say_closed(id);
+            self.core.bury(id);
+            // A descriptor is free: whoever waits for one is let in, without a new SYN (C23).
+            self.capped = false;
+            for listener in self.listeners.iter_mut().flatten() {
+                if listener.resume() {
+                    self.core.agenda.add(Agenda::ACCEPT);
+                }
+            }
+        }
+        if self.core.closing.is_empty() {
+            // What a mass closing made the lists grow to goes back (C12).
+            self.core.closing = std::collections::VecDeque::new();
+            if self.core.connections.len() == 0 {
+                self.core.ready = std::collections::VecDeque::new();
+                self.core.starved = std::collections::VecDeque::new();
+            }
+        } else {
+            self.core.agenda.add(Agenda::CLOSING);
+        }
+    }
+
+    fn say_closed(&mut self, id: ConnectionId) {
+        let Some(connection) = self.core.connections.get(id) else { return };
+        let closed = Closed {
+            id,
+            reason: connection.reason().unwrap_or(Reason::Closed),
+            dropped: connection.dropped(),
+            errno: connection.error().map(rustix::io::Errno::raw_os_error),
+        };
+        if let Some(session) = self.sessions.remove(id.slot) {
+            self.core.current = id;
+            self.handler.closed(&mut Turn { core: &mut self.core, id }, session, &closed);
+        }
+    }
+}

@@ -1,0 +1,488 @@
+//! The loop: what it waits for, and the numbered phases of each of its turns.
+
+mod accept;
+mod close;
+mod serve;
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use rustix::io::Errno;
+
+use crate::closed::Reason;
+use crate::config::{Config, MAX_EVENT_BATCH};
+use crate::connection::Flags;
+use crate::context::Turn;
+use crate::core::{Agenda, Core};
+use crate::epoll::Events;
+use crate::error::{Error, ErrorKind};
+use crate::handler::{Handler, LoopContext};
+use crate::id::ConnectionId;
+use crate::kernel::{ALARM, Kernel, LISTENERS, Linux, WAKER};
+use crate::listener::Listener;
+use crate::mailbox::{Handle, Letter, Mailbox};
+use crate::metrics::Metrics;
+use crate::notice::Notice;
+use crate::table::Paged;
+use crate::time::Time;
+use close::Drain;
+
+/// An event loop: listeners, connections, and the handler that serves them, on one thread.
+///
+/// Nothing in it blocks but the wait itself. Each turn goes through these phases, each with a
+/// budget where its work could be unbounded; what a budget leaves over makes the next wait return
+/// at once:
+///
+/// 1. **Wait** for events; without blocking if anything is left to do.
+/// 2. **Clock**: read the monotonic clock, once (C28).
+/// 3. **Events**: serve the connections that are ready, note the listeners and the mailbox.
+/// 4. **Ready list**: serve what an earlier turn cut off (C13).
+/// 5. **Accept** new connections (C15).
+/// 6. **Mail** from other threads (C33).
+/// 7. **Timers** that are due (C30).
+/// 8. **Stop**: begin to drain, or cut off what is left at the deadline (C37).
+/// 9. **Birth** of outbound connections: their sessions are made.
+/// 10. **Close** what has ended: the last callback, the descriptor, the slot.
+/// 11. **Alarm**: tell the kernel the next deadline, if it has moved forward.
+///
+/// # Examples
+///
+/// ```no_run
+/// # use edgeloop::{Action, Context, EventLoop, Handler, Input, Origin};
+/// # struct Echo;
+/// # impl Handler for Echo {
+/// #     type Session = ();
+/// #     fn session(&mut self, _: &Origin) -> Option<()> { Some(()) }
+/// #     fn data(&mut self, cx: &mut impl Context, _: &mut (), input: &mut Input<'_>) -> Action {
+/// #         cx.send(input.take_all()).or_reset()
+/// #     }
+/// # }
+/// let mut server = EventLoop::new(Echo)?;
+/// server.listen("0.0.0.0:3000")?;
+/// server.run()?;
+/// # Ok::<(), edgeloop::Error>(())
+/// ```
+pub struct EventLoop<H: Handler, K: Kernel = Linux> {
+    handler: H,
+    sessions: Paged<H::Session>,
+    core: Core<K>,
+    listeners: Vec<Option<Listener<K::Socket>>>,
+    mailbox: Mailbox,
+    letters: VecDeque<Letter>,
+    notified: bool,
+    /// How many of the turn's events are served. It is here and not in a local variable, so that a turn
+    /// goes on where a panic left it (C32).
+    served: usize,
+    /// How many of the ready list this turn serves.
+    ready_left: usize,
+    /// Slots whose timers are due.
+    due: Vec<u32>,
+    /// All input is read into this one buffer (C9).
+    buffer: Box<[u8]>,
+    drain: Option<Drain>,
+    /// Whether the connection cap was reached since the last connection closed.
+    capped: bool,
+    /// Why the last listener ended, if not by a stop.
+    failed: Option<Error>,
+}
+
+impl<H: Handler> EventLoop<H> {
+    /// A loop with the default settings.
+    ///
+    /// # Errors
+    ///
+    /// When the process or the system is out of descriptors or memory.
+    pub fn new(handler: H) -> Result<Self, Error> {
+        Self::with_config(handler, Config::new())
+    }
+
+    /// A loop with settings of your own.
+    ///
+    /// # Errors
+    ///
+    /// When a setting is out of range or contradicts another, or the process or the system is out
+    /// of descriptors or memory.
+    pub fn with_config(handler: H, config: Config) -> Result<Self, Error> {
+        let kernel = Linux::new()
+            .map_err(|error| Error::new(ErrorKind::Setup, "cannot make an event loop", error))?;
+        Self::with_kernel(handler, config, kernel)
+    }
+}
+
+impl<H: Handler, K: Kernel> EventLoop<H, K> {
+    pub(crate) fn with_kernel(handler: H, config: Config, kernel: K) -> Result<Self, Error> {
+        config.check()?;
+        let buffer = vec![0; config.read_buffer.min(config.turn_bytes)].into_boxed_slice();
+        Ok(Self {
+            handler,
+            sessions: Paged::default(),
+            listeners: Vec::new(),
+            mailbox: Mailbox::new(config.mailbox_limit),
+            letters: VecDeque::new(),
+            notified: false,
+            served: 0,
+            ready_left: 0,
+            due: Vec::new(),
+            buffer,
+            drain: None,
+            capped: false,
+            failed: None,
+            core: Core::new(kernel, config),
+        })
+    }
+
+    /// Listens on an address; answers the one that was bound, with the real port where 0 was
+    /// asked for. Of a name with several addresses, the first that can be bound is.
+    ///
+    /// Resolving a name blocks. Connections are accepted once the loop runs.
+    ///
+    /// # Errors
+    ///
+    /// When the name can't be resolved or none of its addresses can be listened on.
+    pub fn listen(&mut self, address: impl ToSocketAddrs) -> Result<SocketAddr, Error> {
+        let addresses = address.to_socket_addrs().map_err(|error| {
+            Error::new(ErrorKind::Listen, "cannot resolve the address to listen on", error)
+        })?;
+        let mut last = None;
+        for address in addresses {
+            match self.listen_on(address) {
+                Ok(bound) => return Ok(bound),
+                Err(error) => {
+                    let what = format!("cannot listen on {address}");
+                    last = Some(Error::new(ErrorKind::Listen, what, error));
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| {
+            let none = io::Error::from(io::ErrorKind::AddrNotAvailable);
+            Error::new(ErrorKind::Listen, "the name has no address to listen on", none)
+        }))
+    }
+
+    /// Starts an outbound connection, as [`LoopContext::connect`] does from a callback.
+    ///
+    /// # Errors
+    ///
+    /// When the connection cap is reached, or the socket can't be made.
+    pub fn connect(&mut self, peer: SocketAddr, tag: u64) -> Result<ConnectionId, Error> {
+        self.core.connect(peer, tag)
+    }
+
+    /// Reaches this loop from other threads.
+    #[must_use]
+    pub fn handle(&self) -> Handle<K> {
+        self.mailbox.handle(self.core.kernel.waker())
+    }
+
+    /// The handler.
+    #[must_use]
+    pub fn handler(&self) -> &H {
+        &self.handler
+    }
+
+    /// The connection cap that holds: the one asked for, or what descriptors allow (C24).
+    #[must_use]
+    pub fn max_connections(&self) -> usize {
+        self.core.cap
+    }
+
+    /// What the loop has counted.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        let mut metrics = self.core.metrics;
+        metrics.output_held = self.core.memory.output_held();
+        metrics.input_held = self.core.memory.input_held();
+        metrics.connections = self.core.connections.len();
+        metrics
+    }
+
+    /// Serves on this thread until the loop is stopped and all connections have ended, or until
+    /// there is neither a listener nor a connection left. Blocks for all that time.
+    ///
+    /// # Errors
+    ///
+    /// When waiting for events fails, or the last listener did. Connections that are still open
+    /// then are closed when the loop is dropped, without their callbacks.
+    pub fn run(&mut self) -> Result<Metrics, Error> {
+        // Here and not in the loop, which could not be moved to another thread with it.
+        let batch = self.core.config.event_batch;
+        let mut events = Events::with_capacity_and_ceiling(batch, MAX_EVENT_BATCH);
+        loop {
+            match catch_unwind(AssertUnwindSafe(|| self.turns(&mut events))) {
+                Ok(Ok(())) => return Ok(self.metrics()),
+                Ok(Err(error)) => return Err(error),
+                Err(payload) => self.panicked(&*payload),
+            }
+        }
+    }
+
+    /// Turns until there is nothing left to serve. A panic of the handler unwinds out of here, and
+    /// the next call goes on with the same turn.
+    fn turns(&mut self, events: &mut Events) -> Result<(), Error> {
+        loop {
+            self.work(events)?;
+            if self.is_done() {
+                return self.failed.take().map_or(Ok(()), Err);
+            }
+            self.wait(events)?;
+        }
+    }
+
+    /// Phases 1 and 2.
+    #[inline]
+    fn wait(&mut self, events: &mut Events) -> Result<(), Error> {
+        let answer = self.core.kernel.wait(events, self.core.agenda.is_empty());
+        if let Err(error) = answer {
+            // A signal: there are no events, and the alarm still stands (C29).
+            events.clear();
+            if error != Errno::INTR {
+                return Err(Error::new(ErrorKind::Run, "cannot wait for events", error));
+            }
+        }
+        self.served = 0;
+        self.core.now = self.core.kernel.now();
+        self.core.metrics.turns += 1;
+        self.ready_left = self.core.ready.len();
+        Ok(())
+    }
+
+    /// Phases 3 to 11.
+    #[inline]
+    fn work(&mut self, events: &Events) -> Result<(), Error> {
+        while let Some(event) = events.get(self.served) {
+            self.served += 1;
+            let id = ConnectionId::from_bits(event.token().0);
+            if id.generation == ConnectionId::NONE.generation {
+                self.own_event(event.token().0);
+            } else {
+                self.event(id, event.readiness());
+            }
+        }
+        if self.core.agenda.is_empty() && self.core.now < self.core.alarm {
+            return Ok(());
+        }
+        self.chores()
+    }
+
+    /// Phases 4 to 11, where there is anything to do in them.
+    fn chores(&mut self) -> Result<(), Error> {
+        self.serve_ready();
+        if self.core.agenda.take(Agenda::ACCEPT) {
+            self.accept();
+        }
+        if self.core.agenda.take(Agenda::MAIL) {
+            self.read_mail();
+        }
+        if self.core.agenda.take(Agenda::TIMERS) || self.core.now >= self.core.alarm {
+            self.run_timers();
+        }
+        if self.core.agenda.take(Agenda::STOP) {
+            self.begin_stop();
+        }
+        if self.core.agenda.take(Agenda::DRAIN) {
+            self.drain();
+        }
+        if self.core.agenda.take(Agenda::BORN) {
+            self.bear();
+        }
+        if self.core.agenda.take(Agenda::CLOSING) {
+            self.close();
+        }
+        if self.core.agenda.take(Agenda::NOTICES) {
+            self.tell_notices();
+        }
+        if self.core.agenda.take(Agenda::ALARM) {
+            self.set_alarm()?;
+        }
+        Ok(())
+    }
+
+    /// An event of the alarm, the waker or a listener.
+    #[cold]
+    fn own_event(&mut self, token: u64) {
+        match token {
+            // Timers run by the clock, not by the event.
+            t if t == ALARM.0 => {}
+            t if t == WAKER.0 => {
+                // The order is what keeps wake-ups from being lost: see the mailbox (C33).
+                while self.core.kernel.clear_waker() == Err(Errno::INTR) {}
+                self.mailbox.lower_flag();
+                self.core.agenda.add(Agenda::MAIL);
+            }
+            t => {
+                let index = usize::try_from(t - LISTENERS.0).unwrap_or(usize::MAX);
+                if let Some(Some(listener)) = self.listeners.get_mut(index) {
+                    listener.note();
+                    self.core.agenda.add(Agenda::ACCEPT);
+                }
+            }
+        }
+    }
+
+    /// Phase 4.
+    fn serve_ready(&mut self) {
+        if self.core.agenda.take(Agenda::STARVED) && !self.core.memory.is_paused() {
+            for _ in 0..self.core.config.turn_jobs.min(self.core.starved.len()) {
+                let Some(id) = self.core.starved.pop_front() else { break };
+                if let Some(connection) = self.core.connections.get_mut(id) {
+                    connection.clear(Flags::STARVED);
+                    self.core.list(id);
+                }
+            }
+            if !self.core.starved.is_empty() {
+                self.core.agenda.add(Agenda::STARVED);
+            }
+        }
+        while self.ready_left > 0 {
+            self.ready_left -= 1;
+            let Some(id) = self.core.ready.pop_front() else { break };
+            if let Some(connection) = self.core.connections.get_mut(id) {
+                connection.clear(Flags::LISTED);
+                self.serve(id);
+            }
+        }
+        if self.core.ready.is_empty() {
+            self.core.agenda.take(Agenda::READY);
+        }
+    }
+
+    /// Phase 6.
+    fn read_mail(&mut self) {
+        if self.letters.is_empty() {
+            let budget = self.core.config.turn_jobs;
+            let collected = self.mailbox.collect(budget, &mut self.letters);
+            self.notified |= collected.notify;
+            if collected.more {
+                self.core.agenda.add(Agenda::MAIL);
+            }
+            if let Some(stop) = collected.stop {
+                self.core.request_stop(stop);
+            }
+        }
+        while let Some(letter) = self.letters.pop_front() {
+            match letter {
+                Letter::Send(id, bytes) => {
+                    if self.core.send(id, &bytes) == crate::Sent::Refused {
+                        self.core.doom(id, Reason::OutputLimit, true);
+                    }
+                }
+                Letter::Close(id) => self.core.begin_close(id, Reason::Closed),
+            }
+        }
+        self.letters = VecDeque::new();
+        if std::mem::take(&mut self.notified) {
+            self.core.current = ConnectionId::NONE;
+            let mut turn = Turn { core: &mut self.core, id: ConnectionId::NONE };
+            notified(&mut self.handler, &mut turn);
+        }
+    }
+
+    /// Phase 7.
+    fn run_timers(&mut self) {
+        if self.core.now >= self.core.alarm {
+            self.core.alarm = Time::NEVER;
+        }
+        self.core.agenda.add(Agenda::ALARM);
+        if self.due.is_empty() {
+            let budget = self.core.config.turn_jobs;
+            if !self.core.wheel.advance(self.core.now, budget, &mut self.due) {
+                self.core.agenda.add(Agenda::TIMERS);
+            }
+        }
+        while let Some(slot) = self.due.pop() {
+            if let Some(id) = self.core.connections.at(slot) {
+                self.timer(id);
+                self.core.schedule(id);
+            }
+        }
+        self.due = Vec::new();
+        if self.listeners.iter().flatten().any(|listener| listener.next_deadline() <= self.core.now)
+        {
+            self.core.agenda.add(Agenda::ACCEPT);
+        }
+        if self.drain.as_ref().is_some_and(|drain| drain.deadline <= self.core.now) {
+            self.core.agenda.add(Agenda::DRAIN);
+        }
+    }
+
+    /// Phase 11.
+    fn set_alarm(&mut self) -> Result<(), Error> {
+        let listeners = self.listeners.iter().flatten().map(Listener::next_deadline);
+        // A deadline of the loop that has passed is on the agenda already.
+        let own = listeners.chain(self.drain.as_ref().map(|drain| drain.deadline));
+        let own = own.filter(|&at| at > self.core.now).min().unwrap_or(Time::NEVER);
+        let next = self.core.wheel.next_wake().min(own);
+        if next >= self.core.alarm {
+            return Ok(());
+        }
+        loop {
+            match self.core.kernel.set_alarm(next) {
+                Ok(()) => break,
+                Err(Errno::INTR) => {}
+                Err(error) => {
+                    return Err(Error::new(ErrorKind::Run, "cannot set the loop's timer", error));
+                }
+            }
+        }
+        self.core.alarm = next;
+        Ok(())
+    }
+
+    fn tell_notices(&mut self) {
+        self.core.current = ConnectionId::NONE;
+        while let Some(notice) = self.core.notices.pop_front() {
+            self.handler.notice(&notice);
+        }
+    }
+
+    /// A callback panicked: its connection ends, everything else goes on (C32).
+    #[cold]
+    fn panicked(&mut self, payload: &(dyn Any + Send)) {
+        self.core.metrics.panics += 1;
+        let id = std::mem::replace(&mut self.core.current, ConnectionId::NONE);
+        let id = (id != ConnectionId::NONE).then_some(id);
+        let message = payload
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| payload.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "a panic without a message".to_owned());
+        self.core.tell(Notice::Panicked { id, message });
+        if let Some(id) = id {
+            self.core.doom(id, Reason::Panicked, true);
+            // If it was the closed callback that panicked, the end is still to be carried out.
+            if self.sessions.get(id.slot).is_none() {
+                self.core.closing.push_back(id);
+            }
+        }
+        // Any phase may have been left half-way.
+        self.core.agenda.add(Agenda::ACCEPT);
+        for item in [Agenda::READY, Agenda::MAIL, Agenda::TIMERS, Agenda::BORN, Agenda::CLOSING] {
+            self.core.agenda.add(item);
+        }
+        if self.drain.is_some() {
+            self.core.agenda.add(Agenda::DRAIN);
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.core.connections.len() == 0
+            && self.listeners.iter().all(Option::is_none)
+            && self.core.notices.is_empty()
+            && self.core.stop.is_none()
+    }
+}
+
+/// Narrows the context to what [`Handler::notified`] may use: there is no connection in it.
+fn notified<H: Handler>(handler: &mut H, cx: &mut impl LoopContext) {
+    handler.notified(cx);
+}
+
+impl<H: Handler, K: Kernel> fmt::Debug for EventLoop<H, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventLoop").field("metrics", &self.metrics()).finish_non_exhaustive()
+    }
+}

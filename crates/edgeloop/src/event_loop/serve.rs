@@ -1,0 +1,354 @@
+//! Phases 3 and 4: one connection's events, its input and its callbacks.
+
+use rustix::io::Errno;
+
+use super::EventLoop;
+use crate::closed::Reason;
+use crate::connection::{Due, Flags, Life};
+use crate::context::Turn;
+use crate::core::is_exhaustion;
+use crate::epoll::Readiness;
+use crate::handler::{Action, Handler};
+use crate::id::ConnectionId;
+use crate::input::{Input, Scanned};
+use crate::kernel::Kernel;
+use crate::notice::Trace;
+
+/// Calls back for a connection that has a session; answers `Continue` for one that hasn't.
+macro_rules! call {
+    ($loop:ident, $id:ident, $callback:ident $(, $argument:expr)*) => {
+        if let Some(session) = $loop.sessions.get_mut($id.slot) {
+            $loop.core.current = $id;
+            let mut turn = Turn { core: &mut $loop.core, id: $id };
+            $loop.handler.$callback(&mut turn, session $(, $argument)*)
+        } else {
+            Action::Continue
+        }
+    };
+}
+pub(super) use call;
+
+impl<H: Handler, K: Kernel> EventLoop<H, K> {
+    /// An event of a connection.
+    #[inline(always)]
+    pub(super) fn event(&mut self, id: ConnectionId, readiness: Readiness) {
+        if H::TRACE {
+            self.handler.trace(&Trace::Event { id, readiness });
+        }
+        let Some(connection) = self.core.connections.get_mut(id) else {
+            self.core.metrics.stale += 1;
+            return;
+        };
+        if !readiness.is_only_in_out() || !connection.is_plain() || self.core.memory.is_paused() {
+            return self.unusual_event(id, readiness);
+        }
+        // From here on it is the way of every ordinary message. There is no output queued, so OUT
+        // says nothing; and a short read empties the socket, because no other flag was set (C2).
+        if !readiness.is_readable() {
+            return;
+        }
+        match self.core.kernel.recv(&connection.socket, &mut self.buffer) {
+            Ok(count) if count > 0 => {
+                connection.active = self.core.now;
+                self.show_fresh(id, count);
+                if count == self.buffer.len() {
+                    self.read_on(id, self.core.config.turn_bytes - count);
+                }
+            }
+            answer => self.unusual_answer(id, answer),
+        }
+    }
+
+    /// One receive has filled the buffer: there is more.
+    #[cold]
+    fn read_on(&mut self, id: ConnectionId, budget: usize) {
+        if let Some(connection) = self.core.connections.get_mut(id) {
+            connection.set(Flags::READABLE);
+            self.read(id, budget);
+        }
+    }
+
+    #[cold]
+    fn unusual_answer(&mut self, id: ConnectionId, answer: Result<usize, Errno>) {
+        let budget = self.core.config.turn_bytes;
+        if let Some(connection) = self.core.connections.get_mut(id) {
+            connection.set(Flags::READABLE);
+            if self.received(id, answer, self.buffer.len()) {
+                self.read(id, budget);
+            }
+        }
+    }
+
+    #[cold]
+    fn unusual_event(&mut self, id: ConnectionId, readiness: Readiness) {
+        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        if connection.life() == Life::Connecting {
+            return self.connect_event(id, readiness);
+        }
+        connection.note(readiness);
+        // Once the peer's stream has ended nothing is read, so an error must be asked for.
+        let failed = readiness.is_error() || readiness.is_hang_up();
+        if failed && connection.life() == Life::Open && connection.has(Flags::ENDED) {
+            let error = self.core.kernel.take_error(&connection.socket);
+            return self.core.fail(id, error.ok().flatten().unwrap_or(Errno::PIPE));
+        }
+        self.serve(id);
+    }
+
+    /// The outbound connection is made, or can't be.
+    fn connect_event(&mut self, id: ConnectionId, readiness: Readiness) {
+        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        match self.core.kernel.take_error(&connection.socket) {
+            Ok(None) if readiness.is_writable() => {
+                connection.connected(self.core.now);
+                connection.note(readiness);
+                self.core.metrics.connected += 1;
+                let action = call!(self, id, opened);
+                self.apply(id, action);
+                self.core.schedule(id);
+                self.serve(id);
+            }
+            Ok(None) => {}
+            Ok(Some(error)) | Err(error) => {
+                let released = connection.fail(error);
+                self.core.release(released);
+                self.core.doom(id, Reason::ConnectFailed, false);
+            }
+        }
+    }
+
+    /// Writes and reads what a connection has waiting, within its budget for a turn (C13).
+    pub(super) fn serve(&mut self, id: ConnectionId) {
+        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        if connection.wants_flushing() && self.core.flush(id) {
+            let action = call!(self, id, drained);
+            self.apply(id, action);
+        }
+        self.read(id, self.core.config.turn_bytes);
+    }
+
+    /// Reads until EAGAIN, the end of the stream, a short read that proves emptiness, or until the
+    /// budget is spent or somebody wants no more.
+    fn read(&mut self, id: ConnectionId, mut budget: usize) {
+        loop {
+            let Some(connection) = self.core.connections.get_mut(id) else { return };
+            if !connection.wants_reading() {
+                return;
+            }
+            let discards = connection.life() == Life::Lingering;
+            if self.core.memory.is_paused() && !discards {
+                return self.core.starve(id);
+            }
+            if connection.has(Flags::SHOW) && !discards {
+                self.show(id, 0);
+                continue;
+            }
+            if budget == 0 {
+                return self.core.list(id);
+            }
+            let limit = budget.min(self.buffer.len());
+            let answer = self.core.kernel.recv(&connection.socket, &mut self.buffer[..limit]);
+            budget -= answer.unwrap_or(0);
+            if !self.received(id, answer, limit) {
+                return;
+            }
+        }
+    }
+
+    /// What a receive of at most `limit` bytes has answered. Answers whether to go on.
+    fn received(&mut self, id: ConnectionId, answer: Result<usize, Errno>, limit: usize) -> bool {
+        let Some(connection) = self.core.connections.get_mut(id) else { return false };
+        match answer {
+            Ok(0) => self.end_of_input(id),
+            Ok(count) => {
+                // Before the handler sees it, since what it does may make the connection
+                // readable anew.
+                if count < limit && !connection.has(Flags::DRAIN) {
+                    connection.exhausted();
+                }
+                connection.active = self.core.now;
+                connection.received();
+                if connection.life() == Life::Lingering {
+                    self.discard(id, count);
+                } else {
+                    self.show(id, count);
+                }
+                return true;
+            }
+            Err(Errno::INTR) => return true,
+            Err(Errno::AGAIN) => self.nothing_to_read(id),
+            Err(error) if is_exhaustion(error) => {
+                connection.set(Flags::RETRY);
+                self.core.retry(id, error);
+            }
+            // An error is reported once, and the next receive would look like a clean end (C7).
+            Err(error) => {
+                let released = connection.fail(error);
+                self.core.release(released);
+                self.core.doom(id, Reason::Failed, true);
+            }
+        }
+        false
+    }
+
+    /// Input behind our own end: nobody wants it, but an RST would cost the peer our output (C6).
+    fn discard(&mut self, id: ConnectionId, count: usize) {
+        self.core.metrics.bytes_discarded += count as u64;
+        if let Some(connection) = self.core.connections.get_mut(id)
+            && !connection.discard(count)
+        {
+            self.core.doom(id, Reason::Closed, false);
+        }
+    }
+
+    /// EAGAIN: an edge will come, unless the connection is dead.
+    fn nothing_to_read(&mut self, id: ConnectionId) {
+        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        let unusual = connection.has(Flags::DRAIN);
+        connection.exhausted();
+        connection.received();
+        if connection.has(Flags::FAILED) {
+            return self.core.doom(id, Reason::Failed, true);
+        }
+        // An event with ERR but nothing to read: the error can only be asked for.
+        if unusual && let Ok(Some(error)) = self.core.kernel.take_error(&connection.socket) {
+            let released = connection.fail(error);
+            self.core.release(released);
+            self.core.doom(id, Reason::Failed, true);
+        }
+    }
+
+    /// Shows the handler `count` bytes of the buffer, behind those that it has left before.
+    fn show(&mut self, id: ConnectionId, count: usize) {
+        if self.core.connections.get(id).is_some_and(|c| c.has(Flags::KEPT)) {
+            self.show_kept(id, count);
+        } else {
+            self.show_fresh(id, count);
+        }
+    }
+
+    #[inline(always)]
+    fn show_fresh(&mut self, id: ConnectionId, count: usize) {
+        self.note_received(id, count);
+        let mut input = Input::new(&self.buffer[..count]);
+        let action = call!(self, id, data, &mut input);
+        if !input.is_empty() {
+            let (rest, scanned) = (input.bytes().to_vec(), input.scanned());
+            self.keep(id, rest, scanned, action);
+        }
+        self.apply(id, action);
+    }
+
+    #[inline]
+    fn note_received(&mut self, id: ConnectionId, count: usize) {
+        self.core.metrics.bytes_in += count as u64;
+        if H::TRACE && count > 0 {
+            self.handler.trace(&Trace::Received { id, bytes: &self.buffer[..count] });
+        }
+    }
+
+    #[cold]
+    fn show_kept(&mut self, id: ConnectionId, count: usize) {
+        self.note_received(id, count);
+        let (mut bytes, scanned) = self.take_kept(id);
+        bytes.extend_from_slice(&self.buffer[..count]);
+        let mut input = Input::with_scanned(&bytes, scanned);
+        let action = call!(self, id, data, &mut input);
+        let (left, scanned) = (input.len(), input.scanned());
+        bytes.drain(..bytes.len() - left);
+        if bytes.capacity() > 2 * left + 1024 {
+            bytes.shrink_to(left);
+        }
+        self.keep(id, bytes, scanned, action);
+        self.apply(id, action);
+    }
+
+    fn take_kept(&mut self, id: ConnectionId) -> (Vec<u8>, Scanned) {
+        let Some(connection) = self.core.connections.get_mut(id) else { return Default::default() };
+        let before = connection.kept();
+        let taken = connection.take_kept();
+        self.core.memory.keep(id.slot, before, 0);
+        taken
+    }
+
+    /// Keeps what a callback has left, within the connection's limit and the share of all (C11).
+    #[cold]
+    fn keep(&mut self, id: ConnectionId, rest: Vec<u8>, scanned: Scanned, action: Action) {
+        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        if connection.life() != Life::Open {
+            return;
+        }
+        if action == Action::Pause {
+            connection.set(Flags::PAUSED);
+        }
+        // Only a handler that waits for more has reached its limit; one that paused, or that we
+        // paused, has not refused what it left.
+        let waits = action == Action::Continue && !connection.has(Flags::PAUSED | Flags::ABOVE);
+        let length = rest.len();
+        connection.keep(rest, scanned);
+        self.core.memory.keep(id.slot, 0, connection.kept());
+        if let Some(session) = self.sessions.get(id.slot)
+            && waits
+            && length >= self.handler.input_limit(session)
+        {
+            self.core.begin_close(id, Reason::InputLimit);
+        }
+        while let Some(slot) = self.core.memory.heaviest() {
+            let Some(heaviest) = self.core.connections.at(slot) else { break };
+            self.core.begin_close(heaviest, Reason::InputShare);
+        }
+    }
+
+    /// The peer's FIN was read.
+    fn end_of_input(&mut self, id: ConnectionId) {
+        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        connection.ended();
+        if connection.has(Flags::FAILED) {
+            return self.core.doom(id, Reason::Failed, true);
+        }
+        if connection.life() == Life::Lingering {
+            return self.core.doom(id, Reason::Finished, false);
+        }
+        let (bytes, scanned) = self.take_kept(id);
+        let mut input = Input::with_scanned(&bytes, scanned);
+        let action = call!(self, id, end, &mut input);
+        self.apply(id, action);
+    }
+
+    /// Does what a callback answered.
+    #[inline]
+    pub(super) fn apply(&mut self, id: ConnectionId, action: Action) {
+        if action != Action::Continue {
+            self.act(id, action);
+        }
+    }
+
+    #[cold]
+    fn act(&mut self, id: ConnectionId, action: Action) {
+        match action {
+            Action::Continue => {}
+            Action::Pause => self.core.pause(id),
+            Action::Close => self.core.begin_close(id, Reason::Closed),
+            Action::Reset => self.core.reset(id),
+        }
+    }
+
+    /// A connection's timer rang.
+    pub(super) fn timer(&mut self, id: ConnectionId) {
+        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        match connection.due(self.core.now, &self.core.timeouts) {
+            Due::Nothing => {}
+            Due::Retry => self.serve(id),
+            Due::Timeout => {
+                let action = call!(self, id, timeout);
+                self.apply(id, action);
+            }
+            // With output queued it can't be flushed either: nothing has moved for so long.
+            Due::Idle(reason) if connection.has(Flags::OUTPUT) => self.core.doom(id, reason, true),
+            Due::Idle(reason) => self.core.begin_close(id, reason),
+            Due::Stalled => self.core.doom(id, Reason::WriteTimeout, true),
+            Due::ConnectTimeout => self.core.doom(id, Reason::ConnectTimeout, false),
+            Due::LingerTimeout => self.core.doom(id, Reason::Closed, false),
+        }
+    }
+}

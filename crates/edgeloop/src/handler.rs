@@ -1,0 +1,298 @@
+//! What a user of the loop writes: one handler, with callbacks that answer with an action.
+//!
+//! A handler never owns a socket and can't re-enter the loop. It is called with three things: the
+//! [`Context`], through which it acts on its own connection and on others, the session that it
+//! made for the connection, and whatever the callback is about.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::closed::Closed;
+use crate::error::Error;
+use crate::id::ConnectionId;
+use crate::input::Input;
+use crate::notice::{Notice, Trace};
+use crate::time::Time;
+
+/// The user's side of an event loop: one value for the loop, one session for each connection.
+///
+/// The handler owns what its connections share; the loop owns the sessions. Nothing here needs a
+/// lock or a reference count, because every callback runs on the loop's thread, one at a time.
+///
+/// # Panics
+///
+/// A callback that panics costs its own connection only: that connection is reset, counted in
+/// [`Metrics::panics`](crate::Metrics::panics), and its [`closed`](Handler::closed) callback comes
+/// with [`Reason::Panicked`](crate::Reason::Panicked) (C32). Programs built with `panic = "abort"`
+/// give that up.
+///
+/// # Examples
+///
+/// An echo server that copies nothing: what it sends is a slice of the loop's own read buffer.
+///
+/// ```
+/// use edgeloop::{Action, Context, Handler, Input, Origin};
+///
+/// struct Echo;
+///
+/// impl Handler for Echo {
+///     type Session = ();
+///
+///     fn session(&mut self, _: &Origin) -> Option<()> {
+///         Some(())
+///     }
+///
+///     fn data(&mut self, cx: &mut impl Context, _: &mut (), input: &mut Input<'_>) -> Action {
+///         cx.send(input.take_all()).or_reset()
+///     }
+/// }
+/// ```
+pub trait Handler {
+    /// What the handler keeps for each connection.
+    type Session;
+
+    /// Whether [`trace`](Handler::trace) is called. The default, `false`, compiles it out.
+    const TRACE: bool = false;
+
+    /// Makes the session of a connection that was accepted or is about to be connected.
+    ///
+    /// `None` refuses the connection: it is reset at once and no other callback comes.
+    fn session(&mut self, origin: &Origin) -> Option<Self::Session>;
+
+    /// The connection is open: accepted, or connected. A server that speaks first does so here.
+    fn opened(&mut self, cx: &mut impl Context, session: &mut Self::Session) -> Action {
+        let _ = (cx, session);
+        Action::Continue
+    }
+
+    /// Bytes arrived. What the handler does not take from `input` is kept and shown again, in one
+    /// piece with what follows, until [`input_limit`](Handler::input_limit) is reached.
+    ///
+    /// After a pause, or once a full output queue has drained, kept bytes are shown again even
+    /// though nothing new has come.
+    fn data(
+        &mut self,
+        cx: &mut impl Context,
+        session: &mut Self::Session,
+        input: &mut Input<'_>,
+    ) -> Action;
+
+    /// The peer will send no more (its FIN was read). `input` shows what was left unconsumed.
+    ///
+    /// The default closes once everything that is owed has been written (C5). Answering
+    /// [`Action::Continue`] keeps the connection open for sending only.
+    fn end(
+        &mut self,
+        cx: &mut impl Context,
+        session: &mut Self::Session,
+        input: &mut Input<'_>,
+    ) -> Action {
+        let _ = (cx, session, input);
+        Action::Close
+    }
+
+    /// The output queue, which had risen above the high watermark, has fallen to the low one.
+    fn drained(&mut self, cx: &mut impl Context, session: &mut Self::Session) -> Action {
+        let _ = (cx, session);
+        Action::Continue
+    }
+
+    /// The timeout that [`Context::set_timeout`] set has passed. It is not set any more.
+    fn timeout(&mut self, cx: &mut impl Context, session: &mut Self::Session) -> Action {
+        let _ = (cx, session);
+        Action::Close
+    }
+
+    /// The connection is gone; its descriptor is closed when this returns. Called exactly once for
+    /// every session. Sending to this connection answers [`Sent::Gone`].
+    fn closed(&mut self, cx: &mut impl Context, session: Self::Session, closed: &Closed) {
+        let _ = (cx, session, closed);
+    }
+
+    /// [`Handle::notify`](crate::Handle::notify) was called, once or several times since the last.
+    fn notified(&mut self, cx: &mut impl LoopContext) {
+        let _ = cx;
+    }
+
+    /// How many unconsumed bytes are kept for this connection, 64 KiB by default. Reaching it
+    /// closes the connection with [`Reason::InputLimit`](crate::Reason::InputLimit), after what
+    /// the handler has sent is flushed.
+    fn input_limit(&self, session: &Self::Session) -> usize {
+        let _ = session;
+        64 * 1024
+    }
+
+    /// The loop has something to tell its operator. Never called for ordinary traffic.
+    fn notice(&mut self, notice: &Notice) {
+        let _ = notice;
+    }
+
+    /// Every step of the loop, for debugging; only where [`TRACE`](Handler::TRACE) is `true`.
+    fn trace(&mut self, trace: &Trace<'_>) {
+        let _ = trace;
+    }
+}
+
+/// Where a connection comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// A listener accepted it.
+    Accepted {
+        /// The connection that is being made.
+        id: ConnectionId,
+        /// The address of the other end.
+        peer: SocketAddr,
+        /// The address that the listener is bound to.
+        listener: SocketAddr,
+    },
+    /// [`LoopContext::connect`] asked for it; it isn't connected yet.
+    Connecting {
+        /// The connection that is being made.
+        id: ConnectionId,
+        /// The address of the other end.
+        peer: SocketAddr,
+        /// What the caller of `connect` gave to recognise it by.
+        tag: u64,
+    },
+}
+
+impl Origin {
+    /// The connection that is being made.
+    #[must_use]
+    pub fn id(&self) -> ConnectionId {
+        match self {
+            Self::Accepted { id, .. } | Self::Connecting { id, .. } => *id,
+        }
+    }
+
+    /// The address of the other end.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        match self {
+            Self::Accepted { peer, .. } | Self::Connecting { peer, .. } => *peer,
+        }
+    }
+}
+
+/// What a callback wants to happen to its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Action {
+    /// Go on.
+    Continue,
+    /// Stop reading from this peer until [`LoopContext::resume`]; the kernel's window then stops it.
+    Pause,
+    /// Write what is owed, then end the connection (C3, C6). No data callback comes any more.
+    Close,
+    /// End the connection now with an RST. What is still queued is dropped and counted.
+    Reset,
+}
+
+/// What became of bytes that were given to [`Context::send`] or [`LoopContext::send_to`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a refused message is lost unless the handler acts on it; see `Sent::or_reset`"]
+pub enum Sent {
+    /// The kernel took all of it.
+    Written,
+    /// The rest waits for the peer, below the high watermark.
+    Queued,
+    /// The rest waits for the peer, and the queue is now above the high watermark: whoever fills
+    /// it should stop until the [`drained`](Handler::drained) callback (C10).
+    AboveMark,
+    /// It would have exceeded the connection's output limit or the ceiling of the whole process.
+    /// Nothing of it was written or queued.
+    Refused,
+    /// The connection is closing, failed, or no longer there. Nothing was written or queued.
+    Gone,
+}
+
+impl Sent {
+    /// Whether the loop has taken charge of the bytes.
+    #[must_use]
+    pub fn is_accepted(self) -> bool {
+        matches!(self, Self::Written | Self::Queued | Self::AboveMark)
+    }
+
+    /// [`Action::Reset`] if the bytes were refused, so that no stream goes on with a hole in it;
+    /// else [`Action::Continue`].
+    pub fn or_reset(self) -> Action {
+        if self == Self::Refused { Action::Reset } else { Action::Continue }
+    }
+}
+
+/// What a handler can do to the loop and to any of its connections, from any callback.
+///
+/// Acting on a connection that is gone does nothing, and is counted in
+/// [`Metrics::stale`](crate::Metrics::stale) (C17).
+pub trait LoopContext: crate::sealed::Sealed {
+    /// The time at which this turn began, read once for all its callbacks (C28).
+    fn now(&self) -> Time;
+
+    /// Sends bytes to any connection of this loop. Never blocks: what the socket does not take at
+    /// once is copied into the connection's queue. See [`Sent`] for the answers.
+    fn send_to(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent;
+
+    /// How many bytes are queued for a connection and not yet accepted by the kernel.
+    fn queued(&self, id: ConnectionId) -> usize;
+
+    /// Stops reading from a connection, as [`Action::Pause`] does.
+    fn pause(&mut self, id: ConnectionId);
+
+    /// Reads again from a connection that was paused.
+    fn resume(&mut self, id: ConnectionId);
+
+    /// Ends a connection as [`Action::Close`] does.
+    fn close(&mut self, id: ConnectionId);
+
+    /// Ends a connection as [`Action::Reset`] does.
+    fn reset(&mut self, id: ConnectionId);
+
+    /// Starts an outbound connection. [`Handler::session`] is called with
+    /// [`Origin::Connecting`] and this `tag` after the present callback has returned, and then
+    /// [`Handler::opened`], or [`Handler::closed`] with the reason why it could not be made.
+    ///
+    /// # Errors
+    ///
+    /// When the connection cap is reached, or the socket can't be made.
+    fn connect(&mut self, peer: SocketAddr, tag: u64) -> Result<ConnectionId, Error>;
+
+    /// Stops the loop: see [`Stop`].
+    fn stop(&mut self, stop: Stop);
+}
+
+/// What a handler can do in a callback that belongs to one connection.
+pub trait Context: LoopContext {
+    /// The connection that this callback is about.
+    fn id(&self) -> ConnectionId;
+
+    /// Sends bytes on this connection: [`LoopContext::send_to`] with its own id. The first write
+    /// is tried at once, straight from `bytes` (C4).
+    fn send(&mut self, bytes: &[u8]) -> Sent;
+
+    /// Sets, moves or (with `None`) cancels this connection's timeout, counted from now.
+    /// [`Handler::timeout`] is never called early, and at most 1 ms of loop time late (C30).
+    fn set_timeout(&mut self, after: Option<Duration>);
+}
+
+/// How a loop is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Accept what waits in the backlogs, close the listeners, let the connections end by
+    /// themselves, close the quiet ones, and reset what is left when the time has passed (C37).
+    /// `None` waits for ever; zero ends everything at once.
+    Drain(Option<Duration>),
+    /// End everything at once: every connection is reset.
+    Now,
+}
+
+impl Stop {
+    /// The one of two that ends sooner.
+    pub(crate) fn stricter(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Now, _) | (_, Self::Now) => Self::Now,
+            (Self::Drain(Some(a)), Self::Drain(Some(b))) => Self::Drain(Some(a.min(b))),
+            (Self::Drain(a), Self::Drain(b)) => Self::Drain(a.or(b)),
+        }
+    }
+}

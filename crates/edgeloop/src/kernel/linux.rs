@@ -1,0 +1,209 @@
+//! The real kernel, through rustix: one method, one system call.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::Errno;
+use rustix::net::{
+    self, AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrAny, SocketFlags, SocketType,
+    sockopt,
+};
+use rustix::process::{Resource, getrlimit};
+use rustix::time::{
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
+    timerfd_create, timerfd_settime,
+};
+
+use super::{ALARM, Kernel, SocketOption, WAKER, Wake};
+use crate::epoll::{Epoll, Events, Interest, Mode, Token};
+use crate::time::Time;
+
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
+
+/// The Linux that this process runs on.
+///
+/// The alarm is a timerfd in the epoll set, with an absolute time: it is exact to the nanosecond
+/// on every kernel since 2.6.27, a signal does not stretch it (C29), and it costs no system call
+/// but when the earliest deadline moves forward. epoll_pwait2 would need Linux 5.11 and a timeout
+/// computed for each turn.
+#[derive(Debug)]
+pub struct Linux {
+    epoll: Epoll,
+    alarm: OwnedFd,
+    waker: Arc<OwnedFd>,
+}
+
+impl Linux {
+    /// Makes the epoll set with its alarm and its waker: three descriptors.
+    ///
+    /// # Errors
+    ///
+    /// When the process or the system is out of descriptors or memory.
+    pub fn new() -> std::io::Result<Self> {
+        let epoll = Epoll::new()?;
+        let alarm = timerfd_create(
+            TimerfdClockId::Monotonic,
+            TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK,
+        )?;
+        let waker = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        // The alarm is never read: setting it anew resets it, and each expiry is an edge.
+        epoll.add(&alarm, ALARM, Interest::READABLE, Mode::Edge)?;
+        epoll.add(&waker, WAKER, Interest::READABLE, Mode::Edge)?;
+        Ok(Self { epoll, alarm, waker: Arc::new(waker) })
+    }
+}
+
+impl crate::sealed::Sealed for Linux {}
+
+impl Kernel for Linux {
+    type Socket = OwnedFd;
+    type Waker = EventfdWaker;
+
+    #[inline]
+    fn now(&mut self) -> Time {
+        let now = clock_gettime(ClockId::Monotonic);
+        // The monotonic clock starts at boot, so neither part is negative.
+        let seconds = now.tv_sec.cast_unsigned();
+        Time::from_nanos(seconds * NANOS_PER_SECOND + now.tv_nsec.cast_unsigned())
+    }
+
+    #[inline]
+    fn wait(&mut self, events: &mut Events, block: bool) -> Result<(), Errno> {
+        if block { self.epoll.block(events) } else { self.epoll.poll_now(events) }
+    }
+
+    fn register(
+        &mut self,
+        socket: &OwnedFd,
+        token: Token,
+        interest: Interest,
+    ) -> Result<(), Errno> {
+        let added = self.epoll.add(socket, token, interest, Mode::Edge);
+        added.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
+    }
+
+    fn set_alarm(&mut self, at: Time) -> Result<(), Errno> {
+        // A time of zero would disarm it; a time that has passed rings at once.
+        let nanos = at.as_nanos().max(1);
+        let at = Timespec {
+            tv_sec: (nanos / NANOS_PER_SECOND).cast_signed(),
+            tv_nsec: (nanos % NANOS_PER_SECOND).cast_signed(),
+        };
+        let once = Itimerspec { it_interval: Timespec::default(), it_value: at };
+        timerfd_settime(&self.alarm, TimerfdTimerFlags::ABSTIME, &once).map(|_| ())
+    }
+
+    fn waker(&self) -> EventfdWaker {
+        EventfdWaker(Arc::clone(&self.waker))
+    }
+
+    fn clear_waker(&mut self) -> Result<(), Errno> {
+        let mut count = [0; 8];
+        rustix::io::read(&*self.waker, &mut count).map(|_| ())
+    }
+
+    fn socket(&mut self, family: SocketAddr) -> Result<OwnedFd, Errno> {
+        let family = if family.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        net::socket_with(
+            family,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+            None,
+        )
+    }
+
+    fn set_option(&mut self, socket: &OwnedFd, option: SocketOption) -> Result<(), Errno> {
+        match option {
+            SocketOption::ReuseAddress => sockopt::set_socket_reuseaddr(socket, true),
+            SocketOption::Ipv6Only(only) => sockopt::set_ipv6_v6only(socket, only),
+            SocketOption::NoDelay => sockopt::set_tcp_nodelay(socket, true),
+            SocketOption::UrgentInline => sockopt::set_socket_oobinline(socket, true),
+            SocketOption::ResetOnClose => {
+                sockopt::set_socket_linger(socket, Some(std::time::Duration::ZERO))
+            }
+        }
+    }
+
+    fn bind(&mut self, socket: &OwnedFd, address: SocketAddr) -> Result<(), Errno> {
+        net::bind(socket, &address)
+    }
+
+    fn listen(&mut self, socket: &OwnedFd, backlog: u32) -> Result<(), Errno> {
+        net::listen(socket, i32::try_from(backlog).unwrap_or(i32::MAX))
+    }
+
+    fn local_address(&mut self, socket: &OwnedFd) -> Result<SocketAddr, Errno> {
+        net::getsockname(socket).and_then(to_socket_addr)
+    }
+
+    fn connect(&mut self, socket: &OwnedFd, address: SocketAddr) -> Result<(), Errno> {
+        net::connect(socket, &address)
+    }
+
+    fn take_error(&mut self, socket: &OwnedFd) -> Result<Option<Errno>, Errno> {
+        sockopt::socket_error(socket).map(Result::err)
+    }
+
+    fn accept(&mut self, listener: &OwnedFd) -> Result<(OwnedFd, SocketAddr), Errno> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (socket, peer) = net::acceptfrom_with(listener, flags)?;
+        // A peer that is already gone may leave no address; the connection is as good as others.
+        let unknown = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let peer = peer.and_then(|peer| to_socket_addr(peer).ok()).unwrap_or(unknown);
+        Ok((socket, peer))
+    }
+
+    #[inline]
+    fn recv(&mut self, socket: &OwnedFd, buffer: &mut [u8]) -> Result<usize, Errno> {
+        net::recv(socket, buffer, RecvFlags::empty()).map(|(received, _)| received)
+    }
+
+    #[inline]
+    fn send(&mut self, socket: &OwnedFd, bytes: &[u8]) -> Result<usize, Errno> {
+        net::send(socket, bytes, SendFlags::NOSIGNAL)
+    }
+
+    fn shutdown_write(&mut self, socket: &OwnedFd) -> Result<(), Errno> {
+        net::shutdown(socket, Shutdown::Write)
+    }
+
+    fn close(&mut self, socket: OwnedFd) {
+        drop(socket);
+    }
+
+    fn descriptor(&self, socket: &OwnedFd) -> i32 {
+        socket.as_raw_fd()
+    }
+
+    fn spare_descriptors(&self) -> usize {
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        // Reading the directory takes a descriptor itself, which is counted and closed again.
+        let open = fs::read_dir("/proc/self/fd").map_or(64, Iterator::count);
+        limit.saturating_sub(open)
+    }
+
+    fn longest_backlog(&self) -> Option<u32> {
+        fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?.trim().parse().ok()
+    }
+}
+
+fn to_socket_addr(address: SocketAddrAny) -> Result<SocketAddr, Errno> {
+    SocketAddr::try_from(address)
+}
+
+/// Wakes the loop through its eventfd.
+#[derive(Debug, Clone)]
+pub struct EventfdWaker(Arc<OwnedFd>);
+
+impl Wake for EventfdWaker {
+    fn wake(&self) {
+        // EAGAIN says that the counter is full: the loop has been told often enough. No other
+        // error can come of a descriptor that is open and a buffer of 8 bytes (eventfd(2)).
+        let one = 1_u64.to_ne_bytes();
+        while rustix::io::write(&*self.0, &one) == Err(Errno::INTR) {}
+    }
+}

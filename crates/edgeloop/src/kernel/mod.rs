@@ -1,0 +1,127 @@
+//! Everything that the loop asks of the kernel, as one narrow trait with a type parameter.
+//!
+//! The loop is compiled once for each implementation, so the trait costs nothing. Errors are
+//! bare error numbers, addresses the standard library's. Nothing here decides anything: a call is
+//! tried once, and what its error means is the business of the layers above, where a simulated
+//! kernel can show it.
+
+mod linux;
+
+use std::net::SocketAddr;
+
+use rustix::io::Errno;
+
+use crate::epoll::{Events, Interest, Token};
+use crate::time::Time;
+
+pub use linux::Linux;
+
+/// The token of the alarm in the set. Connections have generations from 1 on, so 0 is free.
+pub(crate) const ALARM: Token = Token(0);
+/// The token of the waker.
+pub(crate) const WAKER: Token = Token(1);
+/// The token of the first listener; the others follow.
+pub(crate) const LISTENERS: Token = Token(2);
+
+/// A kernel: the real one, or a simulated one. It holds one epoll set, in which its alarm and its
+/// waker are registered from the start.
+///
+/// Every socket it makes is non-blocking and close-on-exec from birth (C20). A socket is
+/// deregistered by being closed: none is ever duplicated (C18).
+///
+/// This trait is sealed.
+pub trait Kernel: crate::sealed::Sealed {
+    /// An open socket. It is closed when it is dropped.
+    type Socket;
+    /// What other threads wake the loop with.
+    type Waker: Wake;
+
+    /// The monotonic clock.
+    fn now(&mut self) -> Time;
+
+    /// epoll_wait(2), with no timeout if `block`, else with a timeout of zero.
+    fn wait(&mut self, events: &mut Events, block: bool) -> Result<(), Errno>;
+
+    /// Registers a socket, edge-triggered (`EPOLL_CTL_ADD`).
+    fn register(
+        &mut self,
+        socket: &Self::Socket,
+        token: Token,
+        interest: Interest,
+    ) -> Result<(), Errno>;
+
+    /// Makes the alarm ring once at the time given, and not earlier (timerfd_settime(2)).
+    fn set_alarm(&mut self, at: Time) -> Result<(), Errno>;
+
+    /// Another handle on the waker.
+    fn waker(&self) -> Self::Waker;
+
+    /// Resets the waker (a read of the eventfd).
+    fn clear_waker(&mut self) -> Result<(), Errno>;
+
+    /// socket(2), of the address's family.
+    fn socket(&mut self, family: SocketAddr) -> Result<Self::Socket, Errno>;
+
+    /// setsockopt(2).
+    fn set_option(&mut self, socket: &Self::Socket, option: SocketOption) -> Result<(), Errno>;
+
+    /// bind(2).
+    fn bind(&mut self, socket: &Self::Socket, address: SocketAddr) -> Result<(), Errno>;
+
+    /// listen(2).
+    fn listen(&mut self, socket: &Self::Socket, backlog: u32) -> Result<(), Errno>;
+
+    /// getsockname(2).
+    fn local_address(&mut self, socket: &Self::Socket) -> Result<SocketAddr, Errno>;
+
+    /// connect(2); `EINPROGRESS` is the usual answer.
+    fn connect(&mut self, socket: &Self::Socket, address: SocketAddr) -> Result<(), Errno>;
+
+    /// The socket's pending error, which this resets (`SO_ERROR`).
+    fn take_error(&mut self, socket: &Self::Socket) -> Result<Option<Errno>, Errno>;
+
+    /// accept4(2).
+    fn accept(&mut self, listener: &Self::Socket) -> Result<(Self::Socket, SocketAddr), Errno>;
+
+    /// recv(2). Zero is the end of the stream, so `buffer` must not be empty.
+    fn recv(&mut self, socket: &Self::Socket, buffer: &mut [u8]) -> Result<usize, Errno>;
+
+    /// send(2), with `MSG_NOSIGNAL` (C8).
+    fn send(&mut self, socket: &Self::Socket, bytes: &[u8]) -> Result<usize, Errno>;
+
+    /// shutdown(2) of the write side: our FIN.
+    fn shutdown_write(&mut self, socket: &Self::Socket) -> Result<(), Errno>;
+
+    /// close(2). Whatever it answers, the descriptor is gone.
+    fn close(&mut self, socket: Self::Socket);
+
+    /// The descriptor's number, for people to read.
+    fn descriptor(&self, socket: &Self::Socket) -> i32;
+
+    /// How many more descriptors this process may open, as far as can be told.
+    fn spare_descriptors(&self) -> usize;
+
+    /// The longest backlog that the kernel grants, if it can be told (`net.core.somaxconn`).
+    fn longest_backlog(&self) -> Option<u32>;
+}
+
+/// Wakes a loop from another thread.
+pub trait Wake: Clone + Send + Sync + 'static {
+    /// Makes the loop's wait return. A waker that is already full counts as signalled (C33).
+    fn wake(&self);
+}
+
+/// The socket options that the loop sets, all before any data flows or right before the close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SocketOption {
+    /// `SO_REUSEADDR` (C26).
+    ReuseAddress,
+    /// `IPV6_V6ONLY`, set either way, never left to the distribution (C26).
+    Ipv6Only(bool),
+    /// `TCP_NODELAY`; a listener passes it on to what it accepts.
+    NoDelay,
+    /// `SO_OOBINLINE`; a listener passes it on to what it accepts (C1).
+    UrgentInline,
+    /// `SO_LINGER {1, 0}`: the close sends an RST and leaves nothing in the kernel (C3).
+    ResetOnClose,
+}

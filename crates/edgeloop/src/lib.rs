@@ -1,0 +1,89 @@
+//! An event loop on epoll for servers and clients that lose no byte.
+//!
+//! - [`EventLoop`] runs a [`Handler`]: one value for the loop, one session for each connection,
+//!   callbacks that answer with an [`Action`].
+//! - [`Context`] is what a callback acts through: sending, pausing, closing, connecting.
+//! - [`Handle`] reaches the loop from other threads.
+//! - [`epoll`] is the wrapper underneath, usable alone.
+//!
+//! No async runtime, no thread but yours, no `unsafe`. Linux only.
+//!
+//! # Examples
+//!
+//! A server that answers each line with its length:
+//!
+//! ```no_run
+//! use edgeloop::{Action, Context, EventLoop, Handler, Input, Origin};
+//!
+//! struct Lengths;
+//!
+//! impl Handler for Lengths {
+//!     type Session = ();
+//!
+//!     fn session(&mut self, _: &Origin) -> Option<()> {
+//!         Some(())
+//!     }
+//!
+//!     fn data(&mut self, cx: &mut impl Context, _: &mut (), input: &mut Input<'_>) -> Action {
+//!         while let Some(line) = input.take_until(b'\n') {
+//!             if !cx.send(format!("{}\n", line.len() - 1).as_bytes()).is_accepted() {
+//!                 return Action::Reset;
+//!             }
+//!         }
+//!         Action::Continue
+//!     }
+//! }
+//!
+//! let mut server = EventLoop::new(Lengths)?;
+//! server.listen("127.0.0.1:3000")?;
+//! server.run()?;
+//! # Ok::<(), edgeloop::Error>(())
+//! ```
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("edgeloop is built on epoll and runs on Linux only");
+
+// The layers, lowest first: a module names only modules above it in this list. A test holds that.
+mod time;
+mod id;
+mod error;
+mod input;
+pub mod epoll;
+mod closed;
+mod notice;
+mod config;
+mod metrics;
+mod handler;
+mod kernel;
+mod wheel;
+mod table;
+mod output;
+mod memory;
+mod mailbox;
+mod connection;
+mod listener;
+mod limits;
+mod core;
+mod context;
+mod event_loop;
+
+mod sealed {
+    //! Traits that only this crate implements.
+
+    /// The supertrait of those traits.
+    pub trait Sealed {}
+}
+
+pub use closed::{Closed, Reason};
+pub use config::{Config, MAX_EVENT_BATCH, MIN_BACKLOG, MIN_BUFFER_LIMIT};
+pub use error::{Error, ErrorKind};
+pub use event_loop::EventLoop;
+pub use handler::{Action, Context, Handler, LoopContext, Origin, Sent, Stop};
+pub use id::ConnectionId;
+pub use input::Input;
+pub use kernel::{Kernel, Linux, SocketOption, Wake};
+pub use limits::raise_descriptor_limit;
+pub use mailbox::{Handle, SendError, SendErrorKind};
+pub use metrics::Metrics;
+pub use notice::{Notice, Trace};
+pub use time::Time;

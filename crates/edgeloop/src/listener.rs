@@ -1,0 +1,196 @@
+//! When a listener accepts, when it pauses, and when it ends: without its system calls.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use crate::time::Time;
+
+/// How long accepting pauses when descriptors or memory have run out; doubles up to the second
+/// while it is in vain. A connection that closes ends the pause at once (C23).
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// One listener.
+#[derive(Debug)]
+pub(crate) struct Listener<S> {
+    pub(crate) socket: S,
+    pub(crate) address: SocketAddr,
+    /// The backlog may hold connections for which no edge will come.
+    ready: bool,
+    /// Accepting waits until then, or until a descriptor is free.
+    paused_until: Time,
+    pause: Duration,
+    /// It is to be closed once its backlog is empty, or once so many more were accepted (C37).
+    closing_after: Option<u32>,
+}
+
+/// What an error of accept4(2) means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AcceptError {
+    /// The backlog is empty.
+    Empty,
+    /// One connection was lost before it was accepted; the next may be fine (C22).
+    Skipped,
+    /// Descriptors or memory have run out (C23).
+    Exhausted,
+    /// The listener is of no use any more (C22).
+    Fatal,
+}
+
+impl AcceptError {
+    /// Errors that the manual does not name are taken as exhaustion: they neither end the
+    /// listener nor make the loop spin.
+    pub(crate) fn of(error: Errno) -> Self {
+        match error {
+            Errno::AGAIN => Self::Empty,
+            Errno::CONNABORTED
+            | Errno::PERM
+            | Errno::PROTO
+            | Errno::NETDOWN
+            | Errno::NOPROTOOPT
+            | Errno::HOSTDOWN
+            | Errno::NONET
+            | Errno::HOSTUNREACH
+            | Errno::OPNOTSUPP
+            | Errno::NETUNREACH
+            | Errno::INTR => Self::Skipped,
+            Errno::BADF | Errno::INVAL | Errno::NOTSOCK | Errno::FAULT => Self::Fatal,
+            _ => Self::Exhausted,
+        }
+    }
+}
+
+impl<S> Listener<S> {
+    pub(crate) fn new(socket: S, address: SocketAddr) -> Self {
+        Self {
+            socket,
+            address,
+            ready: true,
+            paused_until: Time::ZERO,
+            pause: FIRST_PAUSE,
+            closing_after: None,
+        }
+    }
+
+    /// An edge came.
+    pub(crate) fn note(&mut self) {
+        self.ready = true;
+    }
+
+    /// Whether accepting makes sense now.
+    pub(crate) fn wants_accepting(&self, now: Time) -> bool {
+        self.ready && self.paused_until <= now
+    }
+
+    /// A connection was accepted; answers whether the listener is to be closed now.
+    pub(crate) fn accepted(&mut self) -> bool {
+        self.pause = FIRST_PAUSE;
+        if let Some(left) = &mut self.closing_after {
+            *left = left.saturating_sub(1);
+        }
+        self.closing_after == Some(0)
+    }
+
+    /// The backlog is empty; answers whether the listener is to be closed now.
+    pub(crate) fn emptied(&mut self) -> bool {
+        self.ready = false;
+        self.pause = FIRST_PAUSE;
+        self.is_closing()
+    }
+
+    /// Pauses; answers whether it has just begun to.
+    pub(crate) fn pause(&mut self, now: Time) -> bool {
+        let begins = self.pause == FIRST_PAUSE;
+        self.paused_until = now.after(self.pause);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        begins
+    }
+
+    /// A descriptor is free again; answers whether anybody may be waiting for one.
+    pub(crate) fn resume(&mut self) -> bool {
+        self.paused_until = Time::ZERO;
+        self.ready
+    }
+
+    /// When a pause ends by itself.
+    pub(crate) fn next_deadline(&self) -> Time {
+        if self.ready && self.paused_until != Time::ZERO { self.paused_until } else { Time::NEVER }
+    }
+
+    /// From here on it accepts what waits, at most `most`, and is then closed (C37).
+    pub(crate) fn drain(&mut self, most: u32) {
+        self.ready = true;
+        self.paused_until = Time::ZERO;
+        self.closing_after.get_or_insert(most);
+    }
+
+    pub(crate) const fn is_closing(&self) -> bool {
+        self.closing_after.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADDRESS: SocketAddr =
+        SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
+
+    fn at(millis: u64) -> Time {
+        Time::ZERO.after(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn c22_exactly_the_named_errors_end_a_listener() {
+        for number in 1..134 {
+            let error = Errno::from_raw_os_error(number);
+            let meaning = AcceptError::of(error);
+            let fatal = [Errno::BADF, Errno::INVAL, Errno::NOTSOCK, Errno::FAULT].contains(&error);
+            assert_eq!(meaning == AcceptError::Fatal, fatal, "{error}");
+            assert_eq!(meaning == AcceptError::Empty, error == Errno::AGAIN, "{error}");
+        }
+    }
+
+    #[test]
+    fn c23_exhaustion_pauses_and_resumes_without_a_new_edge() {
+        for error in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
+            assert_eq!(AcceptError::of(error), AcceptError::Exhausted);
+        }
+        let mut listener = Listener::new((), ADDRESS);
+        assert!(listener.wants_accepting(at(0)));
+        assert!(listener.pause(at(0)), "the pause begins and is told once");
+        assert!(!listener.wants_accepting(at(99)));
+        assert_eq!(listener.next_deadline(), at(100));
+        assert!(listener.wants_accepting(at(100)), "by time alone");
+        assert!(!listener.pause(at(100)), "the same pause goes on");
+        assert_eq!(listener.next_deadline(), at(300));
+        assert!(listener.resume());
+        assert!(listener.wants_accepting(at(101)), "because a connection closed");
+        listener.accepted();
+        assert!(listener.pause(at(200)), "a new pause");
+    }
+
+    #[test]
+    fn c23_pauses_grow_to_a_second() {
+        let mut listener = Listener::new((), ADDRESS);
+        let mut now = at(0);
+        for expected in [100, 200, 400, 800, 1000, 1000] {
+            listener.pause(now);
+            assert_eq!(listener.next_deadline().since(now), Duration::from_millis(expected));
+            now = listener.next_deadline();
+        }
+    }
+
+    #[test]
+    fn c37_a_draining_listener_closes_when_its_backlog_is_empty() {
+        let mut listener = Listener::new((), ADDRESS);
+        assert!(!listener.emptied());
+        listener.drain(2);
+        assert!(listener.wants_accepting(at(0)), "without an edge");
+        assert!(!listener.accepted());
+        assert!(listener.accepted(), "newcomers do not keep it open for ever");
+        assert!(listener.emptied());
+    }
+}

@@ -1,0 +1,239 @@
+//! How other threads reach the loop: letters in a bounded box, and a waker.
+//!
+//! No wake-up is lost (C33): a letter is in the box before the flag is raised, and the loop resets
+//! the eventfd, lowers the flag, and only then empties the box, in this order.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::handler::Stop;
+use crate::id::ConnectionId;
+use crate::kernel::{Kernel, Linux, Wake};
+
+/// Reaches a loop from any thread. Clones reach the same loop.
+pub struct Handle<K: Kernel = Linux> {
+    shared: Arc<Shared>,
+    waker: K::Waker,
+}
+
+/// What the loop finds in its mailbox.
+#[derive(Debug)]
+pub(crate) enum Letter {
+    Send(ConnectionId, Box<[u8]>),
+    Close(ConnectionId),
+}
+
+#[derive(Debug, Default)]
+struct Mail {
+    letters: VecDeque<Letter>,
+    /// Bytes of the letters, with what each of them costs itself.
+    held: usize,
+    notify: bool,
+    stop: Option<Stop>,
+    gone: bool,
+}
+
+#[derive(Debug)]
+struct Shared {
+    mail: Mutex<Mail>,
+    signalled: AtomicBool,
+    limit: usize,
+}
+
+impl Shared {
+    /// A panic elsewhere leaves the mail as it was: every change of it is complete in itself.
+    fn mail(&self) -> MutexGuard<'_, Mail> {
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Letter {
+    fn cost(&self) -> usize {
+        size_of::<Self>() + if let Self::Send(_, bytes) = self { bytes.len() } else { 0 }
+    }
+}
+
+impl<K: Kernel> Clone for Handle<K> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), waker: self.waker.clone() }
+    }
+}
+
+impl<K: Kernel> fmt::Debug for Handle<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("shared", &self.shared).finish_non_exhaustive()
+    }
+}
+
+impl<K: Kernel> Handle<K> {
+    /// Sends bytes on a connection, in the order of the calls. Does not block; the loop writes
+    /// them in one of its next turns.
+    ///
+    /// If the connection is gone by then, they are dropped and counted in
+    /// [`Metrics::stale`](crate::Metrics::stale). If they don't fit under its output limit, the
+    /// connection ends with [`Reason::OutputLimit`](crate::Reason::OutputLimit), so that its
+    /// stream never goes on with a hole in it.
+    ///
+    /// # Errors
+    ///
+    /// When the mailbox is full or the loop is gone; the bytes come back with the error.
+    pub fn send(&self, id: ConnectionId, bytes: impl Into<Box<[u8]>>) -> Result<(), SendError> {
+        let letter = Letter::Send(id, bytes.into());
+        self.post(letter).map_err(|(kind, letter)| SendError {
+            kind,
+            bytes: if let Letter::Send(_, bytes) = letter { bytes } else { Box::default() },
+        })
+    }
+
+    /// Ends a connection as [`Action::Close`](crate::Action::Close) does, after what was sent to
+    /// it before. Does not block.
+    ///
+    /// # Errors
+    ///
+    /// When the mailbox is full or the loop is gone.
+    pub fn close(&self, id: ConnectionId) -> Result<(), SendErrorKind> {
+        self.post(Letter::Close(id)).map_err(|(kind, _)| kind)
+    }
+
+    /// Calls [`Handler::notified`](crate::Handler::notified) in one of the next turns; once for
+    /// all calls until then. Does not block.
+    pub fn notify(&self) {
+        self.shared.mail().notify = true;
+        self.wake();
+    }
+
+    /// Stops the loop. The strictest of several stops counts. Does not block, needs no room in
+    /// the mailbox, and does nothing to a loop that is gone.
+    pub fn stop(&self, stop: Stop) {
+        let mut mail = self.shared.mail();
+        mail.stop = Some(mail.stop.map_or(stop, |earlier| earlier.stricter(stop)));
+        drop(mail);
+        self.wake();
+    }
+
+    fn post(&self, letter: Letter) -> Result<(), (SendErrorKind, Letter)> {
+        let cost = letter.cost();
+        let mut mail = self.shared.mail();
+        if mail.gone {
+            return Err((SendErrorKind::Stopped, letter));
+        }
+        // A letter larger than the box goes in alone.
+        if mail.held > 0 && mail.held + cost > self.shared.limit {
+            return Err((SendErrorKind::Full, letter));
+        }
+        mail.held += cost;
+        mail.letters.push_back(letter);
+        drop(mail);
+        self.wake();
+        Ok(())
+    }
+
+    fn wake(&self) {
+        if !self.shared.signalled.swap(true, Ordering::SeqCst) {
+            self.waker.wake();
+        }
+    }
+}
+
+/// Why a letter could not be posted, with its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendError {
+    /// Why.
+    pub kind: SendErrorKind,
+    /// The bytes that were not sent.
+    pub bytes: Box<[u8]>,
+}
+
+/// Why a letter could not be posted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendErrorKind {
+    /// The mailbox holds as many bytes as it may; the loop is behind.
+    Full,
+    /// The loop is gone.
+    Stopped,
+}
+
+impl fmt::Display for SendErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "the loop's mailbox is full",
+            Self::Stopped => "the loop is gone",
+        })
+    }
+}
+
+impl std::error::Error for SendErrorKind {}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes not sent: {}", self.bytes.len(), self.kind)
+    }
+}
+
+impl std::error::Error for SendError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.kind)
+    }
+}
+
+/// The loop's end of the mailbox. Dropping it makes the handles answer that the loop is gone.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    shared: Arc<Shared>,
+}
+
+impl Mailbox {
+    pub(crate) fn new(limit: usize) -> Self {
+        let mail = Mutex::new(Mail::default());
+        let signalled = AtomicBool::new(false);
+        Self { shared: Arc::new(Shared { mail, signalled, limit }) }
+    }
+
+    pub(crate) fn handle<K: Kernel>(&self, waker: K::Waker) -> Handle<K> {
+        Handle { shared: Arc::clone(&self.shared), waker }
+    }
+
+    /// From here on a new letter wakes the loop again. To be called before
+    /// [`collect`](Self::collect), and after the eventfd was reset.
+    pub(crate) fn lower_flag(&self) {
+        self.shared.signalled.store(false, Ordering::SeqCst);
+    }
+
+    /// Takes up to `budget` letters into `letters`, and what else there is to know.
+    pub(crate) fn collect(&self, budget: usize, letters: &mut VecDeque<Letter>) -> Collected {
+        let mut mail = self.shared.mail();
+        let count = budget.min(mail.letters.len());
+        letters.extend(mail.letters.drain(..count));
+        if mail.letters.is_empty() {
+            // What a burst made it grow to goes back (C12).
+            mail.letters = VecDeque::new();
+            mail.held = 0;
+        } else {
+            mail.held -= letters.iter().map(Letter::cost).sum::<usize>();
+        }
+        Collected {
+            notify: std::mem::take(&mut mail.notify),
+            stop: mail.stop.take(),
+            more: !mail.letters.is_empty(),
+        }
+    }
+}
+
+impl Drop for Mailbox {
+    fn drop(&mut self) {
+        let mut mail = self.shared.mail();
+        mail.gone = true;
+        mail.letters = VecDeque::new();
+    }
+}
+
+/// What was in the mailbox beside letters.
+#[derive(Debug)]
+pub(crate) struct Collected {
+    pub(crate) notify: bool,
+    pub(crate) stop: Option<Stop>,
+    /// Letters are left over for the next turn.
+    pub(crate) more: bool,
+}

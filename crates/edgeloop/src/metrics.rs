@@ -1,0 +1,51 @@
+//! What the loop has counted.
+
+/// Counts since the loop was made; all of them only grow, but for the two that say `held`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Outbound connections made.
+    pub connected: u64,
+    /// Connections ended, whatever the reason.
+    pub closed: u64,
+    /// Connections ended otherwise than by a FIN: reset, failed, stalled, cut off.
+    pub aborted: u64,
+    /// Connections that the drain deadline, or a stop without a drain, cut off (C37).
+    pub cut_off: u64,
+    /// Bytes received and shown to the handler.
+    pub bytes_in: u64,
+    /// Bytes sent that the kernel accepted.
+    pub bytes_out: u64,
+    /// Bytes sent that the kernel never accepted (C3).
+    pub bytes_dropped: u64,
+    /// Bytes received after we ended a connection, and discarded (C6).
+    pub bytes_discarded: u64,
+    /// Turns of the loop.
+    pub turns: u64,
+    /// Events, timers, letters and calls for connections that are gone (C17).
+    pub stale: u64,
+    /// Errors of single connections at accept4(2) (C22).
+    pub accept_errors: u64,
+    /// Pauses of accepting for want of descriptors or memory (C23).
+    pub accept_pauses: u64,
+    /// Times that the connection cap was reached (C24).
+    pub cap_reached: u64,
+    /// Connections closed because epoll could not register them (C19).
+    pub registrations_failed: u64,
+    /// Times that queued output reached the ceiling and paused reading (C11).
+    pub memory_pauses: u64,
+    /// Messages refused at a connection's output limit or at the ceiling (C10).
+    pub refused: u64,
+    /// Receives and sends tried again after ENOBUFS or ENOMEM.
+    pub retries: u64,
+    /// Panics of the handler (C32).
+    pub panics: u64,
+    /// Bytes of memory that output queues hold now.
+    pub output_held: usize,
+    /// Bytes of input kept for handlers now.
+    pub input_held: usize,
+    /// Connections open now.
+    pub connections: usize,
+}

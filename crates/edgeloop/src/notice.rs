@@ -1,0 +1,117 @@
+//! What the loop tells its operator, and the steps that it can be asked to show.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use crate::epoll::Readiness;
+use crate::id::ConnectionId;
+
+/// Something an operator should know. The library has no log of its own; it hands these to
+/// [`Handler::notice`](crate::Handler::notice).
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Notice {
+    /// A listener asked for a longer backlog than the kernel grants (C25).
+    BacklogCapped {
+        /// The listener.
+        listener: SocketAddr,
+        /// What was asked for.
+        asked: u32,
+        /// What `net.core.somaxconn` allows.
+        somaxconn: u32,
+    },
+    /// Accepting pauses for want of descriptors or memory (C23). Told once for each pause.
+    AcceptPaused {
+        /// The listener.
+        listener: SocketAddr,
+        /// The error of accept4(2).
+        error: io::Error,
+    },
+    /// The connection cap is reached; waiters stay in the backlog (C24).
+    ConnectionCap {
+        /// The cap.
+        connections: usize,
+    },
+    /// A listener is of no use any more (C22).
+    ListenerFailed {
+        /// The listener.
+        listener: SocketAddr,
+        /// The error of accept4(2).
+        error: io::Error,
+    },
+    /// A connection could not be registered with epoll and was closed (C19).
+    RegistrationFailed {
+        /// The error of epoll_ctl(2).
+        error: io::Error,
+    },
+    /// Queued output reached the ceiling of the process; reading pauses (C11).
+    MemoryCeiling {
+        /// Bytes held by output queues.
+        held: usize,
+    },
+    /// A handler panicked (C32).
+    Panicked {
+        /// The connection whose callback it was, if it was one's.
+        id: Option<ConnectionId>,
+        /// The panic's message.
+        message: String,
+    },
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BacklogCapped { listener, asked, somaxconn } => write!(
+                f,
+                "backlog of {listener} is {somaxconn}, not {asked}: net.core.somaxconn caps it"
+            ),
+            Self::AcceptPaused { listener, error } => {
+                write!(f, "accepting on {listener} pauses: {error}")
+            }
+            Self::ConnectionCap { connections } => {
+                write!(f, "{connections} connections are open, the most allowed; others wait")
+            }
+            Self::ListenerFailed { listener, error } => {
+                write!(f, "listener {listener} failed: {error}")
+            }
+            Self::RegistrationFailed { error } => {
+                write!(f, "connection closed, epoll could not register it: {error}")
+            }
+            Self::MemoryCeiling { held } => {
+                write!(f, "queued output holds {held} bytes, the ceiling; reading pauses")
+            }
+            Self::Panicked { id: Some(id), message } => {
+                write!(f, "handler panicked on connection {id}: {message}")
+            }
+            Self::Panicked { id: None, message } => write!(f, "handler panicked: {message}"),
+        }
+    }
+}
+
+/// One step of the loop, shown to [`Handler::trace`](crate::Handler::trace).
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Trace<'a> {
+    /// A connection's descriptor was added to epoll.
+    Registered {
+        /// The connection.
+        id: ConnectionId,
+        /// Its descriptor.
+        descriptor: i32,
+    },
+    /// epoll reported an event for a connection.
+    Event {
+        /// The connection.
+        id: ConnectionId,
+        /// The kernel's flags.
+        readiness: Readiness,
+    },
+    /// Bytes were received.
+    Received {
+        /// The connection.
+        id: ConnectionId,
+        /// The bytes.
+        bytes: &'a [u8],
+    },
+}

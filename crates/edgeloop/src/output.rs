@@ -1,0 +1,215 @@
+//! What a connection owes its peer and the kernel has not accepted: a queue of chunks.
+//!
+//! Chunks above a page are mappings of their own, because memory that the allocator has handed
+//! out in between is seldom given back: a mapping goes back to the kernel the moment it is
+//! released (C12). The queue knows no socket and no clock.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+use memmap2::MmapMut;
+
+/// The unit in which queues are charged.
+pub(crate) const PAGE: usize = 4 * 1024;
+/// The largest chunk. A read buffer's worth never needs more than two.
+pub(crate) const CHUNK: usize = 64 * 1024;
+
+/// Output in order, first in first out.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    chunks: VecDeque<Chunk>,
+    /// How much of the first chunk is already sent.
+    sent: usize,
+    len: usize,
+}
+
+impl Output {
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// How many bytes of memory it would take on to queue `count` more.
+    pub(crate) fn growth(&self, count: usize) -> usize {
+        let spare = self.chunks.back().map_or(0, Chunk::spare);
+        count.saturating_sub(spare).next_multiple_of(PAGE)
+    }
+
+    /// Queues a copy of `bytes`; answers by how much the memory held has grown.
+    pub(crate) fn push(&mut self, mut bytes: &[u8]) -> usize {
+        self.len += bytes.len();
+        if let Some(last) = self.chunks.back_mut() {
+            bytes = last.fill(bytes);
+        }
+        let mut grown = 0;
+        while !bytes.is_empty() {
+            let mut chunk = Chunk::with_room_for(bytes.len());
+            grown += chunk.capacity();
+            bytes = chunk.fill(bytes);
+            self.chunks.push_back(chunk);
+        }
+        grown
+    }
+
+    /// The next bytes to send, in one piece; empty only if the queue is.
+    pub(crate) fn front(&self) -> &[u8] {
+        self.chunks.front().map_or(&[], |chunk| &chunk.filled()[self.sent..])
+    }
+
+    /// Forgets `count` bytes that the kernel has accepted, all from [`front`](Self::front);
+    /// answers how much memory that released.
+    pub(crate) fn advance(&mut self, count: usize) -> usize {
+        self.len -= count;
+        self.sent += count;
+        match self.chunks.front() {
+            Some(chunk) if self.sent == chunk.filled().len() => {
+                let released = chunk.capacity();
+                self.chunks.pop_front();
+                self.sent = 0;
+                released
+            }
+            _ => 0,
+        }
+    }
+
+    /// The memory held.
+    pub(crate) fn held(&self) -> usize {
+        self.chunks.iter().map(Chunk::capacity).sum()
+    }
+}
+
+/// A fixed piece of memory, filled from its front once.
+struct Chunk {
+    memory: Memory,
+    filled: usize,
+}
+
+impl Chunk {
+    /// Up to [`CHUNK`] bytes, in whole pages.
+    fn with_room_for(count: usize) -> Self {
+        let capacity = count.min(CHUNK).next_multiple_of(PAGE);
+        Self { memory: Memory::new(capacity), filled: 0 }
+    }
+
+    fn capacity(&self) -> usize {
+        self.memory.len()
+    }
+
+    fn spare(&self) -> usize {
+        self.capacity() - self.filled
+    }
+
+    fn filled(&self) -> &[u8] {
+        &self.memory[..self.filled]
+    }
+
+    /// Takes what fits and answers the rest.
+    fn fill<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let (taken, rest) = bytes.split_at(bytes.len().min(self.spare()));
+        self.memory[self.filled..self.filled + taken.len()].copy_from_slice(taken);
+        self.filled += taken.len();
+        rest
+    }
+}
+
+impl fmt::Debug for Chunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Chunk({} of {})", self.filled, self.capacity())
+    }
+}
+
+/// A mapping where it pays and one can be had, else the allocator's. The kernel allows some 65,530
+/// mappings a process (`vm.max_map_count`), so one page goes to the allocator, and so does all
+/// that the kernel refuses.
+enum Memory {
+    Mapped(MmapMut),
+    Heap(Box<[u8]>),
+}
+
+impl Memory {
+    fn new(capacity: usize) -> Self {
+        if capacity > PAGE
+            && let Ok(map) = MmapMut::map_anon(capacity)
+        {
+            return Self::Mapped(map);
+        }
+        Self::Heap(vec![0; capacity].into_boxed_slice())
+    }
+}
+
+impl Deref for Memory {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Heap(bytes) => bytes,
+        }
+    }
+}
+
+impl DerefMut for Memory {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Heap(bytes) => bytes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends all of it in pieces of at most `piece`, checking the accounts on the way.
+    fn drain(output: &mut Output, piece: usize) -> Vec<u8> {
+        let mut sent = Vec::new();
+        while !output.is_empty() {
+            let front = output.front();
+            assert!(!front.is_empty(), "bytes are queued, but none are at the front");
+            let count = front.len().min(piece);
+            sent.extend_from_slice(&front[..count]);
+            let before = output.held();
+            let released = output.advance(count);
+            assert_eq!(output.held(), before - released);
+        }
+        sent
+    }
+
+    #[test]
+    fn bytes_come_out_whole_once_and_in_order_however_they_are_cut() {
+        let sizes = [0, 1, 2, PAGE - 1, PAGE, PAGE + 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK];
+        let bytes: Vec<u8> = (0..=250).cycle().take(3 * CHUNK).collect();
+        for first in sizes {
+            for second in sizes {
+                for piece in [1_000, PAGE, usize::MAX] {
+                    let mut output = Output::default();
+                    let mut held = 0;
+                    for part in [&bytes[..first], &bytes[..second]] {
+                        let foretold = output.growth(part.len());
+                        let grown = output.push(part);
+                        assert_eq!(grown, foretold, "{first} then {second}");
+                        held += grown;
+                    }
+                    assert_eq!((output.held(), output.len()), (held, first + second));
+                    let sent = drain(&mut output, piece);
+                    assert_eq!(sent, [&bytes[..first], &bytes[..second]].concat());
+                    assert_eq!(output.held(), 0, "an empty queue holds no memory");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn c11_small_output_is_charged_as_the_page_that_it_takes() {
+        let mut output = Output::default();
+        assert_eq!(output.push(b"a"), PAGE);
+        assert_eq!(output.push(b"b"), 0);
+        assert_eq!(output.advance(1), 0);
+        assert_eq!(output.advance(1), PAGE);
+    }
+}

@@ -1,0 +1,270 @@
+//! Tables by slot, in pages that never move and that go back when they are empty.
+//!
+//! A page holds 256 entries. Slots are given out lowest first, so that the high pages empty and
+//! their memory can be released (C12). Generations are counted for the whole loop and not for each
+//! slot, so they survive the pages.
+
+use std::num::NonZeroU32;
+
+use crate::id::ConnectionId;
+
+const PAGE: usize = 256;
+const PAGE_BITS: u32 = PAGE.trailing_zeros();
+
+/// Where a slot lies.
+#[inline]
+const fn place(slot: u32) -> (usize, usize) {
+    ((slot >> PAGE_BITS) as usize, slot as usize % PAGE)
+}
+
+/// A sparse array, in pages that are made on first use and freed when they are empty.
+#[derive(Debug)]
+pub(crate) struct Paged<T> {
+    pages: Vec<Option<Box<Page<T>>>>,
+    /// One emptied page is kept, so that a count that sways around a page's edge costs nothing.
+    spare: Option<Box<Page<T>>>,
+}
+
+#[derive(Debug)]
+struct Page<T> {
+    used: usize,
+    entries: [Option<T>; PAGE],
+}
+
+impl<T> Page<T> {
+    fn new() -> Box<Self> {
+        Box::new(Self { used: 0, entries: [const { None }; PAGE] })
+    }
+}
+
+impl<T> Default for Paged<T> {
+    fn default() -> Self {
+        Self { pages: Vec::new(), spare: None }
+    }
+}
+
+impl<T> Paged<T> {
+    #[inline]
+    pub(crate) fn get(&self, slot: u32) -> Option<&T> {
+        let (page, entry) = place(slot);
+        self.pages.get(page)?.as_ref()?.entries[entry].as_ref()
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut T> {
+        let (page, entry) = place(slot);
+        self.pages.get_mut(page)?.as_mut()?.entries[entry].as_mut()
+    }
+
+    /// Puts a value into an empty slot.
+    pub(crate) fn insert(&mut self, slot: u32, value: T) {
+        let (page, entry) = place(slot);
+        if page >= self.pages.len() {
+            self.pages.resize_with(page + 1, || None);
+        }
+        let page =
+            self.pages[page].get_or_insert_with(|| self.spare.take().unwrap_or_else(Page::new));
+        debug_assert!(page.entries[entry].is_none(), "slot {slot} is taken");
+        page.entries[entry] = Some(value);
+        page.used += 1;
+    }
+
+    pub(crate) fn remove(&mut self, slot: u32) -> Option<T> {
+        let (index, entry) = place(slot);
+        let page = self.pages.get_mut(index)?.as_mut()?;
+        let value = page.entries[entry].take()?;
+        page.used -= 1;
+        if page.used == 0 {
+            self.spare = self.pages[index].take();
+            while let Some(None) = self.pages.last() {
+                self.pages.pop();
+            }
+            if self.pages.is_empty() {
+                self.pages = Vec::new();
+            }
+        }
+        Some(value)
+    }
+
+    /// The end of the slots that can be in use: all of them are below it.
+    #[expect(clippy::cast_possible_truncation, reason = "slots are 32 bits")]
+    pub(crate) fn end(&self) -> u32 {
+        (self.pages.len() * PAGE) as u32
+    }
+}
+
+/// What lies in a [`Slots`] table carries its generation.
+pub(crate) trait Generation {
+    fn generation(&self) -> u32;
+}
+
+/// A table that gives out slots, each with a generation that never comes again (C17).
+#[derive(Debug)]
+pub(crate) struct Slots<T> {
+    entries: Paged<T>,
+    /// A bit for each slot, set where it is free, for all pages ever used at once; 32 bytes a
+    /// page, released from the end.
+    free: Vec<[u64; PAGE / 64]>,
+    /// No page below this one has a free slot.
+    lowest: usize,
+    len: usize,
+    generation: NonZeroU32,
+}
+
+impl<T> Default for Slots<T> {
+    fn default() -> Self {
+        Self {
+            entries: Paged::default(),
+            free: Vec::new(),
+            lowest: 0,
+            len: 0,
+            generation: NonZeroU32::MIN,
+        }
+    }
+}
+
+impl<T: Generation> Slots<T> {
+    pub(crate) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The end of the slots in use.
+    pub(crate) fn end(&self) -> u32 {
+        self.entries.end()
+    }
+
+    /// The name that the next [`insert`](Self::insert) must be given.
+    pub(crate) fn next_id(&mut self) -> ConnectionId {
+        let page = (self.lowest..self.free.len())
+            .find(|&page| self.free[page] != [0; PAGE / 64])
+            .unwrap_or_else(|| {
+                self.free.push([u64::MAX; PAGE / 64]);
+                self.free.len() - 1
+            });
+        self.lowest = page;
+        let words = &self.free[page];
+        let word = words.iter().position(|&word| word != 0).unwrap_or_default();
+        let entry = word * 64 + words[word].trailing_zeros() as usize;
+        #[expect(clippy::cast_possible_truncation, reason = "slots are 32 bits")]
+        let slot = (page * PAGE + entry) as u32;
+        ConnectionId { slot, generation: self.generation.get() }
+    }
+
+    /// Fills the slot that [`next_id`](Self::next_id) named.
+    pub(crate) fn insert(&mut self, id: ConnectionId, value: T) {
+        debug_assert_eq!(value.generation(), id.generation);
+        debug_assert_eq!(self.next_id(), id);
+        let (page, entry) = place(id.slot);
+        self.free[page][entry / 64] &= !(1 << (entry % 64));
+        self.entries.insert(id.slot, value);
+        self.len += 1;
+        self.generation = self.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
+    }
+
+    /// The value of exactly this generation.
+    #[inline]
+    pub(crate) fn get(&self, id: ConnectionId) -> Option<&T> {
+        self.entries.get(id.slot).filter(|value| value.generation() == id.generation)
+    }
+
+    /// The value of exactly this generation.
+    #[inline]
+    pub(crate) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut T> {
+        self.entries.get_mut(id.slot).filter(|value| value.generation() == id.generation)
+    }
+
+    /// Who is in a slot now.
+    pub(crate) fn at(&self, slot: u32) -> Option<ConnectionId> {
+        let generation = self.entries.get(slot)?.generation();
+        Some(ConnectionId { slot, generation })
+    }
+
+    pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<T> {
+        self.get(id)?;
+        let value = self.entries.remove(id.slot)?;
+        let (page, entry) = place(id.slot);
+        self.free[page][entry / 64] |= 1 << (entry % 64);
+        self.lowest = self.lowest.min(page);
+        self.len -= 1;
+        if self.len == 0 {
+            self.free = Vec::new();
+        }
+        Some(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq)]
+    struct Item(u32);
+
+    impl Generation for Item {
+        fn generation(&self) -> u32 {
+            self.0
+        }
+    }
+
+    fn add(slots: &mut Slots<Item>) -> ConnectionId {
+        let id = slots.next_id();
+        slots.insert(id, Item(id.generation));
+        id
+    }
+
+    #[test]
+    fn c17_an_old_name_never_reaches_the_slots_next_owner() {
+        let mut slots = Slots::default();
+        let old = add(&mut slots);
+        assert!(slots.remove(old).is_some());
+        let new = add(&mut slots);
+        assert_eq!(old.slot, new.slot, "the slot is used again");
+        assert!(slots.get(old).is_none() && slots.get_mut(old).is_none());
+        assert!(slots.remove(old).is_none());
+        assert!(slots.get(new).is_some());
+    }
+
+    #[test]
+    fn c17_a_generation_survives_the_memory_of_its_page() {
+        let mut slots = Slots::default();
+        let old = add(&mut slots);
+        slots.remove(old);
+        assert_eq!(slots.end(), 0, "the page is gone");
+        assert_ne!(add(&mut slots), old);
+    }
+
+    #[test]
+    fn c12_pages_go_back_and_low_slots_come_first() {
+        let mut slots = Slots::default();
+        let ids: Vec<_> = (0..10 * PAGE).map(|_| add(&mut slots)).collect();
+        assert_eq!(slots.end() as usize, 10 * PAGE);
+        for &id in &ids[PAGE..] {
+            slots.remove(id);
+        }
+        assert_eq!((slots.len(), slots.end() as usize), (PAGE, PAGE));
+        slots.remove(ids[77]);
+        assert_eq!(add(&mut slots).slot, 77);
+        assert_eq!(add(&mut slots).slot as usize, PAGE);
+    }
+
+    #[test]
+    fn every_slot_has_one_owner() {
+        let mut slots = Slots::default();
+        let mut owned = std::collections::BTreeMap::new();
+        let mut random = 0x9E37_79B9_u32;
+        for _ in 0..20_000 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            if random >> 31 == 0 || owned.is_empty() {
+                let id = add(&mut slots);
+                assert_eq!(owned.insert(id.slot, id), None, "{id} is handed out twice");
+            } else {
+                let nth = (random >> 8) as usize % owned.len();
+                let (&slot, &id) = owned.iter().nth(nth).expect("within the length");
+                owned.remove(&slot);
+                assert_eq!(slots.remove(id), Some(Item(id.generation)));
+            }
+            assert_eq!(slots.len(), owned.len());
+        }
+        assert!(owned.values().all(|&id| slots.at(id.slot) == Some(id)));
+    }
+}

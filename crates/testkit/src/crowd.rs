@@ -1,0 +1,106 @@
+//! Many connections at once, and peers that write and do not read.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use crate::bytes::Stream;
+use crate::peer::Peer;
+use crate::server::Server;
+use crate::wait::eventually;
+
+/// So many connections share one address of the server's: well below the ephemeral ports that one
+/// pair of addresses has.
+const PER_ADDRESS: usize = 1000;
+
+/// Connections are made in steps, so that the backlog never overflows.
+const STEP: usize = 500;
+
+/// When nobody has taken a byte for so long, nobody will. Only how much is poured depends on it.
+const SATISFIED: Duration = Duration::from_millis(400);
+
+/// Connections that a server has accepted and that stay open until this is dropped.
+#[derive(Debug)]
+pub struct Crowd {
+    peers: Vec<Peer>,
+}
+
+impl Crowd {
+    /// Connects so many peers and waits until the server has accepted them all. A server that
+    /// listens on 0.0.0.0 is reached through several addresses of loopback.
+    #[must_use]
+    #[track_caller]
+    pub fn connect(server: &Server, size: usize) -> Self {
+        let mut crowd = Self { peers: Vec::with_capacity(size) };
+        crowd.grow_to(server, size);
+        crowd
+    }
+
+    /// Connects more peers, until there are `size`.
+    #[track_caller]
+    pub fn grow_to(&mut self, server: &Server, size: usize) {
+        let others = server.process().descriptor_count() - self.peers.len();
+        while self.peers.len() < size {
+            let next = size.min(self.peers.len() + STEP);
+            for index in self.peers.len()..next {
+                self.peers.push(Peer::connect(reachable(server, index / PER_ADDRESS)));
+            }
+            eventually("the server has accepted the crowd", || {
+                server.process().descriptor_count() >= others + next
+            });
+        }
+    }
+
+    /// Each of them sends a message and receives it again.
+    #[track_caller]
+    pub fn expect_echoes(&self, message: &[u8]) {
+        for peer in &self.peers {
+            peer.expect_echo(message);
+        }
+    }
+
+    /// Its members.
+    #[must_use]
+    pub fn peers(&self) -> &[Peer] {
+        &self.peers
+    }
+}
+
+fn reachable(server: &Server, number: usize) -> SocketAddr {
+    let address = server.addresses()[0];
+    if address.ip() == IpAddr::V4(Ipv4Addr::UNSPECIFIED) {
+        let host = u8::try_from(number % 250 + 1).expect("at most 250");
+        return SocketAddr::new(Ipv4Addr::new(127, 0, 0, host).into(), address.port());
+    }
+    server.address()
+}
+
+/// Has each peer write its stream, and read nothing, until no more is taken from anyone. The
+/// streams then stand where the peers' output ends.
+#[track_caller]
+pub fn pour(peers: &[Peer], streams: &mut [Stream]) {
+    let mut last = Instant::now();
+    while last.elapsed() < SATISFIED {
+        if pour_once(peers, streams) > 0 {
+            last = Instant::now();
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Has each peer write of its stream what is taken at once, and says how much that was.
+///
+/// # Panics
+///
+/// When there are not as many streams as peers.
+#[track_caller]
+pub fn pour_once(peers: &[Peer], streams: &mut [Stream]) -> usize {
+    assert_eq!(peers.len(), streams.len(), "one stream for each peer");
+    let mut poured = 0;
+    for (peer, stream) in peers.iter().zip(streams.iter_mut()) {
+        let piece = stream.clone().take(64 * 1024);
+        let taken = peer.send_what_fits(&piece);
+        let _ = stream.take(taken);
+        poured += taken;
+    }
+    poured
+}

@@ -1,0 +1,231 @@
+//! How a server under test is started: its arguments, its limits, its tracer, its standard error.
+
+use std::io::{BufReader, Read as _};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::log::Log;
+use crate::server::Server;
+use crate::trace::Trace;
+use crate::wait::{PATIENCE, eventually_some};
+
+/// A server about to be started.
+///
+/// ```no_run
+/// use testkit::Launch;
+///
+/// let server = Launch::new("/usr/bin/some-server").args(&["--port", "0"]).descriptors(64).start();
+/// ```
+#[derive(Debug, Clone)]
+pub struct Launch {
+    program: String,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    shell: Vec<String>,
+    trace: Option<Vec<String>>,
+    listeners: usize,
+    stderr: Stderr,
+}
+
+/// What becomes of the server's standard error once it listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stderr {
+    Read,
+    Stalled,
+    Closed,
+}
+
+/// A program that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Its exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// What it wrote to its standard output.
+    pub stdout: String,
+    /// What it wrote to its standard error.
+    pub stderr: String,
+}
+
+impl Launch {
+    /// A server that is the given program.
+    #[must_use]
+    pub fn new(program: &str) -> Self {
+        Self {
+            program: program.to_owned(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            shell: Vec::new(),
+            trace: None,
+            listeners: 1,
+            stderr: Stderr::Read,
+        }
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self
+    }
+
+    /// Sets an environment variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Limits its descriptors, the soft and the hard limit both.
+    #[must_use]
+    pub fn descriptors(self, limit: usize) -> Self {
+        self.shell(&format!("ulimit -n {limit}"))
+    }
+
+    /// Lowers its soft limit of descriptors alone.
+    #[must_use]
+    pub fn soft_descriptors(self, limit: usize) -> Self {
+        self.shell(&format!("ulimit -S -n {limit}"))
+    }
+
+    /// Has a shell do something before it becomes the server.
+    #[must_use]
+    pub fn shell(mut self, command: &str) -> Self {
+        self.shell.push(command.to_owned());
+        self
+    }
+
+    /// Runs it under strace, with these arguments besides those that [`Trace`] needs. The server
+    /// stays our child, and strace ends with it.
+    #[must_use]
+    pub fn traced(mut self, arguments: &[&str]) -> Self {
+        let trace = self.trace.get_or_insert_default();
+        trace.extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self
+    }
+
+    /// Waits for so many lines that say `listening on`, instead of one.
+    #[must_use]
+    pub const fn listeners(mut self, listeners: usize) -> Self {
+        self.listeners = listeners;
+        self
+    }
+
+    /// Leaves its standard error open but unread once it listens.
+    #[must_use]
+    pub const fn stderr_stalls(mut self) -> Self {
+        self.stderr = Stderr::Stalled;
+        self
+    }
+
+    /// Closes the reading end of its standard error once it listens.
+    #[must_use]
+    pub const fn stderr_closes(mut self) -> Self {
+        self.stderr = Stderr::Closed;
+        self
+    }
+
+    /// Starts it and waits until it listens.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started or does not say within [`PATIENCE`] that it listens.
+    #[must_use]
+    #[track_caller]
+    pub fn start(self) -> Server {
+        let (mut child, trace) = self.spawn();
+        let stderr = child.stderr.take().expect("a pipe for stderr");
+        // The server is killed when this is dropped, so it is made before anything can panic.
+        let mut server = Server::new(child, trace);
+        let (log, unread) = self.follow(stderr);
+        server.listens(log, unread, self.listeners);
+        server
+    }
+
+    /// Starts it without waiting for anything, its standard error unread: for a server that has
+    /// none. Its addresses are not known.
+    #[must_use]
+    #[track_caller]
+    pub fn start_mute(self) -> Server {
+        let (child, trace) = self.spawn();
+        Server::new(child, trace)
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Panics
+    ///
+    /// When it does not end within [`PATIENCE`]; it is killed then.
+    #[must_use]
+    #[track_caller]
+    pub fn run(self) -> Ended {
+        let (mut child, _trace) = self.spawn();
+        let stdout = Log::follow(child.stdout.take().expect("a pipe for stdout"));
+        let mut pipe = child.stderr.take().expect("a pipe for stderr");
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("wait for the program") {
+                break status;
+            }
+            if start.elapsed() > PATIENCE {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!("{} {:?} did not end within {PATIENCE:?}", self.program, self.arguments);
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        let mut stderr = String::new();
+        let _ = pipe.read_to_string(&mut stderr);
+        Ended { code: status.code(), stdout: stdout.text(), stderr }
+    }
+
+    #[track_caller]
+    fn spawn(&self) -> (Child, Option<Trace>) {
+        let mut words = Vec::new();
+        if !self.shell.is_empty() {
+            // exec keeps the process number, so that the server is our own child.
+            let script = format!("{}; exec \"$@\"", self.shell.join("; "));
+            words.extend(["sh".to_owned(), "-c".to_owned(), script, "sh".to_owned()]);
+        }
+        let trace = self.trace.as_ref().map(|arguments| {
+            let trace = Trace::create();
+            words.extend(trace.command(arguments));
+            trace
+        });
+        words.push(self.program.clone());
+        words.extend_from_slice(&self.arguments);
+        let child = Command::new(&words[0])
+            .args(&words[1..])
+            .envs(self.environment.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {}: {error}", words[0]));
+        (child, trace)
+    }
+
+    /// Returns the log and, where it is to stay open, what nobody reads any more.
+    #[track_caller]
+    fn follow(&self, stderr: ChildStderr) -> (Log, Option<BufReader<ChildStderr>>) {
+        if self.stderr == Stderr::Read {
+            return (Log::follow(stderr), None);
+        }
+        let log = Log::default();
+        let mut stderr = BufReader::new(stderr);
+        while log.lines_with("listening on ").len() < self.listeners {
+            assert!(log.append_line(&mut stderr), "it does not listen:\n{}", log.text());
+        }
+        (log, (self.stderr == Stderr::Stalled).then_some(stderr))
+    }
+}
+
+/// Waits for a child to end, for `limit` at the most.
+#[track_caller]
+pub(crate) fn wait_for_end(child: &mut Child, limit: Duration) -> std::process::ExitStatus {
+    let start = Instant::now();
+    eventually_some("the server has ended", || {
+        let status = child.try_wait().expect("wait for the server");
+        assert!(status.is_some() || start.elapsed() < limit, "still running after {limit:?}");
+        status
+    })
+}

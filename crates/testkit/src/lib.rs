@@ -1,0 +1,34 @@
+//! The vocabulary of edgeloop's tests: servers under test, peers, and waits with a condition.
+//!
+//! A test reads like the sentence that it proves, so each word here does one thing, panics at the
+//! line of the test when it fails, and gives up after [`PATIENCE`] instead of hanging. What a
+//! machine lacks is said once, on the real stderr, with the word `SKIPPED` or `SCALED DOWN`.
+//!
+//! [`Server`] and what hangs on it ([`Process`], [`Trace`]) know a server by its process alone;
+//! [`Peer`] knows it by its address alone, so tests of the library use it too.
+
+mod bytes;
+mod crowd;
+mod launch;
+mod limits;
+mod log;
+mod peer;
+mod process;
+mod server;
+mod sockets;
+mod tools;
+mod trace;
+mod wait;
+
+pub use bytes::{Prng, Stream, assert_same_bytes};
+pub use crowd::{Crowd, pour, pour_once};
+pub use launch::{Ended, Launch};
+pub use limits::{descriptors_granted, machine_to_myself, raise_descriptor_limit};
+pub use log::Log;
+pub use peer::Peer;
+pub use process::{Descriptor, Memory, Process};
+pub use server::{Closing, Server};
+pub use sockets::{Socket, SocketState, TcpSockets};
+pub use tools::{NC, PYTHON, SOCAT, STRACE, Tool, say, skip_unless};
+pub use trace::{Call, Mark, Trace, turns};
+pub use wait::{PATIENCE, eventually, eventually_some, holds_for, within};

@@ -1,0 +1,74 @@
+//! Tools that a machine may lack, and how a test says that it was skipped.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+/// A program that a test needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tool {
+    /// What it is called by.
+    program: &'static str,
+    /// Arguments with which it does nothing and succeeds.
+    probe: &'static [&'static str],
+    /// What to say when that fails.
+    advice: &'static str,
+}
+
+/// `strace`, with the right to trace and a version that injects faults.
+pub const STRACE: Tool = Tool {
+    program: "strace",
+    probe: &["-D", "-f", "-o", "/dev/null", "-e", "inject=getpgid:error=EINTR", "true"],
+    advice: "strace is missing or may not trace (ptrace)",
+};
+
+/// OpenBSD's `nc`, whose `-N` sends a FIN when its input ends.
+pub const NC: Tool = Tool {
+    program: "sh",
+    probe: &["-c", "nc -h 2>&1 | grep -q -- -.*N"],
+    advice: "nc (netcat-openbsd, with -N) is missing",
+};
+
+/// `socat`.
+pub const SOCAT: Tool = Tool { program: "socat", probe: &["-V"], advice: "socat is missing" };
+
+/// `python3`.
+pub const PYTHON: Tool =
+    Tool { program: "python3", probe: &["-c", "import asyncio"], advice: "python3 is missing" };
+
+impl Tool {
+    fn works(self) -> bool {
+        Command::new(self.program)
+            .args(self.probe)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    }
+}
+
+/// Whether `test` must be skipped for want of `tool`; says so, on the real stderr, when it must.
+///
+/// ```no_run
+/// use testkit::{STRACE, skip_unless};
+///
+/// if skip_unless("c04_the_first_write_is_tried_at_once", STRACE) {
+///     return;
+/// }
+/// ```
+#[must_use]
+pub fn skip_unless(test: &str, tool: Tool) -> bool {
+    let skipped = !tool.works();
+    if skipped {
+        say(&format!("SKIPPED: {test}: {}", tool.advice));
+    }
+    skipped
+}
+
+/// Says something that must be seen though the test passes: libtest captures `println!` and
+/// `eprintln!`, but not what is written to the stream itself.
+pub fn say(line: &str) {
+    let mut stderr = std::io::stderr().lock();
+    // There is nobody to tell when stderr itself fails.
+    let _ = writeln!(stderr, "{line}");
+}
