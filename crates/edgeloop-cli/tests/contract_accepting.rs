@@ -76,7 +76,7 @@ fn c22_an_error_of_one_connection_is_skipped() {
         for peer in &peers {
             peer.expect_echo(error.as_bytes());
         }
-        assert!(server.trace().text().contains(error), "{error} was never injected");
+        eventually(&format!("{error} is in the trace"), || server.trace().text().contains(error));
     }
 }
 
@@ -119,8 +119,7 @@ fn c23_want_of_descriptors_or_memory_pauses_and_needs_no_new_syn_to_resume() {
         // The only connection there is or will be: no edge and no closing helps, only the timer.
         let peer = Peer::connect(server.address());
         peer.expect_echo(error.as_bytes());
-        let injected = server.trace().text().matches("(INJECTED)").count();
-        assert!(injected >= 1, "{error} was never injected");
+        eventually(&format!("{error} is in the trace"), || server.trace().text().contains(error));
     }
 }
 
@@ -160,9 +159,13 @@ fn c23_with_64_descriptors_150_clients_neither_spin_it_nor_starve() {
     for peer in &peers {
         peer.send(b"word");
     }
-    eventually("some are served", || served(&peers) > 30);
-    let connected = served(&peers);
-    assert!(connected < 64, "{connected} served with 64 descriptors");
+    // How many depends on the reserve; that they become no more shows the cap.
+    let mut connected = 0;
+    eventually("as many are served as there can be", || {
+        let before = std::mem::replace(&mut connected, served(&peers));
+        before == connected && connected > 0
+    });
+    assert!((16..64).contains(&connected), "{connected} served with 64 descriptors");
 
     let used = server.process().cpu_time();
     let span = Duration::from_secs(3);

@@ -435,9 +435,9 @@ fn c08_peers_that_vanish_hurt_nobody() {
         let peer = Peer::connect(server.address());
         let _ = peer.send_what_fits(&Stream::new(round).take(200 * KIB));
         if round % 2 == 0 {
-            peer.reset()
+            peer.reset();
         } else {
-            peer.close()
+            peer.close();
         }
         witness.expect_echo(b"still here");
     }

@@ -217,6 +217,10 @@ impl<K: Kernel> Core<K> {
     fn send_carefully(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
         let Some(connection) = self.connections.get_mut(id) else { return Sent::Gone };
         if !connection.is_sendable() {
+            if connection.has(Flags::FAILED) {
+                // The handler could not know yet; its bytes are lost like those before them (C3).
+                connection.lose(bytes.len());
+            }
             return Sent::Gone;
         }
         if bytes.is_empty() {
@@ -330,6 +334,10 @@ impl<K: Kernel> Core<K> {
         let Some(connection) = self.connections.get_mut(id) else { return false };
         let fell = connection.falls(self.config.low_watermark);
         let next = connection.flushed();
+        if !connection.has(Flags::OUTPUT) {
+            // From here on the idle timeout counts, which may be the shorter one.
+            self.schedule(id);
+        }
         self.follow(id, next);
         fell
     }

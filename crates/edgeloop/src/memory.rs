@@ -77,11 +77,11 @@ impl Memory {
     }
 
     /// Output queues have shrunk; answers whether reading may go on again, which it may at three
-    /// quarters of the share, so that it does not pause and resume with every chunk.
+    /// quarters of where it pauses, so that it does not pause and resume with every chunk.
     pub(crate) fn release(&mut self, bytes: usize) -> bool {
         self.output_held -= bytes;
         self.recount();
-        let resumed = self.paused && self.output_held <= self.output_share / 4 * 3;
+        let resumed = self.paused && self.output_held <= self.resume_at();
         self.paused &= !resumed;
         resumed
     }
@@ -101,6 +101,10 @@ impl Memory {
     pub(crate) fn heaviest(&self) -> Option<u32> {
         let (_, slot) = self.holders.last()?;
         (self.input_held > self.input_share).then_some(*slot)
+    }
+
+    const fn resume_at(&self) -> usize {
+        self.output_share.saturating_sub(self.reserve) / 4 * 3
     }
 
     fn recount(&mut self) {
@@ -131,7 +135,7 @@ mod tests {
         while memory.is_paused() {
             memory.release(PAGE);
         }
-        assert!(memory.output_held() <= share / 4 * 3);
+        assert!(memory.output_held() <= (share - 64 * 1024) / 4 * 3);
         assert!(memory.fits(64 * 1024));
     }
 

@@ -50,16 +50,16 @@ impl Call {
         self.arguments.split(',').nth(index).unwrap_or("").trim()
     }
 
-    /// For a wait: the most events that it takes.
+    /// The most events that it takes, if it is a wait.
     #[must_use]
     pub fn batch(&self) -> Option<usize> {
-        self.after_events().next()?.parse().ok()
+        self.after_events().next().filter(|_| self.is_wait())?.parse().ok()
     }
 
-    /// For a wait: its timeout, as strace prints it; `-1` is for ever.
+    /// Its timeout, if it is a wait, as strace prints it; `-1` is for ever.
     #[must_use]
     pub fn timeout(&self) -> Option<&str> {
-        self.after_events().nth(1)
+        self.after_events().nth(1).filter(|_| self.is_wait())
     }
 
     /// The arguments of a wait after the events, which are a list, or a pointer while it lasts.
