@@ -7,6 +7,7 @@ mod serve;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use serve::{server, wide_server};
@@ -134,7 +135,7 @@ fn c10_sixty_four_peers_that_write_and_never_read_for_ten_seconds() {
         // Each may hold its high watermark and one read beyond it, 128 KiB; a quarter more and
         // a mebibyte are for the allocator.
         let grown = resident(&server).saturating_sub(before);
-        std::thread::sleep(Duration::from_millis(100));
+        thread::sleep(Duration::from_millis(100));
         grown < 64 * 160 * KIB + MIB
     });
     let used = server.process().cpu_time() - used;
@@ -144,14 +145,18 @@ fn c10_sixty_four_peers_that_write_and_never_read_for_ten_seconds() {
     expect_all(&peers, &streams);
 }
 
-/// All that was poured comes back, to the byte, and then the end.
+/// All that was poured comes back to everyone at the same time, to the byte, and then the end.
 #[track_caller]
 fn expect_all(peers: &[Peer], streams: &[Stream]) {
-    for (seed, (peer, stream)) in peers.iter().zip(streams).enumerate() {
-        peer.expect_stream(&mut Stream::new(seed as u64), stream.position());
-        peer.half_close();
-        peer.expect_eof();
-    }
+    thread::scope(|scope| {
+        for (seed, (peer, stream)) in (0..).zip(peers.iter().zip(streams)) {
+            scope.spawn(move || {
+                peer.expect_stream(&mut Stream::new(seed), stream.position());
+                peer.half_close();
+                peer.expect_eof();
+            });
+        }
+    });
 }
 
 #[test]
@@ -177,18 +182,7 @@ fn c11_the_smallest_ceiling_deadlocks_nobody() {
     let peers: Vec<Peer> = (0..16).map(|_| Peer::narrow(server.address())).collect();
     let mut streams: Vec<Stream> = (0..16).map(Stream::new).collect();
     pour(&peers, &mut streams);
-    // In the opposite order, so that whoever holds the memory is relieved last.
-    for seed in (0..peers.len()).rev() {
-        peers[seed].half_close();
-    }
-    std::thread::scope(|scope| {
-        for (seed, (peer, stream)) in peers.iter().zip(&streams).enumerate() {
-            scope.spawn(move || {
-                peer.expect_stream(&mut Stream::new(seed as u64), stream.position());
-                peer.expect_eof();
-            });
-        }
-    });
+    expect_all(&peers, &streams);
 }
 
 #[test]
@@ -219,7 +213,7 @@ fn c12_memory_returns_after_2000_connections_with_64_kib_queued_each() {
     }
     let _turn = machine_to_myself();
     let few = descriptors_granted(test, FEW);
-    let server = wide_server(&["--buffer-limit", "2GiB"]).start();
+    let server = wide_server(&["--buffer-limit", "2GiB", "--write-timeout", "none"]).start();
     warm_up(&server);
     let descriptors = server.process().descriptor_count();
     let start = resident(&server);
@@ -267,6 +261,7 @@ while time.monotonic() - last < 1:
 print('stalled', flush=True)
 sys.stdin.readline()
 for number, peer in enumerate(peers):
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
     peer.setblocking(True)
     peer.settimeout(30)
     peer.shutdown(socket.SHUT_WR)

@@ -329,9 +329,12 @@ impl<S> Connection<S> {
         self.active = now;
         let cold = self.cold();
         cold.progress = now;
-        cold.retries = 0;
         let released = cold.output.advance(count);
-        if cold.output.is_empty() {
+        let emptied = cold.output.is_empty();
+        if !self.has(Flags::RETRY) {
+            self.cold().retries = 0;
+        }
+        if emptied {
             self.clear(Flags::OUTPUT | Flags::WRITABLE);
             self.cool();
         }
@@ -403,10 +406,12 @@ impl<S> Connection<S> {
         self.cold.as_ref().map_or(0, |cold| cold.kept.capacity())
     }
 
-    /// Something was received, or the wait for it was in vain: the kernel has memory again.
+    /// A receive was answered, if only by EAGAIN: the kernel has memory for it. Output that waits
+    /// may be what it had none for; then only a send shows.
     pub(crate) fn received(&mut self) {
         if let Some(cold) = &mut self.cold
             && cold.retries > 0
+            && cold.output.is_empty()
         {
             cold.retries = 0;
             self.cool();

@@ -346,9 +346,24 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             // With output queued it can't be flushed either: nothing has moved for so long.
             Due::Idle(reason) if connection.has(Flags::OUTPUT) => self.core.doom(id, reason, true),
             Due::Idle(reason) => self.core.begin_close(id, reason),
-            Due::Stalled => self.core.doom(id, Reason::WriteTimeout, true),
+            Due::Stalled => self.stalled(id),
             Due::ConnectTimeout => self.core.doom(id, Reason::ConnectTimeout, false),
             Due::LingerTimeout => self.core.doom(id, Reason::Closed, false),
+        }
+    }
+
+    /// Nothing was written for the write timeout. That does not show that the peer took nothing:
+    /// the kernel reports EPOLLOUT only when a third of the send buffer is free, which a slow
+    /// reader may not reach in time (sk_stream_write_space, Linux 6.18). A send shows it.
+    fn stalled(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.core.connections.get_mut(id) {
+            connection.set(Flags::WRITABLE);
+            self.serve(id);
+        }
+        if let Some(connection) = self.core.connections.get_mut(id)
+            && connection.due(self.core.now, &self.core.timeouts) == Due::Stalled
+        {
+            self.core.doom(id, Reason::WriteTimeout, true);
         }
     }
 }
