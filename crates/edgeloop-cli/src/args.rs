@@ -54,6 +54,7 @@ pub(crate) enum Command {
 
 /// The arguments of `edgeloop serve`. The environment variable of each is added by [`command`].
 #[derive(Debug, Default, Args)]
+#[allow(rustdoc::broken_intra_doc_links, reason = "the help prints its brackets as they are")]
 pub(crate) struct ServeArgs {
     /// Where to listen: HOST:PORT, [IPV6]:PORT, or PORT for 0.0.0.0:PORT; several allowed. A host
     /// name binds all its addresses, port 0 a free port [default: 0.0.0.0:3000]

@@ -150,10 +150,9 @@ fn a_passing_shortage_of_buffers_loses_nothing() {
     for call in ["recvfrom", "sendto"] {
         for error in ["ENOBUFS", "ENOMEM"] {
             let fault = format!("inject={call}:error={error}:when=2+4");
-            let mut server = server(&["--idle-timeout", "2s"])
-                .traced(&["-e", "trace=none", "-e", &fault])
-                .start();
-            expect_a_whole_life(&mut server);
+            let server = server(&["--idle-timeout", "2s"]).traced(&["-e", &fault]).start();
+            expect_nothing_lost(&server);
+            expect_injected(&server);
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::context::Turn;
 use crate::core::{Agenda, Core};
 use crate::epoll::Events;
 use crate::error::{Error, ErrorKind};
-use crate::handler::{Handler, LoopContext};
+use crate::handler::{Handler, LoopContext, Sent};
 use crate::id::ConnectionId;
 use crate::kernel::{ALARM, Kernel, LISTENERS, Linux, WAKER};
 use crate::listener::Listener;
@@ -366,7 +366,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         while let Some(letter) = self.letters.pop_front() {
             match letter {
                 Letter::Send(id, bytes) => {
-                    if self.core.send(id, &bytes) == crate::Sent::Refused {
+                    if self.core.send(id, &bytes) == Sent::Refused {
                         self.core.doom(id, Reason::OutputLimit, true);
                     }
                 }
