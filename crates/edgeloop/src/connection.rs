@@ -12,6 +12,7 @@
 //! - **Lingering**: our FIN is out; input is discarded until the peer's FIN (C6).
 //! - **Doomed**: its end is decided; the closing phase tells the handler and closes the descriptor.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -71,6 +72,8 @@ impl Flags {
     pub(crate) const ABORT: Self = Self(1 << 12);
     /// Input is kept.
     pub(crate) const KEPT: Self = Self(1 << 13);
+    /// Its life is another than [`Life::Open`], so that one comparison finds the plain ones.
+    const ELSEWHERE: Self = Self(1 << 14);
 
     const NO_READING: Self =
         Self(Self::PAUSED.0 | Self::ABOVE.0 | Self::ENDED.0 | Self::STARVED.0 | Self::RETRY.0);
@@ -92,7 +95,8 @@ impl std::ops::BitOr for Flags {
 #[derive(Debug)]
 pub(crate) struct Connection<S> {
     pub(crate) socket: S,
-    generation: u32,
+    /// Not zero, so that an empty slot is told by the generation alone.
+    generation: NonZeroU32,
     /// When a byte last moved.
     pub(crate) active: Time,
     cold: Option<Box<Cold>>,
@@ -196,12 +200,12 @@ pub(crate) enum Retry {
 impl<S> Generation for Connection<S> {
     #[inline]
     fn generation(&self) -> u32 {
-        self.generation
+        self.generation.get()
     }
 }
 
 impl<S> Connection<S> {
-    pub(crate) fn accepted(socket: S, generation: u32, now: Time) -> Self {
+    pub(crate) fn accepted(socket: S, generation: NonZeroU32, now: Time) -> Self {
         Self {
             socket,
             generation,
@@ -214,9 +218,9 @@ impl<S> Connection<S> {
         }
     }
 
-    pub(crate) fn connecting(socket: S, generation: u32, now: Time, deadline: Time) -> Self {
+    pub(crate) fn connecting(socket: S, generation: NonZeroU32, now: Time, deadline: Time) -> Self {
         let mut connection = Self::accepted(socket, generation, now);
-        connection.life = Life::Connecting;
+        connection.enter(Life::Connecting);
         connection.cold().deadline = deadline;
         connection
     }
@@ -227,6 +231,15 @@ impl<S> Connection<S> {
 
     pub(crate) const fn life(&self) -> Life {
         self.life
+    }
+
+    fn enter(&mut self, life: Life) {
+        self.life = life;
+        if life == Life::Open {
+            self.clear(Flags::ELSEWHERE);
+        } else {
+            self.set(Flags::ELSEWHERE);
+        }
     }
 
     pub(crate) const fn has(&self, flags: Flags) -> bool {
@@ -244,13 +257,13 @@ impl<S> Connection<S> {
     /// Open, with nothing to remember: the way of every ordinary message.
     #[inline]
     pub(crate) const fn is_plain(&self) -> bool {
-        self.flags.0 == 0 && matches!(self.life, Life::Open)
+        self.flags.0 == 0
     }
 
     /// The outbound connection is made.
     pub(crate) fn connected(&mut self, now: Time) {
         debug_assert_eq!(self.life, Life::Connecting);
-        self.life = Life::Open;
+        self.enter(Life::Open);
         self.active = now;
         self.cold().deadline = Time::NEVER;
         self.cool();
@@ -462,7 +475,7 @@ impl<S> Connection<S> {
     /// first.
     pub(crate) fn begin_close(&mut self, reason: Reason) -> Next {
         debug_assert_eq!(self.life, Life::Open);
-        self.life = Life::Flushing;
+        self.enter(Life::Flushing);
         self.reason.get_or_insert(reason);
         self.clear(Flags::PAUSED | Flags::ABOVE | Flags::STARVED | Flags::SHOW | Flags::KEPT);
         self.flushed()
@@ -485,7 +498,7 @@ impl<S> Connection<S> {
     /// Our FIN is out: waits for the peer's, at most until `deadline` and for so many bytes (C6).
     pub(crate) fn linger(&mut self, deadline: Time, discardable: usize) {
         debug_assert_eq!(self.life, Life::Flushing);
-        self.life = Life::Lingering;
+        self.enter(Life::Lingering);
         let cold = self.cold();
         cold.timeout = Time::NEVER;
         cold.deadline = deadline;
@@ -495,7 +508,7 @@ impl<S> Connection<S> {
     /// Its end is decided. Answers how much memory its output and its kept input released.
     pub(crate) fn doom(&mut self, reason: Reason, abort: bool) -> usize {
         debug_assert_ne!(self.life, Life::Doomed);
-        self.life = Life::Doomed;
+        self.enter(Life::Doomed);
         // Why we ended it counts for more than what came of it while it lingered.
         self.reason = Some(match self.reason {
             Some(earlier) if !abort => earlier,

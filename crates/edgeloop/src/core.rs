@@ -511,7 +511,7 @@ impl<K: Kernel> Core<K> {
             self.tell(Notice::RegistrationFailed { error: error.into() });
             return None;
         }
-        self.connections.insert(id, Connection::accepted(socket, id.generation, self.now));
+        self.connections.insert(id, Connection::accepted(socket, id.non_zero(), self.now));
         Some(id)
     }
 
@@ -535,7 +535,7 @@ impl<K: Kernel> Core<K> {
         }
         let deadline =
             self.config.connect_timeout.map_or(Time::NEVER, |timeout| self.now.after(timeout));
-        let connection = Connection::connecting(socket, id.generation, self.now, deadline);
+        let connection = Connection::connecting(socket, id.non_zero(), self.now, deadline);
         self.connections.insert(id, connection);
         self.born.push_back(Born { id, peer, tag });
         self.agenda.add(Agenda::BORN);

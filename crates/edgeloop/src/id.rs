@@ -1,6 +1,7 @@
 //! The name of a connection, which never comes to mean another one.
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 /// Names one connection of one loop for as long as the loop lives.
 ///
@@ -15,6 +16,11 @@ pub struct ConnectionId {
 impl ConnectionId {
     /// No connection. Generations begin at 1.
     pub(crate) const NONE: Self = Self { slot: 0, generation: 0 };
+
+    /// The generation of a real connection.
+    pub(crate) fn non_zero(self) -> NonZeroU32 {
+        NonZeroU32::new(self.generation).unwrap_or(NonZeroU32::MIN)
+    }
 
     /// The 64 bits that stand for this connection in epoll: the generation above the slot.
     #[inline]

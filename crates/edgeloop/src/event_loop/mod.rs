@@ -208,6 +208,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// When waiting for events fails, or the last listener did. Connections that are still open
     /// then are closed when the loop is dropped, without their callbacks.
     pub fn run(&mut self) -> Result<Metrics, Error> {
+        // So that the first turn looks whether there is anything to serve at all.
+        self.core.agenda.add(Agenda::ACCEPT);
         // Here and not in the loop, which could not be moved to another thread with it.
         let batch = self.core.config.event_batch;
         let mut events = Events::with_capacity_and_ceiling(batch, MAX_EVENT_BATCH);
@@ -224,8 +226,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// the next call goes on with the same turn.
     fn turns(&mut self, events: &mut Events) -> Result<(), Error> {
         loop {
-            self.work(events)?;
-            if self.is_done() {
+            if self.work(events)? && self.is_done() {
                 return self.failed.take().map_or(Ok(()), Err);
             }
             self.wait(events)?;
@@ -235,7 +236,11 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// Phases 1 and 2.
     #[inline]
     fn wait(&mut self, events: &mut Events) -> Result<(), Error> {
-        let answer = self.core.kernel.wait(events, self.core.agenda.is_empty());
+        let rests = self.core.agenda.is_empty();
+        if !rests {
+            self.ready_left = self.core.ready.len();
+        }
+        let answer = self.core.kernel.wait(events, rests);
         if let Err(error) = answer {
             // A signal: there are no events, and the alarm still stands (C29).
             events.clear();
@@ -246,13 +251,12 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         self.served = 0;
         self.core.now = self.core.kernel.now();
         self.core.metrics.turns += 1;
-        self.ready_left = self.core.ready.len();
         Ok(())
     }
 
-    /// Phases 3 to 11.
+    /// Phases 3 to 11. Answers whether there was more to do than to serve events.
     #[inline]
-    fn work(&mut self, events: &Events) -> Result<(), Error> {
+    fn work(&mut self, events: &Events) -> Result<bool, Error> {
         while let Some(event) = events.get(self.served) {
             self.served += 1;
             let id = ConnectionId::from_bits(event.token().0);
@@ -263,12 +267,14 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             }
         }
         if self.core.agenda.is_empty() && self.core.now < self.core.alarm {
-            return Ok(());
+            return Ok(false);
         }
-        self.chores()
+        self.chores()?;
+        Ok(true)
     }
 
     /// Phases 4 to 11, where there is anything to do in them.
+    #[cold]
     fn chores(&mut self) -> Result<(), Error> {
         self.serve_ready();
         if self.core.agenda.take(Agenda::ACCEPT) {

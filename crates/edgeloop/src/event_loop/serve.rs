@@ -219,6 +219,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     }
 
     /// Shows the handler `count` bytes of the buffer, behind those that it has left before.
+    #[inline(never)]
     fn show(&mut self, id: ConnectionId, count: usize) {
         if self.core.connections.get(id).is_some_and(|c| c.has(Flags::KEPT)) {
             self.show_kept(id, count);

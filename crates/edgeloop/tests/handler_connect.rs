@@ -1,0 +1,189 @@
+//! Outbound connections: made, refused, too late, too many.
+
+mod common;
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use common::{Script, next};
+use edgeloop::{Action, Config, ErrorKind, LoopContext, Origin, Reason, Sent, Stop, Time};
+use rustix::io::Errno;
+use testkit::{PATIENCE, eventually};
+
+/// An address at which nobody listens.
+fn nobody() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    listener.local_addr().expect("an address")
+}
+
+/// A listener whose backlog is full, so that no handshake with it is ever answered.
+fn deaf() -> (TcpListener, Vec<TcpStream>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    rustix::net::listen(&listener, 0).expect("a backlog of one");
+    let address = listener.local_addr().expect("an address");
+    let mut waiting = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(100)) {
+        waiting.push(stream);
+        assert!(waiting.len() < 16, "the backlog never fills");
+    }
+    (listener, waiting)
+}
+
+#[test]
+fn a_client_and_a_server_talk_in_one_loop() {
+    let (report, heard) = mpsc::channel();
+    let server = Script::new()
+        .data(move |cx, input| match input.take_all() {
+            b"ping" => cx.send(b"pong").or_reset(),
+            other => {
+                report.send(other.to_vec()).expect("the test listens");
+                Action::Close
+            }
+        })
+        .start();
+    let address = server.address();
+    let id = server.ask(move |cx| {
+        let id = cx.connect(address, 7).expect("a connection is begun");
+        // Before it is made, what is sent waits.
+        assert_eq!(cx.send_to(id, b"pi"), Sent::Queued);
+        assert_eq!(cx.send_to(id, b"ng"), Sent::Queued);
+        id
+    });
+    assert_eq!(server.origin(), Origin::Connecting { id, peer: address, tag: 7 });
+    assert!(matches!(server.origin(), Origin::Accepted { listener, .. } if listener == address));
+    assert_eq!(next(&heard, "an answer"), b"pong");
+    let closed = [server.closed(), server.closed()];
+    assert!(closed.iter().all(edgeloop::Closed::is_clean), "{closed:?}");
+    let (metrics, rest) = server.stop(Stop::Drain(None));
+    assert_eq!((metrics.connected, metrics.accepted, metrics.closed), (1, 1, 2));
+    assert_eq!(rest, []);
+}
+
+#[test]
+fn a_refused_connection_is_closed_with_the_error() {
+    let server = Script::new().start();
+    let address = nobody();
+    let id = server.ask(move |cx| cx.connect(address, 1).expect("begun"));
+    let closed = server.closed();
+    assert_eq!((closed.id, closed.reason), (id, Reason::ConnectFailed));
+    assert_eq!(closed.errno, Some(Errno::CONNREFUSED.raw_os_error()));
+    let (metrics, rest) = server.stop(Stop::Now);
+    assert_eq!((metrics.connected, rest.len()), (0, 0));
+}
+
+#[test]
+fn a_connection_that_is_not_made_in_time_is_given_up_and_never_early() {
+    let (listener, waiting) = deaf();
+    let address = listener.local_addr().expect("an address");
+    let timeout = Duration::from_millis(100);
+    let (report, ends) = mpsc::channel();
+    let server = Script::new()
+        .config(Config::new().connect_timeout(Some(timeout)))
+        .closed(move |cx, closed| {
+            report.send((cx.now(), closed.reason)).expect("the test listens");
+        })
+        .start();
+    let begun = server.ask(move |cx| cx.connect(address, 1).map(|_| cx.now()).expect("begun"));
+    let (ended, reason) = next(&ends, "an end");
+    assert_eq!(reason, Reason::ConnectTimeout);
+    assert!(ended.since(begun) >= timeout, "{:?}", ended.since(begun));
+    drop(waiting);
+}
+
+#[test]
+fn c30_a_connect_timeout_counts_from_the_call_even_before_the_loop_runs() {
+    let (listener, waiting) = deaf();
+    let address = listener.local_addr().expect("an address");
+    let timeout = Duration::from_millis(300);
+    let (report, ends) = mpsc::channel();
+    let mut begun = Time::NEVER;
+    let server = Script::new()
+        .config(Config::new().connect_timeout(Some(timeout)))
+        .without_listener()
+        .closed(move |cx, _| report.send(cx.now()).expect("the test listens"))
+        .start_after(|event_loop| {
+            // The loop was made a while ago.
+            let made = std::time::Instant::now();
+            eventually("a while has passed", || made.elapsed() > timeout);
+            begun = monotonic();
+            let _ = event_loop.connect(address, 1).expect("begun");
+        });
+    let ended = next(&ends, "an end");
+    assert!(ended.since(begun) >= timeout, "after {:?}", ended.since(begun));
+    let _ = server.join();
+    drop(waiting);
+}
+
+/// The clock that the loop reads.
+fn monotonic() -> Time {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let nanos = now.tv_sec * 1_000_000_000 + now.tv_nsec;
+    Time::from_nanos(u64::try_from(nanos).expect("a time since boot"))
+}
+
+#[test]
+fn c24_no_connection_is_begun_above_the_cap() {
+    let server = Script::new().config(Config::new().max_connections(Some(1))).start();
+    let (peer, _) = server.connect();
+    let address = server.address();
+    let error = server.ask(move |cx| cx.connect(address, 1).expect_err("the cap"));
+    assert_eq!(error.kind(), ErrorKind::Connect);
+    assert!(error.to_string().contains("connect to"), "{error}");
+    peer.expect_echo(b"still here");
+}
+
+#[test]
+fn a_client_that_connects_again_from_its_closed_callback_is_opened_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = listener.local_addr().expect("an address");
+    let mut left = 3_u64;
+    let client = Script::new()
+        .without_listener()
+        .closed(move |cx, _| {
+            if left > 0 {
+                cx.connect(address, left).expect("begun");
+                left -= 1;
+            }
+        })
+        .start_after(|event_loop| {
+            let _ = event_loop.connect(address, 9).expect("begun");
+        });
+    for tag in [9, 3, 2, 1] {
+        let (stream, _) = listener.accept().expect("a connection");
+        let Origin::Connecting { tag: got, id, .. } = client.origin() else { panic!("inbound") };
+        assert_eq!(got, tag);
+        assert_eq!(client.opened(), id);
+        drop(stream);
+        assert_eq!(client.closed().id, id);
+    }
+    let (metrics, _) = client.join();
+    assert_eq!((metrics.connected, metrics.closed), (4, 4));
+}
+
+#[test]
+fn a_loop_with_neither_listener_nor_connection_returns() {
+    let address = nobody();
+    let client = Script::new().without_listener().start_after(|event_loop| {
+        let _ = event_loop.connect(address, 1).expect("begun");
+    });
+    let started = std::time::Instant::now();
+    let (metrics, closed) = client.join();
+    assert!(started.elapsed() < PATIENCE);
+    assert_eq!((metrics.closed, closed[0].reason), (1, Reason::ConnectFailed));
+}
+
+#[test]
+fn closing_a_connection_that_is_not_made_yet_ends_it_with_its_session() {
+    let (listener, waiting) = deaf();
+    let address = listener.local_addr().expect("an address");
+    let server = Script::new().start();
+    let id = server.ask(move |cx: &mut dyn LoopContext| {
+        let id = cx.connect(address, 1).expect("begun");
+        cx.close(id);
+        id
+    });
+    assert_eq!(server.origin().id(), id);
+    assert_eq!((server.closed().id, server.stop(Stop::Now).1), (id, vec![]));
+    drop(waiting);
+}

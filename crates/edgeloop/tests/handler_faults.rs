@@ -1,0 +1,229 @@
+//! A panic in any callback costs the connection whose callback it was, and no other (C32).
+
+mod common;
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use common::{ON_PURPOSE, Running, Script, Session, hush_panics_on_purpose};
+use edgeloop::{Action, ConnectionId, Context, Reason, Sent, Stop};
+use testkit::Peer;
+
+/// Panics at its second call.
+fn second_time() -> impl FnMut() + Send + 'static {
+    let mut calls = 0;
+    move || {
+        calls += 1;
+        assert!(calls != 2, "{ON_PURPOSE}");
+    }
+}
+
+/// Runs the script with a bystander; then has a second connection, the victim, meet its panic.
+/// `reason` is what the victim's closed callback says; `None` where it has no session to close.
+#[track_caller]
+fn costs_the_victim_only(
+    script: Script,
+    provoke: impl FnOnce(&Running, &Peer),
+    reason: Option<Reason>,
+) {
+    hush_panics_on_purpose();
+    let server = script.start();
+    let (bystander, bystander_id) = server.connect();
+    bystander.expect_echo(b"before");
+    let victim = Peer::connect(server.address());
+    provoke(&server, &victim);
+    let told = server.notice("panicked");
+    assert!(told.contains(ON_PURPOSE), "{told}");
+    if let Some(reason) = reason {
+        let closed = server.closed();
+        assert_eq!(closed.reason, reason);
+        assert_ne!(closed.id, bystander_id);
+    }
+    bystander.expect_echo(b"after");
+    let late = Peer::connect(server.address());
+    late.expect_echo(b"a new one");
+    let (metrics, rest) = server.stop(Stop::Now);
+    assert_eq!(metrics.panics, 1);
+    assert_eq!(metrics.closed, 3);
+    assert_eq!(rest.len(), 2, "the bystander and the new one, once each: {rest:?}");
+    assert!(rest.iter().all(|closed| closed.reason == Reason::CutOff), "{rest:?}");
+}
+
+#[test]
+fn c32_a_panic_in_session() {
+    let mut panics = second_time();
+    let script = Script::new().session(move |_| {
+        panics();
+        Some(Session { panics_when_dropped: false })
+    });
+    costs_the_victim_only(script, |_, victim| victim.expect_reset(), None);
+}
+
+#[test]
+fn c32_a_panic_in_opened() {
+    let mut panics = second_time();
+    let script = Script::new().opened(move |_| {
+        panics();
+        Action::Continue
+    });
+    costs_the_victim_only(script, |_, victim| victim.expect_reset(), Some(Reason::Panicked));
+}
+
+#[test]
+fn c32_a_panic_in_data() {
+    let script = Script::new().data(|cx, input| {
+        assert!(!input.starts_with(b"boom"), "{ON_PURPOSE}");
+        cx.send(input.take_all()).or_reset()
+    });
+    let provoke = |_: &Running, victim: &Peer| {
+        victim.send(b"boom");
+        victim.expect_reset();
+    };
+    costs_the_victim_only(script, provoke, Some(Reason::Panicked));
+}
+
+#[test]
+fn c32_a_panic_in_data_that_shows_kept_input() {
+    let script = Script::new().data(|cx, input| {
+        assert!(!input.starts_with(b"boom"), "{ON_PURPOSE}");
+        if input.starts_with(b"bo") {
+            return Action::Continue;
+        }
+        cx.send(input.take_all()).or_reset()
+    });
+    let provoke = |server: &Running, victim: &Peer| {
+        victim.send(b"bo");
+        server.settle();
+        victim.send(b"om");
+        victim.expect_reset();
+    };
+    costs_the_victim_only(script, provoke, Some(Reason::Panicked));
+}
+
+#[test]
+fn c32_a_panic_in_end() {
+    let script = Script::new().end(|_, input| {
+        assert!(!input.is_empty(), "{ON_PURPOSE}");
+        Action::Close
+    });
+    let provoke = |_: &Running, victim: &Peer| {
+        victim.half_close();
+        victim.expect_reset();
+    };
+    costs_the_victim_only(script, provoke, Some(Reason::Panicked));
+}
+
+#[test]
+fn c32_a_panic_in_drained() {
+    let script = Script::new().drained(|_| panic!("{ON_PURPOSE}"));
+    let provoke = |server: &Running, victim: &Peer| {
+        let id = server.opened();
+        server.ask(move |cx| while cx.send_to(id, &[0; 16 << 10]) != Sent::AboveMark {});
+        victim.expect_reset();
+    };
+    costs_the_victim_only(script, provoke, Some(Reason::Panicked));
+}
+
+#[test]
+fn c32_a_panic_in_timeout() {
+    let mut calls = 0;
+    let script = Script::new()
+        .opened(move |cx| {
+            calls += 1;
+            cx.set_timeout((calls == 2).then_some(Duration::from_millis(1)));
+            Action::Continue
+        })
+        .timeout(|_| panic!("{ON_PURPOSE}"));
+    costs_the_victim_only(script, |_, victim| victim.expect_reset(), Some(Reason::Panicked));
+}
+
+#[test]
+fn c32_a_panic_in_closed() {
+    let mut first = true;
+    let script =
+        Script::new().closed(move |_, _| assert!(!std::mem::take(&mut first), "{ON_PURPOSE}"));
+    let provoke = |_: &Running, victim: &Peer| {
+        victim.half_close();
+        victim.expect_eof();
+    };
+    costs_the_victim_only(script, provoke, Some(Reason::Finished));
+}
+
+#[test]
+fn c32_a_panic_in_the_drop_of_a_session() {
+    let mut calls = 0;
+    let script = Script::new().session(move |_| {
+        calls += 1;
+        Some(Session { panics_when_dropped: calls == 2 })
+    });
+    let provoke = |_: &Running, victim: &Peer| {
+        victim.half_close();
+        victim.expect_eof();
+    };
+    costs_the_victim_only(script, provoke, Some(Reason::Finished));
+}
+
+#[test]
+fn c32_a_panic_in_notified_belongs_to_no_connection() {
+    hush_panics_on_purpose();
+    let server = Script::new().start();
+    let (peer, _) = server.connect();
+    let asker = server.asker();
+    let asking = std::thread::spawn(move || {
+        asker.ask(|_| panic!("{ON_PURPOSE}"));
+    });
+    assert!(asking.join().is_err(), "no answer comes");
+    assert_eq!(server.notice("panicked"), format!("handler panicked: {ON_PURPOSE}"));
+    peer.expect_echo(b"after");
+    assert_eq!(server.stop(Stop::Now).0.panics, 1);
+}
+
+#[test]
+fn c32_a_notice_callback_that_always_panics_does_not_stop_the_loop() {
+    hush_panics_on_purpose();
+    let (report, told) = mpsc::channel();
+    let server = Script::new()
+        .notice(move |notice| {
+            let _ = report.send(notice.to_string());
+            panic!("{ON_PURPOSE}");
+        })
+        .data(|cx, input| {
+            assert!(!input.starts_with(b"boom"), "{ON_PURPOSE}");
+            cx.send(input.take_all()).or_reset()
+        })
+        .start();
+    let (victim, _) = server.connect();
+    victim.send(b"boom");
+    victim.expect_reset();
+    let _ = common::next(&told, "a notice");
+    let (peer, _) = server.connect();
+    peer.expect_echo(b"after");
+    let (metrics, _) = server.stop(Stop::Now);
+    assert!(metrics.panics >= 2, "{metrics:?}");
+}
+
+#[test]
+fn c32_ten_panics_in_one_turn_cost_ten_connections() {
+    hush_panics_on_purpose();
+    let script = Script::new().data(|cx, input| {
+        assert!(!input.starts_with(b"boom"), "{ON_PURPOSE}");
+        cx.send(input.take_all()).or_reset()
+    });
+    let server = script.start();
+    let peers: Vec<(Peer, ConnectionId)> = (0..20).map(|_| server.connect()).collect();
+    // While the loop waits in a callback, everything arrives for one turn.
+    let (go, wait) = mpsc::channel::<()>();
+    let asker = server.asker();
+    let blocked = std::thread::spawn(move || asker.ask(move |_| drop(wait.recv())));
+    for (index, (peer, _)) in peers.iter().enumerate() {
+        peer.send(if index % 2 == 0 { b"boom" } else { b"fine" });
+    }
+    drop(go);
+    blocked.join().expect("the loop went on");
+    for (index, (peer, _)) in peers.iter().enumerate() {
+        if index % 2 == 0 { peer.expect_reset() } else { peer.expect(b"fine") }
+    }
+    let (metrics, closed) = server.stop(Stop::Now);
+    assert_eq!((metrics.panics, closed.len()), (10, 20));
+    assert_eq!(closed.iter().filter(|c| c.reason == Reason::Panicked).count(), 10);
+}
