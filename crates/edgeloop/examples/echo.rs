@@ -13,6 +13,7 @@ impl Handler for Echo {
         Some(())
     }
 
+    // Compiled into the loop itself, for speed.
     #[inline(always)]
     fn data(&mut self, cx: &mut impl Context, _: &mut (), input: &mut Input<'_>) -> Action {
         cx.send(input.take_all()).or_reset()

@@ -19,6 +19,7 @@ use rustix::io::Errno;
 
 use crate::closed::Reason;
 use crate::epoll::Readiness;
+use crate::flags::Flags;
 use crate::input::Scanned;
 use crate::output::Output;
 use crate::table::Generation;
@@ -37,58 +38,6 @@ pub(crate) enum Life {
     Flushing,
     Lingering,
     Doomed,
-}
-
-/// What is remembered about a connection. None of these is set on one that only echoes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Flags(u16);
-
-impl Flags {
-    /// The kernel may hold input for which no edge will come.
-    pub(crate) const READABLE: Self = Self(1);
-    /// A short read is not the end: an urgent mark, a FIN or an error may be behind it (C2).
-    pub(crate) const DRAIN: Self = Self(1 << 1);
-    /// The socket may take output for which no edge will come.
-    pub(crate) const WRITABLE: Self = Self(1 << 2);
-    /// Output is queued.
-    pub(crate) const OUTPUT: Self = Self(1 << 3);
-    /// The queue rose above the high watermark and has not fallen to the low one (C10).
-    pub(crate) const ABOVE: Self = Self(1 << 4);
-    /// The handler paused reading.
-    pub(crate) const PAUSED: Self = Self(1 << 5);
-    /// Reading waits for memory (C11).
-    pub(crate) const STARVED: Self = Self(1 << 6);
-    /// Input is kept, and is to be shown again before anything is read.
-    pub(crate) const SHOW: Self = Self(1 << 7);
-    /// The peer's FIN was read.
-    pub(crate) const ENDED: Self = Self(1 << 8);
-    /// A call on the socket failed; nothing can be sent any more (C7).
-    pub(crate) const FAILED: Self = Self(1 << 9);
-    /// It stands in the loop's ready list.
-    pub(crate) const LISTED: Self = Self(1 << 10);
-    /// Receiving waits for the kernel to find memory.
-    pub(crate) const RETRY: Self = Self(1 << 11);
-    /// Its end is an RST of ours.
-    pub(crate) const ABORT: Self = Self(1 << 12);
-    /// Input is kept.
-    pub(crate) const KEPT: Self = Self(1 << 13);
-    /// Its life is another than [`Life::Open`], so that one comparison finds the plain ones.
-    const ELSEWHERE: Self = Self(1 << 14);
-
-    const NO_READING: Self =
-        Self(Self::PAUSED.0 | Self::ABOVE.0 | Self::ENDED.0 | Self::STARVED.0 | Self::RETRY.0);
-
-    pub(crate) const fn any(self, of: Self) -> bool {
-        self.0 & of.0 != 0
-    }
-}
-
-impl std::ops::BitOr for Flags {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
 }
 
 /// One connection. 32 bytes; all that an idle one does not need is in [`Cold`].
@@ -247,17 +196,17 @@ impl<S> Connection<S> {
     }
 
     pub(crate) fn set(&mut self, flags: Flags) {
-        self.flags.0 |= flags.0;
+        self.flags.set(flags);
     }
 
     pub(crate) fn clear(&mut self, flags: Flags) {
-        self.flags.0 &= !flags.0;
+        self.flags.clear(flags);
     }
 
     /// Open, with nothing to remember: the way of every ordinary message.
     #[inline]
     pub(crate) const fn is_plain(&self) -> bool {
-        self.flags.0 == 0
+        self.flags.is_empty()
     }
 
     /// The outbound connection is made.

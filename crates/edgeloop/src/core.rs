@@ -12,9 +12,10 @@ use rustix::io::Errno;
 
 use crate::closed::Reason;
 use crate::config::Config;
-use crate::connection::{Connection, Flags, Life, Next, Retry, Timeouts};
+use crate::connection::{Connection, Life, Next, Retry, Timeouts};
 use crate::epoll::{Interest, Token};
 use crate::error::{Error, ErrorKind};
+use crate::flags::Flags;
 use crate::handler::{Sent, Stop};
 use crate::id::ConnectionId;
 use crate::kernel::{Kernel, SocketOption};
@@ -209,7 +210,8 @@ impl<K: Kernel> Core<K> {
                 self.metrics.bytes_out += count as u64;
                 Sent::Written
             }
-            answer => self.send_on(id, bytes, answer),
+            Ok(count) => self.send_on(id, bytes, Ok(count)),
+            Err(error) => self.send_on(id, bytes, Err(error)),
         }
     }
 
@@ -486,8 +488,8 @@ impl<K: Kernel> Core<K> {
 
     /// Closes the descriptor and frees the slot. Nothing of the connection is left.
     pub(crate) fn bury(&mut self, id: ConnectionId) {
-        self.wheel.cancel(id.slot);
         let Some(connection) = self.connections.remove(id) else { return };
+        self.wheel.cancel(id.slot);
         self.metrics.closed += 1;
         self.metrics.bytes_dropped += connection.dropped();
         let abort = connection.has(Flags::ABORT);

@@ -60,6 +60,7 @@ mod table;
 mod output;
 mod memory;
 mod mailbox;
+mod flags;
 mod connection;
 mod listener;
 mod limits;

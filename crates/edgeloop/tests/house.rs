@@ -255,11 +255,10 @@ fn layer_faults(layers: &[&str], path: &str, text: &str) -> Vec<String> {
                 Some(other) if other > own => {
                     faults.push(format!("{path}:{number}: {module} names {name}, which is above"));
                 }
-                Some(_) => {}
                 None if from_root && name != "sealed" => {
                     faults.push(format!("{path}:{number}: {name} is not named by its module"));
                 }
-                None => {}
+                Some(_) | None => {}
             }
         }
     }

@@ -15,8 +15,15 @@ const PER_ADDRESS: usize = 1000;
 /// Connections are made in steps, so that the backlog never overflows.
 const STEP: usize = 500;
 
-/// When nobody has taken a byte for so long, nobody will. Only how much is poured depends on it.
-const SATISFIED: Duration = Duration::from_millis(400);
+/// What is made of a stream at a time: little, since most of the time none of it is taken.
+const PIECE: usize = 4096;
+
+/// When nobody has taken a byte for so long, nobody will, but for the few that each probe of a
+/// closed window brings. Only how much is poured depends on it.
+const SATISFIED: Duration = Duration::from_millis(200);
+
+/// Those probes can go on and on; by then, all that has room is full.
+const POURED: Duration = Duration::from_secs(4);
 
 /// Connections that a server has accepted and that stay open until this is dropped.
 #[derive(Debug)]
@@ -78,8 +85,9 @@ fn reachable(server: &Server, number: usize) -> SocketAddr {
 /// streams then stand where the peers' output ends.
 #[track_caller]
 pub fn pour(peers: &[Peer], streams: &mut [Stream]) {
-    let mut last = Instant::now();
-    while last.elapsed() < SATISFIED {
+    let start = Instant::now();
+    let mut last = start;
+    while last.elapsed() < SATISFIED && start.elapsed() < POURED {
         if pour_once(peers, streams) > 0 {
             last = Instant::now();
         }
@@ -97,10 +105,17 @@ pub fn pour_once(peers: &[Peer], streams: &mut [Stream]) -> usize {
     assert_eq!(peers.len(), streams.len(), "one stream for each peer");
     let mut poured = 0;
     for (peer, stream) in peers.iter().zip(streams.iter_mut()) {
-        let piece = stream.clone().take(64 * 1024);
-        let taken = peer.send_what_fits(&piece);
-        let _ = stream.take(taken);
-        poured += taken;
+        loop {
+            let mut after = stream.clone();
+            let piece = after.take(PIECE);
+            let taken = peer.send_what_fits(&piece);
+            poured += taken;
+            if taken < PIECE {
+                let _ = stream.take(taken);
+                break;
+            }
+            *stream = after;
+        }
     }
     poured
 }

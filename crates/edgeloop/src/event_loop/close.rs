@@ -98,6 +98,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     pub(super) fn close(&mut self) {
         for _ in 0..self.core.config.turn_jobs {
             let Some(id) = self.core.closing.pop_front() else { break };
+            // A closed callback may have asked for a connection and ended it at once; that one,
+            // too, has a session first.
+            self.bear();
             self.say_closed(id);
             self.core.bury(id);
             // A descriptor is free: whoever waits for one is let in, without a new SYN (C23).

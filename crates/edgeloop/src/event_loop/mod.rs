@@ -15,11 +15,11 @@ use rustix::io::Errno;
 
 use crate::closed::Reason;
 use crate::config::{Config, MAX_EVENT_BATCH};
-use crate::connection::Flags;
 use crate::context::Turn;
 use crate::core::{Agenda, Core};
 use crate::epoll::Events;
 use crate::error::{Error, ErrorKind};
+use crate::flags::Flags;
 use crate::handler::{Handler, LoopContext, Sent};
 use crate::id::ConnectionId;
 use crate::kernel::{ALARM, Kernel, LISTENERS, Linux, WAKER};
@@ -86,6 +86,8 @@ pub struct EventLoop<H: Handler, K: Kernel = Linux> {
     drain: Option<Drain>,
     /// Whether the connection cap was reached since the last connection closed.
     capped: bool,
+    /// Whether the handler is being told a notice, so that a panic of that is not told in turn.
+    telling: bool,
     /// Why the last listener ended, if not by a stop.
     failed: Option<Error>,
 }
@@ -130,6 +132,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             buffer,
             drain: None,
             capped: false,
+            telling: false,
             failed: None,
             core: Core::new(kernel, config),
         })
@@ -169,6 +172,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     ///
     /// When the connection cap is reached, or the socket can't be made.
     pub fn connect(&mut self, peer: SocketAddr, tag: u64) -> Result<ConnectionId, Error> {
+        // No turn has begun, so nobody has read the clock lately (C30).
+        self.core.now = self.core.kernel.now();
         self.core.connect(peer, tag)
     }
 
@@ -297,6 +302,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         if self.core.agenda.take(Agenda::CLOSING) {
             self.close();
+        }
+        // A closed callback may have connected again; the session must be there before the event.
+        if self.core.agenda.take(Agenda::BORN) {
+            self.bear();
         }
         if self.core.agenda.take(Agenda::NOTICES) {
             self.tell_notices();
@@ -441,7 +450,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     fn tell_notices(&mut self) {
         self.core.current = ConnectionId::NONE;
         while let Some(notice) = self.core.notices.pop_front() {
+            self.telling = true;
             self.handler.notice(&notice);
+            self.telling = false;
         }
     }
 
@@ -456,7 +467,12 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             .map(|text| (*text).to_owned())
             .or_else(|| payload.downcast_ref::<String>().cloned())
             .unwrap_or_else(|| "a panic without a message".to_owned());
-        self.core.tell(Notice::Panicked { id, message });
+        if std::mem::take(&mut self.telling) {
+            // Telling of it would panic again, without end.
+            self.core.agenda.add(Agenda::NOTICES);
+        } else {
+            self.core.tell(Notice::Panicked { id, message });
+        }
         if let Some(id) = id {
             self.core.doom(id, Reason::Panicked, true);
             // If it was the closed callback that panicked, the end is still to be carried out.

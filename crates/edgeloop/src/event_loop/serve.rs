@@ -1,13 +1,16 @@
 //! Phases 3 and 4: one connection's events, its input and its callbacks.
 
+use std::ops::Range;
+
 use rustix::io::Errno;
 
 use super::EventLoop;
 use crate::closed::Reason;
-use crate::connection::{Due, Flags, Life};
+use crate::connection::{Due, Life};
 use crate::context::Turn;
 use crate::core::is_exhaustion;
 use crate::epoll::Readiness;
+use crate::flags::Flags;
 use crate::handler::{Action, Handler};
 use crate::id::ConnectionId;
 use crate::input::{Input, Scanned};
@@ -33,6 +36,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     #[inline(always)]
     pub(super) fn event(&mut self, id: ConnectionId, readiness: Readiness) {
         if H::TRACE {
+            self.core.current = id;
             self.handler.trace(&Trace::Event { id, readiness });
         }
         let Some(connection) = self.core.connections.get_mut(id) else {
@@ -47,16 +51,46 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if !readiness.is_readable() {
             return;
         }
-        match self.core.kernel.recv(&connection.socket, &mut self.buffer) {
+        let buffer = &mut *self.buffer;
+        match self.core.kernel.recv(&connection.socket, buffer) {
             Ok(count) if count > 0 => {
                 connection.active = self.core.now;
-                self.show_fresh(id, count);
-                if count == self.buffer.len() {
-                    self.read_on(id, self.core.config.turn_bytes - count);
+                self.core.metrics.bytes_in += count as u64;
+                let full = count == buffer.len();
+                let bytes = &buffer[..count];
+                if H::TRACE {
+                    self.handler.trace(&Trace::Received { id, bytes });
+                }
+                let mut input = Input::new(bytes);
+                let action = call!(self, id, data, &mut input);
+                if full || action != Action::Continue || !input.is_empty() {
+                    let left = input.len();
+                    let scanned = input.scanned();
+                    self.after_data(id, count - left..count, scanned, action);
+                    if full {
+                        self.read_on(id, self.core.config.turn_bytes - count);
+                    }
                 }
             }
-            answer => self.unusual_answer(id, answer),
+            Ok(_) => self.unusual_answer(id, Ok(0)),
+            Err(error) => self.unusual_answer(id, Err(error)),
         }
+    }
+
+    /// What a data callback has left in the buffer is kept, and what it answered is done.
+    #[cold]
+    fn after_data(
+        &mut self,
+        id: ConnectionId,
+        left: Range<usize>,
+        scanned: Scanned,
+        action: Action,
+    ) {
+        if !left.is_empty() {
+            let rest = self.buffer[left].to_vec();
+            self.keep(id, rest, scanned, action);
+        }
+        self.apply(id, action);
     }
 
     /// One receive has filled the buffer: there is more.
@@ -228,19 +262,14 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
     }
 
-    #[inline(always)]
     fn show_fresh(&mut self, id: ConnectionId, count: usize) {
         self.note_received(id, count);
         let mut input = Input::new(&self.buffer[..count]);
         let action = call!(self, id, data, &mut input);
-        if !input.is_empty() {
-            let (rest, scanned) = (input.bytes().to_vec(), input.scanned());
-            self.keep(id, rest, scanned, action);
-        }
-        self.apply(id, action);
+        let (left, scanned) = (input.len(), input.scanned());
+        self.after_data(id, count - left..count, scanned, action);
     }
 
-    #[inline]
     fn note_received(&mut self, id: ConnectionId, count: usize) {
         self.core.metrics.bytes_in += count as u64;
         if H::TRACE && count > 0 {

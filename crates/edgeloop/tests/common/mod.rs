@@ -17,6 +17,7 @@ use testkit::{PATIENCE, Peer};
 
 type Plain = Box<dyn FnMut(&mut dyn Context) -> Action + Send>;
 type WithInput = Box<dyn FnMut(&mut dyn Context, &mut Input<'_>) -> Action + Send>;
+type Birth = Box<dyn FnMut(&Origin) -> Option<Session> + Send>;
 type AtEnd = Box<dyn FnMut(&mut dyn Context, &Closed) + Send>;
 type Job = Box<dyn FnOnce(&mut dyn LoopContext) + Send>;
 
@@ -28,7 +29,7 @@ pub(crate) struct Script {
     config: Config,
     input_limit: usize,
     listens: bool,
-    session: Box<dyn FnMut(&Origin) -> Option<Session> + Send>,
+    session: Birth,
     opened: Plain,
     data: WithInput,
     end: WithInput,

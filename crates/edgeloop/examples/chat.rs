@@ -1,0 +1,92 @@
+//! A chat room: what one member writes, all others read. The handler owns the room, the loop owns
+//! the members, and there is no lock and no reference count anywhere.
+//!
+//! `cargo run -p edgeloop --example chat [ADDRESS]`, then `nc 127.0.0.1 3000` from several
+//! terminals. The first line that a member writes is their name.
+
+use std::collections::BTreeMap;
+
+use edgeloop::{
+    Action, Closed, ConnectionId, Context, EventLoop, Handler, Input, LoopContext, Origin, Sent,
+};
+
+/// What all members share.
+#[derive(Default)]
+struct Room {
+    names: BTreeMap<ConnectionId, String>,
+}
+
+/// What each member has for themselves.
+#[derive(Default)]
+struct Member {
+    said: u64,
+}
+
+impl Room {
+    /// Tells everybody but one. A member who reads too slowly for the room is put out of it: a
+    /// message that was refused would leave a hole in what they read.
+    fn tell_others(&self, cx: &mut impl LoopContext, from: ConnectionId, message: &str) {
+        for &member in self.names.keys().filter(|&&member| member != from) {
+            if cx.send_to(member, message.as_bytes()) == Sent::Refused {
+                cx.reset(member);
+            }
+        }
+    }
+
+    fn hear(&mut self, cx: &mut impl Context, line: &str) {
+        let from = cx.id();
+        if let Some(name) = self.names.get(&from) {
+            self.tell_others(cx, from, &format!("{name}: {line}\n"));
+        } else if !line.is_empty() {
+            self.tell_others(cx, from, &format!("* {line} joins {} others\n", self.names.len()));
+            self.names.insert(from, line.to_owned());
+        }
+    }
+}
+
+impl Handler for Room {
+    type Session = Member;
+
+    fn session(&mut self, _: &Origin) -> Option<Member> {
+        Some(Member::default())
+    }
+
+    fn opened(&mut self, cx: &mut impl Context, _: &mut Member) -> Action {
+        cx.send(b"* who are you?\n").or_reset()
+    }
+
+    fn data(
+        &mut self,
+        cx: &mut impl Context,
+        member: &mut Member,
+        input: &mut Input<'_>,
+    ) -> Action {
+        while let Some(line) = input.take_until(b'\n') {
+            // A terminal is at the other end: what could command it is left out (C34).
+            let line: String =
+                String::from_utf8_lossy(line).chars().filter(|c| !c.is_control()).collect();
+            self.hear(cx, line.trim());
+            member.said += 1;
+        }
+        Action::Continue
+    }
+
+    fn closed(&mut self, cx: &mut impl Context, member: Member, closed: &Closed) {
+        if let Some(name) = self.names.remove(&closed.id) {
+            let message = format!("* {name} leaves after {} lines\n", member.said);
+            self.tell_others(cx, closed.id, &message);
+        }
+    }
+
+    fn input_limit(&self, _: &Member) -> usize {
+        4096
+    }
+}
+
+fn main() -> Result<(), edgeloop::Error> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
+    let mut server = EventLoop::new(Room::default())?;
+    eprintln!("listening on {}", server.listen(address.as_str())?);
+    server.run()?;
+    Ok(())
+}

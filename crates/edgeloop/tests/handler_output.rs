@@ -1,0 +1,165 @@
+//! What becomes of what a handler sends: the answers, the marks, the ceiling, and the ends.
+
+mod common;
+
+use std::sync::mpsc;
+
+use common::{Script, expect_none, next};
+use edgeloop::{Action, Config, ConnectionId, LoopContext, MIN_BUFFER_LIMIT, Reason, Sent, Stop};
+use testkit::{Stream, assert_same_bytes};
+
+const PIECE: usize = 16 * 1024;
+
+/// Sends pieces of a stream until the answer is `until`; says how many bytes were accepted.
+fn fill(cx: &mut dyn LoopContext, id: ConnectionId, stream: &mut Stream, until: Sent) -> usize {
+    let mut accepted = 0;
+    loop {
+        let piece = stream.take(PIECE);
+        let sent = cx.send_to(id, &piece);
+        accepted += if sent.is_accepted() { PIECE } else { 0 };
+        if sent == until {
+            return accepted;
+        }
+        assert!(sent.is_accepted(), "{sent:?} before {until:?}");
+    }
+}
+
+#[test]
+fn c10_sending_answers_written_queued_above_the_mark_and_refused() {
+    let (report, drained) = mpsc::channel();
+    let config = Config::new().watermarks(64 << 10, 16 << 10).output_limit(256 << 10);
+    let server = Script::new()
+        .config(config)
+        .drained(move |cx| {
+            report.send(cx.queued(cx.id())).expect("the test listens");
+            Action::Continue
+        })
+        .start();
+    let (peer, id) = server.connect_narrow();
+    let accepted = server.ask(move |cx| {
+        let mut stream = Stream::new(10);
+        assert_eq!(cx.send_to(id, &stream.take(100)), Sent::Written);
+        let mut accepted = 100 + fill(cx, id, &mut stream, Sent::Queued);
+        accepted += fill(cx, id, &mut stream, Sent::AboveMark);
+        assert!(cx.queued(id) > 64 << 10);
+        accepted += fill(cx, id, &mut stream, Sent::Refused);
+        let queued = cx.queued(id);
+        assert!(queued <= 256 << 10 && queued + PIECE > 256 << 10, "{queued}");
+        assert_eq!(cx.send_to(id, &[0; PIECE]), Sent::Refused);
+        assert_eq!(cx.queued(id), queued, "nothing of it is queued");
+        accepted
+    });
+    // Above the mark the peer is not read from.
+    peer.send(b"echo me");
+    server.settle();
+    expect_none(&drained);
+    assert_same_bytes(&peer.receive(accepted), &Stream::new(10).take(accepted));
+    peer.expect(b"echo me");
+    assert!(next(&drained, "drained callback") <= 16 << 10);
+    expect_none(&drained);
+    assert_eq!(server.stop(Stop::Now).0.refused, 2);
+}
+
+#[test]
+fn c10_a_message_above_the_limit_is_refused_and_nothing_of_it_written() {
+    let server = Script::new().config(Config::new().output_limit(128 << 10)).start();
+    let (peer, id) = server.connect();
+    let sent =
+        server.ask(move |cx| (cx.send_to(id, &[b'x'; (128 << 10) + 1]), cx.send_to(id, b"small")));
+    assert_eq!(sent, (Sent::Refused, Sent::Written));
+    peer.expect(b"small");
+}
+
+#[test]
+fn c10_reading_pauses_and_resumes_on_any_connection() {
+    let server = Script::new().start();
+    let ((one, one_id), (two, _)) = (server.connect(), server.connect());
+    server.ask(move |cx| cx.pause(one_id));
+    one.send(b"held back");
+    two.expect_echo(b"goes on");
+    server.settle();
+    assert!(one.receive_what_is_there(1).is_empty());
+    server.ask(move |cx| cx.resume(one_id));
+    one.expect(b"held back");
+}
+
+#[test]
+fn c11_at_the_ceiling_reading_pauses_until_peers_read() {
+    let server = Script::new().config(Config::new().buffer_limit(MIN_BUFFER_LIMIT)).start();
+    let ((peer, id), (other, _)) = (server.connect_narrow(), server.connect());
+    let accepted = server.ask(move |cx| fill(cx, id, &mut Stream::new(11), Sent::Refused));
+    let _ = server.notice("the ceiling");
+    other.send(b"later");
+    server.settle();
+    assert!(other.receive_what_is_there(1).is_empty());
+    assert_same_bytes(&peer.receive(accepted), &Stream::new(11).take(accepted));
+    other.expect(b"later");
+    let (metrics, _) = server.stop(Stop::Now);
+    assert_eq!((metrics.memory_pauses, metrics.output_held), (1, 0));
+}
+
+#[test]
+fn c17_the_id_of_a_gone_connection_never_reaches_the_one_in_its_slot() {
+    let server = Script::new().start();
+    let (old, old_id) = server.connect();
+    old.half_close();
+    assert_eq!(server.closed().id, old_id);
+    let (peer, id) = server.connect();
+    let slot = |id: ConnectionId| id.to_string().split_once('@').expect("a slot").1.to_owned();
+    assert_eq!(slot(id), slot(old_id), "the slot is used again");
+    assert_ne!(id, old_id);
+    server.handle().send(old_id, *b"stray").expect("room");
+    server.handle().close(old_id).expect("room");
+    let sent = server.ask(move |cx| {
+        cx.close(old_id);
+        cx.reset(old_id);
+        cx.pause(old_id);
+        cx.resume(old_id);
+        (cx.send_to(old_id, b"stray"), cx.queued(old_id))
+    });
+    assert_eq!(sent, (Sent::Gone, 0));
+    peer.expect_echo(b"mine alone");
+    assert_eq!(server.stop(Stop::Now).0.stale, 7);
+}
+
+#[test]
+fn c3_close_flushes_everything_before_the_fin() {
+    let config = Config::new().output_limit(8 << 20);
+    let server = Script::new()
+        .config(config)
+        .data(|cx, _| {
+            assert!(cx.send(&Stream::new(3).take(6 << 20)).is_accepted());
+            assert!(cx.queued(cx.id()) > 0, "some of it waits");
+            Action::Close
+        })
+        .start();
+    let (peer, _) = server.connect_narrow();
+    peer.send(b"go");
+    assert_same_bytes(&peer.receive_to_end(), &Stream::new(3).take(6 << 20));
+    peer.close();
+    let closed = server.closed();
+    assert_eq!((closed.reason, closed.dropped), (Reason::Closed, 0));
+}
+
+#[test]
+fn c3_reset_drops_what_is_queued_and_says_how_much() {
+    let server = Script::new().start();
+    let (peer, id) = server.connect_narrow();
+    let queued = server.ask(move |cx| {
+        fill(cx, id, &mut Stream::new(1), Sent::AboveMark);
+        let queued = cx.queued(id);
+        cx.reset(id);
+        queued
+    });
+    peer.expect_reset();
+    let closed = server.closed();
+    assert_eq!((closed.reason, closed.dropped), (Reason::Reset, queued as u64));
+}
+
+#[test]
+fn a_handler_that_makes_no_session_refuses_the_connection() {
+    let server = Script::new().session(|_| None).start();
+    testkit::Peer::connect(server.address()).expect_reset();
+    let (metrics, closed) = server.stop(Stop::Now);
+    assert_eq!((metrics.accepted, metrics.closed, closed), (1, 1, vec![]));
+}

@@ -1,0 +1,127 @@
+//! How a loop stops, and how its connections end in time.
+
+mod common;
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use common::{Script, next};
+use edgeloop::{Action, Config, Reason, Sent, Stop};
+use testkit::Peer;
+
+#[test]
+fn c37_a_drain_closes_the_quiet_and_calls_closed_once_for_each() {
+    let quiet = Duration::from_millis(50);
+    let server = Script::new().config(Config::new().drain(quiet, quiet)).start();
+    let peers: Vec<Peer> = (0..20).map(|_| server.connect().0).collect();
+    let (metrics, closed) = server.stop(Stop::Drain(None));
+    assert_eq!((metrics.closed, metrics.connections, metrics.cut_off), (20, 0, 0));
+    assert_eq!(closed.len(), 20);
+    assert!(closed.iter().all(|closed| closed.reason == Reason::DrainQuiet), "{closed:?}");
+    peers.iter().for_each(Peer::expect_eof);
+}
+
+#[test]
+fn c37_the_deadline_of_a_drain_cuts_off_who_takes_nothing() {
+    let server = Script::new().start();
+    let (peer, id) = server.connect_narrow();
+    server.ask(move |cx| while cx.send_to(id, &[0; 16 << 10]) != Sent::AboveMark {});
+    let (metrics, closed) = server.stop(Stop::Drain(Some(Duration::from_millis(50))));
+    assert_eq!((metrics.cut_off, closed.len(), closed[0].reason), (1, 1, Reason::CutOff));
+    assert!(closed[0].dropped > 0 && metrics.bytes_dropped == closed[0].dropped);
+    peer.expect_reset();
+}
+
+#[test]
+fn c37_stop_now_resets_everyone() {
+    let server = Script::new().start();
+    let peers: Vec<Peer> = (0..20).map(|_| server.connect().0).collect();
+    let (metrics, closed) = server.stop(Stop::Now);
+    assert_eq!((metrics.cut_off, closed.len()), (20, 20));
+    peers.iter().for_each(Peer::expect_reset);
+}
+
+#[test]
+fn c5_a_handler_may_send_on_after_the_peers_end() {
+    let server = Script::new().end(|_, _| Action::Continue).start();
+    let (peer, id) = server.connect();
+    peer.half_close();
+    server.settle();
+    server.ask(move |cx| cx.send_to(id, b"still ").is_accepted());
+    server.ask(move |cx| cx.send_to(id, b"here").is_accepted());
+    server.ask(move |cx| cx.close(id));
+    assert_eq!(peer.receive_to_end(), b"still here");
+    assert_eq!(server.closed().reason, Reason::Finished);
+}
+
+#[test]
+fn c30_a_timeout_is_never_early_and_can_be_moved_and_cancelled() {
+    let (report, times) = mpsc::channel();
+    let report_fired = report.clone();
+    let server = Script::new()
+        .data(move |cx, input| {
+            // Each byte is a timeout in milliseconds; zero cancels.
+            let millis = u64::from(*input.take_all().last().expect("a byte"));
+            cx.set_timeout((millis > 0).then(|| Duration::from_millis(millis)));
+            report.send((cx.id(), cx.now(), millis)).expect("the test listens");
+            Action::Continue
+        })
+        .timeout(move |cx| {
+            report_fired.send((cx.id(), cx.now(), u64::MAX)).expect("the test listens");
+            Action::Continue
+        })
+        .start();
+    let ((moved, moved_id), (cancelled, cancelled_id)) = (server.connect(), server.connect());
+    cancelled.send(&[20]);
+    let _ = next(&times, "a timeout set");
+    cancelled.send(&[0]);
+    assert_eq!(next(&times, "a timeout cancelled").0, cancelled_id);
+    for millis in [20, 250, 100] {
+        moved.send(&[millis]);
+        let (id, set, _) = next(&times, "a timeout set");
+        assert_eq!(id, moved_id);
+        if millis == 100 {
+            let (id, fired, _) = next(&times, "a timeout");
+            assert_eq!(id, moved_id, "the cancelled one does not come");
+            assert!(fired.since(set) >= Duration::from_millis(100), "{:?}", fired.since(set));
+        }
+    }
+    server.settle();
+    common::expect_none(&times);
+}
+
+#[test]
+fn c30_who_is_idle_is_closed_and_never_early() {
+    let idle = Duration::from_millis(150);
+    let (report, times) = mpsc::channel();
+    let report_end = report.clone();
+    let server = Script::new()
+        .config(Config::new().idle_timeout(Some(idle)))
+        .opened(move |cx| {
+            report.send(cx.now()).expect("the test listens");
+            Action::Continue
+        })
+        .closed(move |cx, _| report_end.send(cx.now()).expect("the test listens"))
+        .start();
+    let (peer, _) = server.connect();
+    peer.expect_eof();
+    peer.close();
+    assert_eq!(server.closed().reason, Reason::IdleTimeout);
+    let (opened, closed) = (next(&times, "a time"), next(&times, "a time"));
+    assert!(closed.since(opened) >= idle, "{:?}", closed.since(opened));
+}
+
+#[test]
+fn c30_who_takes_nothing_is_reset_after_the_write_timeout() {
+    let timeout = Duration::from_millis(100);
+    let server = Script::new()
+        .config(Config::new().write_timeout(Some(timeout)).output_limit(8 << 20))
+        .start();
+    let (peer, id) = server.connect_narrow();
+    // More than the kernel's buffers find room for when it is tried again.
+    server.ask(move |cx| while cx.send_to(id, &[0; 16 << 10]) != Sent::Refused {});
+    let closed = server.closed();
+    assert_eq!(closed.reason, Reason::WriteTimeout);
+    assert!(closed.dropped > 0);
+    peer.expect_reset();
+}
