@@ -122,19 +122,23 @@ fn c10_sixty_four_peers_that_write_and_never_read_for_ten_seconds() {
     let witness = Peer::connect(server.address());
     witness.expect_echo(b"others are served");
 
+    let mut write_on = |span: Duration| {
+        holds_for(span, "memory is bounded", || {
+            // They go on trying; the kernel now and then finds room for a few bytes more.
+            pour_once(&peers, &mut streams);
+            // Each may hold its high watermark and one read beyond it, 128 KiB; a quarter more and
+            // a mebibyte are for the allocator.
+            let grown = resident(&server).saturating_sub(before);
+            thread::sleep(Duration::from_millis(100));
+            grown < 64 * 160 * KIB + MIB
+        });
+    };
+    let half = Duration::from_secs(5);
+    write_on(half);
     let used = server.process().cpu_time();
-    let blocked = Duration::from_secs(10);
-    holds_for(blocked, "memory is bounded", || {
-        // They go on trying; the kernel now and then finds room for a few bytes more.
-        pour_once(&peers, &mut streams);
-        // Each may hold its high watermark and one read beyond it, 128 KiB; a quarter more and
-        // a mebibyte are for the allocator.
-        let grown = resident(&server).saturating_sub(before);
-        thread::sleep(Duration::from_millis(100));
-        grown < 64 * 160 * KIB + MIB
-    });
+    write_on(half);
     let used = server.process().cpu_time() - used;
-    assert!(used < blocked / 100, "all are blocked, and it used {used:?} of {blocked:?}");
+    assert!(used < half / 50, "all are blocked, and it used {used:?} of {half:?}");
 
     witness.expect_echo(b"others are still served");
     expect_all(&peers, &streams);

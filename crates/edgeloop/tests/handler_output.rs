@@ -159,7 +159,7 @@ fn c3_reset_drops_what_is_queued_and_says_how_much() {
 #[test]
 fn a_handler_that_makes_no_session_refuses_the_connection() {
     let server = Script::new().session(|_| None).start();
-    testkit::Peer::connect(server.address()).expect_reset();
+    testkit::Peer::expect_to_be_refused(server.address());
     let (metrics, closed) = server.stop(Stop::Now);
     assert_eq!((metrics.accepted, metrics.closed, closed), (1, 1, vec![]));
 }

@@ -23,7 +23,7 @@ const PIECE: usize = 4096;
 const SATISFIED: Duration = Duration::from_millis(200);
 
 /// Those probes can go on and on; by then, all that has room is full.
-const POURED: Duration = Duration::from_secs(4);
+const POURED: Duration = Duration::from_secs(10);
 
 /// Connections that a server has accepted and that stay open until this is dropped.
 #[derive(Debug)]

@@ -46,6 +46,21 @@ impl Peer {
         Self::over(TcpStream::connect_timeout(&address, PATIENCE)?)
     }
 
+    /// Connects, and is reset before anything else happens; perhaps even before connect(2) has
+    /// returned, whose error it then is.
+    ///
+    /// # Panics
+    ///
+    /// When anything else happens.
+    #[track_caller]
+    pub fn expect_to_be_refused(address: SocketAddr) {
+        match Self::try_connect(address) {
+            Ok(peer) => peer.expect_reset(),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            Err(error) => panic!("expected a reset, got {}", told(&error)),
+        }
+    }
+
     /// Connects with small buffers, so that little is under way between the two ends.
     #[must_use]
     #[track_caller]
