@@ -521,6 +521,10 @@ impl<K: Kernel> Core<K> {
         let wrong = |error: io::Error| {
             Error::new(ErrorKind::Connect, format!("cannot connect to {peer}"), error)
         };
+        if self.timeouts.drain.is_some() {
+            // What came after the walk that cuts off would keep the loop from ending (C37).
+            return Err(wrong(io::Error::other("the loop is stopping")));
+        }
         if self.connections.len() >= self.cap {
             let cap =
                 io::Error::other(format!("{} connections are open, the most allowed", self.cap));

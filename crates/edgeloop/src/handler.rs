@@ -259,7 +259,7 @@ pub trait LoopContext: crate::sealed::Sealed {
     ///
     /// # Errors
     ///
-    /// When the connection cap is reached, or the socket can't be made.
+    /// When the connection cap is reached, the loop is stopping, or the socket can't be made.
     fn connect(&mut self, peer: SocketAddr, tag: u64) -> Result<ConnectionId, Error>;
 
     /// Stops the loop: see [`Stop`].

@@ -33,6 +33,22 @@ fn c37_the_deadline_of_a_drain_cuts_off_who_takes_nothing() {
 }
 
 #[test]
+fn c37_a_stopping_loop_makes_no_new_connections_and_so_comes_to_its_end() {
+    let (report, errors) = mpsc::channel();
+    let server = Script::new().closed(move |cx, _| {
+        // As a client would that always reconnects.
+        let again = cx.connect(([127, 0, 0, 1], 9).into(), 0);
+        let _ = report.send(again.expect_err("a loop that stops").to_string());
+    });
+    let server = server.start();
+    let _peer = server.connect();
+    let (metrics, _) = server.stop(Stop::Now);
+    assert_eq!(metrics.closed, 1);
+    let error = next(&errors, "an error");
+    assert!(error.contains("the loop is stopping"), "{error}");
+}
+
+#[test]
 fn c37_stop_now_resets_everyone() {
     let server = Script::new().start();
     let peers: Vec<Peer> = (0..20).map(|_| server.connect().0).collect();
