@@ -20,9 +20,10 @@ pub struct Peer {
     stream: TcpStream,
 }
 
-/// What is asked for each buffer of a narrow peer. The kernel doubles it and has a floor of its
-/// own.
-const NARROW: usize = 4096;
+/// What a narrow peer asks for: a small window, so that little of the server's output is under way,
+/// and some room to send from. The kernel doubles both.
+const NARROW_RECEIVE: usize = 4096;
+const NARROW_SEND: usize = 128 * 1024;
 
 impl Peer {
     /// Connects.
@@ -61,18 +62,18 @@ impl Peer {
         }
     }
 
-    /// Connects with small buffers, so that little is under way between the two ends.
+    /// Connects with small buffers, so that the server's output soon has nowhere to go.
     #[must_use]
     #[track_caller]
     pub fn narrow(address: SocketAddr) -> Self {
-        Self::made(address, None, Some(NARROW))
+        Self::made(address, None, true)
     }
 
     /// Connects from the given address. The port of it may be 0.
     #[must_use]
     #[track_caller]
     pub fn connect_from(source: SocketAddr, address: SocketAddr) -> Self {
-        Self::made(address, Some(source), None)
+        Self::made(address, Some(source), false)
     }
 
     /// Wraps a connection that was made otherwise.
@@ -88,14 +89,14 @@ impl Peer {
     }
 
     #[track_caller]
-    fn made(address: SocketAddr, source: Option<SocketAddr>, buffers: Option<usize>) -> Self {
+    fn made(address: SocketAddr, source: Option<SocketAddr>, narrow: bool) -> Self {
         let make = || -> io::Result<Self> {
             let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
             let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-            if let Some(bytes) = buffers {
+            if narrow {
                 // Before the handshake, which tells the other end the window's scale.
-                sockopt::set_socket_recv_buffer_size(&socket, bytes)?;
-                sockopt::set_socket_send_buffer_size(&socket, bytes)?;
+                sockopt::set_socket_recv_buffer_size(&socket, NARROW_RECEIVE)?;
+                sockopt::set_socket_send_buffer_size(&socket, NARROW_SEND)?;
             }
             if let Some(source) = source {
                 bind(&socket, &source)?;
