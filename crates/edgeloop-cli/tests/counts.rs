@@ -17,7 +17,13 @@ fn named(calls: &[Call], name: &str) -> usize {
 /// The loop's calls after `mark`, and the mark at which it came to rest after so many sends.
 #[track_caller]
 fn rest_after(server: &Server, mark: Mark, sends: usize) -> (Vec<Call>, Mark) {
-    server.trace().rest(mark, "the loop rests", |calls| named(calls, "sendto") == sends)
+    let (calls, mark) =
+        server.trace().rest(mark, "the loop rests", |calls| named(calls, "sendto") == sends);
+    // The threads of the log and of the signals may have been at work still.
+    eventually("every thread waits", || server.trace().all_threads_wait());
+    let later = server.trace().loop_calls_since(mark);
+    assert!(later.is_empty(), "the loop was to rest: {later:#?}");
+    (calls, server.trace().mark())
 }
 
 #[test]

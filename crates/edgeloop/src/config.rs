@@ -88,7 +88,7 @@ impl Config {
 
     /// The most connections at a time, accepted, connecting and lingering ones included (C24).
     /// `None`, the default, leaves a reserve below the process's soft limit of descriptors.
-    /// A number above that is lowered to it.
+    /// A number above that is lowered to it, and none is above 4,194,304.
     #[must_use]
     pub const fn max_connections(mut self, connections: Option<usize>) -> Self {
         self.max_connections = connections;

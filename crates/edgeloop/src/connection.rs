@@ -12,17 +12,17 @@
 //! - **Lingering**: our FIN is out; input is discarded until the peer's FIN (C6).
 //! - **Doomed**: its end is decided; the closing phase tells the handler and closes the descriptor.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::time::Duration;
 
 use rustix::io::Errno;
 
 use crate::closed::Reason;
 use crate::epoll::Readiness;
-use crate::flags::Flags;
+use crate::flags::{Flags, State};
 use crate::input::Scanned;
 use crate::output::Output;
-use crate::table::Generation;
+use crate::table::Entry;
 use crate::time::Time;
 
 /// How often a receive or a send that the kernel had no memory for is tried again before the
@@ -44,16 +44,14 @@ pub(crate) enum Life {
 #[derive(Debug)]
 pub(crate) struct Connection<S> {
     pub(crate) socket: S,
-    /// Not zero, so that an empty slot is told by the generation alone.
-    generation: NonZeroU32,
+    state: State,
     /// When a byte last moved.
     pub(crate) active: Time,
     cold: Option<Box<Cold>>,
-    flags: Flags,
     life: Life,
     reason: Option<Reason>,
     /// The first error that any call saw (C7).
-    error: Option<Errno>,
+    error: Option<NonZeroU16>,
 }
 
 /// What only a connection needs that queues, keeps, times or ends something.
@@ -146,10 +144,16 @@ pub(crate) enum Retry {
     GiveUp,
 }
 
-impl<S> Generation for Connection<S> {
+impl<S> Entry for Connection<S> {
     #[inline]
     fn generation(&self) -> u32 {
-        self.generation.get()
+        self.state.generation()
+    }
+
+    /// Open, with nothing to remember: the way of every ordinary message.
+    #[inline]
+    fn is_plain(&self, generation: u32) -> bool {
+        self.state.is_plain(generation)
     }
 }
 
@@ -157,10 +161,9 @@ impl<S> Connection<S> {
     pub(crate) fn accepted(socket: S, generation: NonZeroU32, now: Time) -> Self {
         Self {
             socket,
-            generation,
+            state: State::new(generation),
             active: now,
             cold: None,
-            flags: Flags::default(),
             life: Life::Open,
             reason: None,
             error: None,
@@ -192,21 +195,15 @@ impl<S> Connection<S> {
     }
 
     pub(crate) const fn has(&self, flags: Flags) -> bool {
-        self.flags.any(flags)
+        self.state.any(flags)
     }
 
     pub(crate) fn set(&mut self, flags: Flags) {
-        self.flags.set(flags);
+        self.state.set(flags);
     }
 
     pub(crate) fn clear(&mut self, flags: Flags) {
-        self.flags.clear(flags);
-    }
-
-    /// Open, with nothing to remember: the way of every ordinary message.
-    #[inline]
-    pub(crate) const fn is_plain(&self) -> bool {
-        self.flags.is_empty()
+        self.state.clear(flags);
     }
 
     /// The outbound connection is made.
@@ -325,7 +322,7 @@ impl<S> Connection<S> {
     /// A call on the socket failed: the first error is kept, and the output is lost, but what can
     /// be read is read to its end (C7). Answers how much memory was released.
     pub(crate) fn fail(&mut self, error: Errno) -> usize {
-        self.error.get_or_insert(error);
+        self.remember(error);
         self.set(Flags::FAILED | Flags::READABLE | Flags::DRAIN);
         self.drop_output()
     }
@@ -408,8 +405,14 @@ impl<S> Connection<S> {
     // The end.
 
     /// The first error that any call saw.
-    pub(crate) const fn error(&self) -> Option<Errno> {
-        self.error
+    pub(crate) fn error(&self) -> Option<Errno> {
+        self.error.map(|error| Errno::from_raw_os_error(error.get().into()))
+    }
+
+    fn remember(&mut self, error: Errno) {
+        // Error numbers are below 4096 (errno-base.h, MAX_ERRNO).
+        let error = u16::try_from(error.raw_os_error()).ok().and_then(NonZeroU16::new);
+        self.error = self.error.or(error);
     }
 
     pub(crate) const fn reason(&self) -> Option<Reason> {
@@ -490,7 +493,7 @@ impl<S> Connection<S> {
     pub(crate) fn retry(&mut self, error: Errno, now: Time) -> Retry {
         let cold = self.cold();
         if cold.retries == RETRIES {
-            self.error.get_or_insert(error);
+            self.remember(error);
             return Retry::GiveUp;
         }
         cold.retry_at = now.after(FIRST_RETRY * (1 << cold.retries));

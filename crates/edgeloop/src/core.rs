@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use crate::closed::Reason;
 use crate::config::Config;
 use crate::connection::{Connection, Life, Next, Retry, Timeouts};
-use crate::epoll::{Interest, Token};
+use crate::epoll::{Interest, Readiness, Token};
 use crate::error::{Error, ErrorKind};
 use crate::flags::Flags;
 use crate::handler::{Sent, Stop};
@@ -22,7 +22,7 @@ use crate::kernel::{Kernel, SocketOption};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::notice::Notice;
-use crate::table::Slots;
+use crate::table::{self, Slots};
 use crate::time::Time;
 use crate::wheel::Wheel;
 
@@ -91,6 +91,9 @@ pub(crate) struct Core<K: Kernel> {
     /// When the alarm rings.
     pub(crate) alarm: Time,
     pub(crate) wheel: Wheel,
+    /// Readiness that takes an event off the way of ordinary messages: all but IN and OUT, and
+    /// while reading waits for memory, all.
+    pub(crate) unusual: Readiness,
     pub(crate) timeouts: Timeouts,
     /// Connections that a budget or a pause kept from their input or output (C13).
     pub(crate) ready: VecDeque<ConnectionId>,
@@ -111,7 +114,7 @@ impl<K: Kernel> Core<K> {
     pub(crate) fn new(mut kernel: K, config: Config) -> Self {
         let now = kernel.now();
         let spare = kernel.spare_descriptors();
-        let allowed = spare.saturating_sub(RESERVE.min(spare / 2)).max(1);
+        let allowed = spare.saturating_sub(RESERVE.min(spare / 2)).clamp(1, table::MOST);
         Self {
             cap: config.max_connections.map_or(allowed, |asked| asked.min(allowed)),
             kernel,
@@ -122,6 +125,7 @@ impl<K: Kernel> Core<K> {
             now,
             alarm: Time::NEVER,
             wheel: Wheel::new(now),
+            unusual: Readiness::ALL_BUT_IN_OUT,
             timeouts: Timeouts {
                 idle: config.idle_timeout,
                 write: config.write_timeout,
@@ -197,27 +201,27 @@ impl<K: Kernel> Core<K> {
 
     #[inline(always)]
     pub(crate) fn send(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
-        let Some(connection) = self.connections.get_mut(id) else {
-            self.metrics.stale += 1;
-            return Sent::Gone;
+        let Some(connection) = self.connections.get_plain(id) else {
+            return self.send_carefully(id, bytes);
         };
-        if !connection.is_plain() || bytes.len() > self.memory.room() || bytes.is_empty() {
+        if bytes.len() > self.memory.room() || bytes.is_empty() {
             return self.send_carefully(id, bytes);
         }
-        match self.kernel.send(&connection.socket, bytes) {
-            Ok(count) if count == bytes.len() => {
-                connection.active = self.now;
-                self.metrics.bytes_out += count as u64;
-                Sent::Written
-            }
-            Ok(count) => self.send_on(id, bytes, Ok(count)),
-            Err(error) => self.send_on(id, bytes, Err(error)),
+        let answer = self.kernel.send(&connection.socket, bytes);
+        if answer != Ok(bytes.len()) {
+            return self.send_on(id, bytes, answer);
         }
+        connection.active = self.now;
+        self.metrics.bytes_out += bytes.len() as u64;
+        Sent::Written
     }
 
     #[cold]
     fn send_carefully(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
-        let Some(connection) = self.connections.get_mut(id) else { return Sent::Gone };
+        let Some(connection) = self.connections.get_mut(id) else {
+            self.metrics.stale += 1;
+            return Sent::Gone;
+        };
         if !connection.is_sendable() {
             if connection.has(Flags::FAILED) {
                 // The handler could not know yet; its bytes are lost like those before them (C3).
@@ -285,6 +289,7 @@ impl<K: Kernel> Core<K> {
         let grown = connection.push(bytes, self.now, self.config.high_watermark);
         let above = connection.has(Flags::ABOVE);
         if self.memory.charge(grown) {
+            self.unusual = Readiness::ALL;
             self.metrics.memory_pauses += 1;
             self.tell(Notice::MemoryCeiling { held: self.memory.output_held() });
         }
@@ -347,6 +352,7 @@ impl<K: Kernel> Core<K> {
     /// Queues released memory; reading may go on again.
     pub(crate) fn release(&mut self, bytes: usize) {
         if bytes > 0 && self.memory.release(bytes) {
+            self.unusual = Readiness::ALL_BUT_IN_OUT;
             self.agenda.add(Agenda::STARVED);
         }
     }

@@ -1,8 +1,10 @@
-//! What the loop remembers about one connection between its events.
+//! What the loop remembers about one connection between its events, and the word that it is in.
+
+use std::num::{NonZeroU32, NonZeroU64};
 
 /// What is remembered about a connection. None of these is set on one that only echoes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Flags(u16);
+pub(crate) struct Flags(u32);
 
 impl Flags {
     /// The kernel may hold input for which no edge will come.
@@ -33,29 +35,15 @@ impl Flags {
     pub(crate) const ABORT: Self = Self(1 << 12);
     /// Input is kept.
     pub(crate) const KEPT: Self = Self(1 << 13);
-    /// Its life is another than open, so that one comparison finds the plain ones.
+    /// Its life is another than open, so that plain ones are told by their flags alone.
     pub(crate) const ELSEWHERE: Self = Self(1 << 14);
 
     /// Reading waits for something.
     pub(crate) const NO_READING: Self =
         Self(Self::PAUSED.0 | Self::ABOVE.0 | Self::ENDED.0 | Self::STARVED.0 | Self::RETRY.0);
 
-    #[inline]
-    pub(crate) const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    pub(crate) const fn set(&mut self, flags: Self) {
-        self.0 |= flags.0;
-    }
-
-    pub(crate) const fn clear(&mut self, flags: Self) {
-        self.0 &= !flags.0;
-    }
-
-    /// Whether any of these is set.
-    pub(crate) const fn any(self, of: Self) -> bool {
-        self.0 & of.0 != 0
+    const fn bits(self) -> u64 {
+        (self.0 as u64) << 32
     }
 }
 
@@ -64,5 +52,64 @@ impl std::ops::BitOr for Flags {
 
     fn bitor(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+}
+
+/// A connection's generation, and above it its flags: one comparison shows both that an event is
+/// meant for this connection and that nothing is remembered about it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct State(NonZeroU64);
+
+impl State {
+    /// No flags are set.
+    pub(crate) fn new(generation: NonZeroU32) -> Self {
+        Self(generation.into())
+    }
+
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is the generation")]
+    pub(crate) const fn generation(self) -> u32 {
+        self.0.get() as u32
+    }
+
+    /// Whether it is of this generation and no flags are set.
+    #[inline]
+    pub(crate) fn is_plain(self, generation: u32) -> bool {
+        self.0.get() == u64::from(generation)
+    }
+
+    pub(crate) fn set(&mut self, flags: Flags) {
+        self.0 |= flags.bits();
+    }
+
+    pub(crate) fn clear(&mut self, flags: Flags) {
+        // The generation is never cleared, so the word is never zero.
+        self.0 = NonZeroU64::new(self.0.get() & !flags.bits()).unwrap_or(self.0);
+    }
+
+    /// Whether any of these is set.
+    pub(crate) const fn any(self, of: Flags) -> bool {
+        self.0.get() & of.bits() != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_word_tells_whose_event_it_is_and_that_nothing_is_remembered() {
+        for generation in [1, 2, 1 << 31, u32::MAX] {
+            let mut state = State::new(NonZeroU32::new(generation).expect("not 0"));
+            assert!(state.is_plain(generation) && !state.is_plain(generation ^ 1));
+            for bit in 0..15 {
+                let flag = Flags(1 << bit);
+                state.set(flag);
+                assert!(state.any(flag) && !state.is_plain(generation));
+                assert_eq!(state.generation(), generation);
+                state.clear(flag);
+                assert!(!state.any(flag) && state.is_plain(generation));
+            }
+        }
     }
 }

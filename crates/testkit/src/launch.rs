@@ -1,7 +1,8 @@
 //! How a server under test is started: its arguments, its limits, its tracer, its standard error.
 
-use std::io::{BufReader, Read as _};
+use std::io::{BufReader, Read};
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::log::Log;
@@ -22,6 +23,7 @@ pub struct Launch {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     shell: Vec<String>,
+    wrapper: Vec<String>,
     trace: Option<Vec<String>>,
     listeners: usize,
     stderr: Stderr,
@@ -55,6 +57,7 @@ impl Launch {
             arguments: Vec::new(),
             environment: Vec::new(),
             shell: Vec::new(),
+            wrapper: Vec::new(),
             trace: None,
             listeners: 1,
             stderr: Stderr::Read,
@@ -100,6 +103,15 @@ impl Launch {
     pub fn traced(mut self, arguments: &[&str]) -> Self {
         let trace = self.trace.get_or_insert_default();
         trace.extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self
+    }
+
+    /// Runs it under callgrind, which counts the instructions it executes in user space. The log of
+    /// the server ends with the count.
+    #[must_use]
+    pub fn counted(mut self) -> Self {
+        let words = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"];
+        self.wrapper = words.map(str::to_owned).to_vec();
         self
     }
 
@@ -159,8 +171,8 @@ impl Launch {
     #[track_caller]
     pub fn run(self) -> Ended {
         let (mut child, _trace) = self.spawn();
-        let stdout = Log::follow(child.stdout.take().expect("a pipe for stdout"));
-        let mut pipe = child.stderr.take().expect("a pipe for stderr");
+        let stdout = read_to_end(child.stdout.take().expect("a pipe for stdout"));
+        let stderr = read_to_end(child.stderr.take().expect("a pipe for stderr"));
         let start = Instant::now();
         let status = loop {
             if let Some(status) = child.try_wait().expect("wait for the program") {
@@ -171,11 +183,11 @@ impl Launch {
                 let _ = child.wait();
                 panic!("{} {:?} did not end within {PATIENCE:?}", self.program, self.arguments);
             }
-            std::thread::sleep(Duration::from_millis(2));
+            thread::sleep(Duration::from_millis(2));
         };
-        let mut stderr = String::new();
-        let _ = pipe.read_to_string(&mut stderr);
-        Ended { code: status.code(), stdout: stdout.text(), stderr }
+        let [stdout, stderr] =
+            [stdout, stderr].map(|reader| reader.join().expect("the reader of a pipe"));
+        Ended { code: status.code(), stdout, stderr }
     }
 
     #[track_caller]
@@ -191,6 +203,7 @@ impl Launch {
             words.extend(trace.command(arguments));
             trace
         });
+        words.extend_from_slice(&self.wrapper);
         words.push(self.program.clone());
         words.extend_from_slice(&self.arguments);
         let child = Command::new(&words[0])
@@ -217,6 +230,15 @@ impl Launch {
         }
         (log, (self.stderr == Stderr::Stalled).then_some(stderr))
     }
+}
+
+/// Reads a pipe beside the program that fills it, which could not end otherwise.
+fn read_to_end(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut text = Vec::new();
+        let _ = pipe.read_to_end(&mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    })
 }
 
 /// Waits for a child to end, for `limit` at the most.

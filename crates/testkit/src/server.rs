@@ -136,6 +136,22 @@ impl Server {
         result
     }
 
+    /// Ends it with a SIGTERM and returns how many instructions it has executed, for a server that
+    /// was launched with [`Launch::counted`].
+    ///
+    /// # Panics
+    ///
+    /// For any other server, and when it does not end in order within `limit`.
+    #[track_caller]
+    pub fn instructions_at_end(&mut self, limit: Duration) -> u64 {
+        self.signal(Signal::TERM);
+        assert_eq!(self.exit_code_within(limit), 0);
+        eventually_some("callgrind tells the count", || {
+            let line = self.log.lines_with("Collected :").pop()?;
+            line.split_whitespace().last()?.parse().ok()
+        })
+    }
+
     /// Whether it has not ended.
     #[must_use]
     pub fn is_running(&mut self) -> bool {

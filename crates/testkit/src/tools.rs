@@ -21,6 +21,13 @@ pub const STRACE: Tool = Tool {
     advice: "strace is missing or may not trace (ptrace)",
 };
 
+/// `valgrind`, with callgrind.
+pub const VALGRIND: Tool = Tool {
+    program: "valgrind",
+    probe: &["--tool=callgrind", "--callgrind-out-file=/dev/null", "true"],
+    advice: "valgrind is missing",
+};
+
 /// OpenBSD's `nc`, whose `-N` sends a FIN when its input ends.
 pub const NC: Tool = Tool {
     program: "sh",

@@ -1,5 +1,6 @@
 //! What strace saw of a server: its system calls, in order, each with its arguments and result.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::net::SocketAddr;
@@ -139,6 +140,15 @@ impl Trace {
             // Both looks must have seen the same.
             (rests && condition(&calls) && self.mark() == end).then_some((calls, end))
         })
+    }
+
+    /// Whether no thread is known to do anything but to wait in a call. It takes a trace of all
+    /// calls to tell.
+    #[must_use]
+    pub fn all_threads_wait(&self) -> bool {
+        let last: BTreeMap<u32, bool> =
+            self.calls().iter().map(|call| (call.thread, call.result.is_none())).collect();
+        last.values().all(|&waits| waits)
     }
 
     /// All calls so far, of all threads.

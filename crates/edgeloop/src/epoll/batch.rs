@@ -177,6 +177,14 @@ impl Iterator for Iter<'_> {
 
 impl ExactSizeIterator for Iter<'_> {}
 
+impl Iter<'_> {
+    /// The event at `index` of what is left, without going on.
+    #[inline]
+    pub(crate) fn get(&self, index: usize) -> Option<Event> {
+        self.records.as_slice().get(index).copied().map(Event::from_kernel)
+    }
+}
+
 impl std::fmt::Debug for Iter<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.clone()).finish()

@@ -56,6 +56,11 @@ impl Readiness {
     /// `EPOLLRDHUP`.
     pub const RDHUP: Self = Self(RDHUP);
 
+    /// Every flag, known or not.
+    pub(crate) const ALL: Self = Self(u32::MAX);
+    /// Every flag that is not in the readiness of an ordinary message.
+    pub(crate) const ALL_BUT_IN_OUT: Self = Self(!(IN | OUT));
+
     /// The kernel's flags as they are (`EPOLLIN` and so on, epoll_ctl(2)).
     #[inline]
     #[must_use]
@@ -122,6 +127,12 @@ impl Readiness {
     #[inline]
     pub(crate) const fn is_only_in_out(self) -> bool {
         !self.has_any(!(IN | OUT))
+    }
+
+    /// Whether it says any of these.
+    #[inline]
+    pub(crate) const fn any_of(self, of: Self) -> bool {
+        self.has_any(of.0)
     }
 
     #[inline]

@@ -231,20 +231,23 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// the next call goes on with the same turn.
     fn turns(&mut self, events: &mut Events) -> Result<(), Error> {
         loop {
-            if self.work(events)? && self.is_done() {
-                return self.failed.take().map_or(Ok(()), Err);
+            self.serve_events(events);
+            let mut rests = self.core.agenda.is_empty();
+            if !rests {
+                self.chores()?;
+                if self.is_done() {
+                    return self.failed.take().map_or(Ok(()), Err);
+                }
+                rests = self.core.agenda.is_empty();
+                self.ready_left = self.core.ready.len();
             }
-            self.wait(events)?;
+            self.wait(events, rests)?;
         }
     }
 
     /// Phases 1 and 2.
     #[inline]
-    fn wait(&mut self, events: &mut Events) -> Result<(), Error> {
-        let rests = self.core.agenda.is_empty();
-        if !rests {
-            self.ready_left = self.core.ready.len();
-        }
+    fn wait(&mut self, events: &mut Events, rests: bool) -> Result<(), Error> {
         let answer = self.core.kernel.wait(events, rests);
         if let Err(error) = answer {
             // A signal: there are no events, and the alarm still stands (C29).
@@ -259,23 +262,14 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         Ok(())
     }
 
-    /// Phases 3 to 11. Answers whether there was more to do than to serve events.
-    #[inline]
-    fn work(&mut self, events: &Events) -> Result<bool, Error> {
+    /// Phase 3.
+    #[inline(always)]
+    fn serve_events(&mut self, events: &Events) {
+        let events = events.iter();
         while let Some(event) = events.get(self.served) {
             self.served += 1;
-            let id = ConnectionId::from_bits(event.token().0);
-            if id.generation == ConnectionId::NONE.generation {
-                self.own_event(event.token().0);
-            } else {
-                self.event(id, event.readiness());
-            }
+            self.event(ConnectionId::from_bits(event.token().0), event.readiness());
         }
-        if self.core.agenda.is_empty() && self.core.now < self.core.alarm {
-            return Ok(false);
-        }
-        self.chores()?;
-        Ok(true)
     }
 
     /// Phases 4 to 11, where there is anything to do in them.
@@ -316,12 +310,16 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         Ok(())
     }
 
-    /// An event of the alarm, the waker or a listener.
+    /// An event of no connection: of the alarm, the waker or a listener, or of a connection that is
+    /// gone (C17).
     #[cold]
-    fn own_event(&mut self, token: u64) {
-        match token {
-            // Timers run by the clock, not by the event.
-            t if t == ALARM.0 => {}
+    fn other_event(&mut self, id: ConnectionId) {
+        if id.generation != ConnectionId::NONE.generation {
+            self.core.metrics.stale += 1;
+            return;
+        }
+        match id.to_bits() {
+            t if t == ALARM.0 => self.core.agenda.add(Agenda::TIMERS),
             t if t == WAKER.0 => {
                 // The order is what keeps wake-ups from being lost: see the mailbox (C33).
                 while self.core.kernel.clear_waker() == Err(Errno::INTR) {}

@@ -35,15 +35,14 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// An event of a connection.
     #[inline(always)]
     pub(super) fn event(&mut self, id: ConnectionId, readiness: Readiness) {
-        if H::TRACE {
+        if H::TRACE && self.core.connections.get(id).is_some() {
             self.core.current = id;
             self.handler.trace(&Trace::Event { id, readiness });
         }
-        let Some(connection) = self.core.connections.get_mut(id) else {
-            self.core.metrics.stale += 1;
-            return;
+        let Some(connection) = self.core.connections.get_plain(id) else {
+            return self.unusual_event(id, readiness);
         };
-        if !readiness.is_only_in_out() || !connection.is_plain() || self.core.memory.is_paused() {
+        if readiness.any_of(self.core.unusual) {
             return self.unusual_event(id, readiness);
         }
         // From here on it is the way of every ordinary message. There is no output queued, so OUT
@@ -52,28 +51,26 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             return;
         }
         let buffer = &mut *self.buffer;
-        match self.core.kernel.recv(&connection.socket, buffer) {
-            Ok(count) if count > 0 => {
-                connection.active = self.core.now;
-                self.core.metrics.bytes_in += count as u64;
-                let full = count == buffer.len();
-                let bytes = &buffer[..count];
-                if H::TRACE {
-                    self.handler.trace(&Trace::Received { id, bytes });
-                }
-                let mut input = Input::new(bytes);
-                let action = call!(self, id, data, &mut input);
-                if full || action != Action::Continue || !input.is_empty() {
-                    let left = input.len();
-                    let scanned = input.scanned();
-                    self.after_data(id, count - left..count, scanned, action);
-                    if full {
-                        self.read_on(id, self.core.config.turn_bytes - count);
-                    }
-                }
+        let count = match self.core.kernel.recv(&connection.socket, buffer) {
+            // The end, or a full buffer, behind which there may be more.
+            Ok(count) if count == 0 || count == buffer.len() => {
+                return self.unusual_count(id, count);
             }
-            Ok(_) => self.unusual_answer(id, Ok(0)),
-            Err(error) => self.unusual_answer(id, Err(error)),
+            Ok(count) => count,
+            Err(error) => return self.receive_failed(id, error),
+        };
+        connection.active = self.core.now;
+        self.core.metrics.bytes_in += count as u64;
+        let bytes = &buffer[..count];
+        if H::TRACE {
+            self.handler.trace(&Trace::Received { id, bytes });
+        }
+        let mut input = Input::new(bytes);
+        let action = call!(self, id, data, &mut input);
+        if action != Action::Continue || !input.is_empty() {
+            let left = input.len();
+            let scanned = input.scanned();
+            self.after_data(id, count - left..count, scanned, action);
         }
     }
 
@@ -93,29 +90,30 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         self.apply(id, action);
     }
 
-    /// One receive has filled the buffer: there is more.
     #[cold]
-    fn read_on(&mut self, id: ConnectionId, budget: usize) {
-        if let Some(connection) = self.core.connections.get_mut(id) {
-            connection.set(Flags::READABLE);
-            self.read(id, budget);
-        }
+    fn unusual_count(&mut self, id: ConnectionId, count: usize) {
+        self.unusual_answer(id, Ok(count));
     }
 
     #[cold]
+    fn receive_failed(&mut self, id: ConnectionId, error: Errno) {
+        self.unusual_answer(id, Err(error));
+    }
+
     fn unusual_answer(&mut self, id: ConnectionId, answer: Result<usize, Errno>) {
-        let budget = self.core.config.turn_bytes;
         if let Some(connection) = self.core.connections.get_mut(id) {
             connection.set(Flags::READABLE);
             if self.received(id, answer, self.buffer.len()) {
-                self.read(id, budget);
+                self.read(id, self.core.config.turn_bytes - answer.unwrap_or(0));
             }
         }
     }
 
     #[cold]
     fn unusual_event(&mut self, id: ConnectionId, readiness: Readiness) {
-        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        let Some(connection) = self.core.connections.get_mut(id) else {
+            return self.other_event(id);
+        };
         if connection.life() == Life::Connecting {
             return self.connect_event(id, readiness);
         }
