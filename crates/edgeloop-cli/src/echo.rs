@@ -9,7 +9,7 @@ use edgeloop::{Action, Closed, Context, Handler, Input, Notice, Origin, Time, Tr
 
 use crate::escape::Payload;
 use crate::log::millis;
-use crate::notices::Notices;
+use crate::notices::{Notices, Notified};
 
 /// Echoes, and logs no connection.
 #[derive(Debug, Default)]
@@ -32,6 +32,18 @@ impl Handler for Echo {
 
     fn notice(&mut self, notice: &Notice) {
         self.notices.tell(notice, Instant::now());
+    }
+}
+
+impl Notified for Echo {
+    fn notices(&self) -> &Notices {
+        &self.notices
+    }
+}
+
+impl<const STEPS: bool> Notified for LoggedEcho<STEPS> {
+    fn notices(&self) -> &Notices {
+        &self.notices
     }
 }
 

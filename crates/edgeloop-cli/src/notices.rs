@@ -21,6 +21,13 @@ struct Kind {
     notice: Discriminant<Notice>,
     shown: Instant,
     suppressed: u64,
+    /// What was shown of it last.
+    line: String,
+}
+
+/// Handlers that keep the notices of their loop.
+pub(crate) trait Notified {
+    fn notices(&self) -> &Notices;
 }
 
 impl Notices {
@@ -29,6 +36,9 @@ impl Notices {
         let Some(suppressed) = self.admit(notice, now) else { return };
         let suppressed = (suppressed > 0).then_some(suppressed);
         let line = notice.to_string();
+        if let Some(kind) = self.kind_of(notice) {
+            kind.line.clone_from(&line);
+        }
         match notice {
             Notice::ListenerFailed { .. } | Notice::Panicked { .. } => {
                 tracing::error!(suppressed, "{}", OneLine(&line));
@@ -37,15 +47,32 @@ impl Notices {
         }
     }
 
+    /// Logs, at the end, what was suppressed after the last line of its kind.
+    pub(crate) fn tell_the_rest(&self) {
+        for (repeated, line) in self.rest() {
+            tracing::warn!(repeated, "{}", OneLine(line));
+        }
+    }
+
+    fn rest(&self) -> impl Iterator<Item = (u64, &str)> {
+        let rest = self.kinds.iter().filter(|kind| kind.suppressed > 0);
+        rest.map(|kind| (kind.suppressed, kind.line.as_str()))
+    }
+
+    fn kind_of(&mut self, notice: &Notice) -> Option<&mut Kind> {
+        let notice = discriminant(notice);
+        self.kinds.iter_mut().find(|kind| kind.notice == notice)
+    }
+
     /// How many of the kind were suppressed since the last that was shown, if this one is.
     fn admit(&mut self, notice: &Notice, now: Instant) -> Option<u64> {
         // What happens once for each listener is not repeated, and each has its own to say.
         if matches!(notice, Notice::BacklogCapped { .. } | Notice::ListenerFailed { .. }) {
             return Some(0);
         }
-        let notice = discriminant(notice);
-        let Some(kind) = self.kinds.iter_mut().find(|kind| kind.notice == notice) else {
-            self.kinds.push(Kind { notice, shown: now, suppressed: 0 });
+        let Some(kind) = self.kind_of(notice) else {
+            let notice = discriminant(notice);
+            self.kinds.push(Kind { notice, shown: now, suppressed: 0, line: String::new() });
             return Some(0);
         };
         if now.duration_since(kind.shown) < PERIOD {
@@ -76,6 +103,18 @@ mod tests {
         assert_eq!(notices.admit(&cap, after(1999)), None);
         assert_eq!(notices.admit(&cap, after(9000)), Some(1));
         assert_eq!(notices.admit(&memory, after(9000)), Some(0));
+    }
+
+    #[test]
+    fn c23_what_was_suppressed_last_is_told_at_the_end() {
+        let mut notices = Notices::default();
+        let now = Instant::now();
+        for connections in [1, 2, 3] {
+            notices.tell(&Notice::ConnectionCap { connections }, now);
+        }
+        notices.tell(&Notice::MemoryCeiling { held: 1 }, now);
+        let shown = Notice::ConnectionCap { connections: 1 }.to_string();
+        assert_eq!(notices.rest().collect::<Vec<_>>(), [(2, shown.as_str())]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::config::{ServeConfig, Verbosity};
 use crate::echo::{Echo, LoggedEcho};
 use crate::exit::{Exit, Failure};
 use crate::log::{Log, TOTALS, millis};
+use crate::notices::Notified;
 use crate::signals;
 
 /// Serves until a signal, and answers how it ended. The log has said everything about it.
@@ -32,7 +33,10 @@ pub(crate) fn serve(config: &ServeConfig) -> Result<Exit, Failure> {
     }))
 }
 
-fn serve_with<H: Handler>(handler: H, config: &ServeConfig, log: &Log) -> Result<Exit, Failure> {
+fn serve_with<H>(handler: H, config: &ServeConfig, log: &Log) -> Result<Exit, Failure>
+where
+    H: Handler + Notified,
+{
     if let Err(error) = edgeloop::raise_descriptor_limit() {
         tracing::warn!("cannot raise the limit of descriptors: {error}");
     }
@@ -55,6 +59,7 @@ fn serve_with<H: Handler>(handler: H, config: &ServeConfig, log: &Log) -> Result
     let begin = Instant::now();
     let run = event_loop.run();
     let metrics = run.as_ref().map_or_else(|_| event_loop.metrics(), |metrics| *metrics);
+    event_loop.handler().notices().tell_the_rest();
     tell_totals(&metrics, begin.elapsed(), log);
     run?;
     if metrics.cut_off > 0 {

@@ -153,6 +153,33 @@ fn c23_a_shortage_that_lasts_neither_spins_nor_floods_the_log() {
 }
 
 #[test]
+fn c23_at_the_end_every_notice_was_shown_or_counted() {
+    if skip_unless("c23_at_the_end_every_notice_was_shown_or_counted", STRACE) {
+        return;
+    }
+    // The alarm, the waker and the listener are registered, and nothing after them.
+    let mut server = server(&[])
+        .traced(&["-e", "trace=epoll_ctl", "-e", "inject=epoll_ctl:error=ENOSPC:when=4+"])
+        .start();
+    let refused = 20;
+    for _ in 0..refused {
+        Peer::connect(server.address()).expect_eof();
+    }
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit_code_within(Duration::from_secs(10)), 0);
+    let count = |line: &String, name: &str| -> u64 {
+        let Some((_, rest)) = line.split_once(&format!(" {name}=")) else { return 0 };
+        rest.split_whitespace().next().and_then(|word| word.parse().ok()).expect("a number")
+    };
+    let lines = server.log().lines_with("No space left on device");
+    let told = lines.iter().map(|line| match count(line, "repeated") {
+        0 => 1 + count(line, "suppressed"),
+        repeated => repeated,
+    });
+    assert_eq!(told.sum::<u64>(), refused, "{lines:#?}");
+}
+
+#[test]
 fn c23_with_64_descriptors_150_clients_neither_spin_it_nor_starve() {
     let server = server(&["-v"]).descriptors(64).start();
     let mut peers: Vec<Peer> = (0..150).map(|_| Peer::connect(server.address())).collect();
