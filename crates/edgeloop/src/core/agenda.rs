@@ -1,0 +1,36 @@
+//! What a turn has to do beside its events, in one small set of bits.
+
+/// What a turn has to do beside its events. Only the loop's lists set these, and an empty agenda
+/// is what lets it block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Agenda(u16);
+
+impl Agenda {
+    pub(crate) const READY: Self = Self(1);
+    pub(crate) const STARVED: Self = Self(1 << 1);
+    pub(crate) const ACCEPT: Self = Self(1 << 2);
+    pub(crate) const MAIL: Self = Self(1 << 3);
+    pub(crate) const TIMERS: Self = Self(1 << 4);
+    pub(crate) const STOP: Self = Self(1 << 5);
+    pub(crate) const DRAIN: Self = Self(1 << 6);
+    pub(crate) const BORN: Self = Self(1 << 7);
+    pub(crate) const CLOSING: Self = Self(1 << 8);
+    pub(crate) const NOTICES: Self = Self(1 << 9);
+    pub(crate) const ALARM: Self = Self(1 << 10);
+
+    pub(crate) fn add(&mut self, item: Self) {
+        self.0 |= item.0;
+    }
+
+    /// Takes an item off; answers whether it was on.
+    pub(crate) fn take(&mut self, item: Self) -> bool {
+        let on = self.0 & item.0 != 0;
+        self.0 &= !item.0;
+        on
+    }
+
+    #[inline]
+    pub(crate) const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}

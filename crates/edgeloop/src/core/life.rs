@@ -1,0 +1,187 @@
+//! How connections begin and how they end.
+
+use std::io;
+use std::net::SocketAddr;
+
+use rustix::io::Errno;
+
+use super::{Agenda, Born, CONNECTION, Core};
+use crate::closed::Reason;
+use crate::connection::{Connection, Life, Next};
+use crate::epoll::Token;
+use crate::error::{Error, ErrorKind};
+use crate::flags::Flags;
+use crate::id::ConnectionId;
+use crate::kernel::{Kernel, SocketOption};
+use crate::notice::Notice;
+use crate::time::Time;
+
+impl<K: Kernel> Core<K> {
+    // The beginning.
+
+    /// Takes over a connected socket; answers `None` if epoll would not have it (C19).
+    pub(crate) fn adopt(&mut self, socket: K::Socket) -> Option<ConnectionId> {
+        let id = self.connections.next_id();
+        if let Err(error) = self.kernel.register(&socket, Token(id.to_bits()), CONNECTION) {
+            self.kernel.close(socket);
+            self.metrics.registrations_failed += 1;
+            self.tell(Notice::RegistrationFailed { error: error.into() });
+            return None;
+        }
+        self.connections.insert(id, Connection::accepted(socket, id.non_zero(), self.now));
+        Some(id)
+    }
+
+    pub(crate) fn connect(&mut self, peer: SocketAddr, tag: u64) -> Result<ConnectionId, Error> {
+        let wrong = |error: io::Error| {
+            Error::new(ErrorKind::Connect, format!("cannot connect to {peer}"), error)
+        };
+        if self.timeouts.drain.is_some() {
+            // What came after the walk that cuts off would keep the loop from ending (C37).
+            return Err(wrong(io::Error::other("the loop is stopping")));
+        }
+        if self.connections.len() >= self.cap {
+            let cap =
+                io::Error::other(format!("{} connections are open, the most allowed", self.cap));
+            return Err(wrong(cap));
+        }
+        let socket = self.kernel.socket(peer).map_err(|error| wrong(error.into()))?;
+        let id = self.connections.next_id();
+        match self.begin_connect(&socket, peer, id) {
+            Ok(()) => {}
+            Err(error) => {
+                self.kernel.close(socket);
+                return Err(wrong(error.into()));
+            }
+        }
+        let deadline =
+            self.config.connect_timeout.map_or(Time::NEVER, |timeout| self.now.after(timeout));
+        let connection = Connection::connecting(socket, id.non_zero(), self.now, deadline);
+        self.connections.insert(id, connection);
+        self.born.push_back(Born { id, peer, tag });
+        self.agenda.add(Agenda::BORN);
+        self.schedule(id);
+        Ok(id)
+    }
+
+    fn begin_connect(
+        &mut self,
+        socket: &K::Socket,
+        peer: SocketAddr,
+        id: ConnectionId,
+    ) -> Result<(), Errno> {
+        self.kernel.set_option(socket, SocketOption::NoDelay)?;
+        self.kernel.set_option(socket, SocketOption::UrgentInline)?;
+        match self.kernel.connect(socket, peer) {
+            // An interrupted connect goes on by itself (connect(2)).
+            Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+        // Only now, because a socket that was never connected reports a hang-up.
+        self.kernel.register(socket, Token(id.to_bits()), CONNECTION)
+    }
+
+    // The end.
+
+    /// A call on the socket failed. Its output is lost, what can be read is still read (C7).
+    pub(crate) fn fail(&mut self, id: ConnectionId, error: Errno) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let released = connection.fail(error);
+        let readable = connection.life() == Life::Open && !connection.has(Flags::ENDED);
+        self.release(released);
+        if readable {
+            self.list(id);
+        } else {
+            self.doom(id, Reason::Failed, true);
+        }
+    }
+
+    /// Ends a connection once its output is written; see [`Action::Close`](crate::Action::Close).
+    pub(crate) fn begin_close(&mut self, id: ConnectionId, reason: Reason) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            self.metrics.stale += 1;
+            return;
+        };
+        match connection.life() {
+            Life::Connecting => self.doom(id, reason, false),
+            Life::Open if connection.has(Flags::FAILED) => self.doom(id, Reason::Failed, true),
+            Life::Open => {
+                let ended = reason == Reason::Closed && connection.has(Flags::ENDED);
+                let next = connection.begin_close(if ended { Reason::Finished } else { reason });
+                self.forget_kept(id);
+                self.follow(id, next);
+                self.schedule(id);
+            }
+            Life::Flushing | Life::Lingering | Life::Doomed => {}
+        }
+    }
+
+    /// Ends a connection with an RST; see [`Action::Reset`](crate::Action::Reset).
+    pub(crate) fn reset(&mut self, id: ConnectionId) {
+        match self.connections.get(id).map(Connection::life) {
+            Some(Life::Doomed) => {}
+            Some(_) => self.doom(id, Reason::Reset, true),
+            None => self.metrics.stale += 1,
+        }
+    }
+
+    pub(super) fn follow(&mut self, id: ConnectionId, next: Next) {
+        match next {
+            Next::Wait => {}
+            Next::Finish => self.doom(id, Reason::Finished, false),
+            Next::Linger => self.linger(id),
+        }
+    }
+
+    /// Sends our FIN and waits for the peer's (C6).
+    fn linger(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let mut answer = self.kernel.shutdown_write(&connection.socket);
+        while answer == Err(Errno::INTR) {
+            answer = self.kernel.shutdown_write(&connection.socket);
+        }
+        if let Err(error) = answer {
+            let released = connection.fail(error);
+            self.release(released);
+            self.doom(id, Reason::Failed, true);
+            return;
+        }
+        let draining = self.timeouts.drain.is_some();
+        let timeout =
+            if draining { self.config.drain_linger_timeout } else { self.config.linger_timeout };
+        connection.linger(self.now.after(timeout), self.config.linger_limit);
+        if connection.wants_reading() {
+            self.list(id);
+        }
+        self.schedule(id);
+    }
+
+    /// Decides the end of a connection. The closing phase of this turn carries it out.
+    pub(crate) fn doom(&mut self, id: ConnectionId, reason: Reason, abort: bool) {
+        self.forget_kept(id);
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        if connection.life() == Life::Doomed {
+            return;
+        }
+        let released = connection.doom(reason, abort);
+        self.release(released);
+        self.closing.push_back(id);
+        self.agenda.add(Agenda::CLOSING);
+    }
+
+    /// Closes the descriptor and frees the slot. Nothing of the connection is left.
+    pub(crate) fn bury(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.remove(id) else { return };
+        self.wheel.cancel(id.slot);
+        self.metrics.closed += 1;
+        self.metrics.bytes_dropped += connection.dropped();
+        let abort = connection.has(Flags::ABORT);
+        let socket = connection.into_socket();
+        if abort {
+            self.metrics.aborted += 1;
+            // A failure leaves an ordinary close, and the kernel may keep some pages for a while.
+            let _ = self.kernel.set_option(&socket, SocketOption::ResetOnClose);
+        }
+        self.kernel.close(socket);
+    }
+}

@@ -1,0 +1,220 @@
+//! The loop without its handler: connections, memory, time, and what can be done to them.
+//!
+//! Callbacks reach this through [`Turn`](crate::context::Turn), so nothing here calls the handler.
+//! What a callback has to be told about is put on a list that a later phase of the turn works off.
+
+mod agenda;
+mod life;
+mod sending;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use crate::closed::Reason;
+use crate::config::Config;
+use crate::connection::{Connection, Retry, Timeouts};
+use crate::epoll::{Interest, Readiness};
+use crate::flags::Flags;
+use crate::handler::Stop;
+use crate::id::ConnectionId;
+use crate::kernel::Kernel;
+use crate::memory::Memory;
+use crate::metrics::Metrics;
+use crate::notice::Notice;
+use crate::table::{self, Slots};
+use crate::time::Time;
+use crate::wheel::Wheel;
+pub(crate) use agenda::Agenda;
+
+/// What every connection is registered for, once, for all it will ever need.
+const CONNECTION: Interest = Interest::READABLE
+    .union(Interest::WRITABLE)
+    .union(Interest::PEER_CLOSED)
+    .union(Interest::PRIORITY);
+
+/// Descriptors below the limit that connections may not take: for files, resolvers, children, and
+/// what else the program opens while it runs (C24).
+const RESERVE: usize = 32;
+
+/// An outbound connection whose session is still to be made.
+#[derive(Debug)]
+pub(crate) struct Born {
+    pub(crate) id: ConnectionId,
+    pub(crate) peer: SocketAddr,
+    pub(crate) tag: u64,
+}
+
+pub(crate) struct Core<K: Kernel> {
+    pub(crate) kernel: K,
+    pub(crate) config: Config,
+    pub(crate) connections: Slots<Connection<K::Socket>>,
+    pub(crate) memory: Memory,
+    pub(crate) metrics: Metrics,
+    pub(crate) agenda: Agenda,
+    /// The time of this turn (C28).
+    pub(crate) now: Time,
+    /// When the alarm rings.
+    pub(crate) alarm: Time,
+    pub(crate) wheel: Wheel,
+    /// Readiness that takes an event off the way of ordinary messages: all but IN and OUT, and
+    /// while reading waits for memory, all.
+    pub(crate) unusual: Readiness,
+    pub(crate) timeouts: Timeouts,
+    /// Connections that a budget or a pause kept from their input or output (C13).
+    pub(crate) ready: VecDeque<ConnectionId>,
+    /// Connections that wait for memory to be read again (C11).
+    pub(crate) starved: VecDeque<ConnectionId>,
+    /// Connections whose end is decided.
+    pub(crate) closing: VecDeque<ConnectionId>,
+    pub(crate) born: VecDeque<Born>,
+    pub(crate) notices: VecDeque<Notice>,
+    pub(crate) stop: Option<Stop>,
+    /// The most connections at a time (C24).
+    pub(crate) cap: usize,
+    /// Whose callback runs, to know who panicked (C32).
+    pub(crate) current: ConnectionId,
+}
+
+impl<K: Kernel> Core<K> {
+    pub(crate) fn new(mut kernel: K, config: Config) -> Self {
+        let now = kernel.now();
+        let spare = kernel.spare_descriptors();
+        let allowed = spare.saturating_sub(RESERVE.min(spare / 2)).clamp(1, table::MOST);
+        Self {
+            cap: config.max_connections.map_or(allowed, |asked| asked.min(allowed)),
+            kernel,
+            connections: Slots::default(),
+            memory: Memory::new(&config),
+            metrics: Metrics::default(),
+            agenda: Agenda::default(),
+            now,
+            alarm: Time::NEVER,
+            wheel: Wheel::new(now),
+            unusual: Readiness::ALL_BUT_IN_OUT,
+            timeouts: Timeouts {
+                idle: config.idle_timeout,
+                write: config.write_timeout,
+                drain: None,
+            },
+            ready: VecDeque::new(),
+            starved: VecDeque::new(),
+            closing: VecDeque::new(),
+            born: VecDeque::new(),
+            notices: VecDeque::new(),
+            stop: None,
+            current: ConnectionId::NONE,
+            config,
+        }
+    }
+
+    // Lists.
+
+    /// Puts a connection on the ready list, to be served in the next turn.
+    pub(crate) fn list(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(id)
+            && !connection.has(Flags::LISTED)
+        {
+            connection.set(Flags::LISTED);
+            self.ready.push_back(id);
+            self.agenda.add(Agenda::READY);
+        }
+    }
+
+    /// Lets a connection wait until queued output has shrunk.
+    pub(crate) fn starve(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.set(Flags::STARVED);
+            self.starved.push_back(id);
+        }
+    }
+
+    pub(crate) fn tell(&mut self, notice: Notice) {
+        self.notices.push_back(notice);
+        self.agenda.add(Agenda::NOTICES);
+    }
+
+    pub(crate) fn request_stop(&mut self, stop: Stop) {
+        self.stop = Some(self.stop.map_or(stop, |earlier| earlier.stricter(stop)));
+        self.agenda.add(Agenda::STOP);
+    }
+
+    // Time.
+
+    /// Makes sure that the wheel looks at a connection no later than its next deadline. A timer
+    /// that now could ring later is left alone: it finds nothing and is set anew (C30).
+    pub(crate) fn schedule(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get(id) else { return };
+        let at = connection.next_deadline(&self.timeouts);
+        if at == Time::NEVER {
+            return;
+        }
+        let tick = at.after(Duration::from_millis(1));
+        if self.wheel.deadline(id.slot).is_none_or(|set| set >= tick) {
+            self.wheel.set(id.slot, at);
+            self.remind(at);
+        }
+    }
+
+    /// The alarm must ring no later than this.
+    pub(crate) fn remind(&mut self, at: Time) {
+        if at < self.alarm {
+            self.agenda.add(Agenda::ALARM);
+        }
+    }
+
+    // Input.
+
+    /// Forgets the input that is kept for a connection.
+    pub(crate) fn forget_kept(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            let kept = connection.kept();
+            drop(connection.take_kept());
+            self.memory.keep(id.slot, kept, 0);
+        }
+    }
+
+    pub(crate) fn pause(&mut self, id: ConnectionId) {
+        match self.connections.get_mut(id) {
+            Some(connection) if connection.is_sendable() => connection.set(Flags::PAUSED),
+            Some(_) => {}
+            None => self.metrics.stale += 1,
+        }
+    }
+
+    pub(crate) fn resume(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            self.metrics.stale += 1;
+            return;
+        };
+        connection.resume();
+        if connection.wants_reading() {
+            self.list(id);
+        }
+    }
+
+    /// A receive or a send found the kernel without memory: it is tried again from a timer.
+    /// Answers whether it will be; if not, the connection is doomed.
+    pub(crate) fn retry(&mut self, id: ConnectionId, error: Errno) -> bool {
+        let Some(connection) = self.connections.get_mut(id) else { return false };
+        match connection.retry(error, self.now) {
+            Retry::Later => {
+                self.metrics.retries += 1;
+                self.schedule(id);
+                true
+            }
+            Retry::GiveUp => {
+                self.doom(id, Reason::Exhausted, true);
+                false
+            }
+        }
+    }
+}
+
+/// The kernel had no memory for this call: no error of the connection, and no "would block",
+/// because no edge will follow.
+pub(crate) fn is_exhaustion(error: Errno) -> bool {
+    matches!(error, Errno::NOBUFS | Errno::NOMEM)
+}
