@@ -40,9 +40,6 @@
 //! # Ok::<(), edgeloop::Error>(())
 //! ```
 
-#[cfg(not(target_os = "linux"))]
-compile_error!("edgeloop is built on epoll and runs on Linux only");
-
 // The layers, lowest first: a module names only modules above it in this list. A test holds that.
 mod time;
 mod id;

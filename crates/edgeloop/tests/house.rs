@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The clauses of the contract are numbered from 1 to this.
 const CLAUSES: u32 = 38;
@@ -431,4 +432,32 @@ fn the_architecture_has_the_layers_and_the_phases_of_the_code() {
     let phases = phases(&event_loop);
     assert_eq!(phases.len(), 11, "{phases:?}");
     expect_clean(&missing(&architecture, &phases));
+}
+
+#[test]
+fn on_anything_but_linux_the_build_ends_with_one_sentence() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let script = directory.path().join("build-script");
+    let compiler = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
+    let compiled = Command::new(compiler)
+        .args(["--edition", "2024", "-o"])
+        .arg(&script)
+        .arg(root().join("crates/edgeloop/build.rs"))
+        .status()
+        .expect("rustc runs");
+    assert!(compiled.success());
+    let errors = |system: &str| -> Vec<String> {
+        let run = Command::new(&script).env("CARGO_CFG_TARGET_OS", system).output();
+        let output = run.expect("the build script runs");
+        let output = String::from_utf8(output.stdout).expect("words");
+        output
+            .lines()
+            .filter_map(|line| line.strip_prefix("cargo::error="))
+            .map(str::to_owned)
+            .collect()
+    };
+    assert_eq!(errors("linux"), [""; 0]);
+    for system in ["macos", "windows", "freebsd", "android"] {
+        assert_eq!(errors(system), ["edgeloop is built on epoll and runs on Linux only"]);
+    }
 }
