@@ -77,6 +77,8 @@ fn c22_an_error_of_one_connection_is_skipped() {
             peer.expect_echo(error.as_bytes());
         }
         eventually(&format!("{error} is in the trace"), || server.trace().text().contains(error));
+        let pauses = server.log().lines_with("pauses");
+        assert!(pauses.is_empty(), "{error} is no shortage: {pauses:?}");
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) struct Timeouts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {
     Nothing,
-    /// Try receiving and sending again.
+    /// Try again what the kernel had no memory for.
     Retry,
     /// The handler's timeout.
     Timeout,
@@ -37,6 +37,24 @@ pub(crate) enum Due {
     Stalled,
     ConnectTimeout,
     LingerTimeout,
+}
+
+/// What the kernel had no memory for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transfer {
+    Receive,
+    Send,
+}
+
+/// How often a transfer failed in a row for want of memory, and when it is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Retries {
+    at: Time,
+    count: u8,
+}
+
+impl Retries {
+    pub(super) const NONE: Self = Self { at: Time::NEVER, count: 0 };
 }
 
 /// What one more failure for want of memory leads to.
@@ -63,15 +81,42 @@ impl<S> Connection<S> {
     }
 
     /// The kernel had no memory for a receive or a send.
-    pub(crate) fn retry(&mut self, error: Errno, now: Time) -> Retry {
+    pub(crate) fn retry(&mut self, transfer: Transfer, error: Errno, now: Time) -> Retry {
         let cold = self.cold();
-        if cold.retries == RETRIES {
+        let retries = match transfer {
+            Transfer::Receive => &mut cold.receiving,
+            Transfer::Send => &mut cold.sending,
+        };
+        if retries.count == RETRIES {
             self.remember(error);
             return Retry::GiveUp;
         }
-        cold.retry_at = now.after(FIRST_RETRY * (1 << cold.retries));
-        cold.retries += 1;
+        retries.at = now.after(FIRST_RETRY * (1 << retries.count));
+        retries.count += 1;
+        if transfer == Transfer::Receive {
+            self.set(Flags::RETRY);
+        }
         Retry::Later
+    }
+
+    /// What the kernel had no memory for, and is due, may be tried again.
+    fn retry_now(&mut self, now: Time) {
+        let cold = self.cold();
+        let due = |retries: &mut Retries| {
+            let due = retries.at <= now;
+            if due {
+                retries.at = Time::NEVER;
+            }
+            due
+        };
+        let (receives, sends) = (due(&mut cold.receiving), due(&mut cold.sending));
+        if receives {
+            self.clear(Flags::RETRY);
+            self.set(Flags::READABLE | Flags::DRAIN);
+        }
+        if sends {
+            self.set(Flags::WRITABLE);
+        }
     }
 
     /// When this connection's timer must look at it next.
@@ -84,11 +129,7 @@ impl<S> Connection<S> {
         let due = self.deadlines(timeouts).filter(|&(at, _)| at <= now).min_by_key(|&(at, _)| at);
         let due = due.map_or(Due::Nothing, |(_, due)| due);
         match due {
-            Due::Retry => {
-                self.cold().retry_at = Time::NEVER;
-                self.clear(Flags::RETRY);
-                self.set(Flags::READABLE | Flags::DRAIN | Flags::WRITABLE);
-            }
+            Due::Retry => self.retry_now(now),
             Due::Timeout => {
                 self.cold().timeout = Time::NEVER;
                 self.cool();
@@ -103,7 +144,7 @@ impl<S> Connection<S> {
         let never = (Time::NEVER, Due::Nothing);
         let cold = self.cold.as_deref();
         let at = |of: fn(&Cold) -> Time, due| cold.map_or(never, |cold| (of(cold), due));
-        let retry = at(|cold| cold.retry_at, Due::Retry);
+        let retry = at(|cold| cold.receiving.at.min(cold.sending.at), Due::Retry);
         let deadline = at(|cold| cold.deadline, Due::LingerTimeout);
         let timeout = at(|cold| cold.timeout, Due::Timeout);
         match self.life {
@@ -136,5 +177,62 @@ impl<S> Connection<S> {
             _ => {}
         }
         (idle, Due::Idle(Reason::IdleTimeout))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const NONE: Timeouts = Timeouts { idle: None, write: None, drain: None };
+
+    fn connection() -> Connection<()> {
+        let mut connection = Connection::accepted((), NonZeroU32::MIN, Time::ZERO);
+        connection.push(b"queued", Time::ZERO, 1000);
+        connection
+    }
+
+    #[test]
+    fn failures_count_only_in_a_row() {
+        let mut connection = connection();
+        for _ in 0..3 * RETRIES {
+            let receive = connection.retry(Transfer::Receive, Errno::NOMEM, Time::ZERO);
+            assert_eq!(receive, Retry::Later);
+            connection.received();
+            let send = connection.retry(Transfer::Send, Errno::NOMEM, Time::ZERO);
+            assert_eq!(send, Retry::Later);
+            connection.push(b"more", Time::ZERO, 1000);
+            connection.wrote(1, Time::ZERO);
+        }
+    }
+
+    #[test]
+    fn success_of_the_one_does_not_excuse_the_other() {
+        let mut connection = connection();
+        for _ in 0..RETRIES {
+            let send = connection.retry(Transfer::Send, Errno::NOMEM, Time::ZERO);
+            assert_eq!(send, Retry::Later);
+            connection.received();
+        }
+        let send = connection.retry(Transfer::Send, Errno::NOMEM, Time::ZERO);
+        assert_eq!(send, Retry::GiveUp);
+        assert_eq!(connection.error(), Some(Errno::NOMEM));
+    }
+
+    #[test]
+    fn each_retry_has_its_time_and_touches_nothing_else() {
+        let mut connection = connection();
+        connection.retry(Transfer::Send, Errno::NOBUFS, Time::ZERO);
+        connection.retry(Transfer::Receive, Errno::NOBUFS, Time::ZERO.after(SECOND));
+        assert_eq!(connection.next_deadline(&NONE), Time::ZERO.after(FIRST_RETRY));
+        assert_eq!(connection.due(Time::ZERO.after(FIRST_RETRY), &NONE), Due::Retry);
+        assert!(connection.has(Flags::WRITABLE) && connection.has(Flags::RETRY));
+        let second = Time::ZERO.after(SECOND + FIRST_RETRY);
+        assert_eq!(connection.due(second, &NONE), Due::Retry);
+        assert!(connection.has(Flags::READABLE) && !connection.has(Flags::RETRY));
+        assert_eq!(connection.due(second, &NONE), Due::Nothing);
     }
 }

@@ -25,7 +25,8 @@ use crate::input::Scanned;
 use crate::output::Output;
 use crate::table::Entry;
 use crate::time::Time;
-pub(crate) use deadlines::{Due, Retry, Timeouts};
+use deadlines::Retries;
+pub(crate) use deadlines::{Due, Retry, Timeouts, Transfer};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Life {
@@ -62,8 +63,9 @@ struct Cold {
     timeout: Time,
     /// The end of connecting, or of lingering.
     deadline: Time,
-    retry_at: Time,
-    retries: u8,
+    /// Receives, and sends, that the kernel had no memory for.
+    receiving: Retries,
+    sending: Retries,
     /// Input that may still be discarded while lingering.
     discardable: usize,
     dropped: u64,
@@ -78,8 +80,8 @@ impl Default for Cold {
             scanned: Scanned::default(),
             timeout: Time::NEVER,
             deadline: Time::NEVER,
-            retry_at: Time::NEVER,
-            retries: 0,
+            receiving: Retries::NONE,
+            sending: Retries::NONE,
             discardable: 0,
             dropped: 0,
         }
@@ -92,8 +94,8 @@ impl Cold {
             || !self.kept.is_empty()
             || self.timeout != Time::NEVER
             || self.deadline != Time::NEVER
-            || self.retry_at != Time::NEVER
-            || self.retries > 0
+            || self.receiving != Retries::NONE
+            || self.sending != Retries::NONE
             || self.dropped > 0
     }
 }
@@ -253,11 +255,9 @@ impl<S> Connection<S> {
         self.active = now;
         let cold = self.cold();
         cold.progress = now;
+        cold.sending = Retries::NONE;
         let released = cold.output.advance(count);
         let emptied = cold.output.is_empty();
-        if !self.has(Flags::RETRY) {
-            self.cold().retries = 0;
-        }
         if emptied {
             self.clear(Flags::OUTPUT | Flags::WRITABLE);
             self.cool();
@@ -330,14 +330,12 @@ impl<S> Connection<S> {
         self.cold.as_ref().map_or(0, |cold| cold.kept.capacity())
     }
 
-    /// A receive was answered, if only by EAGAIN: the kernel has memory for it. Output that waits
-    /// may be what it had none for; then only a send shows.
+    /// A receive was answered, if only by EAGAIN: the kernel has memory for it.
     pub(crate) fn received(&mut self) {
         if let Some(cold) = &mut self.cold
-            && cold.retries > 0
-            && cold.output.is_empty()
+            && cold.receiving != Retries::NONE
         {
-            cold.retries = 0;
+            cold.receiving = Retries::NONE;
             self.cool();
         }
     }

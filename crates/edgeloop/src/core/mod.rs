@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use crate::closed::Reason;
 use crate::config::Config;
-use crate::connection::{Connection, Retry, Timeouts};
+use crate::connection::{Connection, Retry, Timeouts, Transfer};
 use crate::epoll::{Interest, Readiness};
 use crate::flags::Flags;
 use crate::handler::Stop;
@@ -197,9 +197,9 @@ impl<K: Kernel> Core<K> {
 
     /// A receive or a send found the kernel without memory: it is tried again from a timer.
     /// Answers whether it will be; if not, the connection is doomed.
-    pub(crate) fn retry(&mut self, id: ConnectionId, error: Errno) -> bool {
+    pub(crate) fn retry(&mut self, id: ConnectionId, transfer: Transfer, error: Errno) -> bool {
         let Some(connection) = self.connections.get_mut(id) else { return false };
-        match connection.retry(error, self.now) {
+        match connection.retry(transfer, error, self.now) {
             Retry::Later => {
                 self.metrics.retries += 1;
                 self.schedule(id);

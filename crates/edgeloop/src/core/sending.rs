@@ -3,7 +3,7 @@
 use rustix::io::Errno;
 
 use super::{Agenda, Core, is_exhaustion};
-use crate::connection::Life;
+use crate::connection::{Life, Transfer};
 use crate::epoll::Readiness;
 use crate::flags::Flags;
 use crate::handler::Sent;
@@ -84,7 +84,7 @@ impl<K: Kernel> Core<K> {
                 Err(Errno::AGAIN) => return self.queue(id, &bytes[sent..]),
                 Err(error) if is_exhaustion(error) => {
                     let queued = self.queue(id, &bytes[sent..]);
-                    return if self.retry(id, error) { queued } else { Sent::Gone };
+                    return if self.retry(id, Transfer::Send, error) { queued } else { Sent::Gone };
                 }
                 Err(error) => {
                     connection.lose(bytes.len() - sent);
@@ -140,7 +140,7 @@ impl<K: Kernel> Core<K> {
                 }
                 Err(error) if is_exhaustion(error) => {
                     connection.clear(Flags::WRITABLE);
-                    if !self.retry(id, error) {
+                    if !self.retry(id, Transfer::Send, error) {
                         return false;
                     }
                     break;

@@ -105,6 +105,22 @@ impl Events {
         self.len += 1;
     }
 
+    /// Fills the batch with what `next` answers, as the kernel would: as far as it goes, and it
+    /// grows for the next time if that was all of it.
+    #[cfg(test)]
+    pub(crate) fn bring(&mut self, mut next: impl FnMut() -> Option<Event>) {
+        self.clear();
+        while self.len < self.buffer.len()
+            && let Some(event) = next()
+        {
+            self.buffer[self.len] = event.to_kernel();
+            self.len += 1;
+        }
+        if self.len == self.buffer.len() {
+            self.grow();
+        }
+    }
+
     /// Lets `wait` fill the whole buffer and say how many it has filled; none if it failed.
     #[inline]
     pub(super) fn fill(

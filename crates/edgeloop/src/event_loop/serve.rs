@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use super::EventLoop;
 use crate::closed::Reason;
-use crate::connection::{Due, Life};
+use crate::connection::{Due, Life, Transfer};
 use crate::context::Turn;
 use crate::core::is_exhaustion;
 use crate::epoll::Readiness;
@@ -210,8 +210,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             Err(Errno::INTR) => return true,
             Err(Errno::AGAIN) => self.nothing_to_read(id),
             Err(error) if is_exhaustion(error) => {
-                connection.set(Flags::RETRY);
-                self.core.retry(id, error);
+                self.core.retry(id, Transfer::Receive, error);
             }
             // An error is reported once, and the next receive would look like a clean end (C7).
             Err(error) => {

@@ -1,0 +1,227 @@
+//! The simulated kernel behind the loop's own trait.
+
+use std::cell::{RefCell, RefMut};
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::io::Errno;
+
+use super::Side;
+use super::World;
+use super::faults::Fate;
+use super::world::File;
+use crate::epoll::{Events, Interest, Readiness, Token};
+use crate::kernel::{Kernel, SocketOption, Wake};
+use crate::time::Time;
+
+/// A kernel of a [`World`].
+#[derive(Clone)]
+pub(crate) struct SimulatedKernel {
+    world: Rc<RefCell<World>>,
+}
+
+impl SimulatedKernel {
+    pub(crate) fn new(world: &Rc<RefCell<World>>) -> Self {
+        Self { world: Rc::clone(world) }
+    }
+
+    /// The world, after what happens while a call is made.
+    fn call(&self) -> RefMut<'_, World> {
+        let mut world = self.world.borrow_mut();
+        world.call();
+        world
+    }
+
+    fn socket_of(&self, number: usize) -> Socket {
+        Socket { world: Rc::clone(&self.world), number }
+    }
+}
+
+/// A descriptor of the simulated process; dropping it closes it.
+pub(crate) struct Socket {
+    world: Rc<RefCell<World>>,
+    number: usize,
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.world.borrow_mut().close(self.number);
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Socket({})", self.number)
+    }
+}
+
+/// Raises the flag of the simulated eventfd.
+#[derive(Debug, Clone)]
+pub(crate) struct Waker(Arc<AtomicBool>);
+
+impl Wake for Waker {
+    fn wake(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+impl crate::sealed::Sealed for SimulatedKernel {}
+
+impl Kernel for SimulatedKernel {
+    type Socket = Socket;
+    type Waker = Waker;
+
+    fn now(&mut self) -> Time {
+        self.world.borrow().now
+    }
+
+    fn wait(&mut self, events: &mut Events, block: bool) -> Result<(), Errno> {
+        self.world.borrow_mut().wait(events, block)
+    }
+
+    fn register(&mut self, socket: &Socket, token: Token, _: Interest) -> Result<(), Errno> {
+        self.call().register(socket.number, token)
+    }
+
+    fn set_alarm(&mut self, at: Time) -> Result<(), Errno> {
+        self.call().set_alarm(at);
+        Ok(())
+    }
+
+    fn waker(&self) -> Waker {
+        Waker(Arc::clone(&self.world.borrow().waker))
+    }
+
+    fn clear_waker(&mut self) -> Result<(), Errno> {
+        // The scheduler took the flag down when it reported the event.
+        Ok(())
+    }
+
+    fn socket(&mut self, _: SocketAddr) -> Result<Socket, Errno> {
+        let number = self.call().open(File::Fresh);
+        Ok(self.socket_of(number))
+    }
+
+    fn set_option(&mut self, socket: &Socket, option: SocketOption) -> Result<(), Errno> {
+        if option == SocketOption::ResetOnClose {
+            self.call().file(socket.number).abort = true;
+        }
+        Ok(())
+    }
+
+    fn bind(&mut self, _: &Socket, _: SocketAddr) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    fn listen(&mut self, socket: &Socket, _: u32) -> Result<(), Errno> {
+        self.call().file(socket.number).file = File::Listener(VecDeque::new());
+        Ok(())
+    }
+
+    fn local_address(&mut self, _: &Socket) -> Result<SocketAddr, Errno> {
+        Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, 3000)))
+    }
+
+    fn connect(&mut self, _: &Socket, _: SocketAddr) -> Result<(), Errno> {
+        Err(Errno::NETUNREACH)
+    }
+
+    fn take_error(&mut self, socket: &Socket) -> Result<Option<Errno>, Errno> {
+        Ok(self.call().link(socket.number).take_error(Side::Ours))
+    }
+
+    fn accept(&mut self, listener: &Socket) -> Result<(Socket, SocketAddr), Errno> {
+        let mut world = self.call();
+        let World { faults, random, .. } = &mut *world;
+        let fate = faults.of_accept(random);
+        let File::Listener(waiting) = &mut world.file(listener.number).file else {
+            return Err(Errno::INVAL);
+        };
+        if waiting.is_empty() {
+            return Err(Errno::AGAIN);
+        }
+        if let Fate::Fails(error) = fate {
+            world.tally.faults += 1;
+            return Err(error);
+        }
+        let link = waiting.pop_front().ok_or(Errno::AGAIN)?;
+        let number = world.open(File::Stream(link));
+        let port = u16::try_from(1024 + link).unwrap_or(u16::MAX);
+        drop(world);
+        Ok((self.socket_of(number), SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
+    }
+
+    fn recv(&mut self, socket: &Socket, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let mut world = self.call();
+        let most = transfer(&mut world, socket.number, buffer.len(), Readiness::is_readable)?;
+        if most < buffer.len() {
+            // What is left counts as having come just afterwards.
+            world.owe(socket.number);
+        }
+        let mut filled = 0;
+        world.link(socket.number).receive(Side::Ours, most, |piece| {
+            buffer[filled..filled + piece.len()].copy_from_slice(piece);
+            filled += piece.len();
+        })
+    }
+
+    fn send(&mut self, socket: &Socket, bytes: &[u8]) -> Result<usize, Errno> {
+        let mut world = self.call();
+        let most = transfer(&mut world, socket.number, bytes.len(), Readiness::is_writable)?;
+        world.link(socket.number).send(Side::Ours, &bytes[..most])
+    }
+
+    fn shutdown_write(&mut self, socket: &Socket) -> Result<(), Errno> {
+        let mut world = self.call();
+        let World { faults, random, .. } = &mut *world;
+        if faults.interrupts(random) {
+            world.tally.faults += 1;
+            return Err(Errno::INTR);
+        }
+        world.link(socket.number).shut_down(Side::Ours)
+    }
+
+    fn close(&mut self, socket: Socket) {
+        drop(self.call());
+        drop(socket);
+    }
+
+    fn descriptor(&self, socket: &Socket) -> i32 {
+        i32::try_from(socket.number).unwrap_or(i32::MAX)
+    }
+
+    fn spare_descriptors(&self) -> usize {
+        1000
+    }
+
+    fn longest_backlog(&self) -> Option<u32> {
+        None
+    }
+}
+
+/// How many bytes a receive or a send may take, or how it fails. `is_ready` says whether the socket
+/// has anything for it: only then can EAGAIN be early, for otherwise it is the true answer.
+fn transfer(
+    world: &mut World,
+    number: usize,
+    most: usize,
+    is_ready: fn(Readiness) -> bool,
+) -> Result<usize, Errno> {
+    let World { faults, random, .. } = &mut *world;
+    let fate = faults.of_transfer(random);
+    let ready = is_ready(world.link(number).readiness(Side::Ours));
+    world.tally.faults += u64::from(fate != Fate::Whole);
+    match fate {
+        Fate::Fails(error) => Err(error),
+        Fate::Late if ready => {
+            world.owe(number);
+            Err(Errno::AGAIN)
+        }
+        Fate::Short => Ok(world.random.size(1, most)),
+        Fate::Whole | Fate::Late => Ok(most),
+    }
+}

@@ -1,0 +1,393 @@
+//! One TCP connection as Linux shows it to its two ends: what each call answers, and what poll
+//! says. Nothing moves by itself: a scheduler delivers bytes, ends and resets.
+//!
+//! The facts are those of net/ipv4/tcp.c and tcp_input.c (Linux 6.18), each named where it counts.
+
+use std::collections::VecDeque;
+
+use rustix::io::Errno;
+
+use crate::epoll::Readiness;
+
+/// The end that the loop has, or its peer's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Ours,
+    Theirs,
+}
+
+impl Side {
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::Ours => Self::Theirs,
+            Self::Theirs => Self::Ours,
+        }
+    }
+}
+
+/// The way of one stream, from the sender's buffer to the receiver's.
+#[derive(Debug, Default)]
+struct Way {
+    /// Accepted from the sender, not yet with the receiver.
+    sending: VecDeque<u8>,
+    /// With the receiver, not yet read.
+    received: VecDeque<u8>,
+    /// The sender has ended its stream.
+    fin: bool,
+    /// The receiver's kernel has seen that end.
+    fin_delivered: bool,
+    /// An RST follows, and overtakes what is in `sending`.
+    rst: bool,
+    /// How many bytes have been read, and where among all of them the urgent mark is.
+    read: u64,
+    urgent: Option<u64>,
+    /// How many bytes the sender's kernel has accepted.
+    accepted: u64,
+}
+
+/// One end's own state.
+#[derive(Debug, Default)]
+struct End {
+    /// `sk_err`: reported once, by whichever call comes first.
+    error: Option<Errno>,
+    /// Nothing can be sent any more: shut down, or dead.
+    shut: bool,
+    /// The connection is over: poll says HUP.
+    dead: bool,
+    /// The descriptor is closed.
+    closed: bool,
+    /// A send found no room, so that room is worth an edge (`SOCK_NOSPACE`).
+    wants_room: bool,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Link {
+    /// What each end sends: ours, theirs.
+    ways: [Way; 2],
+    ends: [End; 2],
+    /// The most bytes in a send buffer and in a receive buffer.
+    buffer: usize,
+}
+
+/// Which ends an operation woke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[must_use = "who is woken must get an edge"]
+pub(crate) struct Woken {
+    pub(crate) ours: bool,
+    pub(crate) theirs: bool,
+}
+
+impl Woken {
+    fn one(side: Side) -> Self {
+        let mut woken = Self::default();
+        woken.add(side);
+        woken
+    }
+
+    fn add(&mut self, side: Side) {
+        match side {
+            Side::Ours => self.ours = true,
+            Side::Theirs => self.theirs = true,
+        }
+    }
+}
+
+impl Link {
+    pub(crate) fn new(buffer: usize) -> Self {
+        Self { ways: Default::default(), ends: Default::default(), buffer }
+    }
+
+    fn way(&mut self, from: Side) -> &mut Way {
+        &mut self.ways[from as usize]
+    }
+
+    fn end(&mut self, side: Side) -> &mut End {
+        &mut self.ends[side as usize]
+    }
+
+    /// What poll(2) says (`tcp_poll`).
+    pub(crate) fn readiness(&self, side: Side) -> Readiness {
+        let (end, out) = (&self.ends[side as usize], &self.ways[side as usize]);
+        let into = &self.ways[side.other() as usize];
+        let read_shut = into.fin_delivered || end.dead;
+        let mut bits = Readiness::from_bits(0);
+        if end.dead || (read_shut && end.shut) {
+            bits = bits | Readiness::HUP;
+        }
+        if read_shut {
+            bits = bits | Readiness::IN | Readiness::RDHUP;
+        }
+        if !into.received.is_empty() {
+            bits = bits | Readiness::IN;
+        }
+        if into.urgent.is_some_and(|at| at >= into.read) {
+            bits = bits | Readiness::PRI;
+        }
+        if end.shut || out.sending.len() * 3 <= self.buffer * 2 {
+            bits = bits | Readiness::OUT;
+        }
+        if end.error.is_some() {
+            bits = bits | Readiness::ERR;
+        }
+        bits
+    }
+
+    /// send(2) of up to `bytes.len()` bytes.
+    pub(crate) fn send(&mut self, side: Side, bytes: &[u8]) -> Result<usize, Errno> {
+        let room = self.buffer - self.ways[side as usize].sending.len().min(self.buffer);
+        let end = self.end(side);
+        if let Some(error) = end.error.take() {
+            return Err(error);
+        }
+        if end.shut {
+            return Err(Errno::PIPE);
+        }
+        let count = room.min(bytes.len());
+        end.wants_room |= count < bytes.len();
+        if count == 0 {
+            return Err(Errno::AGAIN);
+        }
+        let way = self.way(side);
+        way.sending.extend(&bytes[..count]);
+        way.accepted += count as u64;
+        Ok(count)
+    }
+
+    /// send(2) of one byte with `MSG_OOB`.
+    pub(crate) fn send_urgent(&mut self, side: Side, byte: u8) -> Result<usize, Errno> {
+        let at = self.ways[side as usize].accepted;
+        let sent = self.send(side, &[byte])?;
+        self.way(side).urgent = Some(at);
+        Ok(sent)
+    }
+
+    /// recv(2) of up to `most` bytes, given to `take` in one or two pieces.
+    pub(crate) fn receive(
+        &mut self,
+        side: Side,
+        most: usize,
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<usize, Errno> {
+        let way = self.way(side.other());
+        if way.received.is_empty() {
+            let over = way.fin_delivered;
+            let end = self.end(side);
+            if let Some(error) = end.error.take() {
+                return Err(error);
+            }
+            return if over || end.dead { Ok(0) } else { Err(Errno::AGAIN) };
+        }
+        let mut count = most.min(way.received.len());
+        // A receive stops at the urgent mark, and one that begins there goes on (tcp_recvmsg).
+        if let Some(at) = way.urgent
+            && at > way.read
+        {
+            count = count.min(usize::try_from(at - way.read).unwrap_or(count));
+        }
+        let (first, second) = way.received.as_slices();
+        take(&first[..first.len().min(count)]);
+        take(&second[..count.saturating_sub(first.len())]);
+        way.received.drain(..count);
+        way.read += count as u64;
+        if way.urgent.is_some_and(|at| at < way.read) {
+            way.urgent = None;
+        }
+        Ok(count)
+    }
+
+    /// `SO_ERROR`, which resets it.
+    pub(crate) fn take_error(&mut self, side: Side) -> Option<Errno> {
+        self.end(side).error.take()
+    }
+
+    /// shutdown(2) of the write side.
+    pub(crate) fn shut_down(&mut self, side: Side) -> Result<(), Errno> {
+        if self.end(side).dead {
+            return Err(Errno::NOTCONN);
+        }
+        self.end(side).shut = true;
+        self.way(side).fin = true;
+        Ok(())
+    }
+
+    /// close(2). With unread input, or with `SO_LINGER` {1, 0}, the peer gets an RST (tcp_close).
+    pub(crate) fn close(&mut self, side: Side, abort: bool) {
+        let unread = !self.way(side.other()).received.is_empty();
+        let end = self.end(side);
+        let over = end.dead;
+        (end.closed, end.shut) = (true, true);
+        if over {
+            return;
+        }
+        let way = self.way(side);
+        if abort || unread {
+            way.sending.clear();
+            way.rst = true;
+        } else {
+            way.fin = true;
+        }
+    }
+
+    /// Whether anything is on the way from this side that can arrive now.
+    pub(crate) fn can_deliver(&self, from: Side) -> bool {
+        let way = &self.ways[from as usize];
+        let to = &self.ends[from.other() as usize];
+        if to.dead || way.fin_delivered {
+            return false;
+        }
+        let room = to.closed || way.received.len() < self.buffer;
+        way.rst || (!way.sending.is_empty() && room) || (way.sending.is_empty() && way.fin)
+    }
+
+    /// The next thing on the way from this side arrives: the RST, up to `most` bytes, or the FIN.
+    pub(crate) fn deliver(&mut self, from: Side, most: usize) -> Woken {
+        let to = from.other();
+        let buffer = self.buffer;
+        if self.way(from).rst {
+            return self.reset(to);
+        }
+        if !self.way(from).sending.is_empty() {
+            if self.end(to).closed {
+                // Nobody is there to read it (tcp_rcv_state_process): the answer is an RST.
+                self.way(to).rst = true;
+                self.way(from).sending.clear();
+                return self.reset(from);
+            }
+            let way = self.way(from);
+            let room = buffer - way.received.len();
+            let count = most.min(way.sending.len()).min(room);
+            let arrived: Vec<u8> = way.sending.drain(..count).collect();
+            way.received.extend(arrived);
+            let mut woken = Woken::one(to);
+            if self.end(from).wants_room && self.way(from).sending.len() * 3 <= buffer * 2 {
+                self.end(from).wants_room = false;
+                woken.add(from);
+            }
+            return woken;
+        }
+        self.way(from).fin_delivered = true;
+        let mut woken = Woken::one(to);
+        if self.way(to).fin_delivered {
+            // Both streams have ended and both ends know.
+            self.end(from).dead = true;
+            self.end(to).dead = true;
+            woken.add(from);
+        }
+        woken
+    }
+
+    /// An RST arrives at this side (tcp_reset): input that is there can still be read.
+    fn reset(&mut self, side: Side) -> Woken {
+        let after_fin = self.way(side.other()).fin_delivered;
+        let end = self.end(side);
+        (end.dead, end.shut, end.wants_room) = (true, true, false);
+        if !end.closed {
+            end.error = Some(if after_fin { Errno::PIPE } else { Errno::CONNRESET });
+        }
+        self.way(side).sending.clear();
+        Woken::one(side)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Side::{Ours, Theirs};
+    use super::*;
+
+    fn read(link: &mut Link, side: Side) -> Result<Vec<u8>, Errno> {
+        let mut bytes = Vec::new();
+        link.receive(side, 1000, |piece| bytes.extend_from_slice(piece)).map(|_| bytes)
+    }
+
+    fn deliver_all(link: &mut Link, from: Side) {
+        while link.can_deliver(from) {
+            let _ = link.deliver(from, usize::MAX);
+        }
+    }
+
+    #[test]
+    fn bytes_arrive_in_order_and_the_end_behind_them() {
+        let mut link = Link::new(100);
+        assert_eq!(link.send(Theirs, b"hello"), Ok(5));
+        link.shut_down(Theirs).expect("alive");
+        assert_eq!(read(&mut link, Ours), Err(Errno::AGAIN));
+        assert_eq!(link.deliver(Theirs, 2), Woken { ours: true, theirs: false });
+        assert_eq!(link.readiness(Ours).to_string(), "IN|OUT");
+        assert_eq!(read(&mut link, Ours), Ok(b"he".to_vec()));
+        deliver_all(&mut link, Theirs);
+        assert_eq!(link.readiness(Ours).to_string(), "IN|OUT|RDHUP");
+        assert_eq!(read(&mut link, Ours), Ok(b"llo".to_vec()));
+        assert_eq!(read(&mut link, Ours), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_full_buffer_says_again_and_owes_an_edge_when_a_third_is_free() {
+        let mut link = Link::new(9);
+        assert_eq!(link.send(Ours, &[0; 20]), Ok(9));
+        assert_eq!(link.send(Ours, &[0; 1]), Err(Errno::AGAIN));
+        assert!(!link.readiness(Ours).is_writable());
+        assert!(!link.deliver(Ours, 2).ours);
+        assert!(link.deliver(Ours, 1).ours, "a third is free");
+        assert!(!link.deliver(Ours, 1).ours, "told once");
+    }
+
+    #[test]
+    fn input_behind_a_reset_is_read_first_and_the_error_comes_once() {
+        let mut link = Link::new(100);
+        assert_eq!(link.send(Theirs, b"last words"), Ok(10));
+        deliver_all(&mut link, Theirs);
+        link.close(Theirs, true);
+        deliver_all(&mut link, Theirs);
+        assert_eq!(link.readiness(Ours).to_string(), "IN|OUT|ERR|HUP|RDHUP");
+        assert_eq!(read(&mut link, Ours), Ok(b"last words".to_vec()));
+        assert_eq!(read(&mut link, Ours), Err(Errno::CONNRESET));
+        assert_eq!(read(&mut link, Ours), Ok(Vec::new()));
+        assert_eq!(link.send(Ours, b"x"), Err(Errno::PIPE));
+    }
+
+    #[test]
+    fn closing_with_unread_input_resets_the_peer() {
+        let mut link = Link::new(100);
+        assert_eq!(link.send(Theirs, b"unread"), Ok(6));
+        deliver_all(&mut link, Theirs);
+        link.close(Ours, false);
+        deliver_all(&mut link, Ours);
+        assert_eq!(read(&mut link, Theirs), Err(Errno::CONNRESET));
+    }
+
+    #[test]
+    fn data_for_a_closed_end_draws_a_reset() {
+        let mut link = Link::new(100);
+        link.close(Ours, false);
+        deliver_all(&mut link, Ours);
+        assert_eq!(read(&mut link, Theirs), Ok(Vec::new()));
+        assert_eq!(link.send(Theirs, b"late"), Ok(4));
+        deliver_all(&mut link, Theirs);
+        assert_eq!(link.send(Theirs, b"later"), Err(Errno::PIPE), "it had seen the FIN");
+    }
+
+    #[test]
+    fn a_receive_stops_at_the_urgent_mark_and_goes_on_behind_it() {
+        let mut link = Link::new(100);
+        assert_eq!(link.send(Theirs, b"abc"), Ok(3));
+        assert_eq!(link.send_urgent(Theirs, b'd'), Ok(1));
+        assert_eq!(link.send(Theirs, b"efgh"), Ok(4));
+        deliver_all(&mut link, Theirs);
+        assert!(link.readiness(Ours).is_priority());
+        assert_eq!(read(&mut link, Ours), Ok(b"abc".to_vec()));
+        assert_eq!(read(&mut link, Ours), Ok(b"defgh".to_vec()));
+        assert!(!link.readiness(Ours).is_priority());
+    }
+
+    #[test]
+    fn both_ends_closed_in_order_is_a_hang_up() {
+        let mut link = Link::new(100);
+        link.shut_down(Theirs).expect("alive");
+        deliver_all(&mut link, Theirs);
+        link.shut_down(Ours).expect("alive");
+        assert_eq!(link.readiness(Ours).to_string(), "IN|OUT|HUP|RDHUP");
+        deliver_all(&mut link, Ours);
+        assert_eq!(link.readiness(Ours).to_string(), "IN|OUT|HUP|RDHUP");
+    }
+}

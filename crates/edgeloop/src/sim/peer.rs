@@ -1,0 +1,219 @@
+//! Who is at the other end: a client of an echo server that checks what comes back.
+
+use rustix::io::Errno;
+
+use super::{Link, Random, Side, Woken};
+
+/// How a peer behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Sends and receives as it comes, ends its stream, and expects everything back.
+    Fair,
+    /// Receives byte by byte.
+    Slow,
+    /// Sends as long as it can before it receives anything.
+    Greedy,
+    /// Makes one byte in eight urgent.
+    Urgent,
+    /// Resets the connection when it has sent half.
+    Resetting,
+    /// Closes when it has sent all, whatever has come.
+    Deaf,
+    /// Sends, and neither receives nor says anything more.
+    Vanishing,
+    /// Connects and says nothing.
+    Silent,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Fair,
+        Self::Slow,
+        Self::Greedy,
+        Self::Urgent,
+        Self::Resetting,
+        Self::Deaf,
+        Self::Vanishing,
+        Self::Silent,
+    ];
+
+    /// Whether it is owed every byte of its stream.
+    pub(crate) const fn is_owed_all(self) -> bool {
+        matches!(self, Self::Fair | Self::Slow | Self::Greedy | Self::Urgent)
+    }
+}
+
+/// How far a peer has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Unborn,
+    Connected(usize),
+    /// It has closed its descriptor, having read to the end or not.
+    Gone {
+        at_the_end: bool,
+    },
+}
+
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) kind: Kind,
+    pub(crate) stage: Stage,
+    seed: u64,
+    length: u64,
+    sent: u64,
+    received: u64,
+    /// The end of its stream is out.
+    ended: bool,
+}
+
+/// The byte at a position of a peer's stream.
+const fn byte(seed: u64, position: u64) -> u8 {
+    let mixed =
+        (seed ^ position.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    (mixed >> 56) as u8
+}
+
+impl Peer {
+    pub(crate) fn new(random: &mut Random) -> Self {
+        let kind = random.pick(&Kind::ALL);
+        let length = if kind == Kind::Silent { 0 } else { random.size(0, 3000) as u64 };
+        Self {
+            kind,
+            stage: Stage::Unborn,
+            seed: random.next(),
+            length,
+            sent: 0,
+            received: 0,
+            ended: false,
+        }
+    }
+
+    /// Whether it can do anything now.
+    pub(crate) fn can_act(&self, link: &Link) -> bool {
+        self.wants_to_send(link) || self.wants_to_receive(link) || self.wants_to_end()
+    }
+
+    fn wants_to_send(&self, link: &Link) -> bool {
+        self.sent < self.length && link.readiness(Side::Theirs).is_writable()
+    }
+
+    fn wants_to_receive(&self, link: &Link) -> bool {
+        let patient = match self.kind {
+            Kind::Vanishing | Kind::Deaf => return false,
+            Kind::Greedy => self.sent == self.length || !self.wants_to_send(link),
+            _ => true,
+        };
+        patient && link.readiness(Side::Theirs).is_readable()
+    }
+
+    fn wants_to_end(&self) -> bool {
+        match self.kind {
+            Kind::Resetting => self.sent >= self.length / 2,
+            Kind::Deaf => self.sent == self.length,
+            Kind::Vanishing | Kind::Silent => false,
+            _ => self.sent == self.length && !self.ended,
+        }
+    }
+
+    /// Does one of the things that it can do. Answers who is woken, or what is wrong.
+    pub(crate) fn act(&mut self, link: &mut Link, random: &mut Random) -> Result<Woken, String> {
+        let sends = self.wants_to_send(link);
+        let receives = self.wants_to_receive(link);
+        if sends && (!receives || random.chance(500)) {
+            self.send(link, random);
+        } else if receives {
+            return self.receive(link, random).map(|()| Woken::default());
+        } else {
+            self.end(link);
+        }
+        Ok(Woken::default())
+    }
+
+    fn send(&mut self, link: &mut Link, random: &mut Random) {
+        let left = usize::try_from(self.length - self.sent).unwrap_or(usize::MAX);
+        let count = random.size(1, left);
+        let bytes: Vec<u8> =
+            (self.sent..self.sent + count as u64).map(|at| byte(self.seed, at)).collect();
+        let urgent = self.kind == Kind::Urgent && random.chance(125);
+        let sent = if urgent {
+            link.send_urgent(Side::Theirs, bytes[0])
+        } else {
+            link.send(Side::Theirs, &bytes)
+        };
+        match sent {
+            Ok(count) => self.sent += count as u64,
+            Err(Errno::AGAIN) => {}
+            Err(_) => self.leave(link, false),
+        }
+    }
+
+    fn receive(&mut self, link: &mut Link, random: &mut Random) -> Result<(), String> {
+        let most = if self.kind == Kind::Slow { 1 } else { random.size(1, 5000) };
+        let (seed, mut at) = (self.seed, self.received);
+        let mut wrong = None;
+        let answer = link.receive(Side::Theirs, most, |bytes| {
+            for &got in bytes {
+                if got != byte(seed, at) && wrong.is_none() {
+                    wrong = Some(at);
+                }
+                at += 1;
+            }
+        });
+        self.received = at;
+        if let Some(at) = wrong {
+            return Err(format!("the byte at {at} came back changed: {self:?}"));
+        }
+        if self.received > self.sent {
+            return Err(format!("more came back than was sent: {self:?}"));
+        }
+        match answer {
+            Ok(0) if self.kind.is_owed_all() && !self.has_all() => {
+                Err(format!("its stream ended early: {self:?}"))
+            }
+            Ok(0) => {
+                self.leave(link, true);
+                Ok(())
+            }
+            Ok(_) | Err(Errno::AGAIN) => Ok(()),
+            Err(error) if self.kind.is_owed_all() => Err(format!("{error}: {self:?}")),
+            Err(_) => {
+                self.leave(link, false);
+                Ok(())
+            }
+        }
+    }
+
+    fn end(&mut self, link: &mut Link) {
+        match self.kind {
+            Kind::Resetting => {
+                link.close(Side::Theirs, true);
+                self.stage = Stage::Gone { at_the_end: false };
+            }
+            Kind::Deaf => self.leave(link, false),
+            _ => {
+                self.ended = true;
+                // If the connection is dead, the next receive says so.
+                let _ = link.shut_down(Side::Theirs);
+            }
+        }
+    }
+
+    fn leave(&mut self, link: &mut Link, at_the_end: bool) {
+        link.close(Side::Theirs, false);
+        self.stage = Stage::Gone { at_the_end };
+    }
+
+    /// Whether all that it is owed has come, and all that it has to say was said.
+    pub(crate) fn has_all(&self) -> bool {
+        self.received == self.length && self.sent == self.length
+    }
+
+    /// Whether it will do nothing more of its own accord.
+    pub(crate) fn is_done(&self) -> bool {
+        match self.stage {
+            Stage::Unborn => false,
+            Stage::Gone { .. } => true,
+            Stage::Connected(_) => matches!(self.kind, Kind::Vanishing | Kind::Silent),
+        }
+    }
+}

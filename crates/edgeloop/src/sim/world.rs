@@ -1,0 +1,409 @@
+//! Everything outside the loop: descriptors, the epoll set, connections, the clock, the peers, and
+//! the scheduler that chooses what happens next.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::peer::Stage;
+use super::{Faults, Link, Peer, Random, Side, Woken};
+use crate::epoll::{Event, Events, Readiness, Token};
+use crate::kernel::{ALARM, WAKER};
+use crate::time::Time;
+
+/// How many waits in a row may bring nothing, without a call in between, before the loop is said
+/// to spin. A walk over all slots of a page, one for each turn, takes 512.
+const IDLE_WAITS: usize = 2000;
+
+/// What a descriptor stands for.
+#[derive(Debug)]
+pub(crate) enum File {
+    /// A socket that neither listens nor is connected.
+    Fresh,
+    /// A listener, with the connections that wait.
+    Listener(VecDeque<usize>),
+    /// Our end of a connection.
+    Stream(usize),
+}
+
+/// A descriptor that is open.
+#[derive(Debug)]
+pub(crate) struct Open {
+    pub(crate) file: File,
+    watched: Option<Token>,
+    /// It stands in the ready list.
+    listed: bool,
+    /// Closing it sends an RST.
+    pub(crate) abort: bool,
+    /// An EAGAIN or a short receive is owed an edge.
+    owed: bool,
+}
+
+/// Who may be ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Alarm,
+    Waker,
+    File(usize),
+}
+
+/// Something that can happen next.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Deliver(usize, Side),
+    Act(usize),
+    Connect(usize),
+    Owed(usize),
+}
+
+/// What a run has seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) calls: u64,
+    pub(crate) steps: u64,
+    pub(crate) waits: u64,
+    pub(crate) faults: u64,
+    pub(crate) jumps: u64,
+}
+
+impl Tally {
+    pub(crate) const fn add(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.steps += other.steps;
+        self.waits += other.waits;
+        self.faults += other.faults;
+        self.jumps += other.jumps;
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) random: Random,
+    pub(crate) faults: Faults,
+    pub(crate) now: Time,
+    pub(crate) tally: Tally,
+    /// By number; the first three are the standard streams.
+    files: Vec<Option<Open>>,
+    links: Vec<Link>,
+    pub(crate) peers: Vec<Peer>,
+    ready: VecDeque<Source>,
+    alarm: Time,
+    pub(crate) waker: Arc<AtomicBool>,
+    idle_waits: usize,
+    steps: Vec<Step>,
+    /// Called once, when no peer has anything left to do.
+    pub(crate) at_the_end: Option<Box<dyn FnOnce()>>,
+    /// What is wrong, if anything is; the first finding counts.
+    pub(crate) violation: Option<String>,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, peers: usize) -> Self {
+        let mut random = Random::new(seed);
+        let faults = Faults::of(&mut random);
+        let peers = (0..peers).map(|_| Peer::new(&mut random)).collect();
+        Self {
+            random,
+            faults,
+            now: Time::from_nanos(1_000_000_000),
+            tally: Tally::default(),
+            files: (0..3).map(|_| None).collect(),
+            links: Vec::new(),
+            peers,
+            ready: VecDeque::new(),
+            alarm: Time::NEVER,
+            waker: Arc::new(AtomicBool::new(false)),
+            idle_waits: 0,
+            steps: Vec::new(),
+            at_the_end: None,
+            violation: None,
+        }
+    }
+
+    pub(crate) fn violated(&mut self, what: impl FnOnce() -> String) {
+        self.violation.get_or_insert_with(what);
+    }
+
+    // Descriptors.
+
+    /// Opens the lowest number that is free.
+    pub(crate) fn open(&mut self, file: File) -> usize {
+        let open = Open { file, watched: None, listed: false, abort: false, owed: false };
+        let free = (3..self.files.len()).find(|&number| self.files[number].is_none());
+        let number = free.unwrap_or_else(|| {
+            self.files.push(None);
+            self.files.len() - 1
+        });
+        self.files[number] = Some(open);
+        number
+    }
+
+    /// Closing the only descriptor of a socket takes it out of the epoll set, too.
+    pub(crate) fn close(&mut self, number: usize) {
+        let Some(open) = self.files[number].take() else {
+            return self.violated(|| format!("descriptor {number} is closed twice"));
+        };
+        self.ready.retain(|&source| source != Source::File(number));
+        match open.file {
+            File::Fresh => {}
+            File::Listener(waiting) => {
+                for link in waiting {
+                    self.links[link].close(Side::Ours, true);
+                }
+            }
+            File::Stream(link) => self.links[link].close(Side::Ours, open.abort),
+        }
+    }
+
+    pub(crate) fn file(&mut self, number: usize) -> &mut Open {
+        self.files[number].as_mut().expect("the loop uses descriptors that it has")
+    }
+
+    /// The connection behind a descriptor.
+    pub(crate) fn link(&mut self, number: usize) -> &mut Link {
+        let File::Stream(link) = self.file(number).file else {
+            panic!("{number} is no connection")
+        };
+        &mut self.links[link]
+    }
+
+    /// How many descriptors are open.
+    pub(crate) fn open_count(&self) -> usize {
+        self.files.iter().flatten().count()
+    }
+
+    // The epoll set.
+
+    pub(crate) fn register(&mut self, number: usize, token: Token) -> Result<(), Errno> {
+        if self.file(number).watched.replace(token).is_some() {
+            return Err(Errno::EXIST);
+        }
+        self.wake(number);
+        Ok(())
+    }
+
+    /// What poll says of a descriptor.
+    fn readiness(&self, number: usize) -> Readiness {
+        match self.files[number].as_ref().map(|open| &open.file) {
+            Some(File::Stream(link)) => self.links[*link].readiness(Side::Ours),
+            Some(File::Listener(waiting)) if !waiting.is_empty() => Readiness::IN,
+            _ => Readiness::from_bits(0),
+        }
+    }
+
+    /// Puts a watched descriptor into the ready list, if it is ready.
+    pub(crate) fn wake(&mut self, number: usize) {
+        let ready = self.readiness(number) != Readiness::from_bits(0);
+        let open = self.file(number);
+        if open.watched.is_some() && ready && !open.listed {
+            open.listed = true;
+            self.ready.push_back(Source::File(number));
+        }
+    }
+
+    /// This descriptor is owed an edge, which a later step brings.
+    pub(crate) fn owe(&mut self, number: usize) {
+        self.file(number).owed = true;
+    }
+
+    pub(crate) fn set_alarm(&mut self, at: Time) {
+        self.alarm = at;
+        self.ready.retain(|&source| source != Source::Alarm);
+    }
+
+    /// epoll_wait(2). Whatever can happen meanwhile happens in an order of chance.
+    pub(crate) fn wait(&mut self, events: &mut Events, block: bool) -> Result<(), Errno> {
+        events.clear();
+        self.tally.waits += 1;
+        for _ in 0..self.random.size(0, 8) {
+            self.step();
+        }
+        if self.faults.interrupts(&mut self.random) {
+            self.tally.faults += 1;
+            return Err(Errno::INTR);
+        }
+        loop {
+            self.ring();
+            self.collect(events);
+            if !events.is_empty() {
+                self.idle_waits = 0;
+                return Ok(());
+            }
+            if !block || self.violation.is_some() {
+                self.idle_waits += 1;
+                if self.idle_waits > IDLE_WAITS {
+                    self.violated(|| "the loop spins".to_owned());
+                }
+                return if self.violation.is_some() { Err(Errno::BADF) } else { Ok(()) };
+            }
+            if !self.step() && !self.jump() {
+                self.violated(|| "the loop waits for ever".to_owned());
+            }
+        }
+    }
+
+    /// Whatever became ready by time or from another thread.
+    fn ring(&mut self) {
+        if self.alarm <= self.now {
+            self.alarm = Time::NEVER;
+            self.ready.push_back(Source::Alarm);
+        }
+        if self.waker.swap(false, Ordering::SeqCst) && !self.ready.contains(&Source::Waker) {
+            self.ready.push_back(Source::Waker);
+        }
+    }
+
+    /// Moves the ready list into the batch, as far as it goes (`ep_send_events`).
+    fn collect(&mut self, events: &mut Events) {
+        let ready = &mut self.ready;
+        let (files, links) = (&mut self.files, &self.links);
+        events.bring(|| {
+            loop {
+                match ready.pop_front()? {
+                    Source::Alarm => return Some(Event::new(ALARM, Readiness::IN)),
+                    Source::Waker => return Some(Event::new(WAKER, Readiness::IN)),
+                    Source::File(number) => {
+                        let open = files[number].as_mut()?;
+                        open.listed = false;
+                        let readiness = match &open.file {
+                            File::Stream(link) => links[*link].readiness(Side::Ours),
+                            File::Listener(waiting) if !waiting.is_empty() => Readiness::IN,
+                            _ => Readiness::from_bits(0),
+                        };
+                        if let Some(token) = open.watched
+                            && readiness != Readiness::from_bits(0)
+                        {
+                            return Some(Event::new(token, readiness));
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    // Time.
+
+    /// A call takes a moment, and anything may happen in it.
+    pub(crate) fn call(&mut self) {
+        self.tally.calls += 1;
+        self.now = self.now.after(Duration::from_nanos(self.random.next() % 2000));
+        self.idle_waits = 0;
+        if self.random.chance(200) {
+            self.step();
+        }
+    }
+
+    /// Nothing can happen until a deadline: the clock goes there. Answers whether there is one.
+    fn jump(&mut self) -> bool {
+        if self.alarm == Time::NEVER {
+            return false;
+        }
+        self.tally.jumps += 1;
+        self.now = self.now.max(self.alarm);
+        true
+    }
+
+    // The scheduler.
+
+    /// Lets one thing happen, if anything can.
+    fn step(&mut self) -> bool {
+        self.list_steps();
+        if self.steps.is_empty() {
+            return self.end_if_done();
+        }
+        self.tally.steps += 1;
+        let step = self.random.pick(&self.steps);
+        match step {
+            Step::Deliver(link, from) => {
+                let most = self.random.size(1, 4000);
+                let woken = self.links[link].deliver(from, most);
+                self.pass_on(link, woken);
+            }
+            Step::Act(peer) => self.act(peer),
+            Step::Connect(peer) => self.connect(peer),
+            Step::Owed(number) => {
+                self.file(number).owed = false;
+                self.wake(number);
+            }
+        }
+        true
+    }
+
+    fn list_steps(&mut self) {
+        self.steps.clear();
+        for (number, open) in self.files.iter().enumerate() {
+            if open.as_ref().is_some_and(|open| open.owed) {
+                self.steps.push(Step::Owed(number));
+            }
+        }
+        for (index, link) in self.links.iter().enumerate() {
+            for side in [Side::Ours, Side::Theirs] {
+                if link.can_deliver(side) {
+                    self.steps.push(Step::Deliver(index, side));
+                }
+            }
+        }
+        for (index, peer) in self.peers.iter().enumerate() {
+            match peer.stage {
+                Stage::Unborn if self.listener().is_some() => self.steps.push(Step::Connect(index)),
+                Stage::Connected(link) if peer.can_act(&self.links[link]) => {
+                    self.steps.push(Step::Act(index));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn listener(&self) -> Option<usize> {
+        let listens = |open: &Option<Open>| {
+            open.as_ref().is_some_and(|open| matches!(open.file, File::Listener(_)))
+        };
+        self.files.iter().position(listens)
+    }
+
+    fn connect(&mut self, peer: usize) {
+        let Some(number) = self.listener() else { return };
+        let buffer = self.random.size(1, 2000);
+        let link = self.links.len();
+        self.links.push(Link::new(buffer));
+        self.peers[peer].stage = Stage::Connected(link);
+        if let File::Listener(waiting) = &mut self.file(number).file {
+            waiting.push_back(link);
+        }
+        self.wake(number);
+    }
+
+    fn act(&mut self, peer: usize) {
+        let Stage::Connected(link) = self.peers[peer].stage else { return };
+        match self.peers[peer].act(&mut self.links[link], &mut self.random) {
+            Ok(woken) => self.pass_on(link, woken),
+            Err(what) => self.violated(|| what),
+        }
+    }
+
+    /// Gives the edge to our descriptor; peers look for themselves.
+    fn pass_on(&mut self, link: usize, woken: Woken) {
+        if !woken.ours {
+            return;
+        }
+        let ours = |open: &Option<Open>| matches!(open, Some(Open { file: File::Stream(of), .. }) if *of == link);
+        if let Some(number) = self.files.iter().position(ours) {
+            self.wake(number);
+        }
+    }
+
+    fn end_if_done(&mut self) -> bool {
+        if !self.peers.iter().all(Peer::is_done) {
+            return false;
+        }
+        match self.at_the_end.take() {
+            Some(end) => {
+                end();
+                true
+            }
+            None => false,
+        }
+    }
+}
