@@ -211,6 +211,30 @@ fn c32_a_notice_callback_that_always_panics_does_not_stop_the_loop() {
 }
 
 #[test]
+fn c07_the_end_behind_a_send_error_is_no_orderly_end() {
+    let server = Script::new()
+        .data(|cx, input| {
+            let _ = cx.send(input.take_all());
+            Action::Continue
+        })
+        // It would keep the connection, and the error would never be told.
+        .end(|_, _| Action::Continue)
+        .start();
+    let (peer, _) = server.connect();
+    // Three reads: the echo of the first meets the reset, and the end is behind the last.
+    let (go, wait) = mpsc::channel::<()>();
+    let asker = server.asker();
+    let blocked = std::thread::spawn(move || asker.ask(move |_| wait.recv().is_err()));
+    peer.send(&[b'x'; 40 << 10]);
+    peer.reset();
+    drop(go);
+    assert!(blocked.join().expect("the loop went on"));
+    let closed = server.closed();
+    assert_eq!(closed.reason, Reason::Failed);
+    assert_eq!(closed.errno, Some(104), "{closed}");
+}
+
+#[test]
 fn c32_ten_panics_in_one_turn_cost_ten_connections() {
     hush_panics_on_purpose();
     let script = Script::new().data(|cx, input| {

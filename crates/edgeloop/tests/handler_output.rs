@@ -3,10 +3,11 @@
 mod common;
 
 use std::sync::mpsc;
+use std::time::Duration;
 
 use common::{Script, expect_none, next};
 use edgeloop::{Action, Config, ConnectionId, LoopContext, MIN_BUFFER_LIMIT, Reason, Sent, Stop};
-use testkit::{Stream, assert_same_bytes};
+use testkit::{Stream, TcpSockets, assert_same_bytes};
 
 const PIECE: usize = 16 * 1024;
 
@@ -123,7 +124,7 @@ fn c17_the_id_of_a_gone_connection_never_reaches_the_one_in_its_slot() {
 }
 
 #[test]
-fn c3_close_flushes_everything_before_the_fin() {
+fn c03_close_flushes_everything_before_the_fin() {
     let config = Config::new().output_limit(8 << 20);
     let server = Script::new()
         .config(config)
@@ -142,7 +143,21 @@ fn c3_close_flushes_everything_before_the_fin() {
 }
 
 #[test]
-fn c3_reset_drops_what_is_queued_and_says_how_much() {
+fn c03_a_stalled_connection_leaves_nothing_in_the_kernel() {
+    let config =
+        Config::new().write_timeout(Some(Duration::from_millis(100))).output_limit(8 << 20);
+    let server = Script::new().config(config).start();
+    let (peer, id) = server.connect_narrow();
+    // Nothing of the peer's is unread, so that only we ourselves can make this end a reset.
+    server.ask(move |cx| fill(cx, id, &mut Stream::new(1), Sent::Refused));
+    assert_eq!(server.closed().reason, Reason::WriteTimeout);
+    // The descriptor is closed when the callback has returned.
+    server.settle();
+    assert_eq!(TcpSockets::now().between(server.address(), peer.address()), None);
+}
+
+#[test]
+fn c03_reset_drops_what_is_queued_and_says_how_much() {
     let server = Script::new().start();
     let (peer, id) = server.connect_narrow();
     let queued = server.ask(move |cx| {

@@ -58,7 +58,7 @@ fn c37_stop_now_resets_everyone() {
 }
 
 #[test]
-fn c5_a_handler_may_send_on_after_the_peers_end() {
+fn c05_a_handler_may_send_on_after_the_peers_end() {
     let server = Script::new().end(|_, _| Action::Continue).start();
     let (peer, id) = server.connect();
     peer.half_close();

@@ -196,6 +196,14 @@ mod tests {
     }
 
     #[test]
+    fn c07_the_first_error_is_the_one_that_is_told() {
+        let mut connection = connection();
+        connection.fail(Errno::CONNRESET);
+        connection.fail(Errno::PIPE);
+        assert_eq!(connection.error(), Some(Errno::CONNRESET));
+    }
+
+    #[test]
     fn failures_count_only_in_a_row() {
         let mut connection = connection();
         for _ in 0..3 * RETRIES {

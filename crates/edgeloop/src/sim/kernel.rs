@@ -149,6 +149,7 @@ impl Kernel for SimulatedKernel {
             return Err(error);
         }
         let link = waiting.pop_front().ok_or(Errno::AGAIN)?;
+        world.turn.accepts += 1;
         let number = world.open(File::Stream(link));
         let port = u16::try_from(1024 + link).unwrap_or(u16::MAX);
         drop(world);
@@ -171,6 +172,7 @@ impl Kernel for SimulatedKernel {
 
     fn send(&mut self, socket: &Socket, bytes: &[u8]) -> Result<usize, Errno> {
         let mut world = self.call();
+        world.turn.sends += 1;
         let most = transfer(&mut world, socket.number, bytes.len(), Readiness::is_writable)?;
         world.link(socket.number).send(Side::Ours, &bytes[..most])
     }

@@ -74,9 +74,15 @@ const fn byte(seed: u64, position: u64) -> u8 {
 }
 
 impl Peer {
+    /// One of any kind.
     pub(crate) fn new(random: &mut Random) -> Self {
         let kind = random.pick(&Kind::ALL);
         let length = if kind == Kind::Silent { 0 } else { random.size(0, 3000) as u64 };
+        Self::of(kind, length, random)
+    }
+
+    /// One with so many bytes to send.
+    pub(crate) fn of(kind: Kind, length: u64, random: &mut Random) -> Self {
         Self {
             kind,
             stage: Stage::Unborn,

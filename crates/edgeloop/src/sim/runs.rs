@@ -6,25 +6,27 @@ use std::time::Duration;
 
 use super::peer::Stage;
 use super::world::Tally;
-use super::{Kind, SimulatedKernel, World};
+use super::{Faults, Kind, Peer, SimulatedKernel, World};
 use crate::closed::{Closed, Reason};
 use crate::config::Config;
 use crate::event_loop::EventLoop;
 use crate::handler::{Action, Context, Handler, Origin, Stop};
+use crate::id::ConnectionId;
 use crate::input::Input;
+use crate::mailbox::Handle;
 
-/// Echoes, and counts what is opened and closed.
-#[derive(Debug, Default)]
+/// Echoes, and notes what is opened and closed.
+#[derive(Debug)]
 struct Echo {
-    opened: usize,
+    ids: Rc<RefCell<Vec<ConnectionId>>>,
     ends: Vec<Closed>,
 }
 
 impl Handler for Echo {
     type Session = ();
 
-    fn session(&mut self, _: &Origin) -> Option<()> {
-        self.opened += 1;
+    fn session(&mut self, origin: &Origin) -> Option<()> {
+        self.ids.borrow_mut().push(origin.id());
         Some(())
     }
 
@@ -44,26 +46,43 @@ pub(crate) struct Outcome {
     pub(crate) bytes: u64,
 }
 
-/// Runs one seed to its end.
+/// Runs one seed to its end, with peers and faults of all kinds.
 ///
 /// # Errors
 ///
 /// What was violated.
 pub(crate) fn run(seed: u64) -> Result<Outcome, String> {
-    let world = Rc::new(RefCell::new(World::new(seed, 0)));
-    {
-        let mut world = world.borrow_mut();
-        let count = world.random.size(1, 12);
-        let World { random, peers, .. } = &mut *world;
-        peers.extend((0..count).map(|_| super::Peer::new(random)));
+    let mut world = World::new(seed);
+    world.faults = Faults::of(&mut world.random);
+    for _ in 0..world.random.size(1, 12) {
+        let peer = Peer::new(&mut world.random);
+        world.peers.push(peer);
     }
-    let config = settings(&mut world.borrow_mut());
-    let mut server = EventLoop::with_kernel(Echo::default(), config, SimulatedKernel::new(&world))
+    let config = settings(&mut world);
+    run_in(world, config, |handle, _| {
+        handle.stop(Stop::Drain(Some(Duration::from_secs(10))));
+    })
+}
+
+/// Runs in this world until `end`, which is called when no peer has anything left to do, stops it.
+///
+/// # Errors
+///
+/// What was violated.
+fn run_in(
+    world: World,
+    config: Config,
+    end: impl FnOnce(&Handle<SimulatedKernel>, &[ConnectionId]) + 'static,
+) -> Result<Outcome, String> {
+    let world = Rc::new(RefCell::new(world));
+    let ids = Rc::new(RefCell::new(Vec::new()));
+    let echo = Echo { ids: Rc::clone(&ids), ends: Vec::new() };
+    let mut server = EventLoop::with_kernel(echo, config, SimulatedKernel::new(&world))
         .map_err(|error| error.to_string())?;
     server.listen("127.0.0.1:3000").map_err(|error| error.to_string())?;
     let handle = server.handle();
-    let drain = Stop::Drain(Some(Duration::from_secs(10)));
-    world.borrow_mut().at_the_end = Some(Box::new(move || handle.stop(drain)));
+    let opened = Rc::clone(&ids);
+    world.borrow_mut().at_the_end = Some(Box::new(move || end(&handle, &opened.borrow())));
     let ended = server.run();
     if let Some(violation) = world.borrow_mut().violation.take() {
         return Err(violation);
@@ -73,8 +92,8 @@ pub(crate) fn run(seed: u64) -> Result<Outcome, String> {
     if open > 0 {
         return Err(format!("{open} descriptors are still open"));
     }
-    let Echo { opened, ends } = server.handler();
-    if *opened != ends.len() {
+    let (opened, ends) = (ids.borrow().len(), &server.handler().ends);
+    if opened != ends.len() {
         return Err(format!("{opened} sessions were made and {} were closed", ends.len()));
     }
     check_peers(&world.borrow(), ends)?;
@@ -139,6 +158,66 @@ mod tests {
         }
         println!("{tally:?}");
         assert!(tally.faults > 0 && tally.jumps > 0);
+    }
+
+    /// A world of these peers, without faults, in which much happens in each wake-up.
+    fn crowd(seed: u64, peers: &[(Kind, usize, u64)]) -> World {
+        let mut world = World::new(seed);
+        world.burst = 500;
+        for &(kind, count, length) in peers {
+            for _ in 0..count {
+                let peer = Peer::of(kind, length, &mut world.random);
+                world.peers.push(peer);
+            }
+        }
+        world
+    }
+
+    fn stop(handle: &Handle<SimulatedKernel>, _: &[ConnectionId]) {
+        handle.stop(Stop::Drain(Some(Duration::from_secs(10))));
+    }
+
+    #[track_caller]
+    fn expect(outcome: Result<Outcome, String>, seed: u64) -> Tally {
+        outcome.unwrap_or_else(|violation| panic!("seed {seed}: {violation}")).tally
+    }
+
+    #[test]
+    fn c15_a_flood_does_not_keep_the_backlog_waiting() {
+        for seed in 0..20 {
+            let world = crowd(seed, &[(Kind::Greedy, 4, 3000), (Kind::Fair, 30, 10)]);
+            let config = Config::new().budgets(8, 2, 100);
+            let tally = expect(run_in(world, config, stop), seed);
+            assert!(tally.longest_backlog <= 1, "seed {seed}: {tally:?}");
+            assert!(tally.most.accepts <= 2, "seed {seed}: {tally:?}");
+        }
+    }
+
+    #[test]
+    fn c16_no_turn_closes_more_than_its_budget() {
+        let mut most = 0;
+        for seed in 0..20 {
+            let world = crowd(seed, &[(Kind::Resetting, 60, 100)]);
+            let config = Config::new().budgets(1000, 1000, 4);
+            let tally = expect(run_in(world, config, stop), seed);
+            most = most.max(tally.most.closes);
+        }
+        assert_eq!(most, 4, "the budget was never met, or exceeded");
+    }
+
+    #[test]
+    fn c16_no_turn_reads_more_mail_than_its_budget() {
+        let mut world = crowd(1, &[(Kind::Vanishing, 1, 0)]);
+        world.buffers = (2000, 2000);
+        let config = Config::new().budgets(100_000, 10, 10);
+        let letters = |handle: &Handle<SimulatedKernel>, ids: &[ConnectionId]| {
+            for _ in 0..100 {
+                handle.send(ids[0], *b"x").expect("room in the mailbox");
+            }
+            stop(handle, ids);
+        };
+        let tally = expect(run_in(world, config, letters), 1);
+        assert_eq!(tally.most.sends, 10, "{tally:?}");
     }
 
     #[test]

@@ -67,15 +67,39 @@ pub(crate) struct Tally {
     pub(crate) waits: u64,
     pub(crate) faults: u64,
     pub(crate) jumps: u64,
+    /// The most of each that any turn made.
+    pub(crate) most: Turn,
+    /// The most turns that ended with somebody waiting in a backlog and without an accept.
+    pub(crate) longest_backlog: u64,
+}
+
+/// The calls of one turn, which budgets bound.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Turn {
+    pub(crate) accepts: u64,
+    pub(crate) sends: u64,
+    pub(crate) closes: u64,
+}
+
+impl Turn {
+    fn max(self, other: Self) -> Self {
+        Self {
+            accepts: self.accepts.max(other.accepts),
+            sends: self.sends.max(other.sends),
+            closes: self.closes.max(other.closes),
+        }
+    }
 }
 
 impl Tally {
-    pub(crate) const fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.calls += other.calls;
         self.steps += other.steps;
         self.waits += other.waits;
         self.faults += other.faults;
         self.jumps += other.jumps;
+        self.most = self.most.max(other.most);
+        self.longest_backlog = self.longest_backlog.max(other.longest_backlog);
     }
 }
 
@@ -92,6 +116,13 @@ pub(crate) struct World {
     alarm: Time,
     pub(crate) waker: Arc<AtomicBool>,
     idle_waits: usize,
+    /// What the loop has done since its last wait.
+    pub(crate) turn: Turn,
+    backlog_turns: u64,
+    /// How many steps happen at the most while the loop is about to wait.
+    pub(crate) burst: usize,
+    /// The bounds of the sockets' buffers.
+    pub(crate) buffers: (usize, usize),
     steps: Vec<Step>,
     /// Called once, when no peer has anything left to do.
     pub(crate) at_the_end: Option<Box<dyn FnOnce()>>,
@@ -100,22 +131,24 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, peers: usize) -> Self {
-        let mut random = Random::new(seed);
-        let faults = Faults::of(&mut random);
-        let peers = (0..peers).map(|_| Peer::new(&mut random)).collect();
+    /// A world without faults and without peers.
+    pub(crate) fn new(seed: u64) -> Self {
         Self {
-            random,
-            faults,
+            random: Random::new(seed),
+            faults: Faults::default(),
             now: Time::from_nanos(1_000_000_000),
             tally: Tally::default(),
             files: (0..3).map(|_| None).collect(),
             links: Vec::new(),
-            peers,
+            peers: Vec::new(),
             ready: VecDeque::new(),
             alarm: Time::NEVER,
             waker: Arc::new(AtomicBool::new(false)),
             idle_waits: 0,
+            turn: Turn::default(),
+            backlog_turns: 0,
+            burst: 8,
+            buffers: (1, 2000),
             steps: Vec::new(),
             at_the_end: None,
             violation: None,
@@ -153,7 +186,10 @@ impl World {
                     self.links[link].close(Side::Ours, true);
                 }
             }
-            File::Stream(link) => self.links[link].close(Side::Ours, open.abort),
+            File::Stream(link) => {
+                self.turn.closes += 1;
+                self.links[link].close(Side::Ours, open.abort);
+            }
         }
     }
 
@@ -217,7 +253,8 @@ impl World {
     pub(crate) fn wait(&mut self, events: &mut Events, block: bool) -> Result<(), Errno> {
         events.clear();
         self.tally.waits += 1;
-        for _ in 0..self.random.size(0, 8) {
+        self.end_turn();
+        for _ in 0..self.random.size(0, self.burst) {
             self.step();
         }
         if self.faults.interrupts(&mut self.random) {
@@ -242,6 +279,16 @@ impl World {
                 self.violated(|| "the loop waits for ever".to_owned());
             }
         }
+    }
+
+    fn end_turn(&mut self) {
+        let waits = |file: &File| matches!(file, File::Listener(waiting) if !waiting.is_empty());
+        let turn = std::mem::take(&mut self.turn);
+        self.tally.most = self.tally.most.max(turn);
+        // Who came after the events were collected is no business of that turn.
+        let told = self.files.iter().flatten().any(|open| waits(&open.file) && !open.listed);
+        self.backlog_turns = if told && turn.accepts == 0 { self.backlog_turns + 1 } else { 0 };
+        self.tally.longest_backlog = self.tally.longest_backlog.max(self.backlog_turns);
     }
 
     /// Whatever became ready by time or from another thread.
@@ -365,7 +412,7 @@ impl World {
 
     fn connect(&mut self, peer: usize) {
         let Some(number) = self.listener() else { return };
-        let buffer = self.random.size(1, 2000);
+        let buffer = self.random.size(self.buffers.0, self.buffers.1);
         let link = self.links.len();
         self.links.push(Link::new(buffer));
         self.peers[peer].stage = Stage::Connected(link);
