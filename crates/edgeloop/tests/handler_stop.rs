@@ -74,9 +74,8 @@ fn c5_a_handler_may_send_on_after_the_peers_end() {
 #[test]
 fn c28_all_callbacks_of_a_turn_are_given_one_time() {
     let (report, times) = mpsc::channel();
-    let server = Script::new()
-        .closed(move |cx, _| report.send(cx.now()).expect("the test listens"))
-        .start();
+    let server =
+        Script::new().closed(move |cx, _| report.send(cx.now()).expect("the test listens")).start();
     let (_peer, id) = server.connect();
     let (before, after) = server.ask(move |cx| {
         let before = cx.now();
