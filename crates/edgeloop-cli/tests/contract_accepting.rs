@@ -9,8 +9,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serve::{SOCKETS_AND_EVENTS, edgeloop, serve, server};
 use testkit::{
-    Crowd, Peer, STRACE, Server, TcpSockets, descriptors_granted, eventually, holds_for, say,
-    skip_unless,
+    Crowd, Peer, STRACE, Server, TcpSockets, descriptors_granted, eventually, holds_for,
+    raise_descriptor_limit, say, skip_unless,
 };
 
 const SERVED: Duration = Duration::from_secs(10);
@@ -268,26 +268,30 @@ fn c24_at_the_cap_waiters_stay_in_the_backlog() {
 #[test]
 fn c24_nothing_is_sized_by_the_limit() {
     let test = "c24_nothing_is_sized_by_the_limit";
-    let ceiling: usize = fs::read_to_string("/proc/sys/fs/nr_open")
+    let most: usize = fs::read_to_string("/proc/sys/fs/nr_open")
         .ok()
         .and_then(|text| text.trim().parse().ok())
-        .unwrap_or(0);
+        .expect("fs.nr_open");
+    // Only a privileged process may exceed its hard limit.
     let may = std::process::Command::new("sh")
-        .args(["-c", &format!("ulimit -n {ceiling}")])
+        .args(["-c", &format!("ulimit -n {most}")])
         .status()
         .is_ok_and(|status| status.success());
-    if !may {
-        say(&format!("SKIPPED: {test}: the limit of descriptors may not be raised to {ceiling}"));
-        return;
+    let ceiling = if may { most } else { raise_descriptor_limit() };
+    if ceiling < most {
+        say(&format!("SCALED DOWN: {test}: a limit of {ceiling} descriptors, not {most}"));
     }
-    let resident = |limit: usize| {
+    let held = |limit: usize| {
         let server = server(&[]).descriptors(limit).start();
-        Peer::connect(server.address()).expect_echo(b"hello");
-        server.process().memory().rss
+        // It stays, since some lists go back when the last connection has ended.
+        let peer = Peer::connect(server.address());
+        peer.expect_echo(b"hello");
+        server.process().data()
     };
-    let (small, large) = (resident(256), resident(ceiling));
+    let (small, large) = (held(256), held(ceiling));
+    // Even 8 bytes for each of 20,000 descriptors would be more.
     assert!(
-        large < small + 512 * 1024,
+        large < small + 64 * 1024,
         "{large} bytes with {ceiling} descriptors, {small} with 256"
     );
 }

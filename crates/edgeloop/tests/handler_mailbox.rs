@@ -74,6 +74,16 @@ fn c33_a_full_mailbox_gives_the_bytes_back_and_delivers_what_it_took() {
 }
 
 #[test]
+fn c33_a_letter_that_comes_while_the_mail_is_read_wakes_the_loop_again() {
+    let server = Script::new().start();
+    let (peer, id) = server.connect();
+    let handle = server.handle();
+    // The job runs when the loop has emptied the mailbox, and before it waits again.
+    server.ask(move |_| handle.send(id, *b"one more")).expect("there is room");
+    assert_eq!(peer.receive(8), b"one more");
+}
+
+#[test]
 fn c33_a_loop_that_is_gone_says_so() {
     let server = Script::new().start();
     let (_peer, id) = server.connect();

@@ -3,6 +3,7 @@
 mod common;
 
 use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use common::{Script, next};
@@ -68,6 +69,22 @@ fn c05_a_handler_may_send_on_after_the_peers_end() {
     server.ask(move |cx| cx.close(id));
     assert_eq!(peer.receive_to_end(), b"still here");
     assert_eq!(server.closed().reason, Reason::Finished);
+}
+
+#[test]
+fn c28_all_callbacks_of_a_turn_are_given_one_time() {
+    let (report, times) = mpsc::channel();
+    let server =
+        Script::new().closed(move |cx, _| report.send(cx.now()).expect("the test listens")).start();
+    let (_peer, id) = server.connect();
+    let (before, after) = server.ask(move |cx| {
+        let before = cx.now();
+        thread::sleep(Duration::from_millis(2));
+        cx.reset(id);
+        (before, cx.now())
+    });
+    assert_eq!(before, after, "the clock was read within a callback");
+    assert_eq!(next(&times, "a time"), after, "the clock was read between the phases of a turn");
 }
 
 #[test]

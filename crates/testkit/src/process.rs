@@ -185,6 +185,20 @@ impl Process {
         Memory { pss: bytes("Pss:"), rss: bytes("Rss:") }
     }
 
+    /// The bytes of its private writable memory, whether it ever touched them or not (`VmData`).
+    ///
+    /// # Panics
+    ///
+    /// When the process is gone.
+    #[must_use]
+    #[track_caller]
+    pub fn data(self) -> usize {
+        let status = fs::read_to_string(self.path("status")).expect("status");
+        let kib: usize =
+            value_of(&status, "VmData:").and_then(|kib| kib.parse().ok()).expect("VmData");
+        kib * 1024
+    }
+
     /// Its soft and its hard limit of descriptors; `None` is no limit.
     ///
     /// # Panics

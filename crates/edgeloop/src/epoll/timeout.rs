@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_is_as_long_as_asked() {
+    fn c28_a_step_is_as_long_as_asked() {
         let nanos = [0, 1, 999, 1_000, 300_000, 999_999, 1_000_000, 1_000_001, 1_500_000];
         for timeout in nanos.into_iter().map(Duration::from_nanos) {
             for seconds in [0, 1, 2_147_482] {
