@@ -291,10 +291,7 @@ fn c24_nothing_is_sized_by_the_limit() {
     let (small, large) = (held(256), held(ceiling));
     // Less than 8 bytes for each of 20,000 descriptors, and more than the 132 KiB by which the
     // allocator's heap grows.
-    assert!(
-        large < small + 150_000,
-        "{large} bytes with {ceiling} descriptors, {small} with 256"
-    );
+    assert!(large < small + 150_000, "{large} bytes with {ceiling} descriptors, {small} with 256");
 }
 
 fn somaxconn() -> u32 {

@@ -88,7 +88,9 @@ impl Kernel for SimulatedKernel {
     }
 
     fn set_alarm(&mut self, at: Time) -> Result<(), Errno> {
-        self.call().set_alarm(at);
+        let mut world = self.call();
+        world.interrupted()?;
+        world.set_alarm(at);
         Ok(())
     }
 
@@ -98,7 +100,7 @@ impl Kernel for SimulatedKernel {
 
     fn clear_waker(&mut self) -> Result<(), Errno> {
         // The scheduler took the flag down when it reported the event.
-        Ok(())
+        self.call().interrupted()
     }
 
     fn socket(&mut self, _: SocketAddr) -> Result<Socket, Errno> {
@@ -179,11 +181,7 @@ impl Kernel for SimulatedKernel {
 
     fn shutdown_write(&mut self, socket: &Socket) -> Result<(), Errno> {
         let mut world = self.call();
-        let World { faults, random, .. } = &mut *world;
-        if faults.interrupts(random) {
-            world.tally.faults += 1;
-            return Err(Errno::INTR);
-        }
+        world.interrupted()?;
         world.link(socket.number).shut_down(Side::Ours)
     }
 

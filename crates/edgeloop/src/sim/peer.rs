@@ -37,8 +37,7 @@ impl Kind {
         Self::Silent,
     ];
 
-    /// Whether it is owed every byte of its stream.
-    pub(crate) const fn is_owed_all(self) -> bool {
+    const fn is_owed_all(self) -> bool {
         matches!(self, Self::Fair | Self::Slow | Self::Greedy | Self::Urgent)
     }
 }
@@ -64,6 +63,8 @@ pub(crate) struct Peer {
     received: u64,
     /// The end of its stream is out.
     ended: bool,
+    /// The kernel would not have its connection, and nothing is owed to it.
+    pub(crate) refused: bool,
 }
 
 /// The byte at a position of a peer's stream.
@@ -91,7 +92,13 @@ impl Peer {
             sent: 0,
             received: 0,
             ended: false,
+            refused: false,
         }
+    }
+
+    /// Whether it is owed every byte of its stream.
+    pub(crate) const fn is_owed_all(&self) -> bool {
+        self.kind.is_owed_all() && !self.refused
     }
 
     /// Whether it can do anything now.
@@ -173,7 +180,7 @@ impl Peer {
             return Err(format!("more came back than was sent: {self:?}"));
         }
         match answer {
-            Ok(0) if self.kind.is_owed_all() && !self.has_all() => {
+            Ok(0) if self.is_owed_all() && !self.has_all() => {
                 Err(format!("its stream ended early: {self:?}"))
             }
             Ok(0) => {
@@ -181,7 +188,7 @@ impl Peer {
                 Ok(())
             }
             Ok(_) | Err(Errno::AGAIN) => Ok(()),
-            Err(error) if self.kind.is_owed_all() => Err(format!("{error}: {self:?}")),
+            Err(error) if self.is_owed_all() => Err(format!("{error}: {self:?}")),
             Err(_) => {
                 self.leave(link, false);
                 Ok(())

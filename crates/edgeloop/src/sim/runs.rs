@@ -114,7 +114,7 @@ fn settings(world: &mut World) -> Config {
 /// Who is owed all has got all, and the reasons of the ends are what the peers brought about.
 fn check_peers(world: &World, ends: &[Closed]) -> Result<(), String> {
     for peer in &world.peers {
-        if peer.kind.is_owed_all() && peer.stage != (Stage::Gone { at_the_end: true }) {
+        if peer.is_owed_all() && peer.stage != (Stage::Gone { at_the_end: true }) {
             return Err(format!("it has not come to its end: {peer:?}; {ends:?}"));
         }
     }

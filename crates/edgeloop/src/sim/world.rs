@@ -213,6 +213,16 @@ impl World {
     // The epoll set.
 
     pub(crate) fn register(&mut self, number: usize, token: Token) -> Result<(), Errno> {
+        if let File::Stream(link) = self.file(number).file
+            && self.random.chance(self.faults.exhausted)
+        {
+            self.tally.faults += 1;
+            let of_this = |peer: &&mut Peer| peer.stage == Stage::Connected(link);
+            if let Some(peer) = self.peers.iter_mut().find(of_this) {
+                peer.refused = true;
+            }
+            return Err(self.random.pick(&[Errno::NOMEM, Errno::NOSPC]));
+        }
         if self.file(number).watched.replace(token).is_some() {
             return Err(Errno::EXIST);
         }
@@ -257,10 +267,7 @@ impl World {
         for _ in 0..self.random.size(0, self.burst) {
             self.step();
         }
-        if self.faults.interrupts(&mut self.random) {
-            self.tally.faults += 1;
-            return Err(Errno::INTR);
-        }
+        self.interrupted()?;
         loop {
             self.ring();
             self.collect(events);
@@ -340,6 +347,15 @@ impl World {
         if self.random.chance(200) {
             self.step();
         }
+    }
+
+    /// A signal may interrupt a call.
+    pub(crate) fn interrupted(&mut self) -> Result<(), Errno> {
+        if self.faults.interrupts(&mut self.random) {
+            self.tally.faults += 1;
+            return Err(Errno::INTR);
+        }
+        Ok(())
     }
 
     /// Nothing can happen until a deadline: the clock goes there. Answers whether there is one.
