@@ -59,9 +59,9 @@ pub(crate) struct Core<K: Kernel> {
     /// When the alarm rings.
     pub(crate) alarm: Time,
     pub(crate) wheel: Wheel,
-    /// Readiness that takes an event off the way of ordinary messages: all but IN and OUT, and
-    /// while reading waits for memory, all.
-    pub(crate) unusual: Readiness,
+    /// The readiness, with OUT or without, of an event that may go the way of ordinary messages:
+    /// that of IN, and while reading waits for memory none.
+    pub(crate) ordinary: Readiness,
     pub(crate) timeouts: Timeouts,
     /// Connections that a budget or a pause kept from their input or output (C13).
     pub(crate) ready: VecDeque<ConnectionId>,
@@ -93,7 +93,7 @@ impl<K: Kernel> Core<K> {
             now,
             alarm: Time::NEVER,
             wheel: Wheel::new(now),
-            unusual: Readiness::ALL_BUT_IN_OUT,
+            ordinary: Readiness::INPUT,
             timeouts: Timeouts {
                 idle: config.idle_timeout,
                 write: config.write_timeout,

@@ -102,7 +102,7 @@ impl<K: Kernel> Core<K> {
         let grown = connection.push(bytes, self.now, self.config.high_watermark);
         let above = connection.has(Flags::ABOVE);
         if self.memory.charge(grown) {
-            self.unusual = Readiness::ALL;
+            self.ordinary = Readiness::NOTHING;
             self.metrics.memory_pauses += 1;
             self.tell(Notice::MemoryCeiling { held: self.memory.output_held() });
         }
@@ -165,7 +165,7 @@ impl<K: Kernel> Core<K> {
     /// Queues released memory; reading may go on again.
     pub(crate) fn release(&mut self, bytes: usize) {
         if bytes > 0 && self.memory.release(bytes) {
-            self.unusual = Readiness::ALL_BUT_IN_OUT;
+            self.ordinary = Readiness::INPUT;
             self.agenda.add(Agenda::STARVED);
         }
     }

@@ -56,10 +56,10 @@ impl Readiness {
     /// `EPOLLRDHUP`.
     pub const RDHUP: Self = Self(RDHUP);
 
-    /// Every flag, known or not.
-    pub(crate) const ALL: Self = Self(u32::MAX);
-    /// Every flag that is not in the readiness of an ordinary message.
-    pub(crate) const ALL_BUT_IN_OUT: Self = Self(!(IN | OUT));
+    /// No flag, which no event has.
+    pub(crate) const NOTHING: Self = Self(0);
+    /// `EPOLLIN` and `EPOLLOUT` alone: input on a socket that can be written to.
+    pub(crate) const INPUT: Self = Self(IN | OUT);
 
     /// The kernel's flags as they are (`EPOLLIN` and so on, epoll_ctl(2)).
     #[inline]
@@ -129,10 +129,10 @@ impl Readiness {
         !self.has_any(!(IN | OUT))
     }
 
-    /// Whether it says any of these.
+    /// The same, and writable.
     #[inline]
-    pub(crate) const fn any_of(self, of: Self) -> bool {
-        self.has_any(of.0)
+    pub(crate) const fn with_out(self) -> Self {
+        Self(self.0 | OUT)
     }
 
     #[inline]

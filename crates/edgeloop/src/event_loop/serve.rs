@@ -42,14 +42,11 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let Some(connection) = self.core.connections.get_plain(id) else {
             return self.unusual_event(id, readiness);
         };
-        if readiness.any_of(self.core.unusual) {
+        if readiness.with_out() != self.core.ordinary {
             return self.unusual_event(id, readiness);
         }
         // From here on it is the way of every ordinary message. There is no output queued, so OUT
         // says nothing; and a short read empties the socket, because no other flag was set (C2).
-        if !readiness.is_readable() {
-            return;
-        }
         let buffer = &mut *self.buffer;
         let count = match self.core.kernel.recv(&connection.socket, buffer) {
             // The end, or a full buffer, behind which there may be more.
