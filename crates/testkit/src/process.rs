@@ -58,6 +58,8 @@ pub struct Memory {
     pub pss: usize,
     /// The resident set size, an upper bound of the PSS that no neighbour moves.
     pub rss: usize,
+    /// What of it is the process's own, and not the text of a file that happens to be resident.
+    pub anonymous: usize,
 }
 
 impl Process {
@@ -182,21 +184,7 @@ impl Process {
             let kib: usize = value_of(&rollup, name).and_then(|kib| kib.parse().ok()).expect(name);
             kib * 1024
         };
-        Memory { pss: bytes("Pss:"), rss: bytes("Rss:") }
-    }
-
-    /// The bytes of its private writable memory, whether it ever touched them or not (`VmData`).
-    ///
-    /// # Panics
-    ///
-    /// When the process is gone.
-    #[must_use]
-    #[track_caller]
-    pub fn data(self) -> usize {
-        let status = fs::read_to_string(self.path("status")).expect("status");
-        let kib: usize =
-            value_of(&status, "VmData:").and_then(|kib| kib.parse().ok()).expect("VmData");
-        kib * 1024
+        Memory { pss: bytes("Pss:"), rss: bytes("Rss:"), anonymous: bytes("Anonymous:") }
     }
 
     /// Its soft and its hard limit of descriptors; `None` is no limit.
