@@ -171,12 +171,15 @@ impl Link {
     ) -> Result<usize, Errno> {
         let way = self.way(side.other());
         if way.received.is_empty() {
-            let over = way.fin_delivered;
+            // Behind a FIN there is the end, whatever came after it (`SOCK_DONE`).
+            if way.fin_delivered {
+                return Ok(0);
+            }
             let end = self.end(side);
             if let Some(error) = end.error.take() {
                 return Err(error);
             }
-            return if over || end.dead { Ok(0) } else { Err(Errno::AGAIN) };
+            return if end.dead { Ok(0) } else { Err(Errno::AGAIN) };
         }
         let mut count = most.min(way.received.len());
         // A receive stops at the urgent mark, and one that begins there goes on (tcp_recvmsg).
@@ -229,11 +232,16 @@ impl Link {
         }
     }
 
+    /// How many bytes have arrived at this side and were not read.
+    pub(crate) fn unread(&self, side: Side) -> usize {
+        self.ways[side.other() as usize].received.len()
+    }
+
     /// Whether anything is on the way from this side that can arrive now.
     pub(crate) fn can_deliver(&self, from: Side) -> bool {
         let way = &self.ways[from as usize];
         let to = &self.ends[from.other() as usize];
-        if to.dead || way.fin_delivered {
+        if to.dead || (way.fin_delivered && !way.rst) {
             return false;
         }
         let room = to.closed || way.received.len() < self.buffer;

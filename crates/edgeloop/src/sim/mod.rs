@@ -8,6 +8,8 @@
 //! Only the library's own tests use it yet.
 
 mod faults;
+#[cfg(test)]
+mod fidelity;
 mod kernel;
 mod link;
 mod peer;
