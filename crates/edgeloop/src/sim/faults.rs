@@ -4,6 +4,62 @@ use rustix::io::Errno;
 
 use super::Random;
 
+/// A system call of the loop that can fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
+    Wait,
+    Accept,
+    Register,
+    Receive,
+    Send,
+    Shutdown,
+    SetAlarm,
+    ClearWaker,
+}
+
+impl Call {
+    /// How many there are.
+    pub(crate) const COUNT: usize = 8;
+
+    /// What this call can fail with, by its man page, while the socket is as it should be. EAGAIN
+    /// is not among them, for it would have to be followed by an edge, nor are the errors that end
+    /// a listener.
+    #[cfg(test)]
+    pub(crate) fn errors(self) -> Vec<Errno> {
+        let broken = [Errno::CONNRESET, Errno::TIMEDOUT, Errno::HOSTUNREACH, Errno::NETUNREACH];
+        let of = |more: &[Errno], and: &[Errno]| [more, and].concat();
+        match self {
+            Self::Wait | Self::SetAlarm | Self::ClearWaker => vec![Errno::INTR],
+            Self::Accept => {
+                of(&LOST, &[Errno::INTR, Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM])
+            }
+            Self::Register => vec![Errno::NOMEM, Errno::NOSPC],
+            Self::Receive => of(&broken, &[Errno::INTR, Errno::NOBUFS, Errno::NOMEM]),
+            Self::Send => of(&broken, &[Errno::INTR, Errno::NOBUFS, Errno::NOMEM, Errno::PIPE]),
+            Self::Shutdown => vec![Errno::INTR, Errno::NOTCONN, Errno::NOBUFS],
+        }
+    }
+}
+
+/// One call that is to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Planned {
+    pub(crate) call: Call,
+    /// Which of these calls, counted from 1.
+    pub(crate) nth: u64,
+    pub(crate) error: Errno,
+}
+
+impl Planned {
+    /// Whether the connection of the call can live on.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self.call {
+            Call::Register | Call::Shutdown => self.error == Errno::INTR,
+            _ => matches!(self.error, Errno::INTR | Errno::NOBUFS | Errno::NOMEM),
+        }
+    }
+}
+
 /// How many of a thousand calls of a kind meet each fault.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Faults {

@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::Errno;
 
-use super::Side;
 use super::World;
 use super::faults::Fate;
 use super::world::File;
+use super::{Call, Side};
 use crate::epoll::{Events, Interest, Readiness, Token};
 use crate::kernel::{Kernel, SocketOption, Wake};
 use crate::time::Time;
@@ -89,6 +89,7 @@ impl Kernel for SimulatedKernel {
 
     fn set_alarm(&mut self, at: Time) -> Result<(), Errno> {
         let mut world = self.call();
+        world.make(Call::SetAlarm, None)?;
         world.interrupted()?;
         world.set_alarm(at);
         Ok(())
@@ -100,7 +101,9 @@ impl Kernel for SimulatedKernel {
 
     fn clear_waker(&mut self) -> Result<(), Errno> {
         // The scheduler took the flag down when it reported the event.
-        self.call().interrupted()
+        let mut world = self.call();
+        world.make(Call::ClearWaker, None)?;
+        world.interrupted()
     }
 
     fn socket(&mut self, _: SocketAddr) -> Result<Socket, Errno> {
@@ -138,6 +141,7 @@ impl Kernel for SimulatedKernel {
 
     fn accept(&mut self, listener: &Socket) -> Result<(Socket, SocketAddr), Errno> {
         let mut world = self.call();
+        world.make(Call::Accept, None)?;
         let World { faults, random, .. } = &mut *world;
         let fate = faults.of_accept(random);
         let File::Listener(waiting) = &mut world.file(listener.number).file else {
@@ -160,6 +164,7 @@ impl Kernel for SimulatedKernel {
 
     fn recv(&mut self, socket: &Socket, buffer: &mut [u8]) -> Result<usize, Errno> {
         let mut world = self.call();
+        world.make(Call::Receive, Some(socket.number))?;
         let most = transfer(&mut world, socket.number, buffer.len(), Readiness::is_readable)?;
         if most < buffer.len() {
             // What is left counts as having come just afterwards.
@@ -175,12 +180,14 @@ impl Kernel for SimulatedKernel {
     fn send(&mut self, socket: &Socket, bytes: &[u8]) -> Result<usize, Errno> {
         let mut world = self.call();
         world.turn.sends += 1;
+        world.make(Call::Send, Some(socket.number))?;
         let most = transfer(&mut world, socket.number, bytes.len(), Readiness::is_writable)?;
         world.link(socket.number).send(Side::Ours, &bytes[..most])
     }
 
     fn shutdown_write(&mut self, socket: &Socket) -> Result<(), Errno> {
         let mut world = self.call();
+        world.make(Call::Shutdown, Some(socket.number))?;
         world.interrupted()?;
         world.link(socket.number).shut_down(Side::Ours)
     }

@@ -17,7 +17,7 @@ mod random;
 mod runs;
 mod world;
 
-use faults::Faults;
+use faults::{Call, Faults, Planned};
 use kernel::SimulatedKernel;
 use link::{Link, Side, Woken};
 use peer::{Kind, Peer};

@@ -63,8 +63,8 @@ pub(crate) struct Peer {
     received: u64,
     /// The end of its stream is out.
     ended: bool,
-    /// The kernel would not have its connection, and nothing is owed to it.
-    pub(crate) refused: bool,
+    /// The server's kernel has let its connection down, and nothing is owed to it.
+    pub(crate) excused: bool,
 }
 
 /// The byte at a position of a peer's stream.
@@ -92,13 +92,13 @@ impl Peer {
             sent: 0,
             received: 0,
             ended: false,
-            refused: false,
+            excused: false,
         }
     }
 
     /// Whether it is owed every byte of its stream.
     pub(crate) const fn is_owed_all(&self) -> bool {
-        self.kind.is_owed_all() && !self.refused
+        self.kind.is_owed_all() && !self.excused
     }
 
     /// Whether it can do anything now.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::peer::Stage;
-use super::{Faults, Link, Peer, Random, Side, Woken};
+use super::{Call, Faults, Link, Peer, Planned, Random, Side, Woken};
 use crate::epoll::{Event, Events, Readiness, Token};
 use crate::kernel::{ALARM, WAKER};
 use crate::time::Time;
@@ -124,6 +124,9 @@ pub(crate) struct World {
     /// The bounds of the sockets' buffers.
     pub(crate) buffers: (usize, usize),
     steps: Vec<Step>,
+    /// A call that is to fail, and how many of each were made.
+    pub(crate) planned: Option<Planned>,
+    pub(crate) made: [u64; Call::COUNT],
     /// Called once, when no peer has anything left to do.
     pub(crate) at_the_end: Option<Box<dyn FnOnce()>>,
     /// What is wrong, if anything is; the first finding counts.
@@ -150,6 +153,8 @@ impl World {
             burst: 8,
             buffers: (1, 2000),
             steps: Vec::new(),
+            planned: None,
+            made: [0; Call::COUNT],
             at_the_end: None,
             violation: None,
         }
@@ -213,21 +218,25 @@ impl World {
     // The epoll set.
 
     pub(crate) fn register(&mut self, number: usize, token: Token) -> Result<(), Errno> {
-        if let File::Stream(link) = self.file(number).file
-            && self.random.chance(self.faults.exhausted)
-        {
-            self.tally.faults += 1;
-            let of_this = |peer: &&mut Peer| peer.stage == Stage::Connected(link);
-            if let Some(peer) = self.peers.iter_mut().find(of_this) {
-                peer.refused = true;
+        if matches!(self.file(number).file, File::Stream(_)) {
+            self.make(Call::Register, Some(number))?;
+            if !self.random.chance(self.faults.exhausted) {
+                self.watch(number, token);
+                return Ok(());
             }
+            self.tally.faults += 1;
+            self.excuse(number);
             return Err(self.random.pick(&[Errno::NOMEM, Errno::NOSPC]));
         }
+        self.watch(number, token);
+        Ok(())
+    }
+
+    fn watch(&mut self, number: usize, token: Token) {
         if self.file(number).watched.replace(token).is_some() {
-            return Err(Errno::EXIST);
+            self.violated(|| format!("descriptor {number} is registered twice"));
         }
         self.wake(number);
-        Ok(())
     }
 
     /// What poll says of a descriptor.
@@ -267,6 +276,7 @@ impl World {
         for _ in 0..self.random.size(0, self.burst) {
             self.step();
         }
+        self.make(Call::Wait, None)?;
         self.interrupted()?;
         loop {
             self.ring();
@@ -346,6 +356,33 @@ impl World {
         self.idle_waits = 0;
         if self.random.chance(200) {
             self.step();
+        }
+    }
+
+    /// Counts a call, on this descriptor if it is about a connection; it may be the one that is to
+    /// fail.
+    pub(crate) fn make(&mut self, call: Call, number: Option<usize>) -> Result<(), Errno> {
+        self.made[call as usize] += 1;
+        let made = self.made[call as usize];
+        let Some(planned) = self.planned.filter(|plan| plan.call == call && plan.nth == made)
+        else {
+            return Ok(());
+        };
+        self.tally.faults += 1;
+        if !planned.is_passing()
+            && let Some(number) = number
+        {
+            self.excuse(number);
+        }
+        Err(planned.error)
+    }
+
+    /// The kernel has let this connection down, and nothing more is owed to its peer.
+    fn excuse(&mut self, number: usize) {
+        let File::Stream(link) = self.file(number).file else { return };
+        let of_this = |peer: &&mut Peer| peer.stage == Stage::Connected(link);
+        if let Some(peer) = self.peers.iter_mut().find(of_this) {
+            peer.excused = true;
         }
     }
 
