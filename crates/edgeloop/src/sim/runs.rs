@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::peer::Stage;
 use super::world::Tally;
-use super::{Faults, Kind, Peer, SimulatedKernel, World};
+use super::{Faults, Kind, Peer, Random, SimulatedKernel, World};
 use crate::closed::{Closed, Reason};
 use crate::config::Config;
 use crate::event_loop::EventLoop;
@@ -20,6 +20,25 @@ use crate::mailbox::Handle;
 struct Echo {
     ids: Rc<RefCell<Vec<ConnectionId>>>,
     ends: Vec<Closed>,
+    manner: Manner,
+    random: Random,
+}
+
+/// How an echo is made.
+#[derive(Debug, Clone, Copy)]
+struct Manner {
+    /// Only whole pieces of so many bytes are taken; the rest is left to be shown again.
+    piece: usize,
+    /// How many of a thousand callbacks pause reading for a millisecond.
+    pauses: usize,
+}
+
+impl Manner {
+    const PLAIN: Self = Self { piece: 1, pauses: 0 };
+
+    fn of(random: &mut Random) -> Self {
+        Self { piece: random.pick(&[1, 1, 2, 7, 100]), pauses: random.pick(&[0, 0, 10, 200]) }
+    }
 }
 
 impl Handler for Echo {
@@ -31,7 +50,25 @@ impl Handler for Echo {
     }
 
     fn data(&mut self, cx: &mut impl Context, _: &mut (), input: &mut Input<'_>) -> Action {
-        cx.send(input.take_all()).or_reset()
+        let whole = input.len() - input.len() % self.manner.piece;
+        let sent = cx.send(input.take(whole));
+        if sent.is_accepted() && self.random.chance(self.manner.pauses) {
+            cx.set_timeout(Some(Duration::from_millis(1)));
+            return Action::Pause;
+        }
+        sent.or_reset()
+    }
+
+    fn end(&mut self, cx: &mut impl Context, _: &mut (), input: &mut Input<'_>) -> Action {
+        match cx.send(input.take_all()).or_reset() {
+            Action::Continue => Action::Close,
+            failed => failed,
+        }
+    }
+
+    fn timeout(&mut self, cx: &mut impl Context, _: &mut ()) -> Action {
+        cx.resume(cx.id());
+        Action::Continue
     }
 
     fn closed(&mut self, _: &mut impl Context, _: (), closed: &Closed) {
@@ -59,7 +96,8 @@ pub(crate) fn run(seed: u64) -> Result<Outcome, String> {
         world.peers.push(peer);
     }
     let config = settings(&mut world);
-    run_in(world, config, |handle, _| {
+    let manner = Manner::of(&mut world.random);
+    run_in(world, config, manner, |handle, _| {
         handle.stop(Stop::Drain(Some(Duration::from_secs(10))));
     })
 }
@@ -70,13 +108,15 @@ pub(crate) fn run(seed: u64) -> Result<Outcome, String> {
 ///
 /// What was violated.
 fn run_in(
-    world: World,
+    mut world: World,
     config: Config,
+    manner: Manner,
     end: impl FnOnce(&Handle<SimulatedKernel>, &[ConnectionId]) + 'static,
 ) -> Result<Outcome, String> {
+    let random = Random::new(world.random.next());
     let world = Rc::new(RefCell::new(world));
     let ids = Rc::new(RefCell::new(Vec::new()));
-    let echo = Echo { ids: Rc::clone(&ids), ends: Vec::new() };
+    let echo = Echo { ids: Rc::clone(&ids), ends: Vec::new(), manner, random };
     let mut server = EventLoop::with_kernel(echo, config, SimulatedKernel::new(&world))
         .map_err(|error| error.to_string())?;
     server.listen("127.0.0.1:3000").map_err(|error| error.to_string())?;
@@ -192,7 +232,7 @@ pub(in crate::sim) mod tests {
         for seed in 0..20 {
             let world = crowd(seed, &[(Kind::Greedy, 4, 3000), (Kind::Fair, 30, 10)]);
             let config = Config::new().budgets(8, 2, 100);
-            let tally = expect(run_in(world, config, stop), seed);
+            let tally = expect(run_in(world, config, Manner::PLAIN, stop), seed);
             assert!(tally.longest_backlog <= 1, "seed {seed}: {tally:?}");
             assert!(tally.most.accepts <= 2, "seed {seed}: {tally:?}");
         }
@@ -204,7 +244,7 @@ pub(in crate::sim) mod tests {
         for seed in 0..20 {
             let world = crowd(seed, &[(Kind::Resetting, 60, 100)]);
             let config = Config::new().budgets(1000, 1000, 4);
-            let tally = expect(run_in(world, config, stop), seed);
+            let tally = expect(run_in(world, config, Manner::PLAIN, stop), seed);
             most = most.max(tally.most.closes);
         }
         assert_eq!(most, 4, "the budget was never met, or exceeded");
@@ -221,7 +261,7 @@ pub(in crate::sim) mod tests {
             }
             stop(handle, ids);
         };
-        let tally = expect(run_in(world, config, letters), 1);
+        let tally = expect(run_in(world, config, Manner::PLAIN, letters), 1);
         assert_eq!(tally.most.sends, 10, "{tally:?}");
     }
 
@@ -238,6 +278,7 @@ pub(in crate::sim) mod tests {
     #[test]
     fn each_early_call_can_fail_with_each_of_its_errors() {
         use Call::{Accept, ClearWaker, Receive, Register, Send, SetAlarm, Shutdown, Wait};
+        let config = Config::new().watermarks(64, 16);
         let mut runs = 0;
         for call in [Wait, Accept, Register, Receive, Send, Shutdown, SetAlarm, ClearWaker] {
             for error in call.errors() {
@@ -245,7 +286,7 @@ pub(in crate::sim) mod tests {
                     let mut world = small_world();
                     let planned = Planned { call, nth, error };
                     world.planned = Some(planned);
-                    match run_in(world, Config::new().watermarks(64, 16), stop) {
+                    match run_in(world, config.clone(), Manner::PLAIN, stop) {
                         Ok(outcome) if outcome.tally.faults == 0 => break,
                         Ok(_) => runs += 1,
                         Err(violation) => panic!("{planned:?}: {violation}"),

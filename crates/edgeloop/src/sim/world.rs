@@ -292,7 +292,7 @@ impl World {
                 }
                 return if self.violation.is_some() { Err(Errno::BADF) } else { Ok(()) };
             }
-            if !self.step() && !self.jump() {
+            if !self.step() && !self.end_if_done() && !self.jump() {
                 self.violated(|| "the loop waits for ever".to_owned());
             }
         }
@@ -411,7 +411,7 @@ impl World {
     fn step(&mut self) -> bool {
         self.list_steps();
         if self.steps.is_empty() {
-            return self.end_if_done();
+            return false;
         }
         self.tally.steps += 1;
         let step = self.random.pick(&self.steps);
@@ -494,6 +494,7 @@ impl World {
         }
     }
 
+    /// The loop rests and no peer has anything left to do: the run may come to its end.
     fn end_if_done(&mut self) -> bool {
         if !self.peers.iter().all(Peer::is_done) {
             return false;
