@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use super::World;
 use super::faults::Fate;
+use super::runs::FIRST_PORT;
 use super::world::File;
 use super::{Call, Side};
 use crate::epoll::{Events, Interest, Readiness, Token};
@@ -157,7 +158,7 @@ impl Kernel for SimulatedKernel {
         let link = waiting.pop_front().ok_or(Errno::AGAIN)?;
         world.turn.accepts += 1;
         let number = world.open(File::Stream(link));
-        let port = u16::try_from(1024 + link).unwrap_or(u16::MAX);
+        let port = u16::try_from(FIRST_PORT + link).unwrap_or(u16::MAX);
         drop(world);
         Ok((self.socket_of(number), SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
     }

@@ -232,6 +232,11 @@ impl Link {
         }
     }
 
+    /// How many bytes the kernel has accepted from this side.
+    pub(crate) const fn accepted(&self, side: Side) -> u64 {
+        self.ways[side as usize].accepted
+    }
+
     /// How many bytes have arrived at this side and were not read.
     pub(crate) fn unread(&self, side: Side) -> usize {
         self.ways[side.other() as usize].received.len()

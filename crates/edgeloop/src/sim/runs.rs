@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::peer::Stage;
 use super::world::Tally;
-use super::{Faults, Kind, Peer, Random, SimulatedKernel, World};
+use super::{Faults, Kind, Peer, Random, Side, SimulatedKernel, World};
 use crate::closed::{Closed, Reason};
 use crate::config::Config;
 use crate::event_loop::EventLoop;
@@ -15,13 +15,32 @@ use crate::id::ConnectionId;
 use crate::input::Input;
 use crate::mailbox::Handle;
 
+/// The port of the first peer; the others follow.
+pub(crate) const FIRST_PORT: usize = 1024;
+
 /// Echoes, and notes what is opened and closed.
 #[derive(Debug)]
 struct Echo {
     ids: Rc<RefCell<Vec<ConnectionId>>>,
-    ends: Vec<Closed>,
+    ends: Vec<End>,
     manner: Manner,
     random: Random,
+}
+
+/// What the server knows of one connection.
+#[derive(Debug)]
+struct Session {
+    link: usize,
+    /// What it sent, and what of it the loop accepted.
+    offered: u64,
+    echoed: u64,
+}
+
+/// How one connection ended.
+#[derive(Debug)]
+struct End {
+    session: Session,
+    closed: Closed,
 }
 
 /// How an echo is made.
@@ -31,27 +50,49 @@ struct Manner {
     piece: usize,
     /// How many of a thousand callbacks pause reading for a millisecond.
     pauses: usize,
+    /// After so many bytes the server closes the connection.
+    enough: u64,
 }
 
 impl Manner {
-    const PLAIN: Self = Self { piece: 1, pauses: 0 };
+    const PLAIN: Self = Self { piece: 1, pauses: 0, enough: u64::MAX };
 
     fn of(random: &mut Random) -> Self {
-        Self { piece: random.pick(&[1, 1, 2, 7, 100]), pauses: random.pick(&[0, 0, 10, 200]) }
+        Self {
+            piece: random.pick(&[1, 1, 2, 7, 100]),
+            pauses: random.pick(&[0, 0, 10, 200]),
+            enough: random.pick(&[u64::MAX, u64::MAX, 1, 100, 1000]),
+        }
     }
 }
 
 impl Handler for Echo {
-    type Session = ();
+    type Session = Session;
 
-    fn session(&mut self, origin: &Origin) -> Option<()> {
+    fn session(&mut self, origin: &Origin) -> Option<Session> {
         self.ids.borrow_mut().push(origin.id());
-        Some(())
+        Some(Session {
+            link: usize::from(origin.peer().port()) - FIRST_PORT,
+            offered: 0,
+            echoed: 0,
+        })
     }
 
-    fn data(&mut self, cx: &mut impl Context, _: &mut (), input: &mut Input<'_>) -> Action {
+    fn data(
+        &mut self,
+        cx: &mut impl Context,
+        session: &mut Session,
+        input: &mut Input<'_>,
+    ) -> Action {
         let whole = input.len() - input.len() % self.manner.piece;
         let sent = cx.send(input.take(whole));
+        session.offered += whole as u64;
+        if sent.is_accepted() {
+            session.echoed += whole as u64;
+        }
+        if session.echoed >= self.manner.enough {
+            return Action::Close;
+        }
         if sent.is_accepted() && self.random.chance(self.manner.pauses) {
             cx.set_timeout(Some(Duration::from_millis(1)));
             return Action::Pause;
@@ -59,20 +100,27 @@ impl Handler for Echo {
         sent.or_reset()
     }
 
-    fn end(&mut self, cx: &mut impl Context, _: &mut (), input: &mut Input<'_>) -> Action {
+    fn end(
+        &mut self,
+        cx: &mut impl Context,
+        session: &mut Session,
+        input: &mut Input<'_>,
+    ) -> Action {
+        session.offered += input.len() as u64;
+        session.echoed += input.len() as u64;
         match cx.send(input.take_all()).or_reset() {
             Action::Continue => Action::Close,
             failed => failed,
         }
     }
 
-    fn timeout(&mut self, cx: &mut impl Context, _: &mut ()) -> Action {
+    fn timeout(&mut self, cx: &mut impl Context, _: &mut Session) -> Action {
         cx.resume(cx.id());
         Action::Continue
     }
 
-    fn closed(&mut self, _: &mut impl Context, _: (), closed: &Closed) {
-        self.ends.push(closed.clone());
+    fn closed(&mut self, _: &mut impl Context, session: Session, closed: &Closed) {
+        self.ends.push(End { session, closed: closed.clone() });
     }
 }
 
@@ -97,6 +145,9 @@ pub(crate) fn run(seed: u64) -> Result<Outcome, String> {
     }
     let config = settings(&mut world);
     let manner = Manner::of(&mut world.random);
+    for peer in &mut world.peers {
+        peer.may_be_left = manner.enough < u64::MAX;
+    }
     run_in(world, config, manner, |handle, _| {
         handle.stop(Stop::Drain(Some(Duration::from_secs(10))));
     })
@@ -152,8 +203,22 @@ fn settings(world: &mut World) -> Config {
 }
 
 /// Who is owed all has got all, and the reasons of the ends are what the peers brought about.
-fn check_peers(world: &World, ends: &[Closed]) -> Result<(), String> {
+fn check_peers(world: &World, ends: &[End]) -> Result<(), String> {
+    for End { session, closed } in ends {
+        let accepted = world.links[session.link].accepted(Side::Ours);
+        let mailed = if session.link == 0 { world.mailed } else { 0 };
+        if accepted + closed.dropped != session.offered + mailed {
+            return Err(format!("the kernel accepted {accepted} bytes of {session:?}, {closed:?}"));
+        }
+    }
     for peer in &world.peers {
+        let end = ends.iter().find(|end| Some(end.session.link) == peer.link);
+        if let Some(End { session, closed }) = end
+            && peer.is_owed_all()
+            && peer.received != session.echoed
+        {
+            return Err(format!("{session:?}, {closed:?}, but {peer:?}"));
+        }
         if peer.is_owed_all() && peer.stage != (Stage::Gone { at_the_end: true }) {
             return Err(format!("it has not come to its end: {peer:?}; {ends:?}"));
         }
@@ -161,11 +226,11 @@ fn check_peers(world: &World, ends: &[Closed]) -> Result<(), String> {
     let kinds = |of: &[Kind]| {
         world.peers.iter().filter(|peer| peer.excused || of.contains(&peer.kind)).count()
     };
-    let cut_off = ends.iter().filter(|closed| closed.reason == Reason::CutOff).count();
+    let cut_off = ends.iter().filter(|end| end.closed.reason == Reason::CutOff).count();
     if cut_off > kinds(&[Kind::Vanishing]) {
         return Err(format!("{cut_off} connections were cut off"));
     }
-    let unclean = ends.iter().filter(|closed| !closed.is_clean()).count();
+    let unclean = ends.iter().filter(|end| !end.closed.is_clean()).count();
     if unclean > kinds(&[Kind::Vanishing, Kind::Resetting, Kind::Deaf]) {
         return Err(format!("{unclean} connections did not end in order: {ends:?}"));
     }
@@ -254,6 +319,7 @@ pub(in crate::sim) mod tests {
     fn c16_no_turn_reads_more_mail_than_its_budget() {
         let mut world = crowd(1, &[(Kind::Vanishing, 1, 0)]);
         world.buffers = (2000, 2000);
+        world.mailed = 100;
         let config = Config::new().budgets(100_000, 10, 10);
         let letters = |handle: &Handle<SimulatedKernel>, ids: &[ConnectionId]| {
             for _ in 0..100 {

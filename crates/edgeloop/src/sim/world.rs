@@ -110,7 +110,7 @@ pub(crate) struct World {
     pub(crate) tally: Tally,
     /// By number; the first three are the standard streams.
     files: Vec<Option<Open>>,
-    links: Vec<Link>,
+    pub(crate) links: Vec<Link>,
     pub(crate) peers: Vec<Peer>,
     ready: VecDeque<Source>,
     alarm: Time,
@@ -124,6 +124,8 @@ pub(crate) struct World {
     /// The bounds of the sockets' buffers.
     pub(crate) buffers: (usize, usize),
     steps: Vec<Step>,
+    /// How many bytes are sent to the first connection by mail, and not by its handler.
+    pub(crate) mailed: u64,
     /// A call that is to fail, and how many of each were made.
     pub(crate) planned: Option<Planned>,
     pub(crate) made: [u64; Call::COUNT],
@@ -153,6 +155,7 @@ impl World {
             burst: 8,
             buffers: (1, 2000),
             steps: Vec::new(),
+            mailed: 0,
             planned: None,
             made: [0; Call::COUNT],
             at_the_end: None,
@@ -469,6 +472,7 @@ impl World {
         let link = self.links.len();
         self.links.push(Link::new(buffer));
         self.peers[peer].stage = Stage::Connected(link);
+        self.peers[peer].link = Some(link);
         if let File::Listener(waiting) = &mut self.file(number).file {
             waiting.push_back(link);
         }
