@@ -256,7 +256,7 @@ pub(in crate::sim) mod tests {
     #[test]
     fn no_seed_loses_a_byte_or_leaks_or_stalls_or_spins() {
         let mut tally = Tally::default();
-        for seed in seeds(0..300) {
+        for seed in seeds(0..200) {
             match run(seed) {
                 Ok(outcome) => tally.add(outcome.tally),
                 Err(violation) => panic!(
