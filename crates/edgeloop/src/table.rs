@@ -47,7 +47,10 @@ impl<T> Page<T> {
 
 impl<T> Default for Paged<T> {
     fn default() -> Self {
-        Self { pages: Box::new([const { None }; ROOT]), end: 0, spare: None }
+        // Collected, because an array of this size might not fit a thread's stack.
+        let root: Box<[_]> = std::iter::repeat_with(|| None).take(ROOT).collect();
+        let pages = root.try_into().unwrap_or_else(|_| unreachable!("a root has ROOT entries"));
+        Self { pages, end: 0, spare: None }
     }
 }
 
