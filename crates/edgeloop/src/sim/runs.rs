@@ -292,6 +292,16 @@ pub(in crate::sim) mod tests {
         outcome.unwrap_or_else(|violation| panic!("seed {seed}: {violation}")).tally
     }
 
+    /// Each run accounts for every byte; these are of peers that reset what is under way.
+    #[test]
+    fn c03_every_byte_is_accepted_or_counted_as_dropped() {
+        for seed in 0..20 {
+            let world = crowd(seed, &[(Kind::Resetting, 10, 3000), (Kind::Deaf, 10, 3000)]);
+            let config = Config::new().read_buffer(50).watermarks(500, 100);
+            expect(run_in(world, config, Manner::PLAIN, stop), seed);
+        }
+    }
+
     #[test]
     fn c15_a_flood_does_not_keep_the_backlog_waiting() {
         for seed in 0..20 {
