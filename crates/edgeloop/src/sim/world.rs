@@ -18,6 +18,10 @@ use crate::time::Time;
 /// to spin. A walk over all slots of a page, one for each turn, takes 512.
 const IDLE_WAITS: usize = 2000;
 
+/// How many calls a run may make before the loop is said to go round in circles. The longest make
+/// some hundred thousand.
+const CALLS: u64 = 3_000_000;
+
 /// What a descriptor stands for.
 #[derive(Debug)]
 pub(crate) enum File {
@@ -279,6 +283,10 @@ impl World {
         for _ in 0..self.random.size(0, self.burst) {
             self.step();
         }
+        if self.violation.is_some() {
+            // Not an error that the loop goes on after.
+            return Err(Errno::BADF);
+        }
         self.make(Call::Wait, None)?;
         self.interrupted()?;
         loop {
@@ -288,12 +296,15 @@ impl World {
                 self.idle_waits = 0;
                 return Ok(());
             }
-            if !block || self.violation.is_some() {
+            if self.violation.is_some() {
+                return Err(Errno::BADF);
+            }
+            if !block {
                 self.idle_waits += 1;
                 if self.idle_waits > IDLE_WAITS {
                     self.violated(|| "the loop spins".to_owned());
                 }
-                return if self.violation.is_some() { Err(Errno::BADF) } else { Ok(()) };
+                return Ok(());
             }
             if !self.step() && !self.end_if_done() && !self.jump() {
                 self.violated(|| "the loop waits for ever".to_owned());
@@ -355,6 +366,9 @@ impl World {
     /// A call takes a moment, and anything may happen in it.
     pub(crate) fn call(&mut self) {
         self.tally.calls += 1;
+        if self.tally.calls > CALLS {
+            self.violated(|| format!("the loop has made {CALLS} calls and comes to no end"));
+        }
         self.now = self.now.after(Duration::from_nanos(self.random.next() % 2000));
         self.idle_waits = 0;
         if self.random.chance(200) {
