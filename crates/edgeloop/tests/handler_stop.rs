@@ -4,11 +4,11 @@ mod common;
 
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{Script, next};
 use edgeloop::{Action, Config, Reason, Sent, Stop};
-use testkit::Peer;
+use testkit::{PATIENCE, Peer};
 
 #[test]
 fn c37_a_drain_closes_the_quiet_and_calls_closed_once_for_each() {
@@ -142,6 +142,34 @@ fn c30_who_is_idle_is_closed_and_never_early() {
     assert_eq!(server.closed().reason, Reason::IdleTimeout);
     let (opened, closed) = (next(&times, "a time"), next(&times, "a time"));
     assert!(closed.since(opened) >= idle, "{:?}", closed.since(opened));
+}
+
+#[test]
+fn c30_what_is_received_counts_for_the_idle_timeout_though_nothing_is_sent() {
+    let idle = Duration::from_millis(300);
+    let (report, times) = mpsc::channel();
+    let report_end = report.clone();
+    let server = Script::new()
+        .config(Config::new().idle_timeout(Some(idle)))
+        .data(move |cx, input| {
+            let _ = input.take_all();
+            report.send(cx.now()).expect("the test listens");
+            Action::Continue
+        })
+        .closed(move |cx, _| report_end.send(cx.now()).expect("the test listens"))
+        .start();
+    let (peer, _) = server.connect();
+    let start = Instant::now();
+    // On a machine that halts for longer than the timeout it ends sooner, and rightly so.
+    while start.elapsed() < idle * 2 && !peer.hears_within(idle / 10) {
+        peer.send(b"more");
+    }
+    assert!(peer.hears_within(PATIENCE), "who is idle is never closed");
+    peer.close();
+    assert_eq!(server.closed().reason, Reason::IdleTimeout);
+    let times: Vec<_> = times.try_iter().collect();
+    let [.., received, closed] = times[..] else { panic!("nothing was received: {times:?}") };
+    assert!(closed.since(received) >= idle, "{:?} after a byte", closed.since(received));
 }
 
 #[test]
