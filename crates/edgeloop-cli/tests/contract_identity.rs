@@ -174,6 +174,9 @@ fn c20_descriptors_are_born_so() {
     }
     let server = server(&[]).traced(SOCKETS_AND_EVENTS).start();
     Peer::connect(server.address()).expect_echo(b"hello");
+    server.trace().expect(Mark::START, "the echo is in the trace", |calls| {
+        calls.iter().any(|call| call.name == "sendto")
+    });
     let calls = server.trace().calls();
     let births = [
         ("socket", ["SOCK_CLOEXEC", "SOCK_NONBLOCK"]),

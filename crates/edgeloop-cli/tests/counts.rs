@@ -120,7 +120,8 @@ fn options_are_set_on_the_listener_and_inherited() {
     let server = server(&[]).traced(SOCKETS_AND_EVENTS).start();
     let peer = Peer::connect(server.address());
     peer.expect_echo(b"hello");
-    let calls = server.trace().loop_calls();
+    let echoed = |calls: &[Call]| named(calls, "sendto") == 1;
+    let calls = server.trace().expect(Mark::START, "the echo is in the trace", echoed);
     let listened = calls.iter().position(|call| call.name == "listen").expect("listen");
     for option in ["TCP_NODELAY", "SO_OOBINLINE", "SO_REUSEADDR"] {
         let set = calls[..listened]
