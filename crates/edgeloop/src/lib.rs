@@ -64,8 +64,8 @@ mod limits;
 mod core;
 mod context;
 mod event_loop;
-#[cfg(test)]
-mod sim;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 
 mod sealed {
     //! Traits that only this crate implements.

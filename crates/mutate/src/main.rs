@@ -9,11 +9,11 @@ mod mutation;
 mod trial;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use mutate::Laboratory;
 use mutation::Mutation;
-use trial::{Laboratory, Verdict};
+use trial::Verdict;
 
 fn main() -> ExitCode {
     let filters: Vec<String> = std::env::args().skip(1).collect();
@@ -29,18 +29,18 @@ fn main() -> ExitCode {
 
 /// Tries the mutations that were asked for; answers whether all were noticed.
 fn run(filters: &[String]) -> Result<bool, String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let root = mutate::root();
     let mut mutations = mutation::read_all(&root)?;
     mutations.retain(|mutation| mutation.is_meant(filters));
     if mutations.is_empty() {
         return Err(format!("no mutation is meant by {}", filters.join(" ")));
     }
-    let laboratory = Laboratory::set_up(&root, &target())?;
+    let laboratory = Laboratory::set_up("mutate")?;
     let mut failed = BTreeSet::new();
     let mut unnoticed = 0;
     for mutation in &mutations {
         println!("{} {}", mutation.clause, mutation.what);
-        let verdict = laboratory.attempt(mutation)?;
+        let verdict = trial::attempt(&laboratory, mutation)?;
         println!("    {verdict}");
         match verdict {
             Verdict::Noticed(tests) => failed.extend(tests),
@@ -60,14 +60,6 @@ fn run(filters: &[String]) -> Result<bool, String> {
         never.iter().for_each(|test| println!("    {test}"));
     }
     Ok(unnoticed == 0)
-}
-
-/// Where the copy of the tree and its build go: beside the build of this program.
-fn target() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    let target = target
-        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join("target"));
-    target.join("mutate")
 }
 
 /// The tests that the contract names after the clauses of these mutations.

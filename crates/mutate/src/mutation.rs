@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use mutate::Edit;
 use serde::Deserialize;
 
 /// One way to break one clause.
@@ -39,12 +40,8 @@ impl Mutation {
         filters.is_empty() || filters.iter().any(means)
     }
 
-    /// The file's text with the mutation, if its code stands there just once.
-    pub(crate) fn apply(&self, text: &str) -> Result<String, String> {
-        match text.matches(&self.code).count() {
-            1 => Ok(text.replacen(&self.code, &self.instead, 1)),
-            count => Err(format!("its code stands {count} times in {}", self.file)),
-        }
+    pub(crate) fn edit(&self) -> Edit<'_> {
+        Edit { file: &self.file, code: &self.code, instead: &self.instead }
     }
 }
 
@@ -81,18 +78,24 @@ mod tests {
 
     #[test]
     fn a_mutation_fits_only_where_its_code_stands_once() {
-        assert_eq!(mutation().apply("a(); send(); b();").as_deref(), Ok("a(); wait(); b();"));
-        assert_eq!(mutation().apply("a();"), Err("its code stands 0 times in send.rs".to_owned()));
-        assert!(mutation().apply("send(); send();").is_err());
+        assert_eq!(
+            mutation().edit().apply("a(); send(); b();").as_deref(),
+            Ok("a(); wait(); b();")
+        );
+        assert_eq!(
+            mutation().edit().apply("a();"),
+            Err("its code stands 0 times in send.rs".to_owned())
+        );
+        assert!(mutation().edit().apply("send(); send();").is_err());
     }
 
     #[test]
     fn every_clause_has_a_mutation_and_every_mutation_fits_the_code() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let root = mutate::root();
         let mutations = read_all(&root).expect("the mutations can be read");
         for mutation in &mutations {
             let text = fs::read_to_string(root.join(&mutation.file)).expect("the file of the code");
-            let broken = mutation.apply(&text);
+            let broken = mutation.edit().apply(&text);
             assert_ne!(broken.as_deref(), Ok(text.as_str()), "{mutation:?} changes nothing");
             assert!(broken.is_ok(), "{broken:?}: {mutation:?}");
         }

@@ -1,14 +1,9 @@
-//! A copy of the tree in which one mutation at a time is built and tested.
+//! One mutation at a time is built and tested.
 
 use std::fmt;
-use std::fs;
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use mutate::Laboratory;
 
 use crate::mutation::Mutation;
 
@@ -42,96 +37,26 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// The copy, and where it is built.
-#[derive(Debug)]
-pub(crate) struct Laboratory {
-    tree: PathBuf,
-    target: PathBuf,
+/// Builds and tests one mutation.
+pub(crate) fn attempt(laboratory: &Laboratory, mutation: &Mutation) -> Result<Verdict, String> {
+    let test = || test(laboratory, &mutation.prefix());
+    Ok(laboratory.with(&mutation.edit(), test)?.unwrap_or_else(Verdict::Unfit))
 }
 
-impl Laboratory {
-    /// Copies the tree as git sees it, what is not committed included.
-    pub(crate) fn set_up(root: &Path, directory: &Path) -> Result<Self, String> {
-        let list = Command::new("git")
-            .args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"])
-            .current_dir(root)
-            .output()
-            .map_err(|error| format!("git: {error}"))?;
-        let list = String::from_utf8(list.stdout).map_err(|error| format!("git: {error}"))?;
-        let tree = directory.join("tree");
-        let _ = fs::remove_dir_all(&tree);
-        // What is deleted but not committed is in the list as well.
-        let files = list.split('\0').filter(|file| root.join(file).is_file());
-        for file in files {
-            let to = tree.join(file);
-            let parent = to.parent().unwrap_or(&tree);
-            fs::create_dir_all(parent)
-                .and_then(|()| fs::copy(root.join(file), &to))
-                .map_err(|error| format!("{}: {error}", to.display()))?;
-        }
-        Ok(Self { tree, target: directory.join("target") })
+fn test(laboratory: &Laboratory, prefix: &str) -> Result<Verdict, String> {
+    const TEST: [&str; 6] =
+        ["test", "--workspace", "--exclude", "mutate", "--exclude", "simulations"];
+    let built = laboratory.cargo(&[&TEST[..], &["--no-run"]].concat(), BUILD_LIMIT)?;
+    let Some(built) = built else { return Ok(Verdict::Unfit("it does not build".to_owned())) };
+    if !built.status.success() {
+        let errors = String::from_utf8_lossy(&built.stderr);
+        let error = errors.lines().find(|line| line.starts_with("error"));
+        return Ok(Verdict::Unfit(error.unwrap_or("it does not build").to_owned()));
     }
-
-    /// Builds and tests one mutation, and takes it back.
-    pub(crate) fn attempt(&self, mutation: &Mutation) -> Result<Verdict, String> {
-        let path = self.tree.join(&mutation.file);
-        let wrong = |error: std::io::Error| format!("{}: {error}", path.display());
-        let text = fs::read_to_string(&path).map_err(wrong)?;
-        let broken = match mutation.apply(&text) {
-            Ok(broken) => broken,
-            Err(why) => return Ok(Verdict::Unfit(why)),
-        };
-        fs::write(&path, broken).map_err(wrong)?;
-        let verdict = self.test(&mutation.prefix());
-        fs::write(&path, text).map_err(wrong)?;
-        verdict
-    }
-
-    fn test(&self, prefix: &str) -> Result<Verdict, String> {
-        let built = self.cargo(&["--no-run"], BUILD_LIMIT)?;
-        let Some(built) = built else { return Ok(Verdict::Unfit("it does not build".to_owned())) };
-        if !built.status.success() {
-            let errors = String::from_utf8_lossy(&built.stderr);
-            let error = errors.lines().find(|line| line.starts_with("error"));
-            return Ok(Verdict::Unfit(error.unwrap_or("it does not build").to_owned()));
-        }
-        let Some(tested) = self.cargo(&["--no-fail-fast", "--", prefix], LIMIT)? else {
-            return Ok(Verdict::Hung);
-        };
-        let failed = failed_tests(&String::from_utf8_lossy(&tested.stdout));
-        Ok(if failed.is_empty() { Verdict::Survived } else { Verdict::Noticed(failed) })
-    }
-
-    /// Runs `cargo test` in the copy; answers `None` if it had to be ended.
-    fn cargo(&self, arguments: &[&str], limit: Duration) -> Result<Option<Output>, String> {
-        let child = Command::new(env!("CARGO"))
-            .args(["test", "--workspace", "--exclude", "mutate"])
-            .args(arguments)
-            .current_dir(&self.tree)
-            .env("CARGO_TARGET_DIR", &self.target)
-            // Most of the time goes into linking.
-            .env("CARGO_PROFILE_DEV_DEBUG", "0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .map_err(|error| format!("cargo: {error}"))?;
-        let group = Pid::from_child(&child);
-        let reader = thread::spawn(move || child.wait_with_output());
-        let begin = Instant::now();
-        while !reader.is_finished() {
-            if begin.elapsed() > limit {
-                // The tests, their servers and their tracers are all in it.
-                let _ = kill_process_group(group, Signal::KILL);
-                let _ = reader.join();
-                return Ok(None);
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        let output = reader.join().map_err(|_| "the reader of cargo's output panicked")?;
-        output.map(Some).map_err(|error| format!("cargo: {error}"))
-    }
+    let run = [&TEST[..], &["--no-fail-fast", "--", prefix]].concat();
+    let Some(tested) = laboratory.cargo(&run, LIMIT)? else { return Ok(Verdict::Hung) };
+    let failed = failed_tests(&String::from_utf8_lossy(&tested.stdout));
+    Ok(if failed.is_empty() { Verdict::Survived } else { Verdict::Noticed(failed) })
 }
 
 /// The names in the lines of libtest that say `FAILED`.

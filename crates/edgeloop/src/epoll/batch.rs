@@ -107,7 +107,7 @@ impl Events {
 
     /// Fills the batch with what `next` answers, as the kernel would: as far as it goes, and it
     /// grows for the next time if that was all of it.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn bring(&mut self, mut next: impl FnMut() -> Option<Event>) {
         self.clear();
         while self.len < self.buffer.len()

@@ -164,7 +164,11 @@ impl Model {
 }
 
 /// Runs one script on both.
-fn compare(seed: u64) -> Result<(), String> {
+///
+/// # Errors
+///
+/// How they differ.
+pub fn compare(seed: u64) -> Result<(), String> {
     let mut random = Random::new(seed);
     let mut real = Real::connect().map_err(|error| error.to_string())?;
     let mut model = Model { link: Link::new(1 << 30), closed: [false; 2] };
@@ -198,6 +202,7 @@ fn compare(seed: u64) -> Result<(), String> {
     Ok(())
 }
 
+#[cfg(test)]
 #[test]
 fn the_model_of_a_connection_agrees_with_the_kernel() {
     for seed in super::runs::tests::seeds(0..1000) {

@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::io::Errno;
 
 use super::World;
-use super::faults::Fate;
+use super::faults::name;
 use super::runs::FIRST_PORT;
 use super::world::File;
 use super::{Call, Side};
-use crate::epoll::{Events, Interest, Readiness, Token};
+use crate::epoll::{Events, Interest, Token};
 use crate::kernel::{Kernel, SocketOption, Wake};
 use crate::time::Time;
 
@@ -60,6 +60,18 @@ impl fmt::Debug for Socket {
     }
 }
 
+/// What a call answered, for people to read.
+struct Answer(Result<usize, Errno>);
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Ok(count) => write!(f, "{count}"),
+            Err(error) => f.write_str(&name(error)),
+        }
+    }
+}
+
 /// Raises the flag of the simulated eventfd.
 #[derive(Debug, Clone)]
 pub(crate) struct Waker(Arc<AtomicBool>);
@@ -85,13 +97,15 @@ impl Kernel for SimulatedKernel {
     }
 
     fn register(&mut self, socket: &Socket, token: Token, _: Interest) -> Result<(), Errno> {
-        self.call().register(socket.number, token)
+        let mut world = self.call();
+        world.note(|| format!("epoll_ctl: adds {} as {token:?}", socket.number));
+        world.register(socket.number, token)
     }
 
     fn set_alarm(&mut self, at: Time) -> Result<(), Errno> {
         let mut world = self.call();
-        world.make(Call::SetAlarm, None)?;
-        world.interrupted()?;
+        world.meet(Call::SetAlarm, None, 0)?;
+        world.note(|| format!("timerfd_settime: {at:?}"));
         world.set_alarm(at);
         Ok(())
     }
@@ -102,9 +116,7 @@ impl Kernel for SimulatedKernel {
 
     fn clear_waker(&mut self) -> Result<(), Errno> {
         // The scheduler took the flag down when it reported the event.
-        let mut world = self.call();
-        world.make(Call::ClearWaker, None)?;
-        world.interrupted()
+        self.call().meet(Call::ClearWaker, None, 0).map(|_| ())
     }
 
     fn socket(&mut self, _: SocketAddr) -> Result<Socket, Errno> {
@@ -142,22 +154,17 @@ impl Kernel for SimulatedKernel {
 
     fn accept(&mut self, listener: &Socket) -> Result<(Socket, SocketAddr), Errno> {
         let mut world = self.call();
-        world.make(Call::Accept, None)?;
-        let World { faults, random, .. } = &mut *world;
-        let fate = faults.of_accept(random);
+        if !world.has_waiting(listener.number)? {
+            return Err(Errno::AGAIN);
+        }
+        world.meet(Call::Accept, None, 0)?;
         let File::Listener(waiting) = &mut world.file(listener.number).file else {
             return Err(Errno::INVAL);
         };
-        if waiting.is_empty() {
-            return Err(Errno::AGAIN);
-        }
-        if let Fate::Fails(error) = fate {
-            world.tally.faults += 1;
-            return Err(error);
-        }
         let link = waiting.pop_front().ok_or(Errno::AGAIN)?;
         world.turn.accepts += 1;
         let number = world.open(File::Stream(link));
+        world.note(|| format!("accept4: {number} is connection {link}"));
         let port = u16::try_from(FIRST_PORT + link).unwrap_or(u16::MAX);
         drop(world);
         Ok((self.socket_of(number), SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
@@ -165,36 +172,39 @@ impl Kernel for SimulatedKernel {
 
     fn recv(&mut self, socket: &Socket, buffer: &mut [u8]) -> Result<usize, Errno> {
         let mut world = self.call();
-        world.make(Call::Receive, Some(socket.number))?;
-        let most = transfer(&mut world, socket.number, buffer.len(), Readiness::is_readable)?;
+        let most = world.meet(Call::Receive, Some(socket.number), buffer.len())?;
         if most < buffer.len() {
             // What is left counts as having come just afterwards.
             world.owe(socket.number);
         }
         let mut filled = 0;
-        world.link(socket.number).receive(Side::Ours, most, |piece| {
+        let answer = world.link(socket.number).receive(Side::Ours, most, |piece| {
             buffer[filled..filled + piece.len()].copy_from_slice(piece);
             filled += piece.len();
-        })
+        });
+        world.note(|| format!("recv({}, {}): {}", socket.number, buffer.len(), Answer(answer)));
+        answer
     }
 
     fn send(&mut self, socket: &Socket, bytes: &[u8]) -> Result<usize, Errno> {
         let mut world = self.call();
         world.turn.sends += 1;
-        world.make(Call::Send, Some(socket.number))?;
-        let most = transfer(&mut world, socket.number, bytes.len(), Readiness::is_writable)?;
-        world.link(socket.number).send(Side::Ours, &bytes[..most])
+        let most = world.meet(Call::Send, Some(socket.number), bytes.len())?;
+        let answer = world.link(socket.number).send(Side::Ours, &bytes[..most]);
+        world.note(|| format!("send({}, {}): {}", socket.number, bytes.len(), Answer(answer)));
+        answer
     }
 
     fn shutdown_write(&mut self, socket: &Socket) -> Result<(), Errno> {
         let mut world = self.call();
-        world.make(Call::Shutdown, Some(socket.number))?;
-        world.interrupted()?;
-        world.link(socket.number).shut_down(Side::Ours)
+        world.meet(Call::Shutdown, Some(socket.number), 0)?;
+        let answer = world.link(socket.number).shut_down(Side::Ours);
+        world.note(|| format!("shutdown({}): {}", socket.number, Answer(answer.map(|()| 0))));
+        answer
     }
 
     fn close(&mut self, socket: Socket) {
-        drop(self.call());
+        self.call().note(|| format!("close({})", socket.number));
         drop(socket);
     }
 
@@ -208,28 +218,5 @@ impl Kernel for SimulatedKernel {
 
     fn longest_backlog(&self) -> Option<u32> {
         None
-    }
-}
-
-/// How many bytes a receive or a send may take, or how it fails. `is_ready` says whether the socket
-/// has anything for it: only then can EAGAIN be early, for otherwise it is the true answer.
-fn transfer(
-    world: &mut World,
-    number: usize,
-    most: usize,
-    is_ready: fn(Readiness) -> bool,
-) -> Result<usize, Errno> {
-    let World { faults, random, .. } = &mut *world;
-    let fate = faults.of_transfer(random);
-    let ready = is_ready(world.link(number).readiness(Side::Ours));
-    world.tally.faults += u64::from(fate != Fate::Whole);
-    match fate {
-        Fate::Fails(error) => Err(error),
-        Fate::Late if ready => {
-            world.owe(number);
-            Err(Errno::AGAIN)
-        }
-        Fate::Short => Ok(world.random.size(1, most)),
-        Fate::Whole | Fate::Late => Ok(most),
     }
 }

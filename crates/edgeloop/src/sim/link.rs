@@ -237,6 +237,11 @@ impl Link {
         self.ways[side as usize].accepted
     }
 
+    /// Whether the connection is over at this side.
+    pub(crate) const fn is_dead(&self, side: Side) -> bool {
+        self.ends[side as usize].dead
+    }
+
     /// How many bytes have arrived at this side and were not read.
     pub(crate) fn unread(&self, side: Side) -> usize {
         self.ways[side.other() as usize].received.len()

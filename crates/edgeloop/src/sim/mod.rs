@@ -5,19 +5,30 @@
 //! Whenever the loop makes a call, a scheduler may let peers act and bytes arrive first; when the
 //! loop waits and nothing can happen any more, the clock jumps to the next deadline.
 //!
-//! Only the library's own tests use it yet.
+//! Only the library's own tests, and the command of `simulations`, use it yet.
 
 mod faults;
-#[cfg(test)]
 mod fidelity;
 mod kernel;
 mod link;
 mod peer;
 mod random;
 mod runs;
+mod systematic;
 mod world;
 
-use faults::{Call, Faults, Planned};
+#[doc(hidden)]
+pub mod checks {
+    //! What the project's own command `simulations` runs. No part of the library that others use.
+
+    pub use super::faults::Fault;
+    pub use super::fidelity::compare;
+    pub use super::runs::{Failure, Outcome, run, shrink};
+    pub use super::systematic::{Case, alone, in_pairs};
+    pub use super::world::{Follower, Tally, Turn};
+}
+
+use faults::{Call, Fate, Fault, Faults};
 use kernel::SimulatedKernel;
 use link::{Link, Side, Woken};
 use peer::{Kind, Peer};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::peer::Stage;
-use super::{Call, Faults, Link, Peer, Planned, Random, Side, Woken};
+use super::{Call, Fate, Faults, Link, Peer, Random, Side, Woken};
 use crate::epoll::{Event, Events, Readiness, Token};
 use crate::kernel::{ALARM, WAKER};
 use crate::time::Time;
@@ -65,24 +65,30 @@ enum Step {
 
 /// What a run has seen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    pub(crate) calls: u64,
-    pub(crate) steps: u64,
-    pub(crate) waits: u64,
-    pub(crate) faults: u64,
-    pub(crate) jumps: u64,
+pub struct Tally {
+    /// System calls of the loop, waits aside.
+    pub calls: u64,
+    /// What peers and the network did.
+    pub steps: u64,
+    /// Waits of the loop.
+    pub waits: u64,
+    /// How often the clock jumped to a deadline.
+    pub jumps: u64,
     /// The most of each that any turn made.
-    pub(crate) most: Turn,
+    pub most: Turn,
     /// The most turns that ended with somebody waiting in a backlog and without an accept.
-    pub(crate) longest_backlog: u64,
+    pub longest_backlog: u64,
 }
 
 /// The calls of one turn, which budgets bound.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Turn {
-    pub(crate) accepts: u64,
-    pub(crate) sends: u64,
-    pub(crate) closes: u64,
+pub struct Turn {
+    /// Connections accepted.
+    pub accepts: u64,
+    /// Calls of send(2).
+    pub sends: u64,
+    /// Connections closed.
+    pub closes: u64,
 }
 
 impl Turn {
@@ -96,11 +102,11 @@ impl Turn {
 }
 
 impl Tally {
-    pub(crate) fn add(&mut self, other: Self) {
+    /// Adds what another run has seen.
+    pub fn add(&mut self, other: Self) {
         self.calls += other.calls;
         self.steps += other.steps;
         self.waits += other.waits;
-        self.faults += other.faults;
         self.jumps += other.jumps;
         self.most = self.most.max(other.most);
         self.longest_backlog = self.longest_backlog.max(other.longest_backlog);
@@ -130,22 +136,30 @@ pub(crate) struct World {
     steps: Vec<Step>,
     /// How many bytes are sent to the first connection by mail, and not by its handler.
     pub(crate) mailed: u64,
-    /// A call that is to fail, and how many of each were made.
-    pub(crate) planned: Option<Planned>,
-    pub(crate) made: [u64; Call::COUNT],
-    /// Called once, when no peer has anything left to do.
+    /// Deadlines come before the end: nobody who is silent is left when it comes.
+    pub(crate) outlasts: bool,
+    /// Called once, when no peer has anything left to do; and when that was.
     pub(crate) at_the_end: Option<Box<dyn FnOnce()>>,
+    pub(crate) ended_at: Option<Time>,
     /// What is wrong, if anything is; the first finding counts.
     pub(crate) violation: Option<String>,
+    /// Is told what happens, and when.
+    pub(crate) follower: Option<Follower>,
 }
+
+/// Is told each thing that happens in a run, with the time since its beginning.
+pub type Follower = Box<dyn FnMut(Duration, &str)>;
+
+/// When a world begins.
+pub(crate) const START: Time = Time::from_nanos(1_000_000_000);
 
 impl World {
     /// A world without faults and without peers.
     pub(crate) fn new(seed: u64) -> Self {
         Self {
             random: Random::new(seed),
-            faults: Faults::default(),
-            now: Time::from_nanos(1_000_000_000),
+            faults: Faults::plan(&[]),
+            now: START,
             tally: Tally::default(),
             files: (0..3).map(|_| None).collect(),
             links: Vec::new(),
@@ -160,10 +174,18 @@ impl World {
             buffers: (1, 2000),
             steps: Vec::new(),
             mailed: 0,
-            planned: None,
-            made: [0; Call::COUNT],
+            outlasts: false,
             at_the_end: None,
+            ended_at: None,
             violation: None,
+            follower: None,
+        }
+    }
+
+    /// Tells one line to whoever follows the run.
+    pub(crate) fn note(&mut self, what: impl FnOnce() -> String) {
+        if let Some(follower) = &mut self.follower {
+            follower(self.now.since(START), &what());
         }
     }
 
@@ -209,6 +231,14 @@ impl World {
         self.files[number].as_mut().expect("the loop uses descriptors that it has")
     }
 
+    /// Whether anybody waits in this listener's backlog.
+    pub(crate) fn has_waiting(&mut self, number: usize) -> Result<bool, Errno> {
+        match &self.file(number).file {
+            File::Listener(waiting) => Ok(!waiting.is_empty()),
+            _ => Err(Errno::INVAL),
+        }
+    }
+
     /// The connection behind a descriptor.
     pub(crate) fn link(&mut self, number: usize) -> &mut Link {
         let File::Stream(link) = self.file(number).file else {
@@ -226,14 +256,7 @@ impl World {
 
     pub(crate) fn register(&mut self, number: usize, token: Token) -> Result<(), Errno> {
         if matches!(self.file(number).file, File::Stream(_)) {
-            self.make(Call::Register, Some(number))?;
-            if !self.random.chance(self.faults.exhausted) {
-                self.watch(number, token);
-                return Ok(());
-            }
-            self.tally.faults += 1;
-            self.excuse(number);
-            return Err(self.random.pick(&[Errno::NOMEM, Errno::NOSPC]));
+            self.meet(Call::Register, Some(number), 0)?;
         }
         self.watch(number, token);
         Ok(())
@@ -287,12 +310,12 @@ impl World {
             // Not an error that the loop goes on after.
             return Err(Errno::BADF);
         }
-        self.make(Call::Wait, None)?;
-        self.interrupted()?;
+        self.meet(Call::Wait, None, 0)?;
         loop {
             self.ring();
             self.collect(events);
             if !events.is_empty() {
+                self.note(|| format!("epoll_wait: {events:?}"));
                 self.idle_waits = 0;
                 return Ok(());
             }
@@ -306,7 +329,9 @@ impl World {
                 }
                 return Ok(());
             }
-            if !self.step() && !self.end_if_done() && !self.jump() {
+            let goes_on =
+                self.step() || (self.outlasts && self.jump()) || self.end_if_done() || self.jump();
+            if !goes_on {
                 self.violated(|| "the loop waits for ever".to_owned());
             }
         }
@@ -376,40 +401,36 @@ impl World {
         }
     }
 
-    /// Counts a call, on this descriptor if it is about a connection; it may be the one that is to
-    /// fail.
-    pub(crate) fn make(&mut self, call: Call, number: Option<usize>) -> Result<(), Errno> {
-        self.made[call as usize] += 1;
-        let made = self.made[call as usize];
-        let Some(planned) = self.planned.filter(|plan| plan.call == call && plan.nth == made)
-        else {
-            return Ok(());
-        };
-        self.tally.faults += 1;
-        if !planned.is_passing()
-            && let Some(number) = number
-        {
-            self.excuse(number);
+    /// Lets a call fail, if it is to: on this descriptor, if it is about a connection. Answers how
+    /// many bytes of `most` it may transfer.
+    pub(crate) fn meet(
+        &mut self,
+        call: Call,
+        number: Option<usize>,
+        most: usize,
+    ) -> Result<usize, Errno> {
+        let ready = number.map_or(Readiness::from_bits(0), |number| self.readiness(number));
+        let ready = if call == Call::Send { ready.is_writable() } else { ready.is_readable() };
+        let Some(fault) = self.faults.meet(call, most, ready) else { return Ok(most) };
+        self.note(|| fault.to_string());
+        match (fault.fate, number) {
+            (Fate::Short(some), _) => return Ok(some),
+            (Fate::Late, Some(number)) => self.owe(number),
+            (Fate::Fails(_), Some(number)) if !fault.is_passing() => self.excuse(number),
+            _ => {}
         }
-        Err(planned.error)
+        Err(match fault.fate {
+            Fate::Fails(error) => error,
+            _ => Errno::AGAIN,
+        })
     }
 
     /// The kernel has let this connection down, and nothing more is owed to its peer.
     fn excuse(&mut self, number: usize) {
         let File::Stream(link) = self.file(number).file else { return };
-        let of_this = |peer: &&mut Peer| peer.stage == Stage::Connected(link);
-        if let Some(peer) = self.peers.iter_mut().find(of_this) {
+        if let Some(peer) = self.peers.iter_mut().find(|peer| peer.link == Some(link)) {
             peer.excused = true;
         }
-    }
-
-    /// A signal may interrupt a call.
-    pub(crate) fn interrupted(&mut self) -> Result<(), Errno> {
-        if self.faults.interrupts(&mut self.random) {
-            self.tally.faults += 1;
-            return Err(Errno::INTR);
-        }
-        Ok(())
     }
 
     /// Nothing can happen until a deadline: the clock goes there. Answers whether there is one.
@@ -519,6 +540,7 @@ impl World {
         }
         match self.at_the_end.take() {
             Some(end) => {
+                self.ended_at = Some(self.now);
                 end();
                 true
             }

@@ -1,0 +1,140 @@
+//! Building a program with one change at a time, in a copy of the tree, to see who notices.
+
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+/// A change of one place of one file.
+#[derive(Debug, Clone, Copy)]
+pub struct Edit<'a> {
+    /// The file, from the workspace's root.
+    pub file: &'a str,
+    /// Text that stands in the file once.
+    pub code: &'a str,
+    /// What stands there instead.
+    pub instead: &'a str,
+}
+
+impl Edit<'_> {
+    /// The file's text with the change.
+    ///
+    /// # Errors
+    ///
+    /// When the code does not stand there just once.
+    pub fn apply(&self, text: &str) -> Result<String, String> {
+        match text.matches(self.code).count() {
+            1 => Ok(text.replacen(self.code, self.instead, 1)),
+            count => Err(format!("its code stands {count} times in {}", self.file)),
+        }
+    }
+}
+
+/// The root of this workspace.
+#[must_use]
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The copy, and where it is built.
+#[derive(Debug)]
+pub struct Laboratory {
+    tree: PathBuf,
+    target: PathBuf,
+}
+
+impl Laboratory {
+    /// Copies the tree as git sees it, what is not committed included. The copy and its build are
+    /// beside the build of this program, in a directory of this name.
+    ///
+    /// # Errors
+    ///
+    /// When git or the file system fails.
+    pub fn set_up(name: &str) -> Result<Self, String> {
+        let root = root();
+        let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+        let directory = target.unwrap_or_else(|| root.join("target")).join(name);
+        let list = Command::new("git")
+            .args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"])
+            .current_dir(&root)
+            .output()
+            .map_err(|error| format!("git: {error}"))?;
+        let list = String::from_utf8(list.stdout).map_err(|error| format!("git: {error}"))?;
+        let tree = directory.join("tree");
+        let _ = fs::remove_dir_all(&tree);
+        // What is deleted but not committed is in the list as well.
+        let files = list.split('\0').filter(|file| root.join(file).is_file());
+        for file in files {
+            let to = tree.join(file);
+            let parent = to.parent().unwrap_or(&tree);
+            fs::create_dir_all(parent)
+                .and_then(|()| fs::copy(root.join(file), &to))
+                .map_err(|error| format!("{}: {error}", to.display()))?;
+        }
+        Ok(Self { tree, target: directory.join("target") })
+    }
+
+    /// Does something with the change in the copy, and takes it back.
+    ///
+    /// # Errors
+    ///
+    /// When the file system fails, or `action` does. `Ok(Err(_))` says that the change does not fit.
+    pub fn with<T>(
+        &self,
+        edit: &Edit<'_>,
+        action: impl FnOnce() -> Result<T, String>,
+    ) -> Result<Result<T, String>, String> {
+        let path = self.tree.join(edit.file);
+        let wrong = |error: std::io::Error| format!("{}: {error}", path.display());
+        let text = fs::read_to_string(&path).map_err(wrong)?;
+        let changed = match edit.apply(&text) {
+            Ok(changed) => changed,
+            Err(why) => return Ok(Err(why)),
+        };
+        fs::write(&path, changed).map_err(wrong)?;
+        let answer = action();
+        fs::write(&path, text).map_err(wrong)?;
+        answer.map(Ok)
+    }
+
+    /// Runs cargo in the copy; answers `None` if it had to be ended.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be run.
+    pub fn cargo(&self, arguments: &[&str], limit: Duration) -> Result<Option<Output>, String> {
+        let child = Command::new(env!("CARGO"))
+            .args(arguments)
+            .current_dir(&self.tree)
+            .env("CARGO_TARGET_DIR", &self.target)
+            // Most of the time goes into linking.
+            .env("CARGO_PROFILE_DEV_DEBUG", "0")
+            .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
+            .env("CARGO_PROFILE_RELEASE_LTO", "off")
+            .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .map_err(|error| format!("cargo: {error}"))?;
+        let group = Pid::from_child(&child);
+        let reader = thread::spawn(move || child.wait_with_output());
+        let begin = Instant::now();
+        while !reader.is_finished() {
+            if begin.elapsed() > limit {
+                // What it has started is all in it.
+                let _ = kill_process_group(group, Signal::KILL);
+                let _ = reader.join();
+                return Ok(None);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        let output = reader.join().map_err(|_| "the reader of cargo's output panicked")?;
+        output.map(Some).map_err(|error| format!("cargo: {error}"))
+    }
+}

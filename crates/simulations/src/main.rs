@@ -1,0 +1,185 @@
+//! Runs edgeloop on its simulated kernel and checks what the contract promises.
+//!
+//! Exit code 0 when nothing was violated (and every planted bug was found), 1 when something was,
+//! 2 when the command could not be carried out. The summary is the last that is printed.
+
+mod many;
+mod planted;
+mod summary;
+
+use std::io::{self, Write as _};
+use std::ops::Range;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use edgeloop::sim::checks::{alone, compare, in_pairs, run, shrink};
+use many::for_each;
+use summary::{Scripts, Summary};
+
+#[derive(Debug, Parser)]
+#[command(about = "Runs edgeloop on its simulated kernel and checks what the contract promises")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs one simulation for each seed, on all cores
+    Run {
+        /// The seeds, the last one left out
+        #[arg(long, value_name = "FROM..TO", value_parser = parse_seeds)]
+        seeds: Range<u64>,
+    },
+    /// Runs one seed with a trace; of one that fails, with no more faults than it takes to fail
+    Replay {
+        /// The seed
+        seed: u64,
+        /// With all of its faults
+        #[arg(long)]
+        whole: bool,
+    },
+    /// Lets each early call fail in every way its man page has: alone, and in pairs
+    Systematic,
+    /// Compares the model of a connection with the real kernel, on loopback
+    Fidelity {
+        /// How many scripts
+        #[arg(long, value_name = "N")]
+        scripts: u64,
+        /// The seed of the first
+        #[arg(long, value_name = "SEED", default_value_t = 0)]
+        from: u64,
+    },
+    /// Puts known bugs in, one by one, and counts the seeds until each is found
+    Planted {
+        /// Only those whose name holds one of these words
+        words: Vec<String>,
+    },
+}
+
+fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
+    let (from, to) = text.split_once("..").ok_or("seeds are given as FROM..TO")?;
+    let number = |text: &str| text.parse().map_err(|_| format!("{text:?} is no seed"));
+    let seeds = number(from)?..number(to)?;
+    if seeds.is_empty() { Err("there is no seed in it".to_owned()) } else { Ok(seeds) }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let answer = match arguments.command {
+        Command::Run { seeds } => run_seeds(seeds),
+        Command::Replay { seed, whole } => replay(seed, whole),
+        Command::Systematic => systematic(),
+        Command::Fidelity { scripts, from } => fidelity(from..from.saturating_add(scripts)),
+        Command::Planted { words } => planted::find(&words),
+    };
+    match answer {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("simulations: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Prints, and says what is wrong with standard output if anything is.
+fn print(text: &str) -> Result<(), String> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| format!("standard output: {error}"))
+}
+
+fn run_seeds(seeds: Range<u64>) -> Result<bool, String> {
+    let summary = for_each(seeds, |seed, summary: &mut Summary| match run(seed, None, None) {
+        Ok(outcome) => {
+            summary.add_run(&outcome);
+            None
+        }
+        Err(failure) => {
+            let (met, shrunk) = (failure.faults.len(), shrink(seed, failure));
+            let mut text = format!("seed {seed}: {}\n", shrunk.what);
+            text.push_str(&format!("    with {} of the {met} faults:\n", shrunk.faults.len()));
+            for fault in &shrunk.faults {
+                text.push_str(&format!("    {fault}\n"));
+            }
+            let replay = format!("cargo run --release -p simulations -- replay {seed}");
+            Some(format!("{text}    replay with: {replay}\n"))
+        }
+    })?;
+    print(&summary.to_string())?;
+    Ok(summary.is_clean())
+}
+
+fn replay(seed: u64, whole: bool) -> Result<bool, String> {
+    let failure = run(seed, None, None).err();
+    let faults = match &failure {
+        Some(failure) if !whole => Some(shrink(seed, failure.clone()).faults),
+        _ => None,
+    };
+    let follower = Box::new(|at: std::time::Duration, what: &str| {
+        // Whoever reads may have seen enough.
+        let _ = writeln!(io::stdout().lock(), "{:>14.6} ms  {what}", at.as_secs_f64() * 1000.0);
+    });
+    match run(seed, faults.as_deref(), Some(follower)) {
+        Ok(outcome) => {
+            let mut summary = Summary::default();
+            summary.add_run(&outcome);
+            print(&format!("seed {seed} violates nothing\n{summary}"))?;
+            Ok(true)
+        }
+        Err(failure) => {
+            print(&format!("seed {seed}: {}\n", failure.what))?;
+            Ok(false)
+        }
+    }
+}
+
+fn systematic() -> Result<bool, String> {
+    let cases: Vec<_> = alone().chain(in_pairs()).collect();
+    let all = 0..cases.len() as u64;
+    let summary = for_each(all, |index, summary: &mut Summary| {
+        let case = &cases[usize::try_from(index).unwrap_or(usize::MAX)];
+        match case.run() {
+            Ok(outcome) => {
+                summary.add_run(&outcome);
+                None
+            }
+            Err(failure) => {
+                let faults: Vec<_> = case.faults.iter().map(ToString::to_string).collect();
+                Some(format!("{case}: {}: {}\n", faults.join(", "), failure.what))
+            }
+        }
+    })?;
+    print(&summary.to_string())?;
+    Ok(summary.is_clean())
+}
+
+fn fidelity(scripts: Range<u64>) -> Result<bool, String> {
+    let summary = for_each(scripts, |seed, summary: &mut Scripts| {
+        summary.count();
+        compare(seed).err().map(|difference| format!("script {seed}: {difference}\n"))
+    })?;
+    print(&summary.to_string())?;
+    Ok(summary.is_clean())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_a_range_with_something_in_it() {
+        assert_eq!(parse_seeds("3..10"), Ok(3..10));
+        for wrong in ["3", "3..", "a..b", "5..5", "6..5", "-1..2"] {
+            assert!(parse_seeds(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        use clap::CommandFactory as _;
+        Arguments::command().debug_assert();
+    }
+}
