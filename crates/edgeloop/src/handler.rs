@@ -208,7 +208,9 @@ pub enum Sent {
     /// It would have exceeded the connection's output limit or the ceiling of the whole process.
     /// Nothing of it was written or queued.
     Refused,
-    /// The connection is closing, failed, or no longer there. Nothing was written or queued.
+    /// The connection is closing, has failed, or is no longer there. Nothing was queued; if it failed
+    /// just now, a part may have been written, and the rest counts as
+    /// [dropped](crate::Closed::dropped).
     Gone,
 }
 

@@ -23,10 +23,12 @@ pub(crate) enum Kind {
     Vanishing,
     /// Connects and says nothing.
     Silent,
+    /// Says nothing either, and gets what other threads of the server send it.
+    Subscriber,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Fair,
         Self::Slow,
         Self::Greedy,
@@ -35,10 +37,11 @@ impl Kind {
         Self::Deaf,
         Self::Vanishing,
         Self::Silent,
+        Self::Subscriber,
     ];
 
     const fn is_owed_all(self) -> bool {
-        matches!(self, Self::Fair | Self::Slow | Self::Greedy | Self::Urgent)
+        matches!(self, Self::Fair | Self::Slow | Self::Greedy | Self::Urgent | Self::Subscriber)
     }
 }
 
@@ -61,6 +64,10 @@ pub(crate) struct Peer {
     length: u64,
     sent: u64,
     pub(crate) received: u64,
+    /// What the server sent it of its own accord.
+    pub(crate) pushed: u64,
+    /// What more it would have sent, but for the connection, which was ending.
+    pub(crate) doubtful: u64,
     /// Its connection, once it has one.
     pub(crate) link: Option<usize>,
     /// Whether the server may end the connection before all has come back.
@@ -95,6 +102,8 @@ impl Peer {
             length,
             sent: 0,
             received: 0,
+            pushed: 0,
+            doubtful: 0,
             link: None,
             may_be_left: false,
             ended: false,
@@ -113,7 +122,9 @@ impl Peer {
     }
 
     fn wants_to_send(&self, link: &Link) -> bool {
-        self.sent < self.length && link.readiness(Side::Theirs).is_writable()
+        self.kind != Kind::Subscriber
+            && self.sent < self.length
+            && link.readiness(Side::Theirs).is_writable()
     }
 
     fn wants_to_receive(&self, link: &Link) -> bool {
@@ -130,8 +141,23 @@ impl Peer {
             Kind::Resetting => self.sent >= self.length / 2,
             Kind::Deaf => self.sent == self.length,
             Kind::Vanishing | Kind::Silent => false,
+            Kind::Subscriber => self.received == self.length && !self.ended,
             _ => self.sent == self.length && !self.ended,
         }
+    }
+
+    /// What another thread of the server would send it now, at most so many bytes.
+    pub(crate) fn next_mail(&self, most: usize) -> Option<Vec<u8>> {
+        let wants = self.kind == Kind::Subscriber && self.received == self.pushed;
+        let end = self.length.min(self.pushed + most as u64);
+        (wants && self.pushed < self.length)
+            .then(|| (self.pushed..end).map(|at| byte(self.seed, at)).collect())
+    }
+
+    /// So much of it is in the mailbox.
+    pub(crate) const fn mailed(&mut self, count: usize) {
+        self.pushed += count as u64;
+        self.sent = self.pushed;
     }
 
     /// Does one of the things that it can do. Answers who is woken, or what is wrong.

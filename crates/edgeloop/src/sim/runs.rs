@@ -5,12 +5,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::peer::Stage;
-use super::world::{Follower, START, Tally};
+use super::world::{Follower, MAIL, START, Tally};
 use super::{Fault, Faults, Kind, Peer, Random, Side, SimulatedKernel, World};
 use crate::closed::{Closed, Reason};
 use crate::config::Config;
 use crate::event_loop::EventLoop;
-use crate::handler::{Action, Context, Handler, Origin, Stop};
+use crate::handler::{Action, Context, Handler, Origin, Sent, Stop};
 use crate::id::ConnectionId;
 use crate::input::Input;
 use crate::mailbox::Handle;
@@ -19,19 +19,29 @@ use crate::time::Time;
 /// The port of the first peer; the others follow.
 pub(crate) const FIRST_PORT: usize = 1024;
 
+/// For how long the handler pauses reading.
+const PAUSE: Duration = Duration::from_micros(1300);
+
 /// How long a drain may take, and how much longer until its end is seen.
 const DRAIN: Duration = Duration::from_secs(10);
 const SLACK: Duration = Duration::from_millis(100);
 
+/// The longest piece of input that a handler waits for.
+const MOST_LEFT: usize = 100;
+
 /// Echoes, and notes what is opened and closed.
 struct Echo {
     world: Rc<RefCell<World>>,
-    ids: Rc<RefCell<Vec<ConnectionId>>>,
+    sessions: Sessions,
+    gone: Vec<ConnectionId>,
     ends: Vec<End>,
     manner: Manner,
     limits: Limits,
     random: Random,
 }
+
+/// Each connection that was made, by its id, with its place in the world.
+type Sessions = Rc<RefCell<Vec<(ConnectionId, usize)>>>;
 
 /// What the server knows of one connection.
 #[derive(Debug)]
@@ -42,8 +52,8 @@ struct Session {
     echoed: u64,
     /// When it was opened, or last heard of.
     heard: Time,
-    /// Reading is paused by the handler.
-    paused: bool,
+    /// Since when the handler has paused reading.
+    paused: Option<Time>,
 }
 
 /// How one connection ended.
@@ -62,16 +72,25 @@ pub(crate) struct Manner {
     pub(crate) pauses: usize,
     /// After so many bytes the server closes the connection.
     pub(crate) enough: u64,
+    /// How many of a thousand callbacks end another connection, act on one that is gone, and send
+    /// to one that never reads until no more is taken.
+    pub(crate) strikes: usize,
+    pub(crate) stale: usize,
+    pub(crate) floods: usize,
 }
 
 impl Manner {
-    pub(crate) const PLAIN: Self = Self { piece: 1, pauses: 0, enough: u64::MAX };
+    pub(crate) const PLAIN: Self =
+        Self { piece: 1, pauses: 0, enough: u64::MAX, strikes: 0, stale: 0, floods: 0 };
 
     fn of(random: &mut Random) -> Self {
         Self {
-            piece: random.pick(&[1, 1, 2, 7, 100]),
+            piece: random.pick(&[1, 1, 2, 7, MOST_LEFT]),
             pauses: random.pick(&[0, 0, 10, 200]),
             enough: random.pick(&[u64::MAX, u64::MAX, 1, 100, 1000]),
+            strikes: random.pick(&[0, 0, 0, 10, 50]),
+            stale: random.pick(&[0, 0, 100]),
+            floods: random.pick(&[0, 0, 50]),
         }
     }
 }
@@ -80,6 +99,7 @@ impl Manner {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) high_watermark: usize,
+    pub(crate) output_limit: usize,
     pub(crate) idle: Option<Duration>,
 }
 
@@ -91,17 +111,62 @@ impl Echo {
         }
     }
 
-    /// How many bytes of a connection the loop holds for it. Those of a connection that has failed
-    /// are dropped.
-    fn queued(&self, session: &Session) -> u64 {
-        let world = self.world.borrow();
-        let link = &world.links[session.link];
-        let peer = world.peers.iter().find(|peer| peer.link == Some(session.link));
-        if link.is_dead(Side::Ours) || peer.is_none_or(|peer| peer.excused) {
-            return 0;
+    /// How many bytes of a connection the loop holds for it, if that can be told: those of a
+    /// connection that has failed are dropped.
+    fn queued(&self, session: &Session) -> Option<u64> {
+        let mut world = self.world.borrow_mut();
+        let dead = world.links[session.link].is_dead(Side::Ours);
+        let accepted = world.links[session.link].accepted(Side::Ours);
+        let peer = world.peer_of(session.link);
+        let told = !dead && !peer.excused && peer.kind != Kind::Subscriber;
+        told.then(|| (session.echoed + peer.pushed).saturating_sub(accepted))
+    }
+
+    /// Does what a handler should do seldom.
+    fn meddle(&mut self, cx: &mut impl Context) {
+        if self.random.chance(self.manner.strikes) {
+            let (id, link) = self.any_session();
+            if id != cx.id() && !self.gone.contains(&id) {
+                self.world.borrow_mut().peer_of(link).excused = true;
+                if self.random.chance(500) { cx.reset(id) } else { cx.close(id) }
+            }
         }
-        let mailed = if session.link == 0 { world.mailed } else { 0 };
-        (session.echoed + mailed).saturating_sub(link.accepted(Side::Ours))
+        if self.random.chance(self.manner.stale) && !self.gone.is_empty() {
+            let id = self.random.pick(&self.gone);
+            let sent = cx.send_to(id, b"stale");
+            if sent.is_accepted() {
+                self.world.borrow_mut().violated(|| format!("{id} is gone, and was sent to"));
+            }
+            cx.reset(id);
+        }
+        if self.random.chance(self.manner.floods) {
+            let (id, link) = self.any_session();
+            if self.world.borrow_mut().peer_of(link).kind == Kind::Vanishing {
+                self.flood(cx, id, link);
+            }
+        }
+    }
+
+    fn flood(&mut self, cx: &mut impl Context, id: ConnectionId, link: usize) {
+        loop {
+            let sent = cx.send_to(id, &[0; 100]);
+            let mut world = self.world.borrow_mut();
+            let accepted = world.links[link].accepted(Side::Ours);
+            let peer = world.peer_of(link);
+            match sent {
+                Sent::Refused => return,
+                Sent::Gone => return peer.doubtful += 100,
+                _ => peer.pushed += 100,
+            }
+            if peer.pushed > accepted + self.limits.output_limit as u64 {
+                return world.violated(|| format!("more is queued for {id} than the limit allows"));
+            }
+        }
+    }
+
+    fn any_session(&mut self) -> (ConnectionId, usize) {
+        let sessions = self.sessions.borrow();
+        self.random.pick(&sessions)
     }
 }
 
@@ -109,14 +174,9 @@ impl Handler for Echo {
     type Session = Session;
 
     fn session(&mut self, origin: &Origin) -> Option<Session> {
-        self.ids.borrow_mut().push(origin.id());
-        Some(Session {
-            link: usize::from(origin.peer().port()) - FIRST_PORT,
-            offered: 0,
-            echoed: 0,
-            heard: Time::ZERO,
-            paused: false,
-        })
+        let link = usize::from(origin.peer().port()) - FIRST_PORT;
+        self.sessions.borrow_mut().push((origin.id(), link));
+        Some(Session { link, offered: 0, echoed: 0, heard: Time::ZERO, paused: None })
     }
 
     fn opened(&mut self, cx: &mut impl Context, session: &mut Session) -> Action {
@@ -130,14 +190,20 @@ impl Handler for Echo {
         session: &mut Session,
         input: &mut Input<'_>,
     ) -> Action {
-        let queued = self.queued(session);
-        let full = queued > self.limits.high_watermark as u64;
-        self.expect(!full, "more is read, though the output is above its watermark", session);
-        self.expect(!session.paused, "more is read, though the handler paused", session);
+        if let Some(queued) = self.queued(session) {
+            let full = queued > self.limits.high_watermark as u64;
+            self.expect(!full, "more is read, though the output is above its watermark", session);
+            let told = cx.queued(cx.id()) as u64 == queued;
+            self.expect(told, "the loop holds more or less output than it was given", session);
+        }
+        self.expect(session.paused.is_none(), "more is read, though the handler paused", session);
         session.heard = cx.now();
+        self.meddle(cx);
         let whole = input.len() - input.len() % self.manner.piece;
         let sent = cx.send(input.take(whole));
-        session.offered += whole as u64;
+        if sent != Sent::Refused {
+            session.offered += whole as u64;
+        }
         if sent.is_accepted() {
             session.echoed += whole as u64;
         }
@@ -145,8 +211,8 @@ impl Handler for Echo {
             return Action::Close;
         }
         if sent.is_accepted() && self.random.chance(self.manner.pauses) {
-            cx.set_timeout(Some(Duration::from_millis(1)));
-            session.paused = true;
+            cx.set_timeout(Some(PAUSE));
+            session.paused = Some(cx.now());
             return Action::Pause;
         }
         sent.or_reset()
@@ -158,16 +224,24 @@ impl Handler for Echo {
         session: &mut Session,
         input: &mut Input<'_>,
     ) -> Action {
-        session.offered += input.len() as u64;
-        session.echoed += input.len() as u64;
-        match cx.send(input.take_all()).or_reset() {
+        let count = input.len() as u64;
+        let sent = cx.send(input.take_all());
+        if sent != Sent::Refused {
+            session.offered += count;
+            session.echoed += count;
+        }
+        match sent.or_reset() {
             Action::Continue => Action::Close,
             failed => failed,
         }
     }
 
     fn timeout(&mut self, cx: &mut impl Context, session: &mut Session) -> Action {
-        session.paused = false;
+        if let Some(since) = session.paused.take() {
+            let lasted = cx.now().since(since);
+            self.expect(lasted >= PAUSE, "the handler's timeout was early", session);
+            self.expect(lasted <= PAUSE + SLACK, "the handler's timeout was late", session);
+        }
         cx.resume(cx.id());
         Action::Continue
     }
@@ -177,6 +251,7 @@ impl Handler for Echo {
             let early = cx.now().since(session.heard) < idle;
             self.expect(!early, "it was closed before it had been idle for its time", &session);
         }
+        self.gone.push(closed.id);
         self.ends.push(End { session, closed: closed.clone() });
     }
 }
@@ -257,7 +332,7 @@ pub fn shrink(seed: u64, mut failure: Failure) -> Failure {
 }
 
 /// The end of most runs.
-pub(crate) fn stop(handle: &Handle<SimulatedKernel>, _: &[ConnectionId]) {
+pub(crate) fn stop(handle: &Handle<SimulatedKernel>, _: &[(ConnectionId, usize)]) {
     handle.stop(Stop::Drain(Some(DRAIN)));
 }
 
@@ -271,7 +346,7 @@ pub(crate) fn run_in(
     config: Config,
     limits: Limits,
     manner: Manner,
-    end: impl FnOnce(&Handle<SimulatedKernel>, &[ConnectionId]) + 'static,
+    end: impl FnOnce(&Handle<SimulatedKernel>, &[(ConnectionId, usize)]) + 'static,
 ) -> Result<Outcome, Failure> {
     let world = Rc::new(RefCell::new(world));
     let outcome = run_and_check(&world, config, limits, manner, end);
@@ -295,13 +370,14 @@ fn run_and_check(
     config: Config,
     limits: Limits,
     manner: Manner,
-    end: impl FnOnce(&Handle<SimulatedKernel>, &[ConnectionId]) + 'static,
+    end: impl FnOnce(&Handle<SimulatedKernel>, &[(ConnectionId, usize)]) + 'static,
 ) -> Result<(u64, u64), String> {
     let random = Random::new(world.borrow_mut().random.next());
-    let ids = Rc::new(RefCell::new(Vec::new()));
+    let sessions = Sessions::default();
     let echo = Echo {
         world: Rc::clone(world),
-        ids: Rc::clone(&ids),
+        sessions: Rc::clone(&sessions),
+        gone: Vec::new(),
         ends: Vec::new(),
         manner,
         limits,
@@ -311,14 +387,19 @@ fn run_and_check(
         .map_err(|error| error.to_string())?;
     server.listen("127.0.0.1:3000").map_err(|error| error.to_string())?;
     let handle = server.handle();
-    let opened = Rc::clone(&ids);
+    let (poster, of) = (handle.clone(), Rc::clone(&sessions));
+    world.borrow_mut().post = Some(Box::new(move |link, bytes| {
+        let id = of.borrow().iter().find(|session| session.1 == link).map(|session| session.0);
+        id.is_some_and(|id| poster.send(id, bytes).is_ok())
+    }));
+    let opened = Rc::clone(&sessions);
     world.borrow_mut().at_the_end = Some(Box::new(move || end(&handle, &opened.borrow())));
     let ended = server.run();
     if let Some(violation) = world.borrow_mut().violation.take() {
         return Err(violation);
     }
     let metrics = ended.map_err(|error| error.to_string())?;
-    let world = world.borrow();
+    let mut world = world.borrow_mut();
     let open = world.open_count();
     if open > 0 {
         return Err(format!("{open} descriptors are still open"));
@@ -327,11 +408,11 @@ fn run_and_check(
     if drained > DRAIN + SLACK {
         return Err(format!("the drain took {drained:?}"));
     }
-    let (opened, ends) = (ids.borrow().len(), &server.handler().ends);
+    let (opened, ends) = (sessions.borrow().len(), &server.handler().ends);
     if opened != ends.len() {
         return Err(format!("{opened} sessions were made and {} were closed", ends.len()));
     }
-    check_peers(&world, ends)?;
+    check_peers(&mut world, ends)?;
     Ok((opened as u64, metrics.bytes_out))
 }
 
@@ -341,20 +422,27 @@ fn settings(world: &mut World) -> (Config, Limits) {
     let high_watermark = random.size(1, 4000);
     let idle = random.chance(250).then(|| Duration::from_millis(random.size(5000, 100_000) as u64));
     world.outlasts = idle.is_some();
+    let read_buffer = random.size(1, 3000);
+    // Room for what was left for the next piece, or for one letter.
+    let output_limit = high_watermark + read_buffer + MOST_LEFT.max(MAIL);
     let config = Config::new()
         .event_batch(random.size(1, 8))
-        .read_buffer(random.size(1, 3000))
+        .read_buffer(read_buffer)
+        .output_limit(output_limit)
         .budgets(random.size(1, 3000), random.size(1, 4), random.size(1, 16))
         .watermarks(high_watermark, random.size(0, high_watermark - 1))
         .idle_timeout(idle);
-    (config, Limits { high_watermark, idle })
+    (config, Limits { high_watermark, output_limit, idle })
 }
 /// Who is owed all has got all, and the reasons of the ends are what the peers brought about.
-fn check_peers(world: &World, ends: &[End]) -> Result<(), String> {
+fn check_peers(world: &mut World, ends: &[End]) -> Result<(), String> {
     for End { session, closed } in ends {
         let accepted = world.links[session.link].accepted(Side::Ours);
-        let mailed = if session.link == 0 { world.mailed } else { 0 };
-        if accepted + closed.dropped != session.offered + mailed {
+        let peer = world.peer_of(session.link);
+        let (sent, pushed) = (accepted + closed.dropped, session.offered + peer.pushed);
+        // Mail may come when nobody is there any more.
+        let in_vain = peer.kind == Kind::Subscriber && peer.excused && sent < pushed;
+        if !(pushed..=pushed + peer.doubtful).contains(&sent) && !in_vain {
             return Err(format!("the kernel accepted {accepted} bytes of {session:?}, {closed:?}"));
         }
     }
@@ -362,7 +450,7 @@ fn check_peers(world: &World, ends: &[End]) -> Result<(), String> {
         let end = ends.iter().find(|end| Some(end.session.link) == peer.link);
         if let Some(End { session, closed }) = end
             && peer.is_owed_all()
-            && peer.received != session.echoed
+            && peer.received != session.echoed + peer.pushed
         {
             return Err(format!("{session:?}, {closed:?}, but {peer:?}"));
         }
@@ -421,7 +509,8 @@ pub(in crate::sim) mod tests {
     }
 
     /// Watermarks that no run of these comes to.
-    const UNLIMITED: Limits = Limits { high_watermark: usize::MAX, idle: None };
+    const UNLIMITED: Limits =
+        Limits { high_watermark: usize::MAX, output_limit: usize::MAX, idle: None };
 
     /// A world of these peers, without faults, in which much happens in each wake-up.
     fn crowd(seed: u64, peers: &[(Kind, usize, u64)]) -> World {
@@ -479,11 +568,11 @@ pub(in crate::sim) mod tests {
     fn c16_no_turn_reads_more_mail_than_its_budget() {
         let mut world = crowd(1, &[(Kind::Vanishing, 1, 0)]);
         world.buffers = (2000, 2000);
-        world.mailed = 100;
+        world.peers[0].pushed = 100;
         let config = Config::new().budgets(100_000, 10, 10);
-        let letters = |handle: &Handle<SimulatedKernel>, ids: &[ConnectionId]| {
+        let letters = |handle: &Handle<SimulatedKernel>, ids: &[(ConnectionId, usize)]| {
             for _ in 0..100 {
-                handle.send(ids[0], *b"x").expect("room in the mailbox");
+                handle.send(ids[0].0, *b"x").expect("room in the mailbox");
             }
             stop(handle, ids);
         };

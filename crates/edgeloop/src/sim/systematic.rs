@@ -31,6 +31,7 @@ const SCENARIOS: [Scenario; 4] = [
             (Kind::Greedy, 200),
             (Kind::Urgent, 200),
             (Kind::Resetting, 200),
+            (Kind::Subscriber, 100),
         ],
         buffers: (20, 60),
         high_watermark: 64,
@@ -90,7 +91,7 @@ impl Case {
         }
         let high = scenario.high_watermark;
         let config = Config::new().watermarks(high, high / 4).idle_timeout(scenario.idle);
-        let limits = Limits { high_watermark: high, idle: scenario.idle };
+        let limits = Limits { high_watermark: high, output_limit: usize::MAX, idle: scenario.idle };
         run_in(world, config, limits, scenario.manner, stop)
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::peer::Stage;
-use super::{Call, Fate, Faults, Link, Peer, Random, Side, Woken};
+use super::{Call, Fate, Faults, Kind, Link, Peer, Random, Side, Woken};
 use crate::epoll::{Event, Events, Readiness, Token};
 use crate::kernel::{ALARM, WAKER};
 use crate::time::Time;
@@ -21,6 +21,9 @@ const IDLE_WAITS: usize = 2000;
 /// How many calls a run may make before the loop is said to go round in circles. The longest make
 /// some hundred thousand.
 const CALLS: u64 = 3_000_000;
+
+/// How much another thread of the server sends at once.
+pub(crate) const MAIL: usize = 64;
 
 /// What a descriptor stands for.
 #[derive(Debug)]
@@ -61,6 +64,7 @@ enum Step {
     Act(usize),
     Connect(usize),
     Owed(usize),
+    Mail(usize),
 }
 
 /// What a run has seen.
@@ -134,8 +138,11 @@ pub(crate) struct World {
     /// The bounds of the sockets' buffers.
     pub(crate) buffers: (usize, usize),
     steps: Vec<Step>,
-    /// How many bytes are sent to the first connection by mail, and not by its handler.
-    pub(crate) mailed: u64,
+    /// The peer of each connection, and our descriptor of it.
+    owners: Vec<usize>,
+    held: Vec<Option<usize>>,
+    /// Another thread of the server, that sends to a connection. Answers whether it could.
+    pub(crate) post: Option<Post>,
     /// Deadlines come before the end: nobody who is silent is left when it comes.
     pub(crate) outlasts: bool,
     /// Called once, when no peer has anything left to do; and when that was.
@@ -146,6 +153,9 @@ pub(crate) struct World {
     /// Is told what happens, and when.
     pub(crate) follower: Option<Follower>,
 }
+
+/// Sends so many bytes to a connection by way of the loop's mailbox.
+pub(crate) type Post = Box<dyn Fn(usize, Vec<u8>) -> bool>;
 
 /// Is told each thing that happens in a run, with the time since its beginning.
 pub type Follower = Box<dyn FnMut(Duration, &str)>;
@@ -173,7 +183,9 @@ impl World {
             burst: 8,
             buffers: (1, 2000),
             steps: Vec::new(),
-            mailed: 0,
+            owners: Vec::new(),
+            held: Vec::new(),
+            post: None,
             outlasts: false,
             at_the_end: None,
             ended_at: None,
@@ -203,6 +215,9 @@ impl World {
             self.files.push(None);
             self.files.len() - 1
         });
+        if let File::Stream(link) = open.file {
+            self.held[link] = Some(number);
+        }
         self.files[number] = Some(open);
         number
     }
@@ -222,6 +237,7 @@ impl World {
             }
             File::Stream(link) => {
                 self.turn.closes += 1;
+                self.held[link] = None;
                 self.links[link].close(Side::Ours, open.abort);
             }
         }
@@ -427,9 +443,8 @@ impl World {
 
     /// The kernel has let this connection down, and nothing more is owed to its peer.
     fn excuse(&mut self, number: usize) {
-        let File::Stream(link) = self.file(number).file else { return };
-        if let Some(peer) = self.peers.iter_mut().find(|peer| peer.link == Some(link)) {
-            peer.excused = true;
+        if let File::Stream(link) = self.file(number).file {
+            self.peer_of(link).excused = true;
         }
     }
 
@@ -461,6 +476,7 @@ impl World {
             }
             Step::Act(peer) => self.act(peer),
             Step::Connect(peer) => self.connect(peer),
+            Step::Mail(peer) => self.mail(peer),
             Step::Owed(number) => {
                 self.file(number).owed = false;
                 self.wake(number);
@@ -486,8 +502,17 @@ impl World {
         for (index, peer) in self.peers.iter().enumerate() {
             match peer.stage {
                 Stage::Unborn if self.listener().is_some() => self.steps.push(Step::Connect(index)),
-                Stage::Connected(link) if peer.can_act(&self.links[link]) => {
-                    self.steps.push(Step::Act(index));
+                Stage::Connected(link) => {
+                    if peer.can_act(&self.links[link]) {
+                        self.steps.push(Step::Act(index));
+                    }
+                    if peer.kind == Kind::Subscriber
+                        && self.post.is_some()
+                        && self.held[link].is_some()
+                        && peer.next_mail(1).is_some()
+                    {
+                        self.steps.push(Step::Mail(index));
+                    }
                 }
                 _ => {}
             }
@@ -506,12 +531,30 @@ impl World {
         let buffer = self.random.size(self.buffers.0, self.buffers.1);
         let link = self.links.len();
         self.links.push(Link::new(buffer));
+        self.owners.push(peer);
+        self.held.push(None);
         self.peers[peer].stage = Stage::Connected(link);
         self.peers[peer].link = Some(link);
         if let File::Listener(waiting) = &mut self.file(number).file {
             waiting.push_back(link);
         }
         self.wake(number);
+    }
+
+    fn mail(&mut self, peer: usize) {
+        let Stage::Connected(link) = self.peers[peer].stage else { return };
+        let most = self.random.size(1, MAIL);
+        let Some(bytes) = self.peers[peer].next_mail(most) else { return };
+        let count = bytes.len();
+        if self.post.as_ref().is_some_and(|post| post(link, bytes)) {
+            self.note(|| format!("another thread sends {count} bytes to connection {link}"));
+            self.peers[peer].mailed(count);
+        }
+    }
+
+    /// The peer of a connection.
+    pub(crate) fn peer_of(&mut self, link: usize) -> &mut Peer {
+        &mut self.peers[self.owners[link]]
     }
 
     fn act(&mut self, peer: usize) {
@@ -527,8 +570,7 @@ impl World {
         if !woken.ours {
             return;
         }
-        let ours = |open: &Option<Open>| matches!(open, Some(Open { file: File::Stream(of), .. }) if *of == link);
-        if let Some(number) = self.files.iter().position(ours) {
+        if let Some(number) = self.held[link] {
             self.wake(number);
         }
     }
