@@ -78,16 +78,17 @@ impl Laboratory {
         Ok(Self { tree, target: directory.join("target") })
     }
 
-    /// Does something with the change in the copy, and takes it back.
+    /// Does something with the changes in the copy, and takes them back.
     ///
     /// # Errors
     ///
-    /// When the file system fails, or `action` does. `Ok(Err(_))` says that the change does not fit.
+    /// When the file system fails, or `action` does. `Ok(Err(_))` says that a change does not fit.
     pub fn with<T>(
         &self,
-        edit: &Edit<'_>,
+        edits: &[Edit<'_>],
         action: impl FnOnce() -> Result<T, String>,
     ) -> Result<Result<T, String>, String> {
+        let Some((edit, others)) = edits.split_first() else { return action().map(Ok) };
         let path = self.tree.join(edit.file);
         let wrong = |error: std::io::Error| format!("{}: {error}", path.display());
         let text = fs::read_to_string(&path).map_err(wrong)?;
@@ -96,9 +97,9 @@ impl Laboratory {
             Err(why) => return Ok(Err(why)),
         };
         fs::write(&path, changed).map_err(wrong)?;
-        let answer = action();
+        let answer = self.with(others, action);
         fs::write(&path, text).map_err(wrong)?;
-        answer.map(Ok)
+        answer
     }
 
     /// Runs cargo in the copy; answers `None` if it had to be ended.

@@ -40,7 +40,7 @@ impl fmt::Display for Verdict {
 /// Builds and tests one mutation.
 pub(crate) fn attempt(laboratory: &Laboratory, mutation: &Mutation) -> Result<Verdict, String> {
     let test = || test(laboratory, &mutation.prefix());
-    Ok(laboratory.with(&mutation.edit(), test)?.unwrap_or_else(Verdict::Unfit))
+    Ok(laboratory.with(&[mutation.edit()], test)?.unwrap_or_else(Verdict::Unfit))
 }
 
 fn test(laboratory: &Laboratory, prefix: &str) -> Result<Verdict, String> {

@@ -432,6 +432,11 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if next >= self.core.alarm {
             return Ok(());
         }
+        if next <= self.core.now {
+            // A budget has left timers that are due. The next turn runs them, alarm or not.
+            self.core.agenda.add(Agenda::TIMERS);
+            return Ok(());
+        }
         loop {
             match self.core.kernel.set_alarm(next) {
                 Ok(()) => break,

@@ -182,6 +182,7 @@ impl Kernel for SimulatedKernel {
             buffer[filled..filled + piece.len()].copy_from_slice(piece);
             filled += piece.len();
         });
+        world.has_read(socket.number, filled);
         world.note(|| format!("recv({}, {}): {}", socket.number, buffer.len(), Answer(answer)));
         answer
     }

@@ -46,6 +46,7 @@ type Sessions = Rc<RefCell<Vec<(ConnectionId, usize)>>>;
 /// What the server knows of one connection.
 #[derive(Debug)]
 struct Session {
+    id: ConnectionId,
     link: usize,
     /// What it sent, and what of it the loop accepted.
     offered: u64,
@@ -109,6 +110,12 @@ impl Echo {
         if !holds {
             self.world.borrow_mut().violated(|| format!("{what}: {session:?}"));
         }
+    }
+
+    /// Any callback: it is for the connection of this session.
+    fn called_back(&self, cx: &impl Context, session: &Session) {
+        self.world.borrow_mut().called_back();
+        self.expect(cx.id() == session.id, "it was called back for another connection", session);
     }
 
     /// How many bytes of a connection the loop holds for it, if that can be told: those of a
@@ -176,10 +183,12 @@ impl Handler for Echo {
     fn session(&mut self, origin: &Origin) -> Option<Session> {
         let link = usize::from(origin.peer().port()) - FIRST_PORT;
         self.sessions.borrow_mut().push((origin.id(), link));
-        Some(Session { link, offered: 0, echoed: 0, heard: Time::ZERO, paused: None })
+        let id = origin.id();
+        Some(Session { id, link, offered: 0, echoed: 0, heard: Time::ZERO, paused: None })
     }
 
     fn opened(&mut self, cx: &mut impl Context, session: &mut Session) -> Action {
+        self.called_back(cx, session);
         session.heard = cx.now();
         Action::Continue
     }
@@ -190,6 +199,7 @@ impl Handler for Echo {
         session: &mut Session,
         input: &mut Input<'_>,
     ) -> Action {
+        self.called_back(cx, session);
         if let Some(queued) = self.queued(session) {
             let full = queued > self.limits.high_watermark as u64;
             self.expect(!full, "more is read, though the output is above its watermark", session);
@@ -224,6 +234,7 @@ impl Handler for Echo {
         session: &mut Session,
         input: &mut Input<'_>,
     ) -> Action {
+        self.called_back(cx, session);
         let count = input.len() as u64;
         let sent = cx.send(input.take_all());
         if sent != Sent::Refused {
@@ -237,6 +248,7 @@ impl Handler for Echo {
     }
 
     fn timeout(&mut self, cx: &mut impl Context, session: &mut Session) -> Action {
+        self.called_back(cx, session);
         if let Some(since) = session.paused.take() {
             let lasted = cx.now().since(since);
             self.expect(lasted >= PAUSE, "the handler's timeout was early", session);
@@ -247,6 +259,7 @@ impl Handler for Echo {
     }
 
     fn closed(&mut self, cx: &mut impl Context, session: Session, closed: &Closed) {
+        self.called_back(cx, &session);
         if let (Reason::IdleTimeout, Some(idle)) = (&closed.reason, self.limits.idle) {
             let early = cx.now().since(session.heard) < idle;
             self.expect(!early, "it was closed before it had been idle for its time", &session);
@@ -425,15 +438,18 @@ fn settings(world: &mut World) -> (Config, Limits) {
     let read_buffer = random.size(1, 3000);
     // Room for what was left for the next piece, or for one letter.
     let output_limit = high_watermark + read_buffer + MOST_LEFT.max(MAIL);
+    let turn_bytes = random.size(1, 3000);
     let config = Config::new()
         .event_batch(random.size(1, 8))
         .read_buffer(read_buffer)
         .output_limit(output_limit)
-        .budgets(random.size(1, 3000), random.size(1, 4), random.size(1, 16))
+        .budgets(turn_bytes, random.size(1, 4), random.size(1, 16))
         .watermarks(high_watermark, random.size(0, high_watermark - 1))
         .idle_timeout(idle);
+    world.turn_bytes = turn_bytes;
     (config, Limits { high_watermark, output_limit, idle })
 }
+
 /// Who is owed all has got all, and the reasons of the ends are what the peers brought about.
 fn check_peers(world: &mut World, ends: &[End]) -> Result<(), String> {
     for End { session, closed } in ends {

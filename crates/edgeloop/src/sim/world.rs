@@ -22,6 +22,14 @@ const IDLE_WAITS: usize = 2000;
 /// some hundred thousand.
 const CALLS: u64 = 3_000_000;
 
+/// How many callbacks may follow each other without a call in between. A few for each connection of
+/// a turn are usual.
+const CALLBACKS: u64 = 20_000;
+
+/// How often the alarm may ring within one tick of the wheel. The deadlines of the listeners and of
+/// the drain are not rounded, so that there are a few.
+const RINGS: u64 = 10;
+
 /// How much another thread of the server sends at once.
 pub(crate) const MAIL: usize = 64;
 
@@ -47,6 +55,8 @@ pub(crate) struct Open {
     pub(crate) abort: bool,
     /// An EAGAIN or a short receive is owed an edge.
     owed: bool,
+    /// In which turn it was last read, and how many bytes of it then.
+    read: (u64, usize),
 }
 
 /// Who may be ready.
@@ -130,6 +140,11 @@ pub(crate) struct World {
     alarm: Time,
     pub(crate) waker: Arc<AtomicBool>,
     idle_waits: usize,
+    callbacks: u64,
+    /// In which millisecond the alarm rang last, and how often.
+    rings: (u64, u64),
+    /// How much the loop may read of one connection in a turn.
+    pub(crate) turn_bytes: usize,
     /// What the loop has done since its last wait.
     pub(crate) turn: Turn,
     backlog_turns: u64,
@@ -178,6 +193,9 @@ impl World {
             alarm: Time::NEVER,
             waker: Arc::new(AtomicBool::new(false)),
             idle_waits: 0,
+            callbacks: 0,
+            rings: (0, 0),
+            turn_bytes: usize::MAX,
             turn: Turn::default(),
             backlog_turns: 0,
             burst: 8,
@@ -209,7 +227,8 @@ impl World {
 
     /// Opens the lowest number that is free.
     pub(crate) fn open(&mut self, file: File) -> usize {
-        let open = Open { file, watched: None, listed: false, abort: false, owed: false };
+        let open =
+            Open { file, watched: None, listed: false, abort: false, owed: false, read: (0, 0) };
         let free = (3..self.files.len()).find(|&number| self.files[number].is_none());
         let number = free.unwrap_or_else(|| {
             self.files.push(None);
@@ -367,6 +386,11 @@ impl World {
     fn ring(&mut self) {
         if self.alarm <= self.now {
             self.alarm = Time::NEVER;
+            let tick = self.now.as_nanos() / 1_000_000;
+            self.rings = if self.rings.0 == tick { (tick, self.rings.1 + 1) } else { (tick, 1) };
+            if self.rings.1 > RINGS {
+                self.violated(|| format!("the alarm rings more than {RINGS} times in a tick"));
+            }
             self.ready.push_back(Source::Alarm);
         }
         if self.waker.swap(false, Ordering::SeqCst) && !self.ready.contains(&Source::Waker) {
@@ -412,8 +436,34 @@ impl World {
         }
         self.now = self.now.after(Duration::from_nanos(self.random.next() % 2000));
         self.idle_waits = 0;
+        self.callbacks = 0;
         if self.random.chance(200) {
             self.step();
+        }
+    }
+
+    /// The loop has called the handler back.
+    ///
+    /// # Panics
+    ///
+    /// When it does so again and again and makes no call: only a panic ends that.
+    pub(crate) fn called_back(&mut self) {
+        self.callbacks += 1;
+        if self.callbacks > CALLBACKS {
+            self.violated(|| format!("{CALLBACKS} callbacks without a call"));
+            std::panic::resume_unwind(Box::new("callbacks without end"));
+        }
+    }
+
+    /// So many bytes of a connection were read. A turn may serve it twice, once because it was cut
+    /// off before and once for an event, and each time has a budget (C13).
+    pub(crate) fn has_read(&mut self, number: usize, count: usize) {
+        let (turn, most) = (self.tally.waits, self.turn_bytes.saturating_mul(2));
+        let read = &mut self.file(number).read;
+        *read = if read.0 == turn { (turn, read.1 + count) } else { (turn, count) };
+        let bytes = read.1;
+        if bytes > most {
+            self.violated(|| format!("{bytes} bytes of descriptor {number} are read in one turn"));
         }
     }
 
