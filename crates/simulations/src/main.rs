@@ -98,7 +98,7 @@ fn run_seeds(seeds: Range<u64>) -> Result<bool, String> {
             None
         }
         Err(failure) => {
-            let (met, shrunk) = (failure.faults.len(), shrink(seed, failure));
+            let (met, shrunk) = (failure.faults.len(), shrink(failure));
             let mut text = format!("seed {seed}: {}\n", shrunk.what);
             text.push_str(&format!("    with {} of the {met} faults:\n", shrunk.faults.len()));
             for fault in &shrunk.faults {
@@ -115,7 +115,7 @@ fn run_seeds(seeds: Range<u64>) -> Result<bool, String> {
 fn replay(seed: u64, whole: bool) -> Result<bool, String> {
     let failure = run(seed, None, None).err();
     let faults = match &failure {
-        Some(failure) if !whole => Some(shrink(seed, failure.clone()).faults),
+        Some(failure) if !whole => Some(shrink(failure.clone()).faults),
         _ => None,
     };
     let follower = Box::new(|at: std::time::Duration, what: &str| {

@@ -189,6 +189,13 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         &self.handler
     }
 
+    /// The handler, from a loop that is needed no more. Connections that are open are closed,
+    /// without their callbacks; after [`run`](Self::run) has ended in order there are none.
+    #[must_use]
+    pub fn into_handler(self) -> H {
+        self.handler
+    }
+
     /// The connection cap that holds: the one asked for, or what descriptors allow (C24).
     #[must_use]
     pub fn max_connections(&self) -> usize {

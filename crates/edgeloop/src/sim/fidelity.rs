@@ -205,7 +205,7 @@ pub fn compare(seed: u64) -> Result<(), String> {
 #[cfg(test)]
 #[test]
 fn the_model_of_a_connection_agrees_with_the_kernel() {
-    for seed in super::runs::tests::seeds(0..1000) {
+    for seed in super::simulation::chosen_seeds(0..1000) {
         if let Err(difference) = compare(seed) {
             panic!(
                 "seed {seed}: {difference}\nreplay with: EDGELOOP_SEEDS={seed}..{} cargo test -p \

@@ -19,9 +19,9 @@ use crate::epoll::{Events, Interest, Token};
 use crate::kernel::{Kernel, SocketOption, Wake};
 use crate::time::Time;
 
-/// A kernel of a [`World`].
+/// The kernel of a simulation. Only a [`Handle`](crate::Handle) shows it, in its type.
 #[derive(Clone)]
-pub(crate) struct SimulatedKernel {
+pub struct SimulatedKernel {
     world: Rc<RefCell<World>>,
 }
 
@@ -42,8 +42,14 @@ impl SimulatedKernel {
     }
 }
 
+impl fmt::Debug for SimulatedKernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimulatedKernel").finish_non_exhaustive()
+    }
+}
+
 /// A descriptor of the simulated process; dropping it closes it.
-pub(crate) struct Socket {
+pub struct Socket {
     world: Rc<RefCell<World>>,
     number: usize,
 }
@@ -74,7 +80,7 @@ impl fmt::Display for Answer {
 
 /// Raises the flag of the simulated eventfd.
 #[derive(Debug, Clone)]
-pub(crate) struct Waker(Arc<AtomicBool>);
+pub struct Waker(Arc<AtomicBool>);
 
 impl Wake for Waker {
     fn wake(&self) {
@@ -119,8 +125,11 @@ impl Kernel for SimulatedKernel {
         self.call().meet(Call::ClearWaker, None, 0).map(|_| ())
     }
 
-    fn socket(&mut self, _: SocketAddr) -> Result<Socket, Errno> {
-        let number = self.call().open(File::Fresh);
+    fn socket(&mut self, family: SocketAddr) -> Result<Socket, Errno> {
+        let mut world = self.call();
+        world.meet(Call::Socket, None, 0)?;
+        let number = world.open(File::Fresh(family))?;
+        drop(world);
         Ok(self.socket_of(number))
     }
 
@@ -131,21 +140,32 @@ impl Kernel for SimulatedKernel {
         Ok(())
     }
 
-    fn bind(&mut self, _: &Socket, _: SocketAddr) -> Result<(), Errno> {
+    fn bind(&mut self, socket: &Socket, address: SocketAddr) -> Result<(), Errno> {
+        self.call().file(socket.number).file = File::Fresh(address);
         Ok(())
     }
 
     fn listen(&mut self, socket: &Socket, _: u32) -> Result<(), Errno> {
-        self.call().file(socket.number).file = File::Listener(VecDeque::new());
+        let mut world = self.call();
+        let file = &mut world.file(socket.number).file;
+        let File::Fresh(address) = *file else { return Err(Errno::INVAL) };
+        *file = File::Listener(address, VecDeque::new());
         Ok(())
     }
 
-    fn local_address(&mut self, _: &Socket) -> Result<SocketAddr, Errno> {
-        Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, 3000)))
+    fn local_address(&mut self, socket: &Socket) -> Result<SocketAddr, Errno> {
+        match self.call().file(socket.number).file {
+            File::Fresh(address) | File::Listener(address, _) => Ok(address),
+            File::Stream(_) | File::Foreign => Err(Errno::INVAL),
+        }
     }
 
-    fn connect(&mut self, _: &Socket, _: SocketAddr) -> Result<(), Errno> {
-        Err(Errno::NETUNREACH)
+    fn connect(&mut self, socket: &Socket, address: SocketAddr) -> Result<(), Errno> {
+        let mut world = self.call();
+        let answer = world.dial(socket.number, address);
+        let told = Answer(answer.map(|()| 0));
+        world.note(|| format!("connect({}, {address}): {told}", socket.number));
+        answer
     }
 
     fn take_error(&mut self, socket: &Socket) -> Result<Option<Errno>, Errno> {
@@ -158,12 +178,16 @@ impl Kernel for SimulatedKernel {
             return Err(Errno::AGAIN);
         }
         world.meet(Call::Accept, None, 0)?;
-        let File::Listener(waiting) = &mut world.file(listener.number).file else {
+        if world.spare() == 0 {
+            world.note(|| "accept4: EMFILE".to_owned());
+            return Err(Errno::MFILE);
+        }
+        let File::Listener(_, waiting) = &mut world.file(listener.number).file else {
             return Err(Errno::INVAL);
         };
         let link = waiting.pop_front().ok_or(Errno::AGAIN)?;
         world.turn.accepts += 1;
-        let number = world.open(File::Stream(link));
+        let number = world.open(File::Stream(link))?;
         world.note(|| format!("accept4: {number} is connection {link}"));
         let port = u16::try_from(FIRST_PORT + link).unwrap_or(u16::MAX);
         drop(world);
@@ -214,7 +238,7 @@ impl Kernel for SimulatedKernel {
     }
 
     fn spare_descriptors(&self) -> usize {
-        1000
+        self.world.borrow().spare().min(1000)
     }
 
     fn longest_backlog(&self) -> Option<u32> {

@@ -68,6 +68,8 @@ pub(crate) struct Link {
     ends: [End; 2],
     /// The most bytes in a send buffer and in a receive buffer.
     buffer: usize,
+    /// Our end waits for the answer to its connect.
+    connecting: bool,
 }
 
 /// Which ends an operation woke.
@@ -95,7 +97,22 @@ impl Woken {
 
 impl Link {
     pub(crate) fn new(buffer: usize) -> Self {
-        Self { ways: Default::default(), ends: Default::default(), buffer }
+        Self { ways: Default::default(), ends: Default::default(), buffer, connecting: false }
+    }
+
+    /// A connection that our end has asked for (`TCP_SYN_SENT`).
+    pub(crate) fn connecting(buffer: usize) -> Self {
+        Self { connecting: true, ..Self::new(buffer) }
+    }
+
+    /// The answer to our end's connect.
+    pub(crate) fn establish(&mut self, answer: Result<(), Errno>) -> Woken {
+        self.connecting = false;
+        if let Err(error) = answer {
+            let end = self.end(Side::Ours);
+            (end.dead, end.shut, end.error) = (true, true, Some(error));
+        }
+        Woken::one(Side::Ours)
     }
 
     fn way(&mut self, from: Side) -> &mut Way {
@@ -108,6 +125,10 @@ impl Link {
 
     /// What poll(2) says (`tcp_poll`).
     pub(crate) fn readiness(&self, side: Side) -> Readiness {
+        if self.connecting {
+            // TCP_SYN_SENT has no bit of its own.
+            return Readiness::from_bits(0);
+        }
         let (end, out) = (&self.ends[side as usize], &self.ways[side as usize]);
         let into = &self.ways[side.other() as usize];
         let read_shut = into.fin_delivered || end.dead;
@@ -251,7 +272,7 @@ impl Link {
     pub(crate) fn can_deliver(&self, from: Side) -> bool {
         let way = &self.ways[from as usize];
         let to = &self.ends[from.other() as usize];
-        if to.dead || (way.fin_delivered && !way.rst) {
+        if self.connecting || to.dead || (way.fin_delivered && !way.rst) {
             return false;
         }
         let room = to.closed || way.received.len() < self.buffer;

@@ -7,30 +7,40 @@
 //!
 //! Only the library's own tests, and the command of `simulations`, use it yet.
 
+mod client;
+mod echo;
 mod faults;
 mod fidelity;
+mod injector;
 mod kernel;
 mod link;
 mod peer;
 mod random;
 mod runs;
+mod script;
+mod simulation;
 mod systematic;
+mod watched;
 mod world;
+
+pub use faults::Fault;
+pub use injector::Faults;
+pub use kernel::SimulatedKernel;
+pub use random::Random;
+pub use script::{Ending, Script};
+pub use simulation::{Failure, PeerReport, Report, Simulation, check};
 
 #[doc(hidden)]
 pub mod checks {
     //! What the project's own command `simulations` runs. No part of the library that others use.
 
-    pub use super::faults::Fault;
     pub use super::fidelity::compare;
-    pub use super::runs::{Failure, Outcome, run, shrink};
+    pub use super::runs::{Outcome, run, shrink};
     pub use super::systematic::{Case, alone, in_pairs};
     pub use super::world::{Follower, Tally, Turn};
 }
 
-use faults::{Call, Fate, Fault, Faults};
-use kernel::SimulatedKernel;
+use faults::{Call, Fate};
+use injector::Injector;
 use link::{Link, Side, Woken};
-use peer::{Kind, Peer};
-use random::Random;
 use world::World;

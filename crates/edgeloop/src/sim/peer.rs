@@ -1,54 +1,19 @@
-//! Who is at the other end: a client of an echo server that checks what comes back.
+//! Who is at the other end of a connection: a client that checks its echo, or a script.
 
-use rustix::io::Errno;
+use std::net::SocketAddr;
 
-use super::{Link, Random, Side, Woken};
-
-/// How a peer behaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Sends and receives as it comes, ends its stream, and expects everything back.
-    Fair,
-    /// Receives byte by byte.
-    Slow,
-    /// Sends as long as it can before it receives anything.
-    Greedy,
-    /// Makes one byte in eight urgent.
-    Urgent,
-    /// Resets the connection when it has sent half.
-    Resetting,
-    /// Closes when it has sent all, whatever has come.
-    Deaf,
-    /// Sends, and neither receives nor says anything more.
-    Vanishing,
-    /// Connects and says nothing.
-    Silent,
-    /// Says nothing either, and gets what other threads of the server send it.
-    Subscriber,
-}
-
-impl Kind {
-    pub(crate) const ALL: [Self; 9] = [
-        Self::Fair,
-        Self::Slow,
-        Self::Greedy,
-        Self::Urgent,
-        Self::Resetting,
-        Self::Deaf,
-        Self::Vanishing,
-        Self::Silent,
-        Self::Subscriber,
-    ];
-
-    const fn is_owed_all(self) -> bool {
-        matches!(self, Self::Fair | Self::Slow | Self::Greedy | Self::Urgent | Self::Subscriber)
-    }
-}
+use super::client::Client;
+use super::script::Player;
+use super::{Link, Random, Woken};
+use crate::time::Time;
 
 /// How far a peer has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
+    /// It has still to connect.
     Unborn,
+    /// The handshake of the loop's own connect goes on.
+    Dialled(usize),
     Connected(usize),
     /// It has closed its descriptor, having read to the end or not.
     Gone {
@@ -56,209 +21,113 @@ pub(crate) enum Stage {
     },
 }
 
+/// Where a peer stands, whatever it does there.
 #[derive(Debug)]
-pub(crate) struct Peer {
-    pub(crate) kind: Kind,
+pub(crate) struct Place {
     pub(crate) stage: Stage,
-    seed: u64,
-    length: u64,
-    sent: u64,
-    pub(crate) received: u64,
-    /// What the server sent it of its own accord.
-    pub(crate) pushed: u64,
-    /// What more it would have sent, but for the connection, which was ending.
-    pub(crate) doubtful: u64,
     /// Its connection, once it has one.
     pub(crate) link: Option<usize>,
-    /// Whether the server may end the connection before all has come back.
-    pub(crate) may_be_left: bool,
-    /// The end of its stream is out.
-    ended: bool,
     /// The server's kernel has let its connection down, and nothing is owed to it.
     pub(crate) excused: bool,
 }
 
-/// The byte at a position of a peer's stream.
-const fn byte(seed: u64, position: u64) -> u8 {
-    let mixed =
-        (seed ^ position.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    (mixed >> 56) as u8
+impl Place {
+    pub(crate) const NEW: Self = Self { stage: Stage::Unborn, link: None, excused: false };
+}
+
+/// What a peer does.
+#[derive(Debug)]
+pub(crate) enum Role {
+    Client(Client),
+    Script(Player),
+}
+
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) place: Place,
+    pub(crate) role: Role,
 }
 
 impl Peer {
-    /// One of any kind.
-    pub(crate) fn new(random: &mut Random) -> Self {
-        let kind = random.pick(&Kind::ALL);
-        let length = if kind == Kind::Silent { 0 } else { random.size(0, 3000) as u64 };
-        Self::of(kind, length, random)
+    pub(crate) const fn new(role: Role) -> Self {
+        Self { place: Place::NEW, role }
     }
 
-    /// One with so many bytes to send.
-    pub(crate) fn of(kind: Kind, length: u64, random: &mut Random) -> Self {
-        Self {
-            kind,
-            stage: Stage::Unborn,
-            seed: random.next(),
-            length,
-            sent: 0,
-            received: 0,
-            pushed: 0,
-            doubtful: 0,
-            link: None,
-            may_be_left: false,
-            ended: false,
-            excused: false,
+    /// The client that this peer is.
+    ///
+    /// # Panics
+    ///
+    /// When it is none.
+    pub(crate) fn client(&mut self) -> &mut Client {
+        match &mut self.role {
+            Role::Client(client) => client,
+            Role::Script(_) => panic!("{:?} is no client", self.place),
         }
     }
 
-    /// Whether it is owed every byte of its stream.
-    pub(crate) const fn is_owed_all(&self) -> bool {
-        self.kind.is_owed_all() && !self.excused
+    /// The address that it connects to, if not the first.
+    pub(crate) const fn wants(&self) -> Option<SocketAddr> {
+        match &self.role {
+            Role::Client(_) => None,
+            Role::Script(player) => player.wants(),
+        }
+    }
+
+    /// Whether it wants to connect now.
+    pub(crate) fn can_connect(&self, now: Time) -> bool {
+        match &self.role {
+            Role::Client(_) => true,
+            Role::Script(player) => player.connects_at() <= now,
+        }
     }
 
     /// Whether it can do anything now.
-    pub(crate) fn can_act(&self, link: &Link) -> bool {
-        self.wants_to_send(link) || self.wants_to_receive(link) || self.wants_to_end()
+    pub(crate) fn can_act(&self, link: &Link, now: Time) -> bool {
+        match &self.role {
+            Role::Client(client) => client.can_act(link),
+            Role::Script(player) => player.can_act(link, now),
+        }
     }
 
-    fn wants_to_send(&self, link: &Link) -> bool {
-        self.kind != Kind::Subscriber
-            && self.sent < self.length
-            && link.readiness(Side::Theirs).is_writable()
+    /// When it can do something again, if it only waits.
+    pub(crate) fn deadline(&self) -> Time {
+        match (&self.role, self.place.stage) {
+            (Role::Script(player), Stage::Unborn) => player.connects_at(),
+            (Role::Script(player), Stage::Connected(_)) => player.deadline(),
+            _ => Time::NEVER,
+        }
     }
 
-    fn wants_to_receive(&self, link: &Link) -> bool {
-        let patient = match self.kind {
-            Kind::Vanishing | Kind::Deaf => return false,
-            Kind::Greedy => self.sent == self.length || !self.wants_to_send(link),
-            _ => true,
-        };
-        patient && link.readiness(Side::Theirs).is_readable()
-    }
-
-    fn wants_to_end(&self) -> bool {
-        match self.kind {
-            Kind::Resetting => self.sent >= self.length / 2,
-            Kind::Deaf => self.sent == self.length,
-            Kind::Vanishing | Kind::Silent => false,
-            Kind::Subscriber => self.received == self.length && !self.ended,
-            _ => self.sent == self.length && !self.ended,
+    /// Does one of the things that it can do. Answers who is woken, or what is wrong.
+    pub(crate) fn act(
+        &mut self,
+        link: &mut Link,
+        random: &mut Random,
+        now: Time,
+    ) -> Result<Woken, String> {
+        match &mut self.role {
+            Role::Client(client) => client.act(&mut self.place, link, random),
+            Role::Script(player) => player.act(&mut self.place, link, random, now),
         }
     }
 
     /// What another thread of the server would send it now, at most so many bytes.
     pub(crate) fn next_mail(&self, most: usize) -> Option<Vec<u8>> {
-        let wants = self.kind == Kind::Subscriber && self.received == self.pushed;
-        let end = self.length.min(self.pushed + most as u64);
-        (wants && self.pushed < self.length)
-            .then(|| (self.pushed..end).map(|at| byte(self.seed, at)).collect())
-    }
-
-    /// So much of it is in the mailbox.
-    pub(crate) const fn mailed(&mut self, count: usize) {
-        self.pushed += count as u64;
-        self.sent = self.pushed;
-    }
-
-    /// Does one of the things that it can do. Answers who is woken, or what is wrong.
-    pub(crate) fn act(&mut self, link: &mut Link, random: &mut Random) -> Result<Woken, String> {
-        let sends = self.wants_to_send(link);
-        let receives = self.wants_to_receive(link);
-        if sends && (!receives || random.chance(500)) {
-            self.send(link, random);
-        } else if receives {
-            return self.receive(link, random).map(|()| Woken::default());
-        } else {
-            self.end(link);
+        match &self.role {
+            Role::Client(client) => client.next_mail(most),
+            Role::Script(_) => None,
         }
-        Ok(Woken::default())
-    }
-
-    fn send(&mut self, link: &mut Link, random: &mut Random) {
-        let left = usize::try_from(self.length - self.sent).unwrap_or(usize::MAX);
-        let count = random.size(1, left);
-        let bytes: Vec<u8> =
-            (self.sent..self.sent + count as u64).map(|at| byte(self.seed, at)).collect();
-        let urgent = self.kind == Kind::Urgent && random.chance(125);
-        let sent = if urgent {
-            link.send_urgent(Side::Theirs, bytes[0])
-        } else {
-            link.send(Side::Theirs, &bytes)
-        };
-        match sent {
-            Ok(count) => self.sent += count as u64,
-            Err(Errno::AGAIN) => {}
-            Err(_) => self.leave(link, false),
-        }
-    }
-
-    fn receive(&mut self, link: &mut Link, random: &mut Random) -> Result<(), String> {
-        let most = if self.kind == Kind::Slow { 1 } else { random.size(1, 5000) };
-        let (seed, mut at) = (self.seed, self.received);
-        let mut wrong = None;
-        let answer = link.receive(Side::Theirs, most, |bytes| {
-            for &got in bytes {
-                if got != byte(seed, at) && wrong.is_none() {
-                    wrong = Some(at);
-                }
-                at += 1;
-            }
-        });
-        self.received = at;
-        if let Some(at) = wrong {
-            return Err(format!("the byte at {at} came back changed: {self:?}"));
-        }
-        if self.received > self.sent {
-            return Err(format!("more came back than was sent: {self:?}"));
-        }
-        match answer {
-            Ok(0) if self.is_owed_all() && !self.may_be_left && !self.has_all() => {
-                Err(format!("its stream ended early: {self:?}"))
-            }
-            Ok(0) => {
-                self.leave(link, true);
-                Ok(())
-            }
-            Ok(_) | Err(Errno::AGAIN) => Ok(()),
-            Err(error) if self.is_owed_all() => Err(format!("{error}: {self:?}")),
-            Err(_) => {
-                self.leave(link, false);
-                Ok(())
-            }
-        }
-    }
-
-    fn end(&mut self, link: &mut Link) {
-        match self.kind {
-            Kind::Resetting => {
-                link.close(Side::Theirs, true);
-                self.stage = Stage::Gone { at_the_end: false };
-            }
-            Kind::Deaf => self.leave(link, false),
-            _ => {
-                self.ended = true;
-                // If the connection is dead, the next receive says so.
-                let _ = link.shut_down(Side::Theirs);
-            }
-        }
-    }
-
-    fn leave(&mut self, link: &mut Link, at_the_end: bool) {
-        link.close(Side::Theirs, false);
-        self.stage = Stage::Gone { at_the_end };
-    }
-
-    /// Whether all that it is owed has come, and all that it has to say was said.
-    pub(crate) fn has_all(&self) -> bool {
-        self.received == self.length && self.sent == self.length
     }
 
     /// Whether it will do nothing more of its own accord.
     pub(crate) fn is_done(&self) -> bool {
-        match self.stage {
-            Stage::Unborn => false,
+        match self.place.stage {
+            Stage::Unborn | Stage::Dialled(_) => false,
             Stage::Gone { .. } => true,
-            Stage::Connected(_) => matches!(self.kind, Kind::Vanishing | Kind::Silent),
+            Stage::Connected(_) => match &self.role {
+                Role::Client(client) => client.is_quiet(),
+                Role::Script(player) => player.is_quiet(),
+            },
         }
     }
 }

@@ -1,17 +1,29 @@
 //! The one source of chance in a simulation: the same seed, the same choices.
 
-/// SplitMix64: small, fast, and good enough to sample schedules with.
+/// A source of chance that always says the same for the same seed: SplitMix64, small, fast, and
+/// good enough to sample schedules with. Not for secrets.
+///
+/// # Examples
+///
+/// ```
+/// let mut random = edgeloop::sim::Random::new(7);
+/// let size = random.below(100);
+/// assert!(size < 100);
+/// ```
 #[derive(Debug, Clone)]
-pub(crate) struct Random {
+pub struct Random {
     state: u64,
 }
 
 impl Random {
-    pub(crate) const fn new(seed: u64) -> Self {
+    /// One that starts from this seed.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
         Self { state: seed }
     }
 
-    pub(crate) const fn next(&mut self) -> u64 {
+    /// Any number.
+    pub const fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -19,15 +31,23 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number below `end`, which is not 0.
+    /// A number below `end`.
+    ///
+    /// # Panics
+    ///
+    /// When `end` is 0.
     #[expect(clippy::cast_possible_truncation, reason = "the result is below a usize")]
-    pub(crate) const fn below(&mut self, end: usize) -> usize {
+    pub const fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
     }
 
     /// A number from `low` to `high`, both included; small ones and the ends are the likeliest,
     /// since that is where faults hide.
-    pub(crate) fn size(&mut self, low: usize, high: usize) -> usize {
+    ///
+    /// # Panics
+    ///
+    /// When `low` is above `high`.
+    pub fn size(&mut self, low: usize, high: usize) -> usize {
         match self.below(8) {
             0 => low,
             1 => high,
@@ -37,12 +57,16 @@ impl Random {
     }
 
     /// Whether something happens that happens `times` times in a thousand.
-    pub(crate) const fn chance(&mut self, times: usize) -> bool {
+    pub const fn chance(&mut self, times: usize) -> bool {
         self.below(1000) < times
     }
 
     /// One of several.
-    pub(crate) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.below(of.len())]
     }
 }

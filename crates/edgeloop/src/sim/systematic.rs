@@ -3,8 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::runs::{Failure, Limits, Manner, Outcome, run_in, stop};
-use super::{Call, Fault, Faults, Kind, Peer, World};
+use super::client::{Client, Kind};
+use super::echo::{Limits, Manner};
+use super::peer::{Peer, Role};
+use super::runs::{Outcome, run_in, stop};
+use super::simulation::Failure;
+use super::{Call, Fault, Injector, World};
 use crate::config::Config;
 
 /// How many occurrences of each call fail alone, and how many in pairs.
@@ -83,11 +87,11 @@ impl Case {
         let mut world = World::new(9);
         world.buffers = scenario.buffers;
         world.outlasts = scenario.idle.is_some();
-        world.faults = Faults::plan(&self.faults);
+        world.faults = Injector::plan(&self.faults);
         for &(kind, length) in scenario.peers {
-            let mut peer = Peer::of(kind, length, &mut world.random);
-            peer.may_be_left = scenario.manner.enough < u64::MAX;
-            world.peers.push(peer);
+            let mut client = Client::of(kind, length, &mut world.random);
+            client.may_be_left = scenario.manner.enough < u64::MAX;
+            world.peers.push(Peer::new(Role::Client(client)));
         }
         let high = scenario.high_watermark;
         let config = Config::new().watermarks(high, high / 4).idle_timeout(scenario.idle);

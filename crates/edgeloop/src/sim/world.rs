@@ -2,14 +2,15 @@
 //! the scheduler that chooses what happens next.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::peer::Stage;
-use super::{Call, Fate, Faults, Kind, Link, Peer, Random, Side, Woken};
+use super::peer::{Peer, Role, Stage};
+use super::{Call, Fate, Injector, Link, Random, Side, Woken};
 use crate::epoll::{Event, Events, Readiness, Token};
 use crate::kernel::{ALARM, WAKER};
 use crate::time::Time;
@@ -36,10 +37,12 @@ pub(crate) const MAIL: usize = 64;
 /// What a descriptor stands for.
 #[derive(Debug)]
 pub(crate) enum File {
-    /// A socket that neither listens nor is connected.
-    Fresh,
+    /// A socket that neither listens nor is connected, with the address that it is bound to.
+    Fresh(SocketAddr),
     /// A listener, with the connections that wait.
-    Listener(VecDeque<usize>),
+    Listener(SocketAddr, VecDeque<usize>),
+    /// What another part of the program has open.
+    Foreign,
     /// Our end of a connection.
     Stream(usize),
 }
@@ -75,6 +78,12 @@ enum Step {
     Connect(usize),
     Owed(usize),
     Mail(usize),
+    /// The handshake of our own connect comes to its end.
+    Establish(usize),
+    /// Something is done from outside the loop that was to be done now.
+    Errand(usize),
+    /// Another part of the program opens a descriptor, or closes one.
+    Foreign,
 }
 
 /// What a run has seen.
@@ -128,8 +137,9 @@ impl Tally {
 }
 
 pub(crate) struct World {
+    pub(crate) seed: u64,
     pub(crate) random: Random,
-    pub(crate) faults: Faults,
+    pub(crate) faults: Injector,
     pub(crate) now: Time,
     pub(crate) tally: Tally,
     /// By number; the first three are the standard streams.
@@ -156,6 +166,16 @@ pub(crate) struct World {
     /// The peer of each connection, and our descriptor of it.
     owners: Vec<usize>,
     held: Vec<Option<usize>>,
+    /// Who answers where the loop connects to.
+    pub(crate) services: Vec<Service>,
+    /// What is to be done from outside the loop, and when.
+    pub(crate) errands: Vec<(Time, Box<dyn FnOnce()>)>,
+    /// The most descriptors that the process may have open.
+    pub(crate) descriptors: usize,
+    /// How many of them another part of the program may use.
+    pub(crate) foreign: usize,
+    /// When a run that has not come to its end has failed.
+    pub(crate) limit: Time,
     /// Another thread of the server, that sends to a connection. Answers whether it could.
     pub(crate) post: Option<Post>,
     /// Deadlines come before the end: nobody who is silent is left when it comes.
@@ -167,6 +187,15 @@ pub(crate) struct World {
     pub(crate) violation: Option<String>,
     /// Is told what happens, and when.
     pub(crate) follower: Option<Follower>,
+}
+
+/// An address that the loop may connect to, and who answers there.
+pub(crate) struct Service {
+    pub(crate) address: SocketAddr,
+    /// Makes the peer of the next connection, whose number among all peers is given.
+    pub(crate) answer: Box<dyn FnMut(usize) -> Peer>,
+    /// The connections that were asked for.
+    pub(crate) links: Vec<usize>,
 }
 
 /// Sends so many bytes to a connection by way of the loop's mailbox.
@@ -182,8 +211,9 @@ impl World {
     /// A world without faults and without peers.
     pub(crate) fn new(seed: u64) -> Self {
         Self {
+            seed,
             random: Random::new(seed),
-            faults: Faults::plan(&[]),
+            faults: Injector::plan(&[]),
             now: START,
             tally: Tally::default(),
             files: (0..3).map(|_| None).collect(),
@@ -203,6 +233,11 @@ impl World {
             steps: Vec::new(),
             owners: Vec::new(),
             held: Vec::new(),
+            services: Vec::new(),
+            errands: Vec::new(),
+            descriptors: usize::MAX,
+            foreign: 0,
+            limit: Time::NEVER,
             post: None,
             outlasts: false,
             at_the_end: None,
@@ -225,8 +260,11 @@ impl World {
 
     // Descriptors.
 
-    /// Opens the lowest number that is free.
-    pub(crate) fn open(&mut self, file: File) -> usize {
+    /// Opens the lowest number that is free, if the process may have one more.
+    pub(crate) fn open(&mut self, file: File) -> Result<usize, Errno> {
+        if self.spare() == 0 {
+            return Err(Errno::MFILE);
+        }
         let open =
             Open { file, watched: None, listed: false, abort: false, owed: false, read: (0, 0) };
         let free = (3..self.files.len()).find(|&number| self.files[number].is_none());
@@ -238,7 +276,13 @@ impl World {
             self.held[link] = Some(number);
         }
         self.files[number] = Some(open);
-        number
+        Ok(number)
+    }
+
+    /// How many more descriptors the process may open.
+    pub(crate) fn spare(&self) -> usize {
+        // The standard streams are open, too.
+        self.descriptors.saturating_sub(3 + self.files.iter().flatten().count())
     }
 
     /// Closing the only descriptor of a socket takes it out of the epoll set, too.
@@ -248,8 +292,8 @@ impl World {
         };
         self.ready.retain(|&source| source != Source::File(number));
         match open.file {
-            File::Fresh => {}
-            File::Listener(waiting) => {
+            File::Fresh(_) | File::Foreign => {}
+            File::Listener(_, waiting) => {
                 for link in waiting {
                     self.links[link].close(Side::Ours, true);
                 }
@@ -257,6 +301,11 @@ impl World {
             File::Stream(link) => {
                 self.turn.closes += 1;
                 self.held[link] = None;
+                let peer = self.peer_of(link);
+                if peer.place.stage == Stage::Dialled(link) {
+                    // It never hears of it.
+                    peer.place.stage = Stage::Gone { at_the_end: false };
+                }
                 self.links[link].close(Side::Ours, open.abort);
             }
         }
@@ -269,7 +318,7 @@ impl World {
     /// Whether anybody waits in this listener's backlog.
     pub(crate) fn has_waiting(&mut self, number: usize) -> Result<bool, Errno> {
         match &self.file(number).file {
-            File::Listener(waiting) => Ok(!waiting.is_empty()),
+            File::Listener(_, waiting) => Ok(!waiting.is_empty()),
             _ => Err(Errno::INVAL),
         }
     }
@@ -282,9 +331,9 @@ impl World {
         &mut self.links[link]
     }
 
-    /// How many descriptors are open.
+    /// How many descriptors of the loop are open.
     pub(crate) fn open_count(&self) -> usize {
-        self.files.iter().flatten().count()
+        self.files.iter().flatten().filter(|open| !matches!(open.file, File::Foreign)).count()
     }
 
     // The epoll set.
@@ -308,7 +357,7 @@ impl World {
     fn readiness(&self, number: usize) -> Readiness {
         match self.files[number].as_ref().map(|open| &open.file) {
             Some(File::Stream(link)) => self.links[*link].readiness(Side::Ours),
-            Some(File::Listener(waiting)) if !waiting.is_empty() => Readiness::IN,
+            Some(File::Listener(_, waiting)) if !waiting.is_empty() => Readiness::IN,
             _ => Readiness::from_bits(0),
         }
     }
@@ -367,13 +416,14 @@ impl World {
             let goes_on =
                 self.step() || (self.outlasts && self.jump()) || self.end_if_done() || self.jump();
             if !goes_on {
-                self.violated(|| "the loop waits for ever".to_owned());
+                let waits = self.waits();
+                self.violated(|| format!("nothing can happen any more{waits}"));
             }
         }
     }
 
     fn end_turn(&mut self) {
-        let waits = |file: &File| matches!(file, File::Listener(waiting) if !waiting.is_empty());
+        let waits = |file: &File| matches!(file, File::Listener(_, waiting) if !waiting.is_empty());
         let turn = std::mem::take(&mut self.turn);
         self.tally.most = self.tally.most.max(turn);
         // Who came after the events were collected is no business of that turn.
@@ -412,7 +462,7 @@ impl World {
                         open.listed = false;
                         let readiness = match &open.file {
                             File::Stream(link) => links[*link].readiness(Side::Ours),
-                            File::Listener(waiting) if !waiting.is_empty() => Readiness::IN,
+                            File::Listener(_, waiting) if !waiting.is_empty() => Readiness::IN,
                             _ => Readiness::from_bits(0),
                         };
                         if let Some(token) = open.watched
@@ -427,6 +477,25 @@ impl World {
     }
 
     // Time.
+
+    /// What the peers wait for who are not done.
+    fn waits(&self) -> String {
+        const MOST: usize = 3;
+        let waiting: Vec<_> = self.peers.iter().filter(|peer| !peer.is_done()).collect();
+        let mut waits = String::new();
+        for (at, peer) in waiting.iter().enumerate() {
+            waits.push_str("; ");
+            if at == MOST {
+                waits.push_str(&format!("and {} more", waiting.len() - MOST));
+                break;
+            }
+            match &peer.role {
+                Role::Script(player) => waits.push_str(&player.waits()),
+                Role::Client(client) => waits.push_str(&format!("{:?}, {client:?}", peer.place)),
+            }
+        }
+        waits
+    }
 
     /// A call takes a moment, and anything may happen in it.
     pub(crate) fn call(&mut self) {
@@ -494,17 +563,24 @@ impl World {
     /// The kernel has let this connection down, and nothing more is owed to its peer.
     fn excuse(&mut self, number: usize) {
         if let File::Stream(link) = self.file(number).file {
-            self.peer_of(link).excused = true;
+            self.peer_of(link).place.excused = true;
         }
     }
 
     /// Nothing can happen until a deadline: the clock goes there. Answers whether there is one.
     fn jump(&mut self) -> bool {
-        if self.alarm == Time::NEVER {
+        let peers = self.peers.iter().map(Peer::deadline);
+        let errands = self.errands.iter().map(|errand| errand.0);
+        let next = peers.chain(errands).min().unwrap_or(Time::NEVER).min(self.alarm);
+        if next == Time::NEVER {
             return false;
         }
         self.tally.jumps += 1;
-        self.now = self.now.max(self.alarm);
+        self.now = self.now.max(next);
+        if self.now > self.limit {
+            let waits = self.waits();
+            self.violated(|| format!("the time that the run may take is over{waits}"));
+        }
         true
     }
 
@@ -527,6 +603,12 @@ impl World {
             Step::Act(peer) => self.act(peer),
             Step::Connect(peer) => self.connect(peer),
             Step::Mail(peer) => self.mail(peer),
+            Step::Establish(link) => self.establish(link),
+            Step::Errand(index) => {
+                self.note(|| "something is done from outside".to_owned());
+                (self.errands.swap_remove(index).1)();
+            }
+            Step::Foreign => self.be_foreign(),
             Step::Owed(number) => {
                 self.file(number).owed = false;
                 self.wake(number);
@@ -550,55 +632,137 @@ impl World {
             }
         }
         for (index, peer) in self.peers.iter().enumerate() {
-            match peer.stage {
-                Stage::Unborn if self.listener().is_some() => self.steps.push(Step::Connect(index)),
+            match peer.place.stage {
+                Stage::Unborn => {
+                    if peer.can_connect(self.now) && self.listener(peer).is_some() {
+                        self.steps.push(Step::Connect(index));
+                    }
+                }
+                Stage::Dialled(link) => self.steps.push(Step::Establish(link)),
                 Stage::Connected(link) => {
-                    if peer.can_act(&self.links[link]) {
+                    if peer.can_act(&self.links[link], self.now) {
                         self.steps.push(Step::Act(index));
                     }
-                    if peer.kind == Kind::Subscriber
-                        && self.post.is_some()
+                    if self.post.is_some()
                         && self.held[link].is_some()
                         && peer.next_mail(1).is_some()
                     {
                         self.steps.push(Step::Mail(index));
                     }
                 }
-                _ => {}
+                Stage::Gone { .. } => {}
             }
+        }
+        for (index, errand) in self.errands.iter().enumerate() {
+            if errand.0 <= self.now {
+                self.steps.push(Step::Errand(index));
+            }
+        }
+        if self.foreign > 0 && (!self.steps.is_empty() || self.has_foreign() > 0) {
+            self.steps.push(Step::Foreign);
         }
     }
 
-    fn listener(&self) -> Option<usize> {
-        let listens = |open: &Option<Open>| {
-            open.as_ref().is_some_and(|open| matches!(open.file, File::Listener(_)))
+    /// The listener that a peer connects to: the one it asks for, or the first.
+    fn listener(&self, peer: &Peer) -> Option<usize> {
+        let wanted = peer.wants();
+        let listens = |open: &Option<Open>| match open.as_ref().map(|open| &open.file) {
+            Some(File::Listener(address, _)) => wanted.is_none_or(|wanted| wanted == *address),
+            _ => false,
         };
         self.files.iter().position(listens)
     }
 
     fn connect(&mut self, peer: usize) {
-        let Some(number) = self.listener() else { return };
-        let buffer = self.random.size(self.buffers.0, self.buffers.1);
-        let link = self.links.len();
-        self.links.push(Link::new(buffer));
-        self.owners.push(peer);
-        self.held.push(None);
-        self.peers[peer].stage = Stage::Connected(link);
-        self.peers[peer].link = Some(link);
-        if let File::Listener(waiting) = &mut self.file(number).file {
+        let Some(number) = self.listener(&self.peers[peer]) else { return };
+        let buffer = self.buffer();
+        let link = self.add_link(Link::new(buffer), peer);
+        self.peers[peer].place.stage = Stage::Connected(link);
+        if let File::Listener(_, waiting) = &mut self.file(number).file {
             waiting.push_back(link);
         }
         self.wake(number);
     }
 
+    fn buffer(&mut self) -> usize {
+        self.random.size(self.buffers.0, self.buffers.1)
+    }
+
+    fn add_link(&mut self, link: Link, peer: usize) -> usize {
+        let index = self.links.len();
+        self.links.push(link);
+        self.owners.push(peer);
+        self.held.push(None);
+        self.peers[peer].place.link = Some(index);
+        index
+    }
+
+    /// connect(2) to an address where a service may be.
+    pub(crate) fn dial(&mut self, number: usize, address: SocketAddr) -> Result<(), Errno> {
+        let meets = self.meet(Call::Connect, None, 0);
+        if let Err(error) = meets
+            && error != Errno::INTR
+        {
+            return Err(error);
+        }
+        let Some(at) = self.services.iter().position(|service| service.address == address) else {
+            return Err(Errno::CONNREFUSED);
+        };
+        let (peer, buffer) = (self.peers.len(), self.buffer());
+        let answer = (self.services[at].answer)(peer);
+        self.peers.push(answer);
+        let link = self.add_link(Link::connecting(buffer), peer);
+        self.services[at].links.push(link);
+        self.peers[peer].place.stage = Stage::Dialled(link);
+        self.file(number).file = File::Stream(link);
+        self.held[link] = Some(number);
+        Err(meets.err().unwrap_or(Errno::INPROGRESS))
+    }
+
+    /// The connection that the loop has asked for last at an address.
+    pub(crate) fn dialled(&self, address: SocketAddr) -> Option<usize> {
+        self.services.iter().find(|service| service.address == address)?.links.last().copied()
+    }
+
+    fn establish(&mut self, link: usize) {
+        let answer = self.meet(Call::Handshake, self.held[link], 0).map(|_| ());
+        self.peer_of(link).place.stage = match answer {
+            Ok(()) => Stage::Connected(link),
+            Err(_) => Stage::Gone { at_the_end: false },
+        };
+        let woken = self.links[link].establish(answer);
+        self.pass_on(link, woken);
+    }
+
+    fn has_foreign(&self) -> usize {
+        self.files.iter().flatten().filter(|open| matches!(open.file, File::Foreign)).count()
+    }
+
+    /// Another part of the program opens descriptors, and closes them; all of them, when nothing
+    /// else happens any more.
+    fn be_foreign(&mut self) {
+        let alone = self.steps.len() == 1;
+        if !alone && self.has_foreign() < self.foreign && self.random.chance(500) {
+            // One more than it may have is its own affair.
+            let _ = self.open(File::Foreign);
+            return;
+        }
+        let is_foreign = |open: &Option<Open>| {
+            open.as_ref().is_some_and(|open| matches!(open.file, File::Foreign))
+        };
+        if let Some(number) = self.files.iter().position(is_foreign) {
+            self.close(number);
+        }
+    }
+
     fn mail(&mut self, peer: usize) {
-        let Stage::Connected(link) = self.peers[peer].stage else { return };
+        let Stage::Connected(link) = self.peers[peer].place.stage else { return };
         let most = self.random.size(1, MAIL);
         let Some(bytes) = self.peers[peer].next_mail(most) else { return };
         let count = bytes.len();
         if self.post.as_ref().is_some_and(|post| post(link, bytes)) {
             self.note(|| format!("another thread sends {count} bytes to connection {link}"));
-            self.peers[peer].mailed(count);
+            self.peers[peer].client().mailed(count);
         }
     }
 
@@ -608,8 +772,8 @@ impl World {
     }
 
     fn act(&mut self, peer: usize) {
-        let Stage::Connected(link) = self.peers[peer].stage else { return };
-        match self.peers[peer].act(&mut self.links[link], &mut self.random) {
+        let Stage::Connected(link) = self.peers[peer].place.stage else { return };
+        match self.peers[peer].act(&mut self.links[link], &mut self.random, self.now) {
             Ok(woken) => self.pass_on(link, woken),
             Err(what) => self.violated(|| what),
         }
@@ -627,7 +791,7 @@ impl World {
 
     /// The loop rests and no peer has anything left to do: the run may come to its end.
     fn end_if_done(&mut self) -> bool {
-        if !self.peers.iter().all(Peer::is_done) {
+        if !self.errands.is_empty() || !self.peers.iter().all(Peer::is_done) {
             return false;
         }
         match self.at_the_end.take() {
