@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use edgeloop::Metrics;
 use edgeloop::sim::checks::{Outcome, Tally};
 
 use crate::many::Total;
@@ -13,8 +14,7 @@ use crate::many::Total;
 pub(crate) struct Summary {
     runs: u64,
     tally: Tally,
-    connections: u64,
-    bytes: u64,
+    metrics: Metrics,
     simulated: Duration,
     faults: BTreeMap<String, u64>,
     violations: Vec<String>,
@@ -24,8 +24,7 @@ impl Summary {
     pub(crate) fn add_run(&mut self, outcome: &Outcome) {
         self.runs += 1;
         self.tally.add(outcome.tally);
-        self.connections += outcome.connections;
-        self.bytes += outcome.bytes;
+        add(&mut self.metrics, &outcome.metrics);
         self.simulated += outcome.simulated;
         for fault in &outcome.faults {
             *self.faults.entry(fault.kind()).or_default() += 1;
@@ -41,8 +40,7 @@ impl Total for Summary {
     fn merge(&mut self, other: Self) {
         self.runs += other.runs;
         self.tally.add(other.tally);
-        self.connections += other.connections;
-        self.bytes += other.bytes;
+        add(&mut self.metrics, &other.metrics);
         self.simulated += other.simulated;
         for (kind, count) in other.faults {
             *self.faults.entry(kind).or_default() += count;
@@ -63,8 +61,10 @@ impl fmt::Display for Summary {
         }
         let faults: u64 = self.faults.values().sum();
         writeln!(f, "runs             {:>16}", self.runs)?;
-        writeln!(f, "connections      {:>16}", self.connections)?;
-        writeln!(f, "bytes echoed     {:>16}", self.bytes)?;
+        let metrics = &self.metrics;
+        writeln!(f, "connections      {:>16}", metrics.accepted + metrics.connected)?;
+        writeln!(f, "bytes received   {:>16}", metrics.bytes_in)?;
+        writeln!(f, "bytes sent       {:>16}", metrics.bytes_out)?;
         writeln!(f, "system calls     {:>16}", self.tally.calls)?;
         writeln!(f, "waits            {:>16}", self.tally.waits)?;
         writeln!(f, "outside steps    {:>16}", self.tally.steps)?;
@@ -74,8 +74,46 @@ impl fmt::Display for Summary {
         for (kind, count) in &self.faults {
             writeln!(f, "    {kind:<44} {count:>12}")?;
         }
+        writeln!(f, "limits that were met")?;
+        for (what, count) in met(metrics) {
+            writeln!(f, "    {what:<44} {count:>12}")?;
+        }
         writeln!(f, "violations       {:>16}", self.violations.len())
     }
+}
+
+/// How often the loop came to its limits: what was never met was not tested.
+const fn met(metrics: &Metrics) -> [(&'static str, u64); 10] {
+    [
+        ("connection cap reached", metrics.cap_reached),
+        ("accepting paused for want of descriptors", metrics.accept_pauses),
+        ("connections lost before they were accepted", metrics.accept_errors),
+        ("registrations failed", metrics.registrations_failed),
+        ("all reading paused at the ceiling of memory", metrics.memory_pauses),
+        ("messages refused", metrics.refused),
+        ("transfers tried again for want of memory", metrics.retries),
+        ("events, timers and letters for who was gone", metrics.stale),
+        ("connections cut off by a drain", metrics.cut_off),
+        ("panics of the handler", metrics.panics),
+    ]
+}
+
+/// Adds up what is told in the end.
+fn add(sum: &mut Metrics, other: &Metrics) {
+    sum.accepted += other.accepted;
+    sum.connected += other.connected;
+    sum.bytes_in += other.bytes_in;
+    sum.bytes_out += other.bytes_out;
+    sum.cap_reached += other.cap_reached;
+    sum.accept_pauses += other.accept_pauses;
+    sum.accept_errors += other.accept_errors;
+    sum.registrations_failed += other.registrations_failed;
+    sum.memory_pauses += other.memory_pauses;
+    sum.refused += other.refused;
+    sum.retries += other.retries;
+    sum.stale += other.stale;
+    sum.cut_off += other.cut_off;
+    sum.panics += other.panics;
 }
 
 /// Of comparisons with the real kernel.

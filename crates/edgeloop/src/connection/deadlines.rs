@@ -80,6 +80,12 @@ impl<S> Connection<S> {
         }
     }
 
+    /// There is memory to read it again. Only now can it be told whether it is idle.
+    pub(crate) fn fed(&mut self, now: Time) {
+        self.clear(Flags::STARVED);
+        self.active = now;
+    }
+
     /// The kernel had no memory for a receive or a send.
     pub(crate) fn retry(&mut self, transfer: Transfer, error: Errno, now: Time) -> Retry {
         let cold = self.cold();
@@ -166,6 +172,10 @@ impl<S> Connection<S> {
         {
             return (cold.progress.after(write), Due::Stalled);
         }
+        if self.has(Flags::STARVED) {
+            // It may have sent much: we do not look, for want of memory (C11).
+            return (Time::NEVER, Due::Nothing);
+        }
         let idle = timeouts.idle.map_or(Time::NEVER, |idle| self.active.after(idle));
         match timeouts.drain {
             Some((since, quiet)) if !self.has(Flags::OUTPUT) => {
@@ -193,6 +203,24 @@ mod tests {
         let mut connection = Connection::accepted((), NonZeroU32::MIN, Time::ZERO);
         connection.push(b"queued", Time::ZERO, 1000);
         connection
+    }
+
+    /// Found by the simulated kernel: whoever was kept from being read by the ceiling was closed as
+    /// idle, and what had come from it was discarded.
+    #[test]
+    fn c11_whoever_is_not_read_for_want_of_memory_is_not_idle() {
+        let mut connection = Connection::accepted((), NonZeroU32::MIN, Time::ZERO);
+        let late = Time::ZERO.after(100 * SECOND);
+        let idle = Timeouts { idle: Some(SECOND), ..NONE };
+        let drain = Timeouts { drain: Some((Time::ZERO, SECOND)), ..NONE };
+        connection.set(Flags::STARVED);
+        assert_eq!(connection.due(late, &idle), Due::Nothing);
+        assert_eq!(connection.due(late, &drain), Due::Nothing);
+        connection.fed(late);
+        assert_eq!(connection.due(late, &idle), Due::Nothing, "its time begins anew");
+        let later = late.after(SECOND);
+        assert_eq!(connection.due(later, &idle), Due::Idle(Reason::IdleTimeout));
+        assert_eq!(connection.due(later, &drain), Due::Idle(Reason::DrainQuiet));
     }
 
     #[test]

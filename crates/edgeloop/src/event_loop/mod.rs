@@ -349,7 +349,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             for _ in 0..self.core.config.turn_jobs.min(self.core.starved.len()) {
                 let Some(id) = self.core.starved.pop_front() else { break };
                 if let Some(connection) = self.core.connections.get_mut(id) {
-                    connection.clear(Flags::STARVED);
+                    connection.fed(self.core.now);
+                    self.core.schedule(id);
                     self.core.list(id);
                 }
             }

@@ -71,9 +71,9 @@ const fn byte(seed: u64, position: u64) -> u8 {
 }
 
 impl Client {
-    /// One of any kind.
-    pub(crate) fn new(random: &mut Random) -> Self {
-        let kind = random.pick(&Kind::ALL);
+    /// One of any of these kinds.
+    pub(crate) fn of_any(kinds: &[Kind], random: &mut Random) -> Self {
+        let kind = random.pick(kinds);
         let length = if kind == Kind::Silent { 0 } else { random.size(0, 3000) as u64 };
         Self::of(kind, length, random)
     }

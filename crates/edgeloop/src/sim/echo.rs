@@ -1,13 +1,17 @@
 //! The handler of the runs: an echo that is told from every wrong one.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::client::Kind;
+use super::manner::{Limits, Manner};
 use super::runs::{FIRST_PORT, SLACK};
+use super::world::START;
 use super::{Random, Side, World};
 use crate::closed::{Closed, Reason};
+use crate::config::{Config, MIN_BUFFER_LIMIT};
 use crate::handler::{Action, Context, Handler, Origin, Sent};
 use crate::id::ConnectionId;
 use crate::input::Input;
@@ -16,8 +20,8 @@ use crate::time::Time;
 /// For how long the handler pauses reading.
 const PAUSE: Duration = Duration::from_micros(1300);
 
-/// The longest piece of input that a handler waits for.
-pub(crate) const MOST_LEFT: usize = 100;
+/// How many connections the handler asks for at the most.
+const DIALS: usize = 5;
 
 /// Echoes, and notes what is opened and closed.
 pub(crate) struct Echo {
@@ -27,24 +31,41 @@ pub(crate) struct Echo {
     pub(crate) ends: Vec<End>,
     manner: Manner,
     limits: Limits,
+    timeouts: Timeouts,
     random: Random,
+    services: Vec<SocketAddr>,
+    dialled: usize,
+    /// How much input is left with the loop, of all connections.
+    left: usize,
 }
 
 /// Each connection that was made, by its id, with its place in the world.
 pub(crate) type Sessions = Rc<RefCell<Vec<(ConnectionId, usize)>>>;
 
+/// What timeouts the loop has.
+#[derive(Debug, Clone, Copy)]
+struct Timeouts {
+    write: Option<Duration>,
+    connect: Option<Duration>,
+    quiet: Duration,
+    linger: Duration,
+}
+
 /// What the server knows of one connection.
 #[derive(Debug)]
 pub(crate) struct Session {
     id: ConnectionId,
-    pub(crate) link: usize,
+    pub(crate) wire: usize,
     /// What it sent, and what of it the loop accepted.
     pub(crate) offered: u64,
     pub(crate) echoed: u64,
-    /// When it was opened, or last heard of.
+    /// When it was made, and when it was opened or last heard of.
+    made: Time,
     heard: Time,
     /// Since when the handler has paused reading.
     paused: Option<Time>,
+    /// How much of its input is left with the loop.
+    left: usize,
 }
 
 /// How one connection ended.
@@ -54,53 +75,21 @@ pub(crate) struct End {
     pub(crate) closed: Closed,
 }
 
-/// How an echo is made.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Manner {
-    /// Only whole pieces of so many bytes are taken; the rest is left to be shown again.
-    pub(crate) piece: usize,
-    /// How many of a thousand callbacks pause reading for a millisecond.
-    pub(crate) pauses: usize,
-    /// After so many bytes the server closes the connection.
-    pub(crate) enough: u64,
-    /// How many of a thousand callbacks end another connection, act on one that is gone, and send
-    /// to one that never reads until no more is taken.
-    pub(crate) strikes: usize,
-    pub(crate) stale: usize,
-    pub(crate) floods: usize,
-}
-
-impl Manner {
-    pub(crate) const PLAIN: Self =
-        Self { piece: 1, pauses: 0, enough: u64::MAX, strikes: 0, stale: 0, floods: 0 };
-
-    pub(crate) fn of(random: &mut Random) -> Self {
-        Self {
-            piece: random.pick(&[1, 1, 2, 7, MOST_LEFT]),
-            pauses: random.pick(&[0, 0, 10, 200]),
-            enough: random.pick(&[u64::MAX, u64::MAX, 1, 100, 1000]),
-            strikes: random.pick(&[0, 0, 0, 10, 50]),
-            stale: random.pick(&[0, 0, 100]),
-            floods: random.pick(&[0, 0, 50]),
-        }
-    }
-}
-
-/// The settings that every run is held to.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    pub(crate) high_watermark: usize,
-    pub(crate) output_limit: usize,
-    pub(crate) idle: Option<Duration>,
-}
-
 impl Echo {
     pub(crate) fn new(
         world: &Rc<RefCell<World>>,
         sessions: &Sessions,
         manner: Manner,
         limits: Limits,
+        config: &Config,
     ) -> Self {
+        let timeouts = Timeouts {
+            write: config.write_timeout,
+            connect: config.connect_timeout,
+            quiet: config.drain_quiet,
+            linger: config.drain_linger_timeout,
+        };
+        let services = world.borrow().services.iter().map(|service| service.address).collect();
         Self {
             world: Rc::clone(world),
             sessions: Rc::clone(sessions),
@@ -108,7 +97,11 @@ impl Echo {
             ends: Vec::new(),
             manner,
             limits,
+            timeouts,
             random: Random::new(world.borrow_mut().random.next()),
+            services,
+            dialled: 0,
+            left: 0,
         }
     }
 
@@ -121,27 +114,62 @@ impl Echo {
 
     /// Any callback: it is for the connection of this session.
     fn called_back(&self, cx: &impl Context, session: &Session) {
-        self.world.borrow_mut().called_back();
+        self.world.borrow_mut().vigil.called_back();
         self.expect(cx.id() == session.id, "it was called back for another connection", session);
+    }
+
+    /// The handler panics, if it is to.
+    fn may_panic(&mut self, session: &Session) {
+        if self.random.chance(self.manner.panics) {
+            self.give_up(session.wire);
+            // Without a message on standard error.
+            std::panic::resume_unwind(Box::new("as planned"));
+        }
+    }
+
+    /// The server ends a connection whose peer is owed more.
+    fn give_up(&self, wire: usize) {
+        let mut world = self.world.borrow_mut();
+        world.peer_of(wire).place.excused = true;
+        world.wires[wire].known.served = false;
     }
 
     /// How many bytes of a connection the loop holds for it, if that can be told: those of a
     /// connection that has failed are dropped.
     fn queued(&self, session: &Session) -> Option<u64> {
         let mut world = self.world.borrow_mut();
-        let dead = world.links[session.link].is_dead(Side::Ours);
-        let accepted = world.links[session.link].accepted(Side::Ours);
-        let peer = world.peer_of(session.link);
+        let link = &world.wires[session.wire].link;
+        let (dead, accepted) = (link.is_dead(Side::Ours), link.accepted(Side::Ours));
+        let peer = world.peer_of(session.wire);
         let told = !dead && !peer.place.excused && peer.client().kind != Kind::Subscriber;
         told.then(|| (session.echoed + peer.client().pushed).saturating_sub(accepted))
     }
 
-    /// Does what a handler should do seldom.
-    fn meddle(&mut self, cx: &mut impl Context) {
+    /// The loop holds no more than its ceiling, of output and of input.
+    fn expect_below_the_ceiling(&self, cx: &impl Context) {
+        let share = MIN_BUFFER_LIMIT / 4;
+        let sessions = self.sessions.borrow();
+        let output: usize = sessions.iter().map(|session| cx.queued(session.0)).sum();
+        if output > 3 * share || self.left > share {
+            let left = self.left;
+            let what = || format!("{output} bytes of output and {left} of input are held");
+            self.world.borrow_mut().violated(what);
+        }
+    }
+
+    /// So much of a session's input is left with the loop now.
+    fn leaves(&mut self, session: &mut Session, left: usize) {
+        self.left = self.left - session.left + left;
+        session.left = left;
+    }
+
+    /// Does what a handler should do seldom. Answers whether it has sent all that fits.
+    fn meddle(&mut self, cx: &mut impl Context) -> bool {
+        let mut flooded = false;
         if self.random.chance(self.manner.strikes) {
-            let (id, link) = self.any_session();
+            let (id, wire) = self.any_session();
             if id != cx.id() && !self.gone.contains(&id) {
-                self.world.borrow_mut().peer_of(link).place.excused = true;
+                self.give_up(wire);
                 if self.random.chance(500) { cx.reset(id) } else { cx.close(id) }
             }
         }
@@ -154,19 +182,36 @@ impl Echo {
             cx.reset(id);
         }
         if self.random.chance(self.manner.floods) {
-            let (id, link) = self.any_session();
-            if self.world.borrow_mut().peer_of(link).client().kind == Kind::Vanishing {
-                self.flood(cx, id, link);
+            let (id, wire) = self.any_session();
+            if self.world.borrow_mut().peer_of(wire).client().kind == Kind::Vanishing {
+                self.flood(cx, id, wire);
+                flooded = true;
             }
         }
+        if self.random.chance(self.manner.dials)
+            && !self.services.is_empty()
+            && self.dialled < DIALS
+        {
+            self.dialled += 1;
+            let address = self.random.pick(&self.services);
+            // It may be at its cap, or out of descriptors.
+            let _ = cx.connect(address, 0);
+        }
+        if self.limits.low_ceiling {
+            self.expect_below_the_ceiling(cx);
+        }
+        flooded
     }
 
-    fn flood(&mut self, cx: &mut impl Context, id: ConnectionId, link: usize) {
+    fn flood(&mut self, cx: &mut impl Context, id: ConnectionId, wire: usize) {
         loop {
             let sent = cx.send_to(id, &[0; 100]);
             let mut world = self.world.borrow_mut();
-            let accepted = world.links[link].accepted(Side::Ours);
-            let peer = world.peer_of(link).client();
+            let accepted = world.wires[wire].link.accepted(Side::Ours);
+            if sent.is_accepted() {
+                world.wires[wire].known.given += 100;
+            }
+            let peer = world.peer_of(wire).client();
             match sent {
                 Sent::Refused => return,
                 Sent::Gone => return peer.doubtful += 100,
@@ -182,26 +227,90 @@ impl Echo {
         let sessions = self.sessions.borrow();
         self.random.pick(&sessions)
     }
+
+    /// Sends so many bytes that came in back.
+    fn echo(&self, cx: &mut impl Context, session: &mut Session, bytes: &[u8]) -> Sent {
+        let sent = cx.send(bytes);
+        let count = bytes.len() as u64;
+        if sent != Sent::Refused {
+            session.offered += count;
+        }
+        if sent.is_accepted() {
+            session.echoed += count;
+            self.world.borrow_mut().wires[session.wire].known.given += count;
+        }
+        sent
+    }
+
+    /// The answer of a callback, with what it means for the connection.
+    fn answer(&self, session: &Session, action: Action) -> Action {
+        let known = &mut self.world.borrow_mut().wires[session.wire].known;
+        match action {
+            Action::Close | Action::Reset => known.served = false,
+            Action::Pause => known.paused = true,
+            Action::Continue => {}
+        }
+        action
+    }
+
+    /// Why a connection was closed now, and not earlier or later.
+    fn expect_its_time(&self, now: Time, session: &Session, reason: Reason) {
+        let (accepted, stopped) = {
+            let world = self.world.borrow();
+            (world.wires[session.wire].sent_at, world.stopped.or(world.ended_at).unwrap_or(START))
+        };
+        let moved = session.heard.max(accepted);
+        let (since, timeout) = match reason {
+            Reason::IdleTimeout => (session.heard, self.limits.idle),
+            Reason::WriteTimeout => (accepted, self.timeouts.write),
+            Reason::ConnectTimeout => (session.made, self.timeouts.connect),
+            Reason::DrainQuiet => (moved.max(stopped), Some(self.timeouts.quiet)),
+            _ => return,
+        };
+        let Some(timeout) = timeout else {
+            return self.expect(false, "there is no such timeout", session);
+        };
+        // What is known of the kernel's side is known to the end of a turn, not to its beginning.
+        let slack = if reason == Reason::IdleTimeout { Duration::ZERO } else { SLACK };
+        let lasted = now.since(since) + slack;
+        self.expect(lasted >= timeout, &format!("{reason} after {lasted:?}, too early"), session);
+        let lasted = now.since(moved.max(session.made).max(stopped));
+        // It is told closed when it has lingered, too.
+        let late = match reason {
+            Reason::ConnectTimeout => lasted > timeout + SLACK,
+            Reason::DrainQuiet => lasted > timeout + self.timeouts.linger + SLACK,
+            _ => false,
+        };
+        self.expect(!late, &format!("{reason} after {lasted:?}, too late"), session);
+    }
 }
 
 impl Handler for Echo {
     type Session = Session;
 
     fn session(&mut self, origin: &Origin) -> Option<Session> {
-        let link = match origin {
+        let mut world = self.world.borrow_mut();
+        let wire = match origin {
             Origin::Accepted { peer, .. } => usize::from(peer.port()) - FIRST_PORT,
             Origin::Connecting { peer, .. } => {
-                self.world.borrow().dialled(*peer).expect("the loop has asked for it")
+                world.dialled(*peer).expect("the loop has asked for it")
             }
         };
-        self.sessions.borrow_mut().push((origin.id(), link));
-        let id = origin.id();
-        Some(Session { id, link, offered: 0, echoed: 0, heard: Time::ZERO, paused: None })
+        self.sessions.borrow_mut().push((origin.id(), wire));
+        let (id, made) = (origin.id(), world.now);
+        let heard = Time::ZERO;
+        Some(Session { id, wire, offered: 0, echoed: 0, made, heard, paused: None, left: 0 })
     }
 
     fn opened(&mut self, cx: &mut impl Context, session: &mut Session) -> Action {
         self.called_back(cx, session);
         session.heard = cx.now();
+        {
+            let mut world = self.world.borrow_mut();
+            let served = !world.peer_of(session.wire).place.excused;
+            world.wires[session.wire].known.served = served;
+        }
+        self.may_panic(session);
         Action::Continue
     }
 
@@ -219,25 +328,28 @@ impl Handler for Echo {
             self.expect(told, "the loop holds more or less output than it was given", session);
         }
         self.expect(session.paused.is_none(), "more is read, though the handler paused", session);
-        session.heard = cx.now();
-        self.meddle(cx);
-        let whole = input.len() - input.len() % self.manner.piece;
-        let sent = cx.send(input.take(whole));
-        if sent != Sent::Refused {
-            session.offered += whole as u64;
+        if input.len() > session.left {
+            session.heard = cx.now();
         }
-        if sent.is_accepted() {
-            session.echoed += whole as u64;
+        let flooded = self.meddle(cx);
+        self.may_panic(session);
+        let whole =
+            if self.manner.hoards { 0 } else { input.len() - input.len() % self.manner.piece };
+        let sent = self.echo(cx, session, input.take(whole));
+        self.leaves(session, input.len());
+        if sent == Sent::Refused && flooded && self.limits.low_ceiling {
+            // It has itself left no room for that.
+            self.give_up(session.wire);
         }
         if session.echoed >= self.manner.enough {
-            return Action::Close;
+            return self.answer(session, Action::Close);
         }
         if sent.is_accepted() && self.random.chance(self.manner.pauses) {
             cx.set_timeout(Some(PAUSE));
             session.paused = Some(cx.now());
-            return Action::Pause;
+            return self.answer(session, Action::Pause);
         }
-        sent.or_reset()
+        self.answer(session, sent.or_reset())
     }
 
     fn end(
@@ -247,15 +359,18 @@ impl Handler for Echo {
         input: &mut Input<'_>,
     ) -> Action {
         self.called_back(cx, session);
-        let count = input.len() as u64;
-        let sent = cx.send(input.take_all());
-        if sent != Sent::Refused {
-            session.offered += count;
-            session.echoed += count;
+        let all = input.len() == session.left;
+        self.expect(all, "what was left is not shown at the end", session);
+        self.may_panic(session);
+        let sent = self.echo(cx, session, input.take_all());
+        self.leaves(session, 0);
+        if sent == Sent::Refused && self.manner.hoards {
+            // It kept more than it may send at once.
+            self.give_up(session.wire);
         }
         match sent.or_reset() {
-            Action::Continue => Action::Close,
-            failed => failed,
+            Action::Continue => self.answer(session, Action::Close),
+            failed => self.answer(session, failed),
         }
     }
 
@@ -266,17 +381,35 @@ impl Handler for Echo {
             self.expect(lasted >= PAUSE, "the handler's timeout was early", session);
             self.expect(lasted <= PAUSE + SLACK, "the handler's timeout was late", session);
         }
+        self.world.borrow_mut().wires[session.wire].known.paused = false;
+        self.may_panic(session);
         cx.resume(cx.id());
         Action::Continue
     }
 
-    fn closed(&mut self, cx: &mut impl Context, session: Session, closed: &Closed) {
+    fn closed(&mut self, cx: &mut impl Context, mut session: Session, closed: &Closed) {
         self.called_back(cx, &session);
-        if let (Reason::IdleTimeout, Some(idle)) = (&closed.reason, self.limits.idle) {
-            let early = cx.now().since(session.heard) < idle;
-            self.expect(!early, "it was closed before it had been idle for its time", &session);
+        self.leaves(&mut session, 0);
+        self.world.borrow_mut().wires[session.wire].known.served = false;
+        self.expect_its_time(cx.now(), &session, closed.reason);
+        if matches!(closed.reason, Reason::InputLimit | Reason::InputShare) {
+            let meant = self.manner.hoards;
+            self.expect(meant, &format!("{}, though it left little", closed.reason), &session);
+            self.give_up(session.wire);
+        }
+        if closed.reason == Reason::OutputLimit && self.limits.low_ceiling {
+            // A letter of another thread did not fit under the ceiling.
+            self.give_up(session.wire);
         }
         self.gone.push(closed.id);
+        let panics = self.random.chance(self.manner.panics);
         self.ends.push(End { session, closed: closed.clone() });
+        if panics {
+            std::panic::resume_unwind(Box::new("as planned, at the end"));
+        }
+    }
+
+    fn input_limit(&self, _: &Session) -> usize {
+        self.manner.input_limit
     }
 }

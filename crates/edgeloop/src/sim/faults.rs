@@ -16,13 +16,17 @@ pub(crate) enum Call {
     SetAlarm,
     ClearWaker,
     Socket,
+    SetOption,
+    Bind,
+    Listen,
+    LocalAddress,
     Connect,
     /// Not a call, but what becomes of a connect that is under way; `SO_ERROR` tells it.
     Handshake,
 }
 
 impl Call {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Wait,
         Self::Accept,
         Self::Register,
@@ -32,6 +36,10 @@ impl Call {
         Self::SetAlarm,
         Self::ClearWaker,
         Self::Socket,
+        Self::SetOption,
+        Self::Bind,
+        Self::Listen,
+        Self::LocalAddress,
         Self::Connect,
         Self::Handshake,
     ];
@@ -48,6 +56,10 @@ impl Call {
             Self::SetAlarm => "timerfd_settime",
             Self::ClearWaker => "read",
             Self::Socket => "socket",
+            Self::SetOption => "setsockopt",
+            Self::Bind => "bind",
+            Self::Listen => "listen",
+            Self::LocalAddress => "getsockname",
             Self::Connect => "connect",
             Self::Handshake => "the handshake of connect",
         }
@@ -63,6 +75,10 @@ impl Call {
             Self::Send => &SEND,
             Self::Shutdown => &[Errno::INTR, Errno::NOTCONN, Errno::NOBUFS],
             Self::Socket => &SOCKET,
+            Self::SetOption => &[Errno::NOBUFS, Errno::NOMEM],
+            Self::Bind => &[Errno::ACCESS, Errno::ADDRINUSE, Errno::ADDRNOTAVAIL],
+            Self::Listen => &[Errno::ADDRINUSE],
+            Self::LocalAddress => &[Errno::NOBUFS],
             Self::Connect => &CONNECT,
             Self::Handshake => &HANDSHAKE,
         }

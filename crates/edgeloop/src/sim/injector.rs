@@ -147,6 +147,11 @@ impl Injector {
         Self::from(Source::Plan(faults.iter().map(by_call).collect()))
     }
 
+    /// From now on nothing goes wrong.
+    pub(crate) fn end(&mut self) {
+        self.source = Source::Plan(HashMap::new());
+    }
+
     /// What becomes of the call that is made now, which would transfer at most so many bytes. Only
     /// one that is `ready` to transfer some can be told EAGAIN too early: else that is the truth.
     pub(crate) fn meet(&mut self, call: Call, most: usize, ready: bool) -> Option<Fault> {

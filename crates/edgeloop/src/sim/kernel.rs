@@ -1,7 +1,6 @@
 //! The simulated kernel behind the loop's own trait.
 
 use std::cell::{RefCell, RefMut};
-use std::collections::VecDeque;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
@@ -121,8 +120,10 @@ impl Kernel for SimulatedKernel {
     }
 
     fn clear_waker(&mut self) -> Result<(), Errno> {
-        // The scheduler took the flag down when it reported the event.
-        self.call().meet(Call::ClearWaker, None, 0).map(|_| ())
+        let mut world = self.call();
+        world.meet(Call::ClearWaker, None, 0)?;
+        world.clear_waker();
+        Ok(())
     }
 
     fn socket(&mut self, family: SocketAddr) -> Result<Socket, Errno> {
@@ -134,27 +135,36 @@ impl Kernel for SimulatedKernel {
     }
 
     fn set_option(&mut self, socket: &Socket, option: SocketOption) -> Result<(), Errno> {
+        let mut world = self.call();
+        world.meet(Call::SetOption, None, 0)?;
         if option == SocketOption::ResetOnClose {
-            self.call().file(socket.number).abort = true;
+            world.files.get_mut(socket.number).abort = true;
         }
         Ok(())
     }
 
     fn bind(&mut self, socket: &Socket, address: SocketAddr) -> Result<(), Errno> {
-        self.call().file(socket.number).file = File::Fresh(address);
+        let mut world = self.call();
+        world.meet(Call::Bind, None, 0)?;
+        if world.files.listener(Some(address)).is_some() {
+            return Err(Errno::ADDRINUSE);
+        }
+        world.files.get_mut(socket.number).file = File::Fresh(address);
         Ok(())
     }
 
     fn listen(&mut self, socket: &Socket, _: u32) -> Result<(), Errno> {
         let mut world = self.call();
-        let file = &mut world.file(socket.number).file;
-        let File::Fresh(address) = *file else { return Err(Errno::INVAL) };
-        *file = File::Listener(address, VecDeque::new());
+        world.meet(Call::Listen, None, 0)?;
+        world.files.listen(socket.number)?;
+        world.touch_all();
         Ok(())
     }
 
     fn local_address(&mut self, socket: &Socket) -> Result<SocketAddr, Errno> {
-        match self.call().file(socket.number).file {
+        let mut world = self.call();
+        world.meet(Call::LocalAddress, None, 0)?;
+        match world.files.get(socket.number).file {
             File::Fresh(address) | File::Listener(address, _) => Ok(address),
             File::Stream(_) | File::Foreign => Err(Errno::INVAL),
         }
@@ -169,27 +179,30 @@ impl Kernel for SimulatedKernel {
     }
 
     fn take_error(&mut self, socket: &Socket) -> Result<Option<Errno>, Errno> {
-        Ok(self.call().link(socket.number).take_error(Side::Ours))
+        let mut world = self.call();
+        Ok(world.with_link(socket.number, |link| link.take_error(Side::Ours)))
     }
 
     fn accept(&mut self, listener: &Socket) -> Result<(Socket, SocketAddr), Errno> {
         let mut world = self.call();
-        if !world.has_waiting(listener.number)? {
+        if !world.files.has_waiting(listener.number) {
             return Err(Errno::AGAIN);
         }
+        world.accept_exhausted = false;
         world.meet(Call::Accept, None, 0)?;
-        if world.spare() == 0 {
+        if world.files.spare() == 0 {
+            world.accept_exhausted = true;
             world.note(|| "accept4: EMFILE".to_owned());
             return Err(Errno::MFILE);
         }
-        let File::Listener(_, waiting) = &mut world.file(listener.number).file else {
+        let File::Listener(_, waiting) = &mut world.files.get_mut(listener.number).file else {
             return Err(Errno::INVAL);
         };
-        let link = waiting.pop_front().ok_or(Errno::AGAIN)?;
-        world.turn.accepts += 1;
-        let number = world.open(File::Stream(link))?;
-        world.note(|| format!("accept4: {number} is connection {link}"));
-        let port = u16::try_from(FIRST_PORT + link).unwrap_or(u16::MAX);
+        let wire = waiting.pop_front().ok_or(Errno::AGAIN)?;
+        world.vigil.turn.accepts += 1;
+        let number = world.open(File::Stream(wire))?;
+        world.note(|| format!("accept4: {number} is connection {wire}"));
+        let port = u16::try_from(FIRST_PORT + wire).unwrap_or(u16::MAX);
         drop(world);
         Ok((self.socket_of(number), SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
     }
@@ -202,9 +215,11 @@ impl Kernel for SimulatedKernel {
             world.owe(socket.number);
         }
         let mut filled = 0;
-        let answer = world.link(socket.number).receive(Side::Ours, most, |piece| {
-            buffer[filled..filled + piece.len()].copy_from_slice(piece);
-            filled += piece.len();
+        let answer = world.with_link(socket.number, |link| {
+            link.receive(Side::Ours, most, |piece| {
+                buffer[filled..filled + piece.len()].copy_from_slice(piece);
+                filled += piece.len();
+            })
         });
         world.has_read(socket.number, filled);
         world.note(|| format!("recv({}, {}): {}", socket.number, buffer.len(), Answer(answer)));
@@ -213,9 +228,9 @@ impl Kernel for SimulatedKernel {
 
     fn send(&mut self, socket: &Socket, bytes: &[u8]) -> Result<usize, Errno> {
         let mut world = self.call();
-        world.turn.sends += 1;
+        world.vigil.turn.sends += 1;
         let most = world.meet(Call::Send, Some(socket.number), bytes.len())?;
-        let answer = world.link(socket.number).send(Side::Ours, &bytes[..most]);
+        let answer = world.send(socket.number, &bytes[..most]);
         world.note(|| format!("send({}, {}): {}", socket.number, bytes.len(), Answer(answer)));
         answer
     }
@@ -223,7 +238,7 @@ impl Kernel for SimulatedKernel {
     fn shutdown_write(&mut self, socket: &Socket) -> Result<(), Errno> {
         let mut world = self.call();
         world.meet(Call::Shutdown, Some(socket.number), 0)?;
-        let answer = world.link(socket.number).shut_down(Side::Ours);
+        let answer = world.with_link(socket.number, |link| link.shut_down(Side::Ours));
         world.note(|| format!("shutdown({}): {}", socket.number, Answer(answer.map(|()| 0))));
         answer
     }
@@ -238,7 +253,7 @@ impl Kernel for SimulatedKernel {
     }
 
     fn spare_descriptors(&self) -> usize {
-        self.world.borrow().spare().min(1000)
+        self.world.borrow().files.spare().min(1000)
     }
 
     fn longest_backlog(&self) -> Option<u32> {

@@ -14,12 +14,14 @@ mod fidelity;
 mod injector;
 mod kernel;
 mod link;
+mod manner;
 mod peer;
 mod random;
 mod runs;
 mod script;
 mod simulation;
 mod systematic;
+mod verdict;
 mod watched;
 mod world;
 

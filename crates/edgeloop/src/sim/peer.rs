@@ -29,10 +29,13 @@ pub(crate) struct Place {
     pub(crate) link: Option<usize>,
     /// The server's kernel has let its connection down, and nothing is owed to it.
     pub(crate) excused: bool,
+    /// It never answers the loop's connect.
+    pub(crate) silent: bool,
 }
 
 impl Place {
-    pub(crate) const NEW: Self = Self { stage: Stage::Unborn, link: None, excused: false };
+    pub(crate) const NEW: Self =
+        Self { stage: Stage::Unborn, link: None, excused: false, silent: false };
 }
 
 /// What a peer does.

@@ -1,4 +1,4 @@
-//! Runs of an echo server on the simulated kernel, with what must hold in each.
+//! Runs of an echo server on the simulated kernel.
 
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -6,34 +6,42 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::client::{Client, Kind};
-use super::echo::{Echo, End, Limits, MOST_LEFT, Manner, Sessions};
-use super::peer::{Peer, Role, Stage};
+use super::echo::{Echo, Sessions};
+use super::manner::{Limits, Manner, early_stop, settings};
+use super::peer::{Peer, Role};
 use super::simulation::{Failure, fewer_faults};
-use super::world::{Follower, MAIL, START, Service, Tally};
-use super::{Fault, Injector, Random, Side, SimulatedKernel, World};
-use crate::closed::Reason;
+use super::verdict::check_run;
+use super::world::{Budgets, Follower, Rests, START, Service, Tally};
+use super::{Fault, Injector, Random, SimulatedKernel, World};
 use crate::config::Config;
 use crate::event_loop::EventLoop;
 use crate::handler::Stop;
 use crate::id::ConnectionId;
 use crate::mailbox::Handle;
+use crate::metrics::Metrics;
 
 /// The port of the first peer; the others follow.
 pub(crate) const FIRST_PORT: usize = 1024;
 
 /// How long a drain may take, and how much longer until its end is seen.
-const DRAIN: Duration = Duration::from_secs(10);
+pub(crate) const DRAIN: Duration = Duration::from_secs(10);
 pub(crate) const SLACK: Duration = Duration::from_millis(100);
+
+/// How long segments take at least, in different runs.
+const LATENCIES: [&[Duration]; 4] = [
+    &[Duration::ZERO],
+    &[Duration::ZERO],
+    &[Duration::from_micros(10), Duration::from_micros(200)],
+    &[Duration::ZERO, Duration::from_millis(1), Duration::from_millis(300)],
+];
 
 /// What one run came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// Counts of what happened.
     pub tally: Tally,
-    /// How many connections were accepted.
-    pub connections: u64,
-    /// How many bytes were echoed.
-    pub bytes: u64,
+    /// What the loop has counted.
+    pub metrics: Metrics,
     /// How long it took, by the simulated clock.
     pub simulated: Duration,
     /// What went wrong, in its order.
@@ -58,13 +66,30 @@ pub fn run(
         world.faults = Injector::plan(faults);
     }
     let (config, limits) = settings(&mut world);
-    let manner = Manner::of(&mut world.random);
+    let mut manner = Manner::of(&mut world.random);
+    if limits.low_ceiling {
+        // Or nothing would come to it.
+        manner.floods = 200;
+    }
+    if manner.panics > 0 {
+        // Behind a panic the phases of its turn begin once more.
+        world.vigil.budgets = Budgets::NONE;
+    }
+    // Whoever is left by the server, or stopped in the midst of it, has little time.
+    let stops = early_stop(&mut world.random);
+    // Who waits for memory may wait longer than any drain.
+    let stops = stops.filter(|_| !limits.low_ceiling);
+    let hurried = stops.is_some() || manner.enough < u64::MAX;
+    world.latencies = world.random.pick(&LATENCIES[..if hurried { 3 } else { 4 }]);
+    world.unanswered = world.random.pick(&[0, 0, 300]);
     let client = move |random: &mut Random| {
-        let mut client = Client::new(random);
-        client.may_be_left = manner.enough < u64::MAX;
+        let kinds: &[Kind] =
+            if limits.low_ceiling && random.chance(500) { &[Kind::Vanishing] } else { &Kind::ALL };
+        let mut client = Client::of_any(kinds, random);
+        client.may_be_left = manner.enough < u64::MAX || manner.hoards;
         Peer::new(Role::Client(client))
     };
-    let most = world.random.pick(&[1, 4, 12, 12, 50]);
+    let most = if limits.low_ceiling { 60 } else { world.random.pick(&[1, 4, 12, 12, 50]) };
     for _ in 0..world.random.size(1, most) {
         let peer = client(&mut world.random);
         world.peers.push(peer);
@@ -73,10 +98,9 @@ pub fn run(
     for number in 0..world.random.pick(&[0, 0, 1, 5]) {
         let address = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 5000 + number));
         let mut random = Random::new(world.random.next());
-        let answer = Box::new(move |_| client(&mut random));
-        world.services.push(Service { address, answer, links: Vec::new() });
+        world.services.push(Service::new(address, move |_| client(&mut random)));
     }
-    run_in(world, config, limits, manner, stop)
+    run_in(world, config, limits, manner, Ends { early: stops, ..Ends::default() })
 }
 
 /// Leaves out of the faults of a failing seed those without which it fails as well, though perhaps
@@ -87,12 +111,33 @@ pub fn shrink(failure: Failure) -> Failure {
     fewer_faults(failure, |faults| run(seed, Some(faults), None).err())
 }
 
-/// The end of most runs.
-pub(crate) fn stop(handle: &Handle<SimulatedKernel>, _: &[(ConnectionId, usize)]) {
-    handle.stop(Stop::Drain(Some(DRAIN)));
+/// What is done at the end: by a handle, with the connections that were made.
+pub(crate) type AtTheEnd = fn(&Handle<SimulatedKernel>, &[(ConnectionId, usize)]);
+
+/// How a run comes to its end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ends {
+    /// The loop is stopped in the midst of it.
+    pub(crate) early: Option<(Duration, Stop)>,
+    /// Is called when no peer has anything left to do, and stops the loop.
+    pub(crate) late: AtTheEnd,
 }
 
-/// Runs in this world until `end`, which is called when no peer has anything left to do, stops it.
+impl Default for Ends {
+    fn default() -> Self {
+        Self { early: None, late: |handle, _| handle.stop(Stop::Drain(Some(DRAIN))) }
+    }
+}
+
+impl Ends {
+    /// Whether an early stop leaves enough time to serve whoever is connected.
+    pub(crate) fn serves_on(&self) -> bool {
+        !matches!(self.early, Some((_, Stop::Now)))
+            && !matches!(self.early, Some((_, Stop::Drain(Some(after)))) if after < DRAIN)
+    }
+}
+
+/// Runs in this world until it is stopped.
 ///
 /// # Errors
 ///
@@ -102,18 +147,17 @@ pub(crate) fn run_in(
     config: Config,
     limits: Limits,
     manner: Manner,
-    end: impl FnOnce(&Handle<SimulatedKernel>, &[(ConnectionId, usize)]) + 'static,
+    ends: Ends,
 ) -> Result<Outcome, Failure> {
     let seed = world.seed;
     let world = Rc::new(RefCell::new(world));
-    let outcome = run_and_check(&world, config, limits, manner, end);
+    let outcome = run_and_check(&world, config, limits, manner, ends);
     let mut world = world.borrow_mut();
     let faults = std::mem::take(&mut world.faults.injected);
     match outcome {
-        Ok((connections, bytes)) => Ok(Outcome {
-            tally: world.tally,
-            connections,
-            bytes,
+        Ok(metrics) => Ok(Outcome {
+            tally: world.vigil.tally,
+            metrics,
             simulated: world.now.since(START),
             faults,
         }),
@@ -121,16 +165,16 @@ pub(crate) fn run_in(
     }
 }
 
-/// Answers how many connections there were, and how many bytes were echoed.
 fn run_and_check(
     world: &Rc<RefCell<World>>,
     config: Config,
     limits: Limits,
     manner: Manner,
-    end: impl FnOnce(&Handle<SimulatedKernel>, &[(ConnectionId, usize)]) + 'static,
-) -> Result<(u64, u64), String> {
+    ends: Ends,
+) -> Result<Metrics, String> {
     let sessions = Sessions::default();
-    let echo = Echo::new(world, &sessions, manner, limits);
+    let echo = Echo::new(world, &sessions, manner, limits, &config);
+    let low_watermark = config.low_watermark;
     let mut server = EventLoop::with_kernel(echo, config, SimulatedKernel::new(world))
         .map_err(|error| error.to_string())?;
     // What fails here is tried again, as an operator would.
@@ -142,105 +186,32 @@ fn run_and_check(
     }
     let handle = server.handle();
     let (poster, of) = (handle.clone(), Rc::clone(&sessions));
-    world.borrow_mut().post = Some(Box::new(move |link, bytes| {
-        let id = of.borrow().iter().find(|session| session.1 == link).map(|session| session.0);
-        id.is_some_and(|id| poster.send(id, bytes).is_ok())
-    }));
-    let opened = Rc::clone(&sessions);
-    world.borrow_mut().at_the_end = Some(Box::new(move || end(&handle, &opened.borrow())));
+    {
+        let mut world = world.borrow_mut();
+        // While all input waits for memory a loop rests over it, and where too much is left.
+        let rests = Rests { low_watermark, cap: server.max_connections() };
+        world.rests = (!limits.low_ceiling && !manner.hoards).then_some(rests);
+        world.post = Some(Box::new(move |wire, bytes| {
+            let id = of.borrow().iter().find(|session| session.1 == wire).map(|session| session.0);
+            id.is_some_and(|id| poster.send(id, bytes).is_ok())
+        }));
+        if let Some((after, stop)) = ends.early {
+            let stopper = handle.clone();
+            let cuts = !ends.serves_on();
+            world.stops_at(START.after(after), cuts, move || stopper.stop(stop));
+        }
+        let opened = Rc::clone(&sessions);
+        world.at_the_end = Some(Box::new(move || (ends.late)(&handle, &opened.borrow())));
+    }
     let ended = server.run();
-    if let Some(violation) = world.borrow_mut().violation.take() {
+    world.borrow_mut().settle();
+    if let Some(violation) = world.borrow_mut().vigil.take_violation() {
         return Err(violation);
     }
     let metrics = ended.map_err(|error| error.to_string())?;
-    let mut world = world.borrow_mut();
-    let open = world.open_count();
-    if open > 0 {
-        return Err(format!("{open} descriptors are still open"));
-    }
-    let drained = world.ended_at.map_or(Duration::ZERO, |at| world.now.since(at));
-    if drained > DRAIN + SLACK {
-        return Err(format!("the drain took {drained:?}"));
-    }
-    let (opened, ends) = (sessions.borrow().len(), &server.handler().ends);
-    if opened != ends.len() {
-        return Err(format!("{opened} sessions were made and {} were closed", ends.len()));
-    }
-    check_peers(&mut world, ends)?;
-    Ok((opened as u64, metrics.bytes_out))
-}
-
-/// Small buffers and small budgets, so that every limit is met.
-fn settings(world: &mut World) -> (Config, Limits) {
-    let random = &mut world.random;
-    let high_watermark = random.size(1, 4000);
-    // With so few descriptors that the rest of the program may take all that are left. Then the
-    // silent ones must leave, who would keep the others waiting for ever.
-    let scarce = random.chance(200);
-    let idle = (scarce || random.chance(250))
-        .then(|| Duration::from_millis(random.size(5000, 100_000) as u64));
-    world.outlasts = idle.is_some();
-    let read_buffer = random.size(1, 3000);
-    // Room for what was left for the next piece, or for one letter.
-    let output_limit = high_watermark + read_buffer + MOST_LEFT.max(MAIL);
-    let turn_bytes = random.size(1, 3000);
-    let config = Config::new()
-        .event_batch(random.size(1, 8))
-        .read_buffer(read_buffer)
-        .output_limit(output_limit)
-        .budgets(turn_bytes, random.size(1, 4), random.size(1, 16))
-        .watermarks(high_watermark, random.size(0, high_watermark - 1))
-        .idle_timeout(idle);
-    world.turn_bytes = turn_bytes;
-    if scarce {
-        world.descriptors = world.random.size(8, 40);
-        world.foreign = world.random.size(1, 40);
-    }
-    (config, Limits { high_watermark, output_limit, idle })
-}
-
-/// Who is owed all has got all, and the reasons of the ends are what the peers brought about.
-fn check_peers(world: &mut World, ends: &[End]) -> Result<(), String> {
-    for End { session, closed } in ends {
-        let accepted = world.links[session.link].accepted(Side::Ours);
-        let peer = world.peer_of(session.link);
-        let excused = peer.place.excused;
-        let peer = peer.client();
-        let (sent, pushed) = (accepted + closed.dropped, session.offered + peer.pushed);
-        // Mail may come when nobody is there any more.
-        let in_vain = peer.kind == Kind::Subscriber && excused && sent < pushed;
-        if !(pushed..=pushed + peer.doubtful).contains(&sent) && !in_vain {
-            return Err(format!("the kernel accepted {accepted} bytes of {session:?}, {closed:?}"));
-        }
-    }
-    for Peer { place, role } in &mut world.peers {
-        let Role::Client(client) = role else { continue };
-        let end = ends.iter().find(|end| Some(end.session.link) == place.link);
-        if let Some(End { session, closed }) = end
-            && client.is_owed_all(place)
-            && client.received != session.echoed + client.pushed
-        {
-            return Err(format!("{session:?}, {closed:?}, but {client:?}"));
-        }
-        // One that the loop could not register never got a session.
-        if client.is_owed_all(place) && place.stage != (Stage::Gone { at_the_end: true }) {
-            return Err(format!("it has not come to its end: {place:?}, {client:?}; {ends:?}"));
-        }
-    }
-    let mut kinds = |of: &[Kind]| {
-        let meant = |peer: &mut Peer| peer.place.excused || of.contains(&peer.client().kind);
-        world.peers.iter_mut().map(meant).filter(|&meant| meant).count()
-    };
-    let cut_off = ends.iter().filter(|end| end.closed.reason == Reason::CutOff).count();
-    if cut_off > kinds(&[Kind::Vanishing]) {
-        return Err(format!("{cut_off} connections were cut off"));
-    }
-    let unclean = ends.iter().filter(|end| !end.closed.is_clean()).count();
-    // The silent ones end by the idle timeout.
-    if unclean > kinds(&[Kind::Vanishing, Kind::Resetting, Kind::Deaf, Kind::Silent]) {
-        return Err(format!("{unclean} connections did not end in order: {ends:?}"));
-    }
-    Ok(())
+    let opened = sessions.borrow().len();
+    check_run(&mut world.borrow_mut(), opened, &server.handler().ends, &metrics, ends)?;
+    Ok(metrics)
 }
 
 #[cfg(test)]
@@ -268,10 +239,6 @@ mod tests {
         assert!(faults > 0 && tally.jumps > 0);
     }
 
-    /// Watermarks that no run of these comes to.
-    const UNLIMITED: Limits =
-        Limits { high_watermark: usize::MAX, output_limit: usize::MAX, idle: None };
-
     /// A world of these peers, without faults, in which much happens in each wake-up.
     fn crowd(seed: u64, peers: &[(Kind, usize, u64)]) -> World {
         let mut world = World::new(seed);
@@ -297,7 +264,7 @@ mod tests {
             let mut world = crowd(seed, &[(Kind::Resetting, 10, 1000), (Kind::Deaf, 10, 1000)]);
             world.buffers = (50, 500);
             let config = Config::new().read_buffer(50).watermarks(500, 100);
-            expect(run_in(world, config, UNLIMITED, Manner::PLAIN, stop), seed);
+            expect(run_in(world, config, Limits::NONE, Manner::PLAIN, Ends::default()), seed);
         }
     }
 
@@ -306,7 +273,8 @@ mod tests {
         for seed in 0..20 {
             let world = crowd(seed, &[(Kind::Greedy, 4, 3000), (Kind::Fair, 30, 10)]);
             let config = Config::new().budgets(8, 2, 100);
-            let tally = expect(run_in(world, config, UNLIMITED, Manner::PLAIN, stop), seed);
+            let tally =
+                expect(run_in(world, config, Limits::NONE, Manner::PLAIN, Ends::default()), seed);
             assert!(tally.longest_backlog <= 1, "seed {seed}: {tally:?}");
             assert!(tally.most.accepts <= 2, "seed {seed}: {tally:?}");
         }
@@ -318,7 +286,8 @@ mod tests {
         for seed in 0..20 {
             let world = crowd(seed, &[(Kind::Resetting, 60, 100)]);
             let config = Config::new().budgets(1000, 1000, 4);
-            let tally = expect(run_in(world, config, UNLIMITED, Manner::PLAIN, stop), seed);
+            let tally =
+                expect(run_in(world, config, Limits::NONE, Manner::PLAIN, Ends::default()), seed);
             most = most.max(tally.most.closes);
         }
         assert_eq!(most, 4, "the budget was never met, or exceeded");
@@ -330,13 +299,14 @@ mod tests {
         world.buffers = (2000, 2000);
         world.peers[0].client().pushed = 100;
         let config = Config::new().budgets(100_000, 10, 10);
-        let letters = |handle: &Handle<SimulatedKernel>, ids: &[(ConnectionId, usize)]| {
+        let letters: AtTheEnd = |handle, ids| {
             for _ in 0..100 {
                 handle.send(ids[0].0, *b"x").expect("room in the mailbox");
             }
-            stop(handle, ids);
+            handle.stop(Stop::Drain(Some(DRAIN)));
         };
-        let tally = expect(run_in(world, config, UNLIMITED, Manner::PLAIN, letters), 1);
+        let ends = Ends { early: None, late: letters };
+        let tally = expect(run_in(world, config, Limits::NONE, Manner::PLAIN, ends), 1);
         assert_eq!(tally.most.sends, 10, "{tally:?}");
     }
 

@@ -131,7 +131,7 @@ impl Simulation {
     /// How many descriptors the process may have open, as `RLIMIT_NOFILE` says; the loop keeps some
     /// of them for the rest of the program, as it does in production.
     pub const fn descriptors(mut self, limit: usize) -> Self {
-        self.world.descriptors = limit;
+        self.world.files.limit = limit;
         self
     }
 
@@ -164,12 +164,12 @@ impl Simulation {
         mut answer: impl FnMut(usize) -> Script + 'static,
     ) -> Self {
         let mut count = 0;
-        let answer = Box::new(move |number| {
+        let answer = move |number| {
             let script = answer(count);
             count += 1;
             Peer::new(Role::Script(Player::new(number, script)))
-        });
-        self.world.services.push(Service { address, answer, links: Vec::new() });
+        };
+        self.world.services.push(Service::new(address, answer));
         self
     }
 
@@ -218,7 +218,7 @@ impl Simulation {
         let ended = drive(&world, handler, config, &listeners, &connects, errands);
         let mut world = world.borrow_mut();
         let faults = std::mem::take(&mut world.faults.injected);
-        let violation = world.violation.take();
+        let violation = world.vigil.take_violation();
         let (handler, metrics) = match (ended, violation) {
             (Ok(ended), None) => ended,
             (Err(what), None) | (_, Some(what)) => return Err(Failure { seed, what, faults }),
@@ -250,11 +250,11 @@ fn drive<H: Handler>(
         .map_err(|error| error.to_string())?;
     for address in listeners {
         // No program would go on without; what failed, failed by a fault.
-        while server.listen(address).is_err() && world.borrow().violation.is_none() {}
+        while server.listen(address).is_err() && !world.borrow().vigil.has_violation() {}
     }
     for &(peer, tag) in connects {
         while let Err(error) = server.connect(peer, tag) {
-            if world.borrow().faults.injected.is_empty() || world.borrow().violation.is_some() {
+            if world.borrow().faults.injected.is_empty() || world.borrow().vigil.has_violation() {
                 return Err(error.to_string());
             }
         }
@@ -274,7 +274,7 @@ fn drive<H: Handler>(
         world.at_the_end = Some(Box::new(move || stopper.stop(Stop::Drain(Some(DRAIN)))));
     }
     let metrics = server.run().map_err(|error| error.to_string())?;
-    let open = world.borrow().open_count();
+    let (open, _) = world.borrow().files.counts();
     if open > 0 {
         return Err(format!("{open} descriptors are still open"));
     }

@@ -4,9 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use super::client::{Client, Kind};
-use super::echo::{Limits, Manner};
+use super::manner::{Limits, Manner};
 use super::peer::{Peer, Role};
-use super::runs::{Outcome, run_in, stop};
+use super::runs::{Ends, Outcome, run_in};
 use super::simulation::Failure;
 use super::{Call, Fault, Injector, World};
 use crate::config::Config;
@@ -95,8 +95,13 @@ impl Case {
         }
         let high = scenario.high_watermark;
         let config = Config::new().watermarks(high, high / 4).idle_timeout(scenario.idle);
-        let limits = Limits { high_watermark: high, output_limit: usize::MAX, idle: scenario.idle };
-        run_in(world, config, limits, scenario.manner, stop)
+        let limits = Limits {
+            high_watermark: high,
+            output_limit: usize::MAX,
+            low_ceiling: false,
+            idle: scenario.idle,
+        };
+        run_in(world, config, limits, scenario.manner, Ends::default())
     }
 }
 

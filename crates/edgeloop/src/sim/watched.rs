@@ -28,7 +28,7 @@ impl<H: Handler> Watched<H> {
     }
 
     fn called_back(&self) {
-        self.world.borrow_mut().called_back();
+        self.world.borrow_mut().vigil.called_back();
     }
 }
 

@@ -1,0 +1,143 @@
+//! How the server of a run behaves, and the settings that it is held to; both by chance.
+
+use std::time::Duration;
+
+use super::world::{Budgets, MAIL};
+use super::{Random, World};
+use crate::config::{Config, MIN_BUFFER_LIMIT};
+use crate::handler::Stop;
+
+/// The longest piece of input that a handler waits for.
+const MOST_LEFT: usize = 100;
+
+/// How the echo is made. Chances are of a thousand callbacks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manner {
+    /// Only whole pieces of so many bytes are taken; the rest is left to be shown again.
+    pub(crate) piece: usize,
+    /// Nothing is taken before the end of the peer's stream.
+    pub(crate) hoards: bool,
+    /// The most that may be left of a connection's input.
+    pub(crate) input_limit: usize,
+    /// Pauses reading for a millisecond.
+    pub(crate) pauses: usize,
+    /// After so many bytes the server closes the connection.
+    pub(crate) enough: u64,
+    /// Ends another connection.
+    pub(crate) strikes: usize,
+    /// Acts on a connection that is gone.
+    pub(crate) stale: usize,
+    /// Sends to a connection that never reads until no more is taken.
+    pub(crate) floods: usize,
+    /// Connects to a service.
+    pub(crate) dials: usize,
+    /// Panics.
+    pub(crate) panics: usize,
+}
+
+impl Manner {
+    pub(crate) const PLAIN: Self = Self {
+        piece: 1,
+        hoards: false,
+        input_limit: usize::MAX,
+        pauses: 0,
+        enough: u64::MAX,
+        strikes: 0,
+        stale: 0,
+        floods: 0,
+        dials: 0,
+        panics: 0,
+    };
+
+    pub(crate) fn of(random: &mut Random) -> Self {
+        let hoards = random.chance(50);
+        Self {
+            piece: random.pick(&[1, 1, 2, 7, MOST_LEFT]),
+            hoards,
+            // One that waits for a whole piece must be let wait.
+            input_limit: if hoards { random.pick(&[usize::MAX, 1000]) } else { usize::MAX },
+            pauses: random.pick(&[0, 0, 10, 200]),
+            enough: random.pick(&[u64::MAX, u64::MAX, 1, 100, 1000]),
+            strikes: random.pick(&[0, 0, 0, 10, 50]),
+            stale: random.pick(&[0, 0, 100]),
+            floods: random.pick(&[0, 0, 50]),
+            dials: random.pick(&[0, 0, 20]),
+            panics: random.pick(&[0, 0, 0, 5]),
+        }
+    }
+}
+
+/// The settings that every run is held to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) high_watermark: usize,
+    pub(crate) output_limit: usize,
+    /// The ceiling of all queued bytes is low enough to be met.
+    pub(crate) low_ceiling: bool,
+    pub(crate) idle: Option<Duration>,
+}
+
+impl Limits {
+    /// Watermarks that no run comes to.
+    #[cfg(test)]
+    pub(crate) const NONE: Self = Self {
+        high_watermark: usize::MAX,
+        output_limit: usize::MAX,
+        low_ceiling: false,
+        idle: None,
+    };
+}
+
+/// Small buffers and small budgets, so that every limit is met.
+pub(crate) fn settings(world: &mut World) -> (Config, Limits) {
+    let low_ceiling = world.random.chance(60);
+    let random = &mut world.random;
+    let high_watermark = if low_ceiling { random.size(5000, 30_000) } else { random.size(1, 4000) };
+    // With so few descriptors that the rest of the program may take all that are left, or with a
+    // low cap, the silent ones must leave, who would keep the others waiting for ever.
+    let scarce = random.chance(200);
+    let cap = random.chance(150).then(|| random.size(1, 6));
+    let idle = (scarce || cap.is_some() || random.chance(250))
+        .then(|| Duration::from_millis(random.size(5000, 100_000) as u64));
+    let read_buffer = random.size(1, 3000);
+    // Room for what was left for the next piece, or for one letter.
+    let output_limit = high_watermark + read_buffer + MOST_LEFT.max(MAIL);
+    let turn_bytes = random.size(1, 3000);
+    let (accepts, jobs) = (random.size(1, 4), random.size(1, 16));
+    let low_watermark = random.size(0, high_watermark - 1);
+    let mut config = Config::new()
+        .event_batch(random.size(1, 8))
+        .read_buffer(read_buffer)
+        .output_limit(output_limit)
+        .budgets(turn_bytes, accepts, jobs)
+        .watermarks(high_watermark, low_watermark)
+        .max_connections(cap)
+        .idle_timeout(idle);
+    if low_ceiling {
+        config = config.buffer_limit(MIN_BUFFER_LIMIT);
+    }
+    world.outlasts = idle.is_some();
+    world.vigil.budgets =
+        Budgets { bytes: turn_bytes, accepts: accepts as u64, closes: jobs as u64 };
+    if scarce {
+        world.files.limit = world.random.size(8, 40);
+        world.foreign = world.random.size(1, 40);
+    }
+    (config, Limits { high_watermark, output_limit, low_ceiling, idle })
+}
+
+/// A stop in the midst of a run: after how long, and which.
+pub(crate) fn early_stop(random: &mut Random) -> Option<(Duration, Stop)> {
+    if !random.chance(150) {
+        return None;
+    }
+    let after = Duration::from_nanos(random.next() % random.pick(&[50_000, 1_000_000, 50_000_000]));
+    let drain = |millis| Stop::Drain(Some(Duration::from_millis(millis)));
+    let stop = match random.below(8) {
+        0 => Stop::Now,
+        1 => Stop::Drain(Some(Duration::ZERO)),
+        2 => drain(random.size(1, 3000) as u64),
+        _ => drain(10_000),
+    };
+    Some((after, stop))
+}

@@ -1,0 +1,116 @@
+//! What must hold when a run has come to its end.
+
+use std::time::Duration;
+
+use super::client::Kind;
+use super::echo::End;
+use super::peer::{Peer, Role, Stage};
+use super::runs::{DRAIN, Ends, SLACK};
+use super::{Side, World};
+use crate::closed::Reason;
+use crate::handler::Stop;
+use crate::metrics::Metrics;
+
+/// Nothing leaks, the end came in time, and every byte is accounted for.
+pub(crate) fn check_run(
+    world: &mut World,
+    opened: usize,
+    ends: &[End],
+    metrics: &Metrics,
+    how: Ends,
+) -> Result<(), String> {
+    let (open, _) = world.files.counts();
+    if open > 0 {
+        return Err(format!("{open} descriptors are still open"));
+    }
+    if opened != ends.len() {
+        return Err(format!("{opened} sessions were made and {} were closed", ends.len()));
+    }
+    let held = (metrics.connections, metrics.output_held, metrics.input_held);
+    if held != (0, 0, 0) {
+        return Err(format!("connections, output and input that are still held: {held:?}"));
+    }
+    let stopped = world.stopped.take();
+    let deadline = match (stopped, how.early) {
+        (Some(_), Some((_, Stop::Drain(Some(after))))) => after.min(DRAIN),
+        (Some(_), Some((_, Stop::Now))) => Duration::ZERO,
+        _ => DRAIN,
+    };
+    let drained = stopped.or(world.ended_at).map_or(Duration::ZERO, |at| world.over_at.since(at));
+    if drained > deadline + SLACK {
+        return Err(format!("the drain took {drained:?} and not {deadline:?}"));
+    }
+    let in_full = stopped.is_none() || how.serves_on();
+    check_streams(world, ends)?;
+    check_peers(world, ends, stopped.is_some(), in_full)?;
+    check_reasons(world, ends, in_full)
+}
+
+/// What the kernel accepted and what was dropped is all that was sent.
+fn check_streams(world: &mut World, ends: &[End]) -> Result<(), String> {
+    for End { session, closed } in ends {
+        let accepted = world.wires[session.wire].link.accepted(Side::Ours);
+        let peer = world.peer_of(session.wire);
+        let excused = peer.place.excused;
+        let peer = peer.client();
+        let (sent, pushed) = (accepted + closed.dropped, session.offered + peer.pushed);
+        // Mail may come when nobody is there any more.
+        let in_vain = peer.kind == Kind::Subscriber && sent < pushed;
+        let in_vain = in_vain && (excused || closed.reason != Reason::Finished);
+        if !(pushed..=pushed + peer.doubtful).contains(&sent) && !in_vain {
+            return Err(format!("the kernel accepted {accepted} bytes of {session:?}, {closed:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// Who is owed all has got all.
+fn check_peers(
+    world: &mut World,
+    ends: &[End],
+    stopped: bool,
+    in_full: bool,
+) -> Result<(), String> {
+    for Peer { place, role } in &mut world.peers {
+        let Role::Client(client) = role else { continue };
+        let end = ends.iter().find(|end| Some(end.session.wire) == place.link);
+        if let Some(End { session, closed }) = end {
+            let owed = session.echoed + client.pushed;
+            let all = client.received == owed || !client.is_owed_all(place);
+            // Whoever was cut off knows that by a reset.
+            if !all && (in_full || closed.is_clean()) {
+                return Err(format!("{session:?}, {closed:?}, but {client:?}"));
+            }
+        }
+        // One that the loop could not register never got a session. Whoever had not connected when
+        // the listener closed was refused.
+        let refused = stopped && (place.stage == Stage::Unborn || end.is_none());
+        let left = refused || place.stage == (Stage::Gone { at_the_end: true });
+        if client.is_owed_all(place) && !left && in_full {
+            return Err(format!("it has not come to its end: {place:?}, {client:?}; {ends:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// The reasons of the ends are what the peers brought about.
+fn check_reasons(world: &mut World, ends: &[End], in_full: bool) -> Result<(), String> {
+    for End { session, closed } in ends {
+        let peer = world.peer_of(session.wire);
+        let (kind, excused) = (peer.client().kind, peer.place.excused);
+        let meant: &[Kind] = match closed.reason {
+            _ if excused => continue,
+            // Who reads nothing, and is not read from for that, may never come to its end.
+            Reason::CutOff if in_full => &[Kind::Vanishing, Kind::Deaf],
+            // The silent ones end by the idle timeout.
+            _ if !closed.is_clean() && in_full => {
+                &[Kind::Vanishing, Kind::Resetting, Kind::Deaf, Kind::Silent]
+            }
+            _ => continue,
+        };
+        if !meant.contains(&kind) {
+            return Err(format!("it did not end in order: {session:?}, {closed:?}, {kind:?}"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,556 @@
+//! Everything outside the loop: descriptors, the epoll set, connections, the clock, the peers, and
+//! the scheduler that chooses what happens next.
+
+mod chances;
+mod files;
+mod network;
+mod ready;
+mod vigil;
+mod wires;
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::faults::{Meaning, meaning};
+use super::peer::{Peer, Role, Stage};
+use super::{Call, Fate, Injector, Random, Side};
+use crate::epoll::{Events, Readiness, Token};
+use crate::kernel::{ALARM, WAKER};
+use crate::time::Time;
+use chances::{Chances, Steps};
+use ready::EpollSet;
+use wires::Wire;
+
+pub(crate) use files::{File, Files};
+pub(crate) use network::{Post, Service};
+pub(crate) use vigil::{Budgets, Vigil};
+pub use vigil::{Tally, Turn};
+
+/// How much another thread of the server sends at once.
+pub(crate) const MAIL: usize = 64;
+
+/// The alarm and the waker in the epoll set. The numbers are those of standard streams, which are
+/// never in it.
+const ALARM_FILE: usize = 0;
+const WAKER_FILE: usize = 1;
+
+/// When a world begins.
+pub(crate) const START: Time = Time::from_nanos(1_000_000_000);
+
+/// Something that is done from outside the loop, and when.
+pub(crate) type Errand = (Time, Box<dyn FnOnce()>);
+
+/// Is told each thing that happens in a run, with the time since its beginning.
+pub type Follower = Box<dyn FnMut(Duration, &str)>;
+
+pub(crate) struct World {
+    pub(crate) seed: u64,
+    pub(crate) random: Random,
+    pub(crate) faults: Injector,
+    pub(crate) vigil: Vigil,
+    pub(crate) files: Files,
+    epoll: EpollSet,
+    pub(crate) wires: Vec<Wire>,
+    pub(crate) peers: Vec<Peer>,
+    chances: Chances,
+
+    // Time.
+    pub(crate) now: Time,
+    alarm: Time,
+    /// The alarm has rung and was not set again.
+    rung: bool,
+    /// When peers have to be looked at again because of the time, and for when each was noted.
+    wakes: BinaryHeap<Reverse<(Time, usize)>>,
+    noted: Vec<Time>,
+    /// What is to be done from outside the loop, and when.
+    pub(crate) errands: Vec<Errand>,
+    /// Stops the loop in the midst of a run.
+    stop: Option<Errand>,
+    stop_cuts: bool,
+    /// When a run that has not come to its end has failed.
+    pub(crate) limit: Time,
+
+    // Other threads.
+    /// Raised by whoever wakes the loop; the scheduler takes it down and signals the eventfd.
+    pub(crate) waker: Arc<AtomicBool>,
+    signalled: bool,
+    /// Another thread of the server, that sends to a connection. Answers whether it could.
+    pub(crate) post: Option<Post>,
+
+    // How things are.
+    /// How many steps happen at the most while the loop is about to wait.
+    pub(crate) burst: usize,
+    /// The bounds of the sockets' buffers.
+    pub(crate) buffers: (usize, usize),
+    /// How long segments may take at least to arrive; each connection has one of these.
+    pub(crate) latencies: &'static [Duration],
+    /// How many of a thousand of the loop's own connects are never answered.
+    pub(crate) unanswered: usize,
+    /// Who answers where the loop connects to.
+    pub(crate) services: Vec<Service>,
+    /// How many descriptors another part of the program may use.
+    pub(crate) foreign: usize,
+    /// The low watermark of the loop, and its cap, if a loop that rests is to be asked why.
+    pub(crate) rests: Option<Rests>,
+    /// An accept found no descriptor or no memory, and is to be tried again later.
+    pub(crate) accept_exhausted: bool,
+
+    // The end.
+    /// Deadlines come before the end: nobody who is silent is left when it comes.
+    pub(crate) outlasts: bool,
+    /// Called once, when no peer has anything left to do; and when that was.
+    pub(crate) at_the_end: Option<Box<dyn FnOnce()>>,
+    pub(crate) ended_at: Option<Time>,
+    /// When the loop was stopped before that.
+    pub(crate) stopped: Option<Time>,
+    /// When the loop was done.
+    pub(crate) over_at: Time,
+    /// Is told what happens, and when.
+    pub(crate) follower: Option<Follower>,
+}
+
+/// What must be known to say whether a loop may rest.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rests {
+    pub(crate) low_watermark: usize,
+    pub(crate) cap: usize,
+}
+
+impl World {
+    /// A world without faults and without peers.
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut epoll = EpollSet::default();
+        epoll.add(ALARM_FILE, ALARM);
+        epoll.add(WAKER_FILE, WAKER);
+        Self {
+            seed,
+            random: Random::new(seed),
+            faults: Injector::plan(&[]),
+            vigil: Vigil::new(),
+            files: Files::new(),
+            epoll,
+            wires: Vec::new(),
+            peers: Vec::new(),
+            chances: Chances::default(),
+            now: START,
+            alarm: Time::NEVER,
+            rung: false,
+            wakes: BinaryHeap::new(),
+            noted: Vec::new(),
+            errands: Vec::new(),
+            stop: None,
+            stop_cuts: false,
+            limit: Time::NEVER,
+            waker: Arc::new(AtomicBool::new(false)),
+            signalled: false,
+            post: None,
+            burst: 8,
+            buffers: (1, 2000),
+            latencies: &[Duration::ZERO],
+            unanswered: 0,
+            services: Vec::new(),
+            foreign: 0,
+            rests: None,
+            accept_exhausted: false,
+            outlasts: false,
+            at_the_end: None,
+            ended_at: None,
+            stopped: None,
+            over_at: Time::ZERO,
+            follower: None,
+        }
+    }
+
+    /// Tells one line to whoever follows the run.
+    pub(crate) fn note(&mut self, what: impl FnOnce() -> String) {
+        if let Some(follower) = &mut self.follower {
+            follower(self.now.since(START), &what());
+        }
+    }
+
+    pub(crate) fn violated(&mut self, what: impl FnOnce() -> String) {
+        self.vigil.violated(what);
+    }
+
+    // The loop's calls.
+
+    /// A call takes a moment, and anything may happen in it.
+    pub(crate) fn call(&mut self) {
+        self.vigil.call();
+        self.now = self.now.after(Duration::from_nanos(self.random.next() % 2000));
+        if self.random.chance(200) {
+            self.step();
+        }
+    }
+
+    /// Lets a call fail, if it is to: on this descriptor, if it is about a connection. Answers how
+    /// many bytes of `most` it may transfer.
+    pub(crate) fn meet(
+        &mut self,
+        call: Call,
+        number: Option<usize>,
+        most: usize,
+    ) -> Result<usize, Errno> {
+        let wire = number.and_then(|number| self.wire_of(number));
+        let readiness = wire.map_or(Readiness::from_bits(0), |wire| {
+            let known = &mut self.wires[wire].known;
+            match call {
+                Call::Receive => known.exhausted[0] = false,
+                Call::Send => known.exhausted[1] = false,
+                _ => {}
+            }
+            self.wires[wire].link.readiness(Side::Ours)
+        });
+        let ready =
+            if call == Call::Send { readiness.is_writable() } else { readiness.is_readable() };
+        let Some(fault) = self.faults.meet(call, most, ready) else { return Ok(most) };
+        self.note(|| fault.to_string());
+        let Fate::Fails(error) = fault.fate else {
+            if let (Fate::Late, Some(number)) = (fault.fate, number) {
+                self.owe(number);
+            }
+            return if let Fate::Short(some) = fault.fate { Ok(some) } else { Err(Errno::AGAIN) };
+        };
+        if meaning(error) == Meaning::Exhausted {
+            match (call, wire) {
+                (Call::Receive, Some(wire)) => self.wires[wire].known.exhausted[0] = true,
+                (Call::Send, Some(wire)) => self.wires[wire].known.exhausted[1] = true,
+                (Call::Accept, _) => self.accept_exhausted = true,
+                _ => {}
+            }
+        }
+        if let Some(wire) = wire
+            && !fault.is_passing()
+        {
+            self.excuse(wire);
+        }
+        Err(error)
+    }
+
+    /// The kernel has let this connection down, and nothing more is owed to its peer.
+    fn excuse(&mut self, wire: usize) {
+        self.wires[wire].known.served = false;
+        self.peer_of(wire).place.excused = true;
+    }
+
+    /// So many bytes of a connection were read.
+    pub(crate) fn has_read(&mut self, number: usize, count: usize) {
+        let turn = self.vigil.tally.waits;
+        if let Some(wire) = self.wire_of(number) {
+            let bytes = self.wires[wire].has_read(turn, count);
+            self.vigil.has_read(number, bytes);
+        }
+    }
+
+    // The epoll set.
+
+    pub(crate) fn register(&mut self, number: usize, token: Token) -> Result<(), Errno> {
+        self.meet(Call::Register, Some(number), 0)?;
+        if self.epoll.has(number) {
+            self.violated(|| format!("descriptor {number} is registered twice"));
+        }
+        self.epoll.add(number, token);
+        self.wake(number);
+        Ok(())
+    }
+
+    /// What poll says of a descriptor.
+    fn readiness(files: &Files, wires: &[Wire], number: usize) -> Readiness {
+        match &files.get(number).file {
+            File::Stream(wire) => wires[*wire].link.readiness(Side::Ours),
+            File::Listener(_, waiting) if !waiting.is_empty() => Readiness::IN,
+            _ => Readiness::from_bits(0),
+        }
+    }
+
+    /// Puts a watched descriptor into the ready list, if it is ready.
+    pub(crate) fn wake(&mut self, number: usize) {
+        if Self::readiness(&self.files, &self.wires, number) != Readiness::from_bits(0) {
+            self.epoll.wake(number);
+        }
+    }
+
+    /// This descriptor is owed an edge, which a later step brings.
+    pub(crate) fn owe(&mut self, number: usize) {
+        if let Some(wire) = self.wire_of(number) {
+            self.wires[wire].owed = true;
+            self.touch(self.wires[wire].peer);
+        }
+    }
+
+    pub(crate) fn set_alarm(&mut self, at: Time) {
+        self.alarm = at;
+        self.rung = false;
+    }
+
+    pub(crate) const fn clear_waker(&mut self) {
+        self.signalled = false;
+    }
+
+    /// Whatever became ready by time or from another thread.
+    fn ring(&mut self) {
+        if self.alarm <= self.now {
+            self.alarm = Time::NEVER;
+            self.rung = true;
+            self.vigil.rang(self.now);
+            self.epoll.wake(ALARM_FILE);
+        }
+        if self.waker.swap(false, Ordering::SeqCst) {
+            self.signalled = true;
+            self.epoll.wake(WAKER_FILE);
+        }
+    }
+
+    /// epoll_wait(2). Whatever can happen meanwhile happens in an order of chance.
+    pub(crate) fn wait(&mut self, events: &mut Events, block: bool) -> Result<(), Errno> {
+        events.clear();
+        let (files, epoll) = (&self.files, &self.epoll);
+        // Who came after the events were collected is no business of that turn.
+        let told = |&&number: &&usize| files.has_waiting(number) && !epoll.is_listed(number);
+        let backlog = files.listeners().iter().find(told).is_some();
+        self.vigil.end_turn(backlog);
+        if block {
+            self.ask_why_it_rests(backlog);
+        }
+        for _ in 0..self.random.size(0, self.burst) {
+            self.step();
+        }
+        if self.vigil.has_violation() {
+            // Not an error that the loop goes on after.
+            return Err(Errno::BADF);
+        }
+        self.meet(Call::Wait, None, 0)?;
+        loop {
+            self.ring();
+            self.collect(events);
+            if !events.is_empty() {
+                self.note(|| format!("epoll_wait: {events:?}"));
+                self.vigil.waited();
+                return Ok(());
+            }
+            if self.vigil.has_violation() {
+                return Err(Errno::BADF);
+            }
+            if !block {
+                self.vigil.waited_in_vain();
+                return Ok(());
+            }
+            let goes_on =
+                self.step() || (self.outlasts && self.jump()) || self.end_if_done() || self.jump();
+            if !goes_on {
+                let waits = self.waits();
+                self.violated(|| format!("nothing can happen any more{waits}"));
+            }
+        }
+    }
+
+    /// Moves the ready list into the batch, as far as it goes.
+    fn collect(&mut self, events: &mut Events) {
+        let (files, wires) = (&self.files, &self.wires);
+        let (rung, signalled) = (self.rung, self.signalled);
+        self.epoll.collect(events, |number| match number {
+            ALARM_FILE if rung => Readiness::IN,
+            WAKER_FILE if signalled => Readiness::IN,
+            ALARM_FILE | WAKER_FILE => Readiness::from_bits(0),
+            number => Self::readiness(files, wires, number),
+        });
+    }
+
+    /// A loop that blocks has no work left: nothing waits of which it was told (C13, C16).
+    fn ask_why_it_rests(&mut self, backlog: bool) {
+        let Some(Rests { low_watermark, cap }) = self.rests else { return };
+        let mut open = 0;
+        for wire in &self.wires {
+            let Some(number) = wire.held else { continue };
+            open += 1;
+            if self.epoll.has(number)
+                && !self.epoll.is_listed(number)
+                && let Some(why) = wire.asks_for_service(low_watermark)
+            {
+                let what = || format!("the loop rests, and descriptor {number} {why}: {wire:?}");
+                return self.vigil.violated(what);
+            }
+        }
+        if backlog && open < cap && !self.accept_exhausted {
+            self.violated(|| "the loop rests, and somebody waits in the backlog".to_owned());
+        }
+    }
+
+    // Time.
+
+    /// Nothing can happen until a deadline: the clock goes there. Answers whether there is one.
+    fn jump(&mut self) -> bool {
+        let errands = self.errands.iter().map(|errand| errand.0);
+        let peers = self.wakes.peek().map(|&Reverse((at, _))| at);
+        let next = errands
+            .chain(peers)
+            .chain(self.stop.as_ref().map(|stop| stop.0))
+            .min()
+            .unwrap_or(Time::NEVER)
+            .min(self.alarm);
+        // What was due has been done.
+        if next == Time::NEVER || next <= self.now {
+            return false;
+        }
+        self.vigil.tally.jumps += 1;
+        self.now = next;
+        if self.now > self.limit {
+            let waits = self.waits();
+            self.violated(|| format!("the time that the run may take is over{waits}"));
+        }
+        true
+    }
+
+    /// What the peers wait for who are not done.
+    fn waits(&self) -> String {
+        const MOST: usize = 3;
+        let waiting: Vec<_> = self.peers.iter().filter(|peer| !peer.is_done()).collect();
+        let mut waits = String::new();
+        for (at, peer) in waiting.iter().enumerate() {
+            waits.push_str("; ");
+            if at == MOST {
+                waits.push_str(&format!("and {} more", waiting.len() - MOST));
+                break;
+            }
+            match &peer.role {
+                Role::Script(player) => waits.push_str(&player.waits()),
+                Role::Client(client) => waits.push_str(&format!("{:?}, {client:?}", peer.place)),
+            }
+        }
+        waits
+    }
+
+    // The scheduler.
+
+    /// Finds out anew what is possible for a peer and on its connection.
+    pub(crate) fn touch(&mut self, peer: usize) {
+        let (one, now) = (&self.peers[peer], self.now);
+        let mut wakes = one.deadline();
+        let mut steps = Steps::NONE;
+        match one.place.stage {
+            Stage::Unborn => {
+                let connects = one.can_connect(now) && self.files.listener(one.wants()).is_some();
+                steps = steps.with_if(Steps::CONNECT, connects);
+            }
+            Stage::Dialled(_) => steps = steps.with_if(Steps::ESTABLISH, !one.place.silent),
+            Stage::Connected(wire) => {
+                let wire = &self.wires[wire];
+                steps = steps
+                    .with_if(Steps::ACT, one.can_act(&wire.link, now))
+                    .with_if(Steps::MAIL, wire.held.is_some() && one.next_mail(1).is_some());
+            }
+            Stage::Gone { .. } => {}
+        }
+        if let Some(wire) = one.place.link {
+            let wire = &mut self.wires[wire];
+            steps = steps.with_if(wire.steps(now), true);
+            wakes = wakes.min(wire.next_arrival(now));
+        }
+        self.chances.set(peer, steps);
+        if wakes > self.now && wakes < Time::NEVER {
+            if self.noted.len() <= peer {
+                self.noted.resize(peer + 1, Time::NEVER);
+            }
+            if self.noted[peer] != wakes {
+                self.noted[peer] = wakes;
+                self.wakes.push(Reverse((wakes, peer)));
+            }
+        }
+    }
+
+    /// Something was done with this connection.
+    pub(crate) fn touch_wire(&mut self, wire: usize) {
+        self.touch(self.wires[wire].peer);
+    }
+
+    /// The same for all, at the beginning, or when a listener has come or gone.
+    pub(crate) fn touch_all(&mut self) {
+        (0..self.peers.len()).for_each(|peer| self.touch(peer));
+    }
+
+    /// Stops the loop at a time, unless its end has come before. A stop may cut off whoever is being
+    /// served.
+    pub(crate) fn stops_at(&mut self, at: Time, cuts: bool, stop: impl FnOnce() + 'static) {
+        self.stop = Some((at, Box::new(stop)));
+        self.stop_cuts = cuts;
+    }
+
+    /// The loop is gone; what is under way arrives, and the peers see how it ended.
+    pub(crate) fn settle(&mut self) {
+        self.over_at = self.now;
+        if self.vigil.has_violation() {
+            return;
+        }
+        self.faults.end();
+        (self.alarm, self.foreign) = (Time::NEVER, 0);
+        while !self.vigil.has_violation() && (self.step() || self.jump()) {}
+    }
+
+    /// Lets one thing happen, if anything can.
+    fn step(&mut self) -> bool {
+        if self.at_the_end.is_some()
+            && let Some((_, stop)) = self.stop.take_if(|stop| stop.0 <= self.now)
+        {
+            self.note(|| "the loop is stopped".to_owned());
+            self.stopped = Some(self.now);
+            if self.stop_cuts {
+                self.peers.iter_mut().for_each(|peer| peer.place.excused = true);
+            }
+            stop();
+            return true;
+        }
+        while let Some(&Reverse((at, peer))) = self.wakes.peek()
+            && at <= self.now
+        {
+            self.wakes.pop();
+            self.noted[peer] = Time::NEVER;
+            self.touch(peer);
+        }
+        let peers = self.chances.len();
+        let now = self.now;
+        let errands = self.errands.iter().filter(|errand| errand.0 <= now).count();
+        let (_, used) = self.files.counts();
+        let foreign = self.foreign > 0 && (peers + errands > 0 || used > 0);
+        let all = peers + errands + usize::from(foreign);
+        if all == 0 {
+            return false;
+        }
+        self.vigil.step();
+        let chosen = self.random.below(all);
+        if chosen < peers {
+            let (peer, step) = self.chances.pick(chosen, &mut self.random);
+            self.happen(peer, step);
+            self.touch(peer);
+        } else if chosen < peers + errands {
+            let due = |errand: &(Time, _)| errand.0 <= now;
+            if let Some(index) = self.errands.iter().position(due) {
+                self.note(|| "something is done from outside".to_owned());
+                (self.errands.remove(index).1)();
+            }
+        } else {
+            self.be_foreign(all == 1);
+        }
+        true
+    }
+
+    /// The loop rests and no peer has anything left to do: the run may come to its end.
+    fn end_if_done(&mut self) -> bool {
+        if !self.errands.is_empty() || !self.peers.iter().all(Peer::is_done) {
+            return false;
+        }
+        match self.at_the_end.take() {
+            Some(end) => {
+                self.ended_at = Some(self.now);
+                self.stop = None;
+                end();
+                true
+            }
+            None => false,
+        }
+    }
+}

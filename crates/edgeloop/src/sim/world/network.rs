@@ -1,0 +1,247 @@
+//! What happens on the network and at the other ends: connecting, sending, delivering, closing.
+
+use std::net::SocketAddr;
+
+use rustix::io::Errno;
+
+use super::super::peer::{Peer, Stage};
+use super::super::{Call, Link, Side, Woken};
+use super::chances::Steps;
+use super::{File, MAIL, Wire, World};
+
+/// An address that the loop may connect to, and who answers there.
+pub(crate) struct Service {
+    pub(crate) address: SocketAddr,
+    /// Makes the peer of the next connection, whose number among all peers is given.
+    pub(crate) answer: Box<dyn FnMut(usize) -> Peer>,
+    /// The connections that were asked for and not yet given a session.
+    asked: std::collections::VecDeque<usize>,
+}
+
+impl Service {
+    pub(crate) fn new(address: SocketAddr, answer: impl FnMut(usize) -> Peer + 'static) -> Self {
+        Self { address, answer: Box::new(answer), asked: std::collections::VecDeque::new() }
+    }
+}
+
+/// Sends so many bytes to a connection by way of the loop's mailbox.
+pub(crate) type Post = Box<dyn Fn(usize, Vec<u8>) -> bool>;
+
+impl World {
+    /// Lets this happen to a peer or on its connection.
+    pub(super) fn happen(&mut self, peer: usize, step: Steps) {
+        let wire = self.peers[peer].place.link;
+        match (step, wire) {
+            (Steps::CONNECT, _) => self.connect(peer),
+            (Steps::ESTABLISH, Some(wire)) => self.establish(wire),
+            (Steps::ACT, Some(wire)) => self.act(peer, wire),
+            (Steps::MAIL, Some(wire)) => self.mail(peer, wire),
+            (Steps::DELIVER_OURS, Some(wire)) => self.deliver(wire, Side::Ours),
+            (Steps::DELIVER_THEIRS, Some(wire)) => self.deliver(wire, Side::Theirs),
+            (Steps::EDGE, Some(wire)) => {
+                self.wires[wire].owed = false;
+                if let Some(number) = self.wires[wire].held {
+                    self.wake(number);
+                }
+            }
+            _ => unreachable!("{step:?} is possible only for {peer} with a connection"),
+        }
+    }
+
+    // Descriptors.
+
+    /// Opens a descriptor, if the process may have one more.
+    pub(crate) fn open(&mut self, file: File) -> Result<usize, Errno> {
+        let wire = if let File::Stream(wire) = file { Some(wire) } else { None };
+        let number = self.files.open(file)?;
+        if let Some(wire) = wire {
+            self.wires[wire].held = Some(number);
+            self.touch_wire(wire);
+        }
+        Ok(number)
+    }
+
+    /// Closing the only descriptor of a socket takes it out of the epoll set, too.
+    pub(crate) fn close(&mut self, number: usize) {
+        let Some(open) = self.files.close(number) else {
+            return self.violated(|| format!("descriptor {number} is closed twice"));
+        };
+        let closes = matches!(open.file, File::Stream(_)) && self.epoll.has(number);
+        self.vigil.turn.closes += u64::from(closes);
+        self.epoll.closed(number);
+        match open.file {
+            File::Fresh(_) | File::Foreign => {}
+            File::Listener(_, waiting) => {
+                for wire in waiting {
+                    self.wires[wire].link.close(Side::Ours, true);
+                    self.excuse(wire);
+                }
+                self.touch_all();
+            }
+            File::Stream(wire) => {
+                self.wires[wire].held = None;
+                self.wires[wire].link.close(Side::Ours, open.abort);
+                let peer = self.peer_of(wire);
+                if let Stage::Dialled(_) = peer.place.stage {
+                    // It never hears of it.
+                    peer.place.stage = Stage::Gone { at_the_end: false };
+                    peer.place.excused = true;
+                }
+                self.touch_wire(wire);
+            }
+        }
+    }
+
+    pub(crate) fn wire_of(&self, number: usize) -> Option<usize> {
+        match self.files.get(number).file {
+            File::Stream(wire) => Some(wire),
+            _ => None,
+        }
+    }
+
+    /// Does something with the connection behind a descriptor.
+    pub(crate) fn with_link<T>(&mut self, number: usize, act: impl FnOnce(&mut Link) -> T) -> T {
+        let wire = self.wire_of(number).expect("a call of connections is made on a connection");
+        let answer = act(&mut self.wires[wire].link);
+        self.touch_wire(wire);
+        answer
+    }
+
+    /// send(2) on one of our descriptors.
+    pub(crate) fn send(&mut self, number: usize, bytes: &[u8]) -> Result<usize, Errno> {
+        let answer = self.with_link(number, |link| link.send(Side::Ours, bytes));
+        if answer.is_ok()
+            && let Some(wire) = self.wire_of(number)
+        {
+            self.wires[wire].sent_at = self.now;
+        }
+        answer
+    }
+
+    /// The peer of a connection.
+    pub(crate) fn peer_of(&mut self, wire: usize) -> &mut Peer {
+        &mut self.peers[self.wires[wire].peer]
+    }
+
+    // Connecting.
+
+    fn connect(&mut self, peer: usize) {
+        let Some(number) = self.files.listener(self.peers[peer].wants()) else { return };
+        let buffer = self.buffer();
+        let wire = self.add_wire(Link::new(buffer), peer);
+        self.peers[peer].place.stage = Stage::Connected(wire);
+        if let File::Listener(_, waiting) = &mut self.files.get_mut(number).file {
+            waiting.push_back(wire);
+        }
+        self.wake(number);
+    }
+
+    fn buffer(&mut self) -> usize {
+        self.random.size(self.buffers.0, self.buffers.1)
+    }
+
+    fn add_wire(&mut self, link: Link, peer: usize) -> usize {
+        let index = self.wires.len();
+        let latency = self.random.pick(self.latencies);
+        self.wires.push(Wire::new(link, peer, latency));
+        let place = &mut self.peers[peer].place;
+        place.link = Some(index);
+        place.excused |= self.stop_cuts && self.stopped.is_some();
+        index
+    }
+
+    /// connect(2) to an address where a service may be.
+    pub(crate) fn dial(&mut self, number: usize, address: SocketAddr) -> Result<(), Errno> {
+        let meets = self.meet(Call::Connect, None, 0);
+        if let Err(error) = meets
+            && error != Errno::INTR
+        {
+            return Err(error);
+        }
+        let Some(at) = self.services.iter().position(|service| service.address == address) else {
+            return Err(Errno::CONNREFUSED);
+        };
+        let (peer, buffer) = (self.peers.len(), self.buffer());
+        let mut answer = (self.services[at].answer)(peer);
+        answer.place.silent = self.random.chance(self.unanswered);
+        self.peers.push(answer);
+        let wire = self.add_wire(Link::connecting(buffer), peer);
+        self.services[at].asked.push_back(wire);
+        self.peers[peer].place.stage = Stage::Dialled(wire);
+        self.files.get_mut(number).file = File::Stream(wire);
+        self.wires[wire].held = Some(number);
+        self.touch(peer);
+        Err(meets.err().unwrap_or(Errno::INPROGRESS))
+    }
+
+    /// The first connection that the loop has asked for at an address, and that has a descriptor,
+    /// of those that this was not answered for.
+    pub(crate) fn dialled(&mut self, address: SocketAddr) -> Option<usize> {
+        let service = self.services.iter_mut().find(|service| service.address == address)?;
+        loop {
+            let wire = service.asked.pop_front()?;
+            // A connect that failed behind its call was closed at once.
+            if self.wires[wire].held.is_some() {
+                return Some(wire);
+            }
+        }
+    }
+
+    fn establish(&mut self, wire: usize) {
+        let answer = self.meet(Call::Handshake, self.wires[wire].held, 0).map(|_| ());
+        self.peer_of(wire).place.stage = match answer {
+            Ok(()) => Stage::Connected(wire),
+            Err(_) => Stage::Gone { at_the_end: false },
+        };
+        let woken = self.wires[wire].link.establish(answer);
+        self.pass_on(wire, woken);
+    }
+
+    // What goes on while connected.
+
+    fn act(&mut self, peer: usize, wire: usize) {
+        let link = &mut self.wires[wire].link;
+        match self.peers[peer].act(link, &mut self.random, self.now) {
+            Ok(woken) => self.pass_on(wire, woken),
+            Err(what) => self.violated(|| what),
+        }
+    }
+
+    fn deliver(&mut self, wire: usize, from: Side) {
+        let most = self.random.size(1, 4000);
+        let woken = self.wires[wire].link.deliver(from, most);
+        self.wires[wire].has_arrived(from);
+        self.pass_on(wire, woken);
+    }
+
+    /// Gives the edge to our descriptor; peers look for themselves.
+    fn pass_on(&mut self, wire: usize, woken: Woken) {
+        if woken.ours
+            && let Some(number) = self.wires[wire].held
+        {
+            self.wake(number);
+        }
+    }
+
+    fn mail(&mut self, peer: usize, wire: usize) {
+        let most = self.random.size(1, MAIL);
+        let Some(bytes) = self.peers[peer].next_mail(most) else { return };
+        let count = bytes.len();
+        if self.post.as_ref().is_some_and(|post| post(wire, bytes)) {
+            self.note(|| format!("another thread sends {count} bytes to connection {wire}"));
+            self.peers[peer].client().mailed(count);
+        }
+    }
+
+    /// Another part of the program opens descriptors, and closes them; all of them, when nothing
+    /// else happens any more.
+    pub(super) fn be_foreign(&mut self, alone: bool) {
+        let (_, used) = self.files.counts();
+        if !alone && used < self.foreign && self.random.chance(500) {
+            // One more than it may have is its own affair.
+            let _ = self.open(File::Foreign);
+        } else if let Some(number) = self.files.any_foreign() {
+            self.close(number);
+        }
+    }
+}

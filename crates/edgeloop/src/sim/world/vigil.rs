@@ -1,0 +1,199 @@
+//! What the loop must not do, turn by turn: spin, go round in circles, exceed its budgets.
+
+use crate::time::Time;
+
+/// How many waits in a row may bring nothing, without a call in between, before the loop is said
+/// to spin. A walk over all slots of a page, one for each turn, takes 512.
+const IDLE_WAITS: u32 = 2000;
+
+/// How many calls a run may make before the loop is said to go round in circles. The longest make
+/// some hundred thousand.
+const CALLS: u64 = 3_000_000;
+
+/// How many callbacks may follow each other without a call in between. A few for each connection of
+/// a turn are usual.
+const CALLBACKS: u64 = 20_000;
+
+/// How often the alarm may ring within one tick of the wheel. The deadlines of the listeners and of
+/// the drain are not rounded, so that there are a few.
+const RINGS: u64 = 10;
+
+/// What a run has seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// System calls of the loop, waits aside.
+    pub calls: u64,
+    /// What peers and the network did.
+    pub steps: u64,
+    /// Waits of the loop.
+    pub waits: u64,
+    /// How often the clock jumped to a deadline.
+    pub jumps: u64,
+    /// The most of each that any turn made.
+    pub most: Turn,
+    /// The most turns that ended with somebody waiting in a backlog and without an accept.
+    pub longest_backlog: u64,
+}
+
+/// The calls of one turn, which budgets bound.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// Connections accepted.
+    pub accepts: u64,
+    /// Calls of send(2).
+    pub sends: u64,
+    /// Registered connections closed.
+    pub closes: u64,
+}
+
+impl Turn {
+    fn max(self, other: Self) -> Self {
+        Self {
+            accepts: self.accepts.max(other.accepts),
+            sends: self.sends.max(other.sends),
+            closes: self.closes.max(other.closes),
+        }
+    }
+}
+
+impl Tally {
+    /// Adds what another run has seen.
+    pub fn add(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.steps += other.steps;
+        self.waits += other.waits;
+        self.jumps += other.jumps;
+        self.most = self.most.max(other.most);
+        self.longest_backlog = self.longest_backlog.max(other.longest_backlog);
+    }
+}
+
+/// What one turn may do at the most.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Budgets {
+    /// Bytes read of one connection each time that it is served.
+    pub(crate) bytes: usize,
+    pub(crate) accepts: u64,
+    pub(crate) closes: u64,
+}
+
+impl Budgets {
+    pub(crate) const NONE: Self = Self { bytes: usize::MAX, accepts: u64::MAX, closes: u64::MAX };
+}
+
+/// Watches one loop.
+#[derive(Debug)]
+pub(crate) struct Vigil {
+    pub(crate) tally: Tally,
+    pub(crate) budgets: Budgets,
+    /// What the loop has done since its last wait.
+    pub(crate) turn: Turn,
+    /// The first finding.
+    violation: Option<String>,
+    idle_waits: u32,
+    callbacks: u64,
+    /// In which millisecond the alarm rang last, and how often.
+    rings: (u64, u64),
+    backlog_turns: u64,
+}
+
+impl Vigil {
+    pub(crate) fn new() -> Self {
+        Self {
+            tally: Tally::default(),
+            budgets: Budgets::NONE,
+            turn: Turn::default(),
+            violation: None,
+            idle_waits: 0,
+            callbacks: 0,
+            rings: (0, 0),
+            backlog_turns: 0,
+        }
+    }
+
+    pub(crate) fn violated(&mut self, what: impl FnOnce() -> String) {
+        self.violation.get_or_insert_with(what);
+    }
+
+    pub(crate) const fn has_violation(&self) -> bool {
+        self.violation.is_some()
+    }
+
+    pub(crate) fn take_violation(&mut self) -> Option<String> {
+        self.violation.take()
+    }
+
+    /// The loop makes a call.
+    pub(crate) fn call(&mut self) {
+        self.tally.calls += 1;
+        self.idle_waits = 0;
+        self.callbacks = 0;
+        if self.tally.calls > CALLS {
+            self.violated(|| format!("the loop has made {CALLS} calls and comes to no end"));
+        }
+    }
+
+    /// Something happens outside.
+    pub(crate) fn step(&mut self) {
+        self.tally.steps += 1;
+        if self.tally.steps > CALLS {
+            self.violated(|| format!("{CALLS} things have happened, and none was the end"));
+        }
+    }
+
+    /// The loop has called the handler back.
+    ///
+    /// # Panics
+    ///
+    /// When it does so again and again and makes no call: only a panic ends that.
+    pub(crate) fn called_back(&mut self) {
+        self.callbacks += 1;
+        if self.callbacks > CALLBACKS {
+            self.violated(|| format!("{CALLBACKS} callbacks without a call"));
+            std::panic::resume_unwind(Box::new("callbacks without end"));
+        }
+    }
+
+    /// A turn ends with the next wait. Somebody whom the loop was told of may wait in a backlog.
+    pub(crate) fn end_turn(&mut self, backlog: bool) {
+        self.tally.waits += 1;
+        let turn = std::mem::take(&mut self.turn);
+        self.tally.most = self.tally.most.max(turn);
+        self.backlog_turns = if backlog && turn.accepts == 0 { self.backlog_turns + 1 } else { 0 };
+        self.tally.longest_backlog = self.tally.longest_backlog.max(self.backlog_turns);
+        let budgets = self.budgets;
+        if turn.accepts > budgets.accepts || turn.closes > budgets.closes {
+            self.violated(|| format!("a turn was {turn:?} with {budgets:?}"));
+        }
+    }
+
+    /// A wait answers at once and has nothing to tell.
+    pub(crate) fn waited_in_vain(&mut self) {
+        self.idle_waits += 1;
+        if self.idle_waits > IDLE_WAITS {
+            self.violated(|| "the loop spins".to_owned());
+        }
+    }
+
+    /// A wait has something to tell.
+    pub(crate) const fn waited(&mut self) {
+        self.idle_waits = 0;
+    }
+
+    /// The alarm rings.
+    pub(crate) fn rang(&mut self, now: Time) {
+        let tick = now.as_nanos() / 1_000_000;
+        self.rings = if self.rings.0 == tick { (tick, self.rings.1 + 1) } else { (tick, 1) };
+        if self.rings.1 > RINGS {
+            self.violated(|| format!("the alarm rings more than {RINGS} times in a tick"));
+        }
+    }
+
+    /// So many bytes of one connection were read in one turn. A turn may serve it three times, for
+    /// an event, because it was cut off before, and for a timer, and each time has a budget (C13).
+    pub(crate) fn has_read(&mut self, number: usize, bytes: usize) {
+        if bytes > self.budgets.bytes.saturating_mul(3) {
+            self.violated(|| format!("{bytes} bytes of descriptor {number} are read in one turn"));
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The connections of a world: who is at their ends, what is under way, and how long that takes.
+
+use std::time::Duration;
+
+use super::super::{Link, Side};
+use super::chances::Steps;
+use crate::time::Time;
+
+/// A connection with its surroundings.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    pub(crate) link: Link,
+    /// Who is at the other end.
+    pub(crate) peer: usize,
+    /// Our descriptor of it, while it is open.
+    pub(crate) held: Option<usize>,
+    /// An EAGAIN or a short receive is owed an edge.
+    pub(crate) owed: bool,
+    /// How long what is sent takes at least to arrive.
+    latency: Duration,
+    /// When what is under way from our end, and from theirs, arrives at the earliest.
+    arrives: [Option<Time>; 2],
+    /// In which turn it was last read, and how many bytes of it then.
+    read: (u64, usize),
+    /// When our kernel last accepted output.
+    pub(crate) sent_at: Time,
+    pub(crate) known: Known,
+}
+
+/// What a handler that is checked tells of its side of a connection, and faults of theirs, so that a
+/// loop that rests can be asked why.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Known {
+    /// It is served: it was opened, and nobody has ended it.
+    pub(crate) served: bool,
+    /// The handler has paused reading.
+    pub(crate) paused: bool,
+    /// How many bytes of output the loop was given and has taken.
+    pub(crate) given: u64,
+    /// The last receive, or the last send, found no memory, and is to be tried again later.
+    pub(crate) exhausted: [bool; 2],
+}
+
+impl Wire {
+    pub(crate) fn new(link: Link, peer: usize, latency: Duration) -> Self {
+        Self {
+            link,
+            peer,
+            held: None,
+            owed: false,
+            latency,
+            arrives: [None; 2],
+            read: (0, 0),
+            sent_at: Time::ZERO,
+            known: Known::default(),
+        }
+    }
+
+    /// What can happen on it now.
+    pub(crate) fn steps(&mut self, now: Time) -> Steps {
+        let arrives = |wire: &mut Self, from: Side| {
+            let under_way = wire.link.can_deliver(from);
+            let arrives = &mut wire.arrives[from as usize];
+            if !under_way {
+                *arrives = None;
+                return false;
+            }
+            *arrives.get_or_insert_with(|| now.after(wire.latency)) <= now
+        };
+        Steps::NONE
+            .with_if(Steps::DELIVER_OURS, arrives(self, Side::Ours))
+            .with_if(Steps::DELIVER_THEIRS, arrives(self, Side::Theirs))
+            .with_if(Steps::EDGE, self.owed)
+    }
+
+    /// When something arrives that has not yet.
+    pub(crate) fn next_arrival(&self, now: Time) -> Time {
+        let later = self.arrives.into_iter().flatten().filter(|&at| at > now);
+        later.min().unwrap_or(Time::NEVER)
+    }
+
+    /// Something has arrived; what follows it takes its own time.
+    pub(crate) fn has_arrived(&mut self, from: Side) {
+        self.arrives[from as usize] = None;
+    }
+
+    /// So many bytes were read in this turn. Answers how many in all of the turn.
+    pub(crate) fn has_read(&mut self, turn: u64, count: usize) -> usize {
+        self.read = if self.read.0 == turn { (turn, self.read.1 + count) } else { (turn, count) };
+        self.read.1
+    }
+
+    /// Why the loop should not rest, if it should not: it has seen the edge of all that is here.
+    /// `low` is the low watermark of its output.
+    pub(crate) fn asks_for_service(&self, low: usize) -> Option<&'static str> {
+        let Known { served, paused, given, exhausted } = self.known;
+        if !served || self.owed || self.link.is_dead(Side::Ours) {
+            return None;
+        }
+        let queued = given.saturating_sub(self.link.accepted(Side::Ours));
+        let readiness = self.link.readiness(Side::Ours);
+        if queued > 0 && readiness.is_writable() && !exhausted[1] {
+            return Some("has room for output that the loop holds");
+        }
+        let reads = !paused && queued <= low as u64 && !exhausted[0];
+        (reads && self.link.unread(Side::Ours) > 0).then_some("has input to be read")
+    }
+}
