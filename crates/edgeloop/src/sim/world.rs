@@ -569,7 +569,8 @@ impl World {
 
     /// Nothing can happen until a deadline: the clock goes there. Answers whether there is one.
     fn jump(&mut self) -> bool {
-        let peers = self.peers.iter().map(Peer::deadline);
+        // One that has passed is of a peer that finds no listener; it must not hold the clock.
+        let peers = self.peers.iter().map(Peer::deadline).filter(|&at| at > self.now);
         let errands = self.errands.iter().map(|errand| errand.0);
         let next = peers.chain(errands).min().unwrap_or(Time::NEVER).min(self.alarm);
         if next == Time::NEVER {
