@@ -160,6 +160,8 @@ pub(crate) struct World {
     backlog_turns: u64,
     /// How many steps happen at the most while the loop is about to wait.
     pub(crate) burst: usize,
+    /// What is sent at once arrives at once, if there is room.
+    pub(crate) calm: bool,
     /// The bounds of the sockets' buffers.
     pub(crate) buffers: (usize, usize),
     steps: Vec<Step>,
@@ -229,6 +231,7 @@ impl World {
             turn: Turn::default(),
             backlog_turns: 0,
             burst: 8,
+            calm: false,
             buffers: (1, 2000),
             steps: Vec::new(),
             owners: Vec::new(),
@@ -597,7 +600,7 @@ impl World {
         let step = self.random.pick(&self.steps);
         match step {
             Step::Deliver(link, from) => {
-                let most = self.random.size(1, 4000);
+                let most = if self.calm { usize::MAX } else { self.random.size(1, 4000) };
                 let woken = self.links[link].deliver(from, most);
                 self.pass_on(link, woken);
             }
