@@ -7,15 +7,20 @@
 //!
 //! Only the library's own tests, and the command of `simulations`, use it yet.
 
+mod check;
 mod client;
 mod echo;
+mod failure;
 mod faults;
 mod fidelity;
 mod injector;
+mod journal;
 mod kernel;
 mod link;
 mod peer;
+mod player;
 mod random;
+mod report;
 mod runs;
 mod script;
 mod simulation;
@@ -23,12 +28,15 @@ mod systematic;
 mod watched;
 mod world;
 
+pub use check::{check, try_check};
+pub use failure::Failure;
 pub use faults::Fault;
 pub use injector::Faults;
 pub use kernel::SimulatedKernel;
 pub use random::Random;
+pub use report::{PeerReport, Report};
 pub use script::{Ending, Script};
-pub use simulation::{Failure, PeerReport, Report, Simulation, check};
+pub use simulation::Simulation;
 
 #[doc(hidden)]
 pub mod checks {
