@@ -10,7 +10,7 @@ use super::Fault;
 use super::world::Follower;
 
 /// Whose code runs now, which a panic would be of.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Inside {
     /// A callback that no connection has.
     #[default]
@@ -42,6 +42,8 @@ pub(crate) struct Journal {
     keep: usize,
     last: RefCell<VecDeque<String>>,
     inside: Cell<Inside>,
+    /// Whose code did not come to its end.
+    unfinished: Cell<Option<Inside>>,
     /// What the run came to, for a test that fails behind it.
     pub(crate) faults: RefCell<Vec<Fault>>,
     pub(crate) elapsed: Cell<Duration>,
@@ -84,12 +86,30 @@ impl Journal {
         self.last.take().into()
     }
 
+    /// This code runs from now on; what ran before has panicked, unless it has left.
     pub(crate) fn enter(&self, inside: Inside) {
-        self.inside.set(inside);
+        let before = self.inside.replace(inside);
+        if before != Inside::Handler && self.unfinished.get().is_none() {
+            self.unfinished.set(Some(before));
+        }
     }
 
-    pub(crate) fn inside(&self) -> Inside {
-        self.inside.get()
+    /// That code has come to its end.
+    pub(crate) fn leave(&self) {
+        self.inside.set(Inside::Handler);
+    }
+
+    /// Runs other code within what runs now.
+    pub(crate) fn within<T>(&self, inside: Inside, run: impl FnOnce() -> T) -> T {
+        let around = self.inside.replace(inside);
+        let answer = run();
+        self.inside.set(around);
+        answer
+    }
+
+    /// Whose code panicked, if any did.
+    pub(crate) fn panicked(&self) -> Inside {
+        self.unfinished.get().unwrap_or_else(|| self.inside.get())
     }
 }
 

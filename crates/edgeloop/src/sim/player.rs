@@ -112,10 +112,16 @@ impl Player {
     }
 
     pub(crate) fn can_act(&self, link: &Link, now: Time) -> bool {
+        if self.failed {
+            // The run is over; what it would do now only confuses.
+            return false;
+        }
         if self.since.is_none() {
             return true;
         }
         match self.step() {
+            Some(Step::Expect(bytes)) if bytes.is_empty() => true,
+            Some(Step::Receive(0)) => true,
             Some(Step::Send(_) | Step::SendUrgent(_)) => link.readiness(Side::Theirs).is_writable(),
             Some(Step::Vanish) => false,
             Some(Step::Finish | Step::Close | Step::Reset | Step::ExpectRefused) => true,
@@ -363,9 +369,7 @@ impl Player {
             None if error.is_none() || self.at_end => self.leave(place, link, false, Ending::Done),
             Some(Step::ExpectReset) if is_reset => self.leave(place, link, false, Ending::Done),
             _ if place.excused => self.leave(place, link, false, Ending::Broken),
-            _ if self.script.may_end_from.is_some_and(|from| from <= self.at) => {
-                self.leave(place, link, false, Ending::Cut);
-            }
+            _ if self.script.may_end => self.leave(place, link, false, Ending::Cut),
             step => {
                 let how = error.map_or_else(|| "the end of the stream".to_owned(), name);
                 let silent = matches!(step, Some(Step::ExpectSilence(_)));
@@ -391,7 +395,7 @@ impl Player {
     pub(crate) fn is_refused(&mut self, place: &mut Place) -> Result<(), String> {
         let ending = match self.step() {
             Some(Step::ExpectRefused) => Ending::Done,
-            _ if self.script.may_end_from == Some(0) => Ending::Cut,
+            _ if self.script.may_end => Ending::Cut,
             _ => {
                 self.failed = true;
                 return Err(format!("{} is refused: nothing listens any more", self.name));

@@ -1,5 +1,6 @@
 //! What a simulation came to in which nothing went wrong that was not meant to.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::faults::Fault;
@@ -34,7 +35,7 @@ use crate::metrics::Metrics;
 /// assert!(report.elapsed > Duration::from_secs(3600));
 /// # Ok::<(), edgeloop::sim::Failure>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Report<H> {
     /// The handler, as the run left it.
@@ -48,6 +49,18 @@ pub struct Report<H> {
     pub elapsed: Duration,
     /// What went wrong, in its order.
     pub faults: Vec<Fault>,
+}
+
+impl<H> fmt::Debug for Report<H> {
+    /// Without the handler, so that no handler needs to implement it for an `expect_err`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Report")
+            .field("metrics", &self.metrics)
+            .field("peers", &self.peers)
+            .field("elapsed", &self.elapsed)
+            .field("faults", &self.faults)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<H> Report<H> {

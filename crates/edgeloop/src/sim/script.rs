@@ -8,6 +8,10 @@ pub(crate) use super::player::Player;
 
 /// What one peer does, step by step: it connects, and then sends, waits and expects.
 ///
+/// A [`name`](Self::name), [`connect_to`](Self::connect_to), [`connect_after`](Self::connect_after),
+/// [`patience`](Self::patience) and [`may_end`](Self::may_end) are settings, and hold for the whole
+/// script, wherever they stand. All else are steps.
+///
 /// Each step begins when the one before is done. How its bytes are cut into segments, when they
 /// arrive, and how much it reads at once is the simulation's choice. Behind the last step it ends
 /// its stream with a FIN, unless it has, reads the other stream to its end, whatever comes, and
@@ -48,8 +52,8 @@ pub struct Script {
     pub(crate) connects_after: Duration,
     /// How long an expectation may take.
     pub(crate) patience: Option<Duration>,
-    /// From which step on the connection may end.
-    pub(crate) may_end_from: Option<usize>,
+    /// Whether the server may end the connection before the script is done.
+    pub(crate) may_end: bool,
     pub(crate) steps: Vec<Step>,
 }
 
@@ -164,7 +168,7 @@ impl Script {
             connects_to: None,
             connects_after: Duration::ZERO,
             patience: None,
-            may_end_from: None,
+            may_end: false,
             steps: Vec::new(),
         }
     }
@@ -195,10 +199,10 @@ impl Script {
         self
     }
 
-    /// From the next step on, the server may end or reset the connection at any time. That ends the
-    /// script, and its [`Ending`] is [`Cut`](Ending::Cut).
-    pub fn may_end(mut self) -> Self {
-        self.may_end_from.get_or_insert(self.steps.len());
+    /// Lets the server end, reset or refuse the connection at any step. That ends the script, and
+    /// its [`Ending`] is [`Cut`](Ending::Cut).
+    pub const fn may_end(mut self) -> Self {
+        self.may_end = true;
         self
     }
 

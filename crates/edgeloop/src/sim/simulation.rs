@@ -189,10 +189,7 @@ impl Simulation {
         let mut count = 0;
         let journal = Rc::clone(&self.journal);
         let answer = Box::new(move |_| {
-            let around = journal.inside();
-            journal.enter(Inside::Service(address));
-            let script = answer(count);
-            journal.enter(around);
+            let script = journal.within(Inside::Service(address), || answer(count));
             let player = Player::new(format!("{address} #{count}"), script, &journal);
             count += 1;
             Peer::new(Role::Script(player))
@@ -376,9 +373,7 @@ fn drive<H: Handler>(
             .map(|(after, errand)| {
                 let (handle, journal) = (handle.clone(), Rc::clone(journal));
                 let done: Box<dyn FnOnce()> = Box::new(move || {
-                    journal.enter(Inside::Errand(after));
-                    errand(&handle);
-                    journal.enter(Inside::Handler);
+                    journal.within(Inside::Errand(after), || errand(&handle));
                 });
                 (START.after(after), done)
             })

@@ -54,7 +54,7 @@ impl<H: Handler> Watched<H> {
 
     /// The callback has answered.
     fn answered(&self, callback: &str, id: ConnectionId, answer: impl FnOnce() -> String) {
-        self.journal.enter(Inside::Handler);
+        self.journal.leave();
         self.tell(|| format!("{callback} of {}{}", self.name(id), answer()));
     }
 
@@ -115,7 +115,7 @@ impl<H: Handler> Handler for Watched<H> {
         let link = self.link_of(origin);
         self.journal.enter(Inside::Callback("session"));
         let session = self.handler.session(origin);
-        self.journal.enter(Inside::Handler);
+        self.journal.leave();
         if session.is_some() {
             self.sessions += 1;
             self.links.extend(link.map(|link| (origin.id(), link)));
@@ -182,13 +182,13 @@ impl<H: Handler> Handler for Watched<H> {
         }
         self.journal.enter(Inside::Callback("closed"));
         self.handler.closed(cx, session, closed);
-        self.journal.enter(Inside::Handler);
+        self.journal.leave();
     }
 
     fn notified(&mut self, cx: &mut impl LoopContext) {
         self.journal.enter(Inside::Callback("notified"));
         self.handler.notified(cx);
-        self.journal.enter(Inside::Handler);
+        self.journal.leave();
         self.tell(|| "notified".to_owned());
     }
 
@@ -198,7 +198,7 @@ impl<H: Handler> Handler for Watched<H> {
 
     fn notice(&mut self, notice: &Notice) {
         if let Notice::Panicked { message, .. } = notice {
-            let inside = self.journal.inside();
+            let inside = self.journal.panicked();
             self.world.borrow_mut().violated(|| format!("{inside} panicked: {message}"));
         }
         self.handler.notice(notice);
