@@ -247,3 +247,50 @@ fn quietly<T>(run: impl FnOnce() -> T) -> T {
     QUIET.set(false);
     answer
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_a_range_or_a_single_one() {
+        assert_eq!(parse("17..18"), Ok(17..18));
+        assert_eq!(parse(" 17 .. 20 "), Ok(17..20));
+        assert_eq!(parse("17"), Ok(17..18));
+        let wrong = |text: &str| parse(text).expect_err("no seeds");
+        assert_eq!(
+            wrong("all"),
+            "EDGELOOP_SEEDS=all is no range of seeds: it is FROM..TO, as in 17..18"
+        );
+        assert_eq!(
+            wrong("5..5"),
+            "EDGELOOP_SEEDS=5..5 holds no seed: it is FROM..TO, as in 17..18"
+        );
+        for text in ["", "..", "1..", "..3", "1..=3", "-1..3", "18446744073709551615"] {
+            assert!(wrong(text).contains("is no range of seeds"), "{text}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "EDGELOOP_SEEDS=many is no range of seeds")]
+    fn what_is_no_range_is_not_ignored() {
+        let _ = check_seeds(0..1, Some("many"), &|_| Ok(()));
+    }
+
+    #[test]
+    fn the_seeds_that_are_asked_for_are_run_and_no_others() {
+        let run = Cell::new(Vec::new());
+        let test = |simulation: Simulation| {
+            let mut seeds = run.take();
+            seeds.push(simulation.seed());
+            run.set(seeds);
+            Ok(())
+        };
+        check_seeds(0..3, None, &test).expect("it passes");
+        check_seeds(0..3, Some("7..9"), &test).expect("it passes");
+        assert_eq!(run.take(), [0, 1, 2, 7, 8]);
+        // A single one is run once more, with its trace.
+        check_seeds(0..3, Some("7"), &test).expect("it passes");
+        assert_eq!(run.take(), [7, 7]);
+    }
+}

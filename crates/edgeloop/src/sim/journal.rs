@@ -34,7 +34,7 @@ impl fmt::Display for Inside {
     }
 }
 
-/// One for each run. The scripts, the handler's watch and the kernel all tell it.
+/// One for each run, which its scripts, its services and the handler's watch share.
 #[derive(Default)]
 pub(crate) struct Journal {
     followers: RefCell<Vec<Follower>>,
@@ -42,6 +42,8 @@ pub(crate) struct Journal {
     keep: usize,
     last: RefCell<VecDeque<String>>,
     inside: Cell<Inside>,
+    /// Peers send and read what they have at once, and not in pieces of chance.
+    pub(crate) calm: Cell<bool>,
     /// Whose code did not come to its end.
     unfinished: Cell<Option<Inside>>,
     /// What the run came to, for a test that fails behind it.

@@ -1,11 +1,11 @@
-//! A simulated Linux: the same loop, unchanged, on a kernel whose every schedule comes from a seed.
+//! The simulated kernel, and the guide for those who test their handlers on it.
 //!
-//! [`SimulatedKernel`] takes the place of the real one behind [`Kernel`](crate::kernel::Kernel). A
-//! [`World`] holds its descriptors, its connections, its clock, and the peers at the other ends.
-//! Whenever the loop makes a call, a scheduler may let peers act and bytes arrive first; when the
-//! loop waits and nothing can happen any more, the clock jumps to the next deadline.
-//!
-//! Only the library's own tests, and the command of `simulations`, use it yet.
+#![doc = include_str!("guide.md")]
+
+// How it works inside: `SimulatedKernel` takes the place of the real one behind the trait `Kernel`. A
+// `World` holds its descriptors, its connections, its clock, and the peers at the other ends.
+// Whenever the loop makes a call, a scheduler may let peers act and bytes arrive first; when the loop
+// waits and nothing can happen any more, the clock jumps to the next deadline.
 
 mod check;
 mod client;

@@ -36,8 +36,6 @@ pub(crate) struct Player {
     broken: Option<Errno>,
     received: Vec<u8>,
     ending: Option<Ending>,
-    /// Bytes are sent and read as they come, and not in pieces of chance.
-    pub(crate) calm: bool,
     /// What the handler was told of the connection's end.
     pub(crate) closed: Option<Closed>,
     /// A step of it could not be done.
@@ -73,7 +71,6 @@ impl Player {
             broken: None,
             received: Vec::new(),
             ending: None,
-            calm: false,
             closed: None,
             failed: false,
             journal: Rc::clone(journal),
@@ -121,10 +118,11 @@ impl Player {
         }
         match self.step() {
             Some(Step::Expect(bytes)) if bytes.is_empty() => true,
-            Some(Step::Receive(0)) => true,
             Some(Step::Send(_) | Step::SendUrgent(_)) => link.readiness(Side::Theirs).is_writable(),
             Some(Step::Vanish) => false,
-            Some(Step::Finish | Step::Close | Step::Reset | Step::ExpectRefused) => true,
+            Some(
+                Step::Receive(0) | Step::Finish | Step::Close | Step::Reset | Step::ExpectRefused,
+            ) => true,
             Some(_) => self.deadline() <= now || self.can_read_in_step(link),
             None => !self.finished || link.readiness(Side::Theirs).is_readable(),
         }
@@ -153,7 +151,11 @@ impl Player {
 
     /// Its name, what it has received, how it ended, and what the handler was told of that.
     pub(crate) fn into_result(self, place: &Place) -> (String, Vec<u8>, Ending, Option<Closed>) {
-        let otherwise = if place.excused { Ending::Broken } else { Ending::Vanished };
+        let otherwise = match place.excused {
+            true => Ending::Broken,
+            false if self.is_quiet() => Ending::Vanished,
+            false => Ending::Cut,
+        };
         (self.name, self.received, self.ending.unwrap_or(otherwise), self.closed)
     }
 
@@ -203,7 +205,7 @@ impl Player {
             Some(Step::Send(bytes)) => {
                 let rest = &bytes[self.progress..];
                 let last = rest.len();
-                let count = if rest.is_empty() || self.calm {
+                let count = if rest.is_empty() || self.journal.calm.get() {
                     rest.len()
                 } else {
                     random.size(1, rest.len())
@@ -281,7 +283,7 @@ impl Player {
             self.next(now);
             return Ok(());
         }
-        let most = if self.calm { wanted } else { random.size(1, wanted) };
+        let most = if self.journal.calm.get() { wanted } else { random.size(1, wanted) };
         let before = self.received.len();
         match self.receive(link, most) {
             Got::Bytes(count) => {

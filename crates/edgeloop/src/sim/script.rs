@@ -310,7 +310,8 @@ pub enum Ending {
     Done,
     /// It vanished, as its script says, and was connected still.
     Vanished,
-    /// The server ended its connection where its script says that it [may](Script::may_end).
+    /// The server ended its connection, and its script says that it [may](Script::may_end); or gave
+    /// up a connection to it before it was made.
     Cut,
     /// A fault of the simulation broke its connection first.
     Broken,

@@ -136,8 +136,9 @@ impl Simulation {
     /// A network that behaves well: what a peer sends at once arrives at once, as far as the buffers
     /// have room, instead of in pieces of any size. A handler that fails then has a plain bug; most
     /// subtle ones pass.
-    pub const fn calm(mut self) -> Self {
+    pub fn calm(mut self) -> Self {
         self.world.calm = true;
+        self.journal.calm.set(true);
         self
     }
 
@@ -243,13 +244,6 @@ impl Simulation {
             self;
         let listeners = if listeners.is_empty() { vec![LISTENER] } else { listeners };
         expect_listeners(&world.peers, &listeners);
-        if world.calm {
-            for peer in &mut world.peers {
-                if let Role::Script(player) = &mut peer.role {
-                    player.calm = true;
-                }
-            }
-        }
         // With a plan, too, so that the schedule stays what it was.
         world.faults = Injector::new(faults, u64::MAX, &mut world.random);
         if let Some(faults) = plan {

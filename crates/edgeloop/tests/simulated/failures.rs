@@ -58,7 +58,7 @@ impl Handler for Bug {
 }
 
 #[track_caller]
-fn failure_of(bug: Bug, script: Script) -> Failure {
+fn failure_of(bug: Bug, script: &Script) -> Failure {
     let calm = |simulation: Simulation| simulation.calm().buffers(1000..=1000);
     try_check(0..1, |simulation| calm(simulation).peer(script.clone()).run(bug).map(drop))
         .expect_err("it is found")
@@ -115,7 +115,7 @@ fn the_whole_message_of_a_cut_message() {
 
 #[test]
 fn a_handler_that_never_answers_is_told_at_once() {
-    let failure = failure_of(Bug::Mute, Script::new().send("hello").expect("hello"));
+    let failure = failure_of(Bug::Mute, &Script::new().send("hello").expect("hello"));
     assert_eq!(
         failure.what,
         "nothing can happen any more; peer 0, step 2 of 2: expects \"hello\", got nothing and waits"
@@ -126,9 +126,9 @@ fn a_handler_that_never_answers_is_told_at_once() {
 
 #[test]
 fn a_panic_names_its_callback() {
-    let failure = failure_of(Bug::Panics, Script::new().send("hello!"));
+    let failure = failure_of(Bug::Panics, &Script::new().send("hello!"));
     assert_eq!(failure.what, "the handler's callback `data` panicked: no exclamations");
-    let failure = failure_of(Bug::PanicsAtTheEnd, Script::new().send("hello"));
+    let failure = failure_of(Bug::PanicsAtTheEnd, &Script::new().send("hello"));
     assert_eq!(failure.what, "the handler's callback `closed` panicked: not yet");
 }
 

@@ -41,7 +41,7 @@ fn frame(random: &mut Random) -> Vec<u8> {
 
 #[test]
 fn messages_of_all_sizes_come_back_whole() {
-    check(0..100, |mut simulation| {
+    check(0..50, |mut simulation| {
         let (mut script, mut owed) = (Script::new().name("client"), Vec::new());
         for _ in 0..simulation.random().size(1, 5) {
             let frame = frame(simulation.random());
