@@ -36,7 +36,8 @@ const RUNS: usize = 2000;
 ///
 /// # Panics
 ///
-/// When the test fails for a seed, and when `EDGELOOP_SEEDS` is no range of seeds.
+/// When the test fails for a seed, when there is no seed, and when `EDGELOOP_SEEDS` is no range of
+/// seeds.
 ///
 /// # Examples
 ///
@@ -74,7 +75,7 @@ pub fn check(seeds: Range<u64>, test: impl Fn(Simulation) -> Result<(), Failure>
 ///
 /// # Panics
 ///
-/// When `EDGELOOP_SEEDS` is no range of seeds.
+/// When there is no seed, and when `EDGELOOP_SEEDS` is no range of seeds.
 ///
 /// # Examples
 ///
@@ -115,6 +116,7 @@ fn check_seeds(
     test: &impl Fn(Simulation) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let asked = asked.map(|asked| parse(asked).unwrap_or_else(|wrong| panic!("{wrong}")));
+    assert!(asked.is_some() || !seeds.is_empty(), "there is no seed in {seeds:?} to check");
     let single = asked.as_ref().is_some_and(|asked| asked.end - asked.start == 1);
     for seed in asked.unwrap_or(seeds) {
         match attempt(seed, None, &Rc::default(), test) {
@@ -275,6 +277,12 @@ mod tests {
     #[should_panic(expected = "EDGELOOP_SEEDS=many is no range of seeds")]
     fn what_is_no_range_is_not_ignored() {
         let _ = check_seeds(0..1, Some("many"), &|_| Ok(()));
+    }
+
+    #[test]
+    #[should_panic(expected = "there is no seed in 3..3 to check")]
+    fn a_check_of_nothing_is_no_check() {
+        let _ = check_seeds(3..3, None, &|_| Ok(()));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::journal::{Inside, Journal};
 use super::peer::{Role, Stage};
 use super::runs::FIRST_PORT;
-use super::script::Player;
+use super::script::{Player, Shown};
 use super::world::START;
 use super::{Side, World};
 use crate::closed::Closed;
@@ -47,15 +47,22 @@ impl<H: Handler> Watched<H> {
         (self.handler, self.sessions)
     }
 
-    fn called_back(&self, callback: &'static str) {
+    fn called_back(&self, callback: &'static str, id: ConnectionId, input: Option<&[u8]>) {
         self.journal.enter(Inside::Callback(callback));
+        self.tell(|| match input {
+            Some(input) => format!("{callback} of {}: {}", self.name(id), Shown(input)),
+            None => format!("{callback} of {}", self.name(id)),
+        });
         self.world.borrow_mut().called_back();
     }
 
-    /// The callback has answered.
-    fn answered(&self, callback: &str, id: ConnectionId, answer: impl FnOnce() -> String) {
+    /// The callback has answered, and left so many bytes of its input.
+    fn answered(&self, callback: &str, action: Action, left: usize) {
         self.journal.leave();
-        self.tell(|| format!("{callback} of {}{}", self.name(id), answer()));
+        self.tell(|| match left {
+            0 => format!("{callback} answers {action:?}"),
+            left => format!("{callback} answers {action:?}, and leaves {left} bytes"),
+        });
     }
 
     fn tell(&self, what: impl FnOnce() -> String) {
@@ -126,9 +133,9 @@ impl<H: Handler> Handler for Watched<H> {
     }
 
     fn opened(&mut self, cx: &mut impl Context, session: &mut H::Session) -> Action {
-        self.called_back("opened");
+        self.called_back("opened", cx.id(), None);
         let action = self.handler.opened(cx, session);
-        self.answered("opened", cx.id(), || format!(": {action:?}"));
+        self.answered("opened", action, 0);
         action
     }
 
@@ -138,11 +145,9 @@ impl<H: Handler> Handler for Watched<H> {
         session: &mut H::Session,
         input: &mut Input<'_>,
     ) -> Action {
-        self.called_back("data");
-        let shown = input.len();
+        self.called_back("data", cx.id(), Some(input));
         let action = self.handler.data(cx, session, input);
-        let left = input.len();
-        self.answered("data", cx.id(), || format!(", {shown} bytes, {left} left: {action:?}"));
+        self.answered("data", action, input.len());
         action
     }
 
@@ -152,25 +157,23 @@ impl<H: Handler> Handler for Watched<H> {
         session: &mut H::Session,
         input: &mut Input<'_>,
     ) -> Action {
-        self.called_back("end");
-        let shown = input.len();
+        self.called_back("end", cx.id(), Some(input));
         let action = self.handler.end(cx, session, input);
-        let left = input.len();
-        self.answered("end", cx.id(), || format!(", {shown} bytes, {left} left: {action:?}"));
+        self.answered("end", action, input.len());
         action
     }
 
     fn drained(&mut self, cx: &mut impl Context, session: &mut H::Session) -> Action {
-        self.called_back("drained");
+        self.called_back("drained", cx.id(), None);
         let action = self.handler.drained(cx, session);
-        self.answered("drained", cx.id(), || format!(": {action:?}"));
+        self.answered("drained", action, 0);
         action
     }
 
     fn timeout(&mut self, cx: &mut impl Context, session: &mut H::Session) -> Action {
-        self.called_back("timeout");
+        self.called_back("timeout", cx.id(), None);
         let action = self.handler.timeout(cx, session);
-        self.answered("timeout", cx.id(), || format!(": {action:?}"));
+        self.answered("timeout", action, 0);
         action
     }
 
@@ -187,9 +190,9 @@ impl<H: Handler> Handler for Watched<H> {
 
     fn notified(&mut self, cx: &mut impl LoopContext) {
         self.journal.enter(Inside::Callback("notified"));
+        self.tell(|| "notified".to_owned());
         self.handler.notified(cx);
         self.journal.leave();
-        self.tell(|| "notified".to_owned());
     }
 
     fn input_limit(&self, session: &H::Session) -> usize {

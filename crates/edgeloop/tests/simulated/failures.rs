@@ -173,7 +173,7 @@ fn callbacks_without_end_are_told() {
     })
     .expect_err("it goes round in circles");
     assert_eq!(failure.what, "the loop spins");
-    assert!(failure.to_string().contains("data of peer 0 ("), "{failure}");
+    assert!(failure.to_string().contains("data answers Pause, and leaves 9 bytes"), "{failure}");
 }
 
 #[test]
