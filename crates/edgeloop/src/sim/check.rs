@@ -244,10 +244,16 @@ fn quietly<T>(run: impl FnOnce() -> T) -> T {
             }
         }));
     });
+    /// Ends the quiet, also when a panic does.
+    struct Quiet;
+    impl Drop for Quiet {
+        fn drop(&mut self) {
+            QUIET.set(false);
+        }
+    }
     QUIET.set(true);
-    let answer = run();
-    QUIET.set(false);
-    answer
+    let _quiet = Quiet;
+    run()
 }
 
 #[cfg(test)]

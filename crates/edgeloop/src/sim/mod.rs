@@ -1,4 +1,4 @@
-//! The simulated kernel, and the guide for those who test their handlers on it.
+//! A simulated Linux to test handlers on: the same loop, unchanged, and a seed decides every schedule.
 //!
 #![doc = include_str!("guide.md")]
 

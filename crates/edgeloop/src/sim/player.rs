@@ -57,6 +57,17 @@ enum Got {
     Over(Option<Errno>),
 }
 
+/// How what came differs from what was expected, first at this byte. Of long ones the part that
+/// differs is shown.
+fn difference(got: &[u8], wanted: &[u8], at: usize) -> String {
+    const NEAR: usize = 30;
+    if at < NEAR {
+        return format!("got {}", Shown(got));
+    }
+    let (got, wanted) = (Shown(&got[at..]), Shown(&wanted[at..]));
+    format!("got the first {at} bytes of that, and then {got} instead of {wanted}")
+}
+
 impl Player {
     /// Plays a script, which without a name of its own has this one.
     pub(crate) fn new(name: String, mut script: Script, journal: &Rc<Journal>) -> Self {
@@ -334,8 +345,8 @@ impl Player {
         let got = self.of_step();
         let done = match self.step() {
             Some(Step::Expect(bytes)) => {
-                if got != &bytes[..got.len()] {
-                    return Err(self.says(&format!("got {}", Shown(got))));
+                if let Some(at) = got.iter().zip(bytes).position(|(got, wanted)| got != wanted) {
+                    return Err(self.says(&difference(got, bytes, at)));
                 }
                 got.len() == bytes.len()
             }

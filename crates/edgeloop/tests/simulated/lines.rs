@@ -1,5 +1,6 @@
 //! A line protocol: cut lines, a minute's patience, half-closed clients, urgent bytes, long lines.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use edgeloop::sim::{Ending, Faults, Random, Script, Simulation, check};
@@ -189,4 +190,42 @@ fn with_few_descriptors_everybody_is_served_in_turn() {
         assert!(report.metrics.cap_reached > 0 || report.metrics.accept_pauses > 0);
         Ok(())
     });
+}
+
+#[test]
+fn each_client_finds_the_listener_that_it_asks_for() {
+    let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    check(0..20, |simulation| {
+        let report = simulation
+            .listen(address(1))
+            .listen(address(2))
+            .peer(Script::new().send("a\n").expect("A\n"))
+            .peer(Script::new().connect_to(address(2)).send("b\n").expect("B\n"))
+            .run(Doors::default())?;
+        let mut ports = report.handler.ports;
+        ports.sort_unstable();
+        assert_eq!(ports, [1, 2]);
+        Ok(())
+    });
+}
+
+/// The same, and remembers where its clients came in.
+#[derive(Default)]
+struct Doors {
+    ports: Vec<u16>,
+}
+
+impl Handler for Doors {
+    type Session = ();
+
+    fn session(&mut self, origin: &Origin) -> Option<()> {
+        if let Origin::Accepted { listener, .. } = origin {
+            self.ports.push(listener.port());
+        }
+        Some(())
+    }
+
+    fn data(&mut self, cx: &mut impl Context, (): &mut (), input: &mut Input<'_>) -> Action {
+        Shout.data(cx, &mut (), input)
+    }
 }

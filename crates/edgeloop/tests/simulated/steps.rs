@@ -82,6 +82,12 @@ fn expecting_bytes() {
     passes(says, Script::new().expect("PONG").expect("").receive(0).wait(SECOND));
     fails(says, Script::new().expect("PUNG"), "it, step 1 of 1: expects \"PUNG\", got \"PONG\"");
     fails(
+        Manner::Says("0123456789012345678901234567890123456789 two"),
+        Script::new().expect("0123456789012345678901234567890123456789 too"),
+        "it, step 1 of 1: expects \"0123456789012345678901234567890123456789 too\", got the first 42 \
+         bytes of that, and then \"wo\" instead of \"oo\"",
+    );
+    fails(
         says,
         Script::new().expect("PONG\n"),
         "nothing can happen any more; it, step 1 of 1: expects \"PONG\\n\", got \"PONG\" and no \
