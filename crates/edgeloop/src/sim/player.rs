@@ -26,6 +26,8 @@ pub(crate) struct Player {
     /// The step it is at, and how many bytes of that are done.
     at: usize,
     progress: usize,
+    /// How many bytes it has sent in an exchange.
+    sent: usize,
     /// When that step began; `None` before it has connected.
     since: Option<Time>,
     /// Its own stream has ended.
@@ -76,6 +78,7 @@ impl Player {
             script: Box::new(script),
             at: 0,
             progress: 0,
+            sent: 0,
             since: None,
             finished: false,
             at_end: false,
@@ -130,6 +133,7 @@ impl Player {
         match self.step() {
             Some(Step::Expect(bytes)) if bytes.is_empty() => true,
             Some(Step::Send(_) | Step::SendUrgent(_)) => link.readiness(Side::Theirs).is_writable(),
+            Some(Step::Exchange(out, _)) if self.can_send(out, link) => true,
             Some(Step::Vanish) => false,
             Some(
                 Step::Receive(0) | Step::Finish | Step::Close | Step::Reset | Step::ExpectRefused,
@@ -140,7 +144,19 @@ impl Player {
     }
 
     fn can_read_in_step(&self, link: &Link) -> bool {
-        self.step().is_some_and(Step::reads) && self.can_read(link)
+        match self.step() {
+            // What comes behind the answer is for the next step.
+            Some(Step::Exchange(out, answer)) if self.progress == answer.len() => {
+                self.sent == out.len() || (self.broken.is_some() && self.can_read(link))
+            }
+            step => step.is_some_and(Step::reads) && self.can_read(link),
+        }
+    }
+
+    /// Whether there is more of this to send, and room for it.
+    fn can_send(&self, out: &[u8], link: &Link) -> bool {
+        let rest = self.sent < out.len() && self.broken.is_none();
+        rest && link.readiness(Side::Theirs).is_writable()
     }
 
     /// When its waiting, or its patience, ends.
@@ -178,6 +194,7 @@ impl Player {
     fn next(&mut self, now: Time) {
         self.at += 1;
         self.progress = 0;
+        self.sent = 0;
         self.since = Some(now);
     }
 
@@ -216,17 +233,18 @@ impl Player {
             Some(Step::Send(bytes)) => {
                 let rest = &bytes[self.progress..];
                 let last = rest.len();
-                let count = if rest.is_empty() || self.journal.calm.get() {
-                    rest.len()
-                } else {
-                    random.size(1, rest.len())
-                };
-                let sent = link.send(Side::Theirs, &rest[..count]);
-                self.tell(now, || match sent {
-                    Ok(sent) => format!("sends {}", Shown(&rest[..sent])),
-                    Err(error) => format!("sends, and is told {}", name(error)),
-                });
+                let sent = self.send(rest, link, random, now);
                 self.has_sent(sent, last, now);
+            }
+            Some(Step::Exchange(out, _))
+                if self.can_send(out, link)
+                    && (!self.can_read_in_step(link) || random.chance(500)) =>
+            {
+                match self.send(&out[self.sent..], link, random, now) {
+                    Ok(count) => self.sent += count,
+                    Err(Errno::AGAIN) => {}
+                    Err(error) => self.broken = Some(error),
+                }
             }
             Some(step @ &Step::SendUrgent(byte)) => {
                 self.tell(now, || step.to_string());
@@ -253,6 +271,24 @@ impl Player {
             Some(_) | None => self.read(place, link, random, now)?,
         }
         Ok(())
+    }
+
+    /// Sends a piece of these bytes.
+    fn send(
+        &self,
+        rest: &[u8],
+        link: &mut Link,
+        random: &mut Random,
+        now: Time,
+    ) -> Result<usize, Errno> {
+        let whole = rest.is_empty() || self.journal.calm.get();
+        let count = if whole { rest.len() } else { random.size(1, rest.len()) };
+        let sent = link.send(Side::Theirs, &rest[..count]);
+        self.tell(now, || match sent {
+            Ok(sent) => format!("sends {}", Shown(&rest[..sent])),
+            Err(error) => format!("sends, and is told {}", name(error)),
+        });
+        sent
     }
 
     fn finish(&mut self, link: &mut Link) {
@@ -286,6 +322,11 @@ impl Player {
         let wanted = match self.step() {
             Some(Step::Expect(bytes)) => bytes.len() - self.progress,
             Some(Step::Receive(count)) => count - self.progress,
+            // More than the answer is read only to learn how a connection broke.
+            Some(Step::Exchange(out, answer)) => match answer.len() - self.progress {
+                0 if self.sent < out.len() => 1,
+                left => left,
+            },
             // What comes behind it is for the next step.
             Some(Step::ReceiveUntil(_) | Step::ExpectEnd) => 1,
             _ => MUCH,
@@ -344,11 +385,18 @@ impl Player {
         self.progress += count;
         let got = self.of_step();
         let done = match self.step() {
-            Some(Step::Expect(bytes)) => {
+            Some(Step::Expect(bytes) | Step::Exchange(_, bytes)) => {
+                if got.len() > bytes.len() {
+                    return Err(self.says(&format!("got {} behind it", Shown(&got[bytes.len()..]))));
+                }
                 if let Some(at) = got.iter().zip(bytes).position(|(got, wanted)| got != wanted) {
                     return Err(self.says(&difference(got, bytes, at)));
                 }
-                got.len() == bytes.len()
+                let sent = match self.step() {
+                    Some(Step::Exchange(out, _)) => self.sent == out.len(),
+                    _ => true,
+                };
+                got.len() == bytes.len() && sent
             }
             Some(&Step::Receive(all)) => got.len() == all,
             Some(Step::ReceiveUntil(delimiter)) => got.last() == Some(delimiter),

@@ -64,6 +64,8 @@ pub(crate) enum Step {
     SendUrgent(u8),
     Wait(Duration),
     Expect(Vec<u8>),
+    /// What is sent, and what is expected meanwhile.
+    Exchange(Vec<u8>, Vec<u8>),
     Receive(usize),
     ReceiveUntil(u8),
     ExpectSilence(Duration),
@@ -81,6 +83,7 @@ impl Step {
     pub(crate) const fn reads(&self) -> bool {
         match self {
             Self::Expect(_)
+            | Self::Exchange(..)
             | Self::Receive(_)
             | Self::ReceiveUntil(_)
             | Self::ExpectSilence(_)
@@ -109,7 +112,8 @@ impl Step {
         if let Some(last) = before.last().filter(|last| last.is_last()) {
             return Some(format!("nothing can follow a peer that {last}"));
         }
-        let sends = matches!(self, Self::Send(_) | Self::SendUrgent(_) | Self::Finish);
+        let sends =
+            matches!(self, Self::Send(_) | Self::SendUrgent(_) | Self::Exchange(..) | Self::Finish);
         if sends && before.contains(&Self::Finish) {
             return Some(format!("a peer that {} before can't do so", Self::Finish));
         }
@@ -128,6 +132,9 @@ impl fmt::Display for Step {
             Self::SendUrgent(byte) => write!(f, "sends {} as urgent", Shown(&[*byte])),
             Self::Wait(duration) => write!(f, "waits {duration:?}"),
             Self::Expect(bytes) => write!(f, "expects {}", Shown(bytes)),
+            Self::Exchange(out, answer) => {
+                write!(f, "sends {} and meanwhile expects {}", Shown(out), Shown(answer))
+            }
             Self::Receive(count) => write!(f, "receives {count} bytes"),
             Self::ReceiveUntil(byte) => write!(f, "receives up to {}", Shown(&[*byte])),
             Self::ExpectSilence(duration) => write!(f, "expects silence for {duration:?}"),
@@ -215,8 +222,11 @@ impl Script {
         self
     }
 
-    /// Sends all these bytes. If the connection ends meanwhile the rest is dropped, and the next
-    /// step shows how it ended.
+    /// Sends all these bytes, and reads nothing meanwhile. If the connection ends, the rest is
+    /// dropped, and the next step shows how it ended.
+    ///
+    /// A server that answers at once fills the buffers of a peer that sends much before it reads,
+    /// and then stops reading, too: see [`exchange`](Self::exchange).
     #[track_caller]
     pub fn send(self, bytes: impl AsRef<[u8]>) -> Self {
         self.then(Step::Send(bytes.as_ref().to_vec()))
@@ -238,6 +248,12 @@ impl Script {
     #[track_caller]
     pub fn expect(self, bytes: impl AsRef<[u8]>) -> Self {
         self.then(Step::Expect(bytes.as_ref().to_vec()))
+    }
+
+    /// Sends all these bytes, and reads exactly that answer meanwhile.
+    #[track_caller]
+    pub fn exchange(self, bytes: impl AsRef<[u8]>, answer: impl AsRef<[u8]>) -> Self {
+        self.then(Step::Exchange(bytes.as_ref().to_vec(), answer.as_ref().to_vec()))
     }
 
     /// Reads so many bytes, whatever they are.

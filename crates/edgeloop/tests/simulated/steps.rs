@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use edgeloop::sim::{Script, Simulation};
-use edgeloop::{Action, Context, Handler, Input, Origin, Stop};
+use edgeloop::{Action, Config, Context, Handler, Input, Origin, Stop};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -213,6 +213,46 @@ fn sending() {
         "nothing can happen any more; it, step 1 of 1: sends \
          \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\" and 4940 bytes more, \
          could send 2000 bytes of that, and waits",
+    );
+}
+
+#[test]
+fn sending_and_expecting_at_once() {
+    struct Echo;
+    impl Handler for Echo {
+        type Session = ();
+        fn session(&mut self, _: &Origin) -> Option<()> {
+            Some(())
+        }
+        fn data(&mut self, cx: &mut impl Context, (): &mut (), input: &mut Input<'_>) -> Action {
+            cx.send(input.take_all()).or_reset()
+        }
+    }
+    let config = || {
+        Config::new().read_buffer(100).watermarks(200, 100).output_limit(400).write_timeout(None)
+    };
+    let run = |seed, script| {
+        Simulation::new(seed).config(config()).buffers(1..=300).peer(script).run(Echo).map(drop)
+    };
+    let much = [b'x'; 5000];
+    for seed in 0..50 {
+        let script = Script::new().exchange(much, much).exchange("", "").exchange("a", "a");
+        run(seed, script).unwrap_or_else(|failure| panic!("{failure}"));
+    }
+    // Nobody reads, because everybody sends.
+    let failure = run(1, Script::new().send(much).expect(much)).expect_err("they are stuck");
+    assert!(failure.what.contains("peer 0, step 1 of 2: sends"), "{failure}");
+
+    fails(
+        Manner::Says("PONG"),
+        Script::new().exchange("PING", "PENG"),
+        "it, step 1 of 1: sends \"PING\" and meanwhile expects \"PENG\", got \"PONG\"",
+    );
+    fails(
+        Manner::Resets,
+        Script::new().exchange([b'y'; 10_000], ""),
+        "it, step 1 of 1: sends \"yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\" \
+         and 9940 bytes more and meanwhile expects \"\", got ECONNRESET",
     );
 }
 
