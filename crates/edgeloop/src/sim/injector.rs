@@ -34,26 +34,31 @@ pub struct Faults {
     exhausted: usize,
     /// The connection breaks, or accept4 has an error of one connection to report.
     broken: usize,
+    /// Want of memory meets no call that a connection would not survive.
+    sparing: bool,
 }
 
 impl Faults {
     /// Every call goes as well as it can. The default.
     #[must_use]
     pub const fn none() -> Self {
-        Self { interrupted: 0, late: 0, short: 0, exhausted: 0, broken: 0 }
+        Self { interrupted: 0, late: 0, short: 0, exhausted: 0, broken: 0, sparing: true }
     }
 
     /// What every server meets on a busy day, much more often: 50 calls of a thousand are
-    /// interrupted, 50 are told to come again too early, 200 are cut short, 10 find no memory.
+    /// interrupted, 50 are told to come again too early, 200 are cut short, 10 find no memory. Only
+    /// receives, sends and accepts find none, which are tried again; no connection ends by it.
     #[must_use]
     pub const fn passing() -> Self {
-        Self { interrupted: 50, late: 50, short: 200, exhausted: 10, broken: 0 }
+        Self { interrupted: 50, late: 50, short: 200, exhausted: 10, broken: 0, sparing: true }
     }
 
-    /// Lets so many of a thousand calls, at most 100, find their connection broken.
+    /// Lets so many of a thousand calls, at most 100, find their connection broken; and want of
+    /// memory meet those calls, too, without which there is no connection.
     #[must_use]
     pub const fn breaking(mut self, calls: usize) -> Self {
         self.broken = if calls > 100 { 100 } else { calls };
+        self.sparing = calls == 0;
         self
     }
 
@@ -69,6 +74,7 @@ impl Faults {
             short: often(),
             exhausted: often().min(50),
             broken: often().min(5),
+            sparing: false,
         }
     }
 
@@ -90,6 +96,9 @@ impl Faults {
             return with(random, Meaning::Interrupted).map(Fate::Fails);
         }
         if is(self.exhausted) {
+            if self.sparing && !matches!(call, Call::Receive | Call::Send | Call::Accept) {
+                return None;
+            }
             return with(random, Meaning::Exhausted).map(Fate::Fails);
         }
         if is(self.broken) {

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::World;
 use super::faults::name;
 use super::runs::FIRST_PORT;
-use super::world::File;
+use super::world::{File, START, name_of};
 use super::{Call, Side};
 use crate::epoll::{Events, Interest, Token};
 use crate::kernel::{Kernel, SocketOption, Wake};
@@ -103,14 +103,16 @@ impl Kernel for SimulatedKernel {
 
     fn register(&mut self, socket: &Socket, token: Token, _: Interest) -> Result<(), Errno> {
         let mut world = self.call();
-        world.note(|| format!("epoll_ctl: adds {} as {token:?}", socket.number));
+        world.note(|| format!("epoll_ctl: adds {} as {}", socket.number, name_of(token)));
         world.register(socket.number, token)
     }
 
     fn set_alarm(&mut self, at: Time) -> Result<(), Errno> {
         let mut world = self.call();
         world.meet(Call::SetAlarm, None, 0)?;
-        world.note(|| format!("timerfd_settime: {at:?}"));
+        world.note(|| {
+            format!("timerfd_settime: for {:.6} ms", at.since(START).as_secs_f64() * 1000.0)
+        });
         world.set_alarm(at);
         Ok(())
     }

@@ -1,22 +1,27 @@
-//! A simulated Linux: the same loop, unchanged, on a kernel whose every schedule comes from a seed.
+//! A simulated Linux to test handlers on: the same loop, unchanged, and a seed decides every schedule.
 //!
-//! [`SimulatedKernel`] takes the place of the real one behind [`Kernel`](crate::kernel::Kernel). A
-//! [`World`] holds its descriptors, its connections, its clock, and the peers at the other ends.
-//! Whenever the loop makes a call, a scheduler may let peers act and bytes arrive first; when the
-//! loop waits and nothing can happen any more, the clock jumps to the next deadline.
-//!
-//! Only the library's own tests, and the command of `simulations`, use it yet.
+#![doc = include_str!("guide.md")]
 
+// How it works inside: `SimulatedKernel` takes the place of the real one behind the trait `Kernel`. A
+// `World` holds its descriptors, its connections, its clock, and the peers at the other ends.
+// Whenever the loop makes a call, a scheduler may let peers act and bytes arrive first; when the loop
+// waits and nothing can happen any more, the clock jumps to the next deadline.
+
+mod check;
 mod client;
 mod echo;
+mod failure;
 mod faults;
 mod fidelity;
 mod injector;
+mod journal;
 mod kernel;
 mod link;
 mod manner;
 mod peer;
+mod player;
 mod random;
+mod report;
 mod runs;
 mod script;
 mod simulation;
@@ -25,12 +30,15 @@ mod verdict;
 mod watched;
 mod world;
 
+pub use check::{check, try_check};
+pub use failure::Failure;
 pub use faults::Fault;
 pub use injector::Faults;
 pub use kernel::SimulatedKernel;
 pub use random::Random;
+pub use report::{PeerReport, Report};
 pub use script::{Ending, Script};
-pub use simulation::{Failure, PeerReport, Report, Simulation, check};
+pub use simulation::Simulation;
 
 #[doc(hidden)]
 pub mod checks {

@@ -61,6 +61,11 @@ impl Random {
         self.below(1000) < times
     }
 
+    /// So many bytes of any value.
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        (0..count).map(|_| self.next().to_le_bytes()[7]).collect()
+    }
+
     /// One of several.
     ///
     /// # Panics

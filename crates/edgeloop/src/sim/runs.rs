@@ -161,7 +161,7 @@ pub(crate) fn run_in(
             simulated: world.now.since(START),
             faults,
         }),
-        Err(what) => Err(Failure { seed, what, faults }),
+        Err(what) => Err(Failure::new(seed, what, faults)),
     }
 }
 

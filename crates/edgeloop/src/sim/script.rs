@@ -1,26 +1,32 @@
-//! Peers that follow a script of their user's.
+//! Peers that follow a script of their user's: what a script says.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rustix::io::Errno;
-
-use super::faults::name;
-use super::peer::{Place, Stage};
-use super::world::START;
-use super::{Link, Random, Side, Woken};
-use crate::time::Time;
+pub(crate) use super::player::Player;
 
 /// What one peer does, step by step: it connects, and then sends, waits and expects.
 ///
+/// A [`name`](Self::name), [`connect_to`](Self::connect_to), [`connect_after`](Self::connect_after),
+/// [`patience`](Self::patience) and [`may_end`](Self::may_end) are settings, and hold for the whole
+/// script, wherever they stand. All else are steps.
+///
 /// Each step begins when the one before is done. How its bytes are cut into segments, when they
 /// arrive, and how much it reads at once is the simulation's choice. Behind the last step it ends
-/// its stream with a FIN, unless it has, and reads to the end of the other one; what it received in
-/// all is in the [`Report`](super::Report).
+/// its stream with a FIN, unless it has, reads the other stream to its end, whatever comes, and
+/// closes. What it received in all is in the [`Report`](super::Report).
 ///
 /// A step that can't be done ends the simulation with a [`Failure`](super::Failure), unless a fault
 /// has broken the connection before.
+///
+/// # Panics
+///
+/// Where a step can't follow the ones before: nothing follows a
+/// [`close`](Self::close), a [`reset`](Self::reset), a [`vanish`](Self::vanish), an
+/// [`expect_reset`](Self::expect_reset) or an [`expect_refused`](Self::expect_refused); nothing is
+/// sent behind a [`finish`](Self::finish), and nothing read behind an
+/// [`expect_end`](Self::expect_end).
 ///
 /// # Examples
 ///
@@ -30,6 +36,7 @@ use crate::time::Time;
 /// use edgeloop::sim::Script;
 ///
 /// let client = Script::new()
+///     .name("alice")
 ///     .send("PING\n")
 ///     .expect("PONG\n")
 ///     .wait(Duration::from_secs(3600))
@@ -40,25 +47,82 @@ use crate::time::Time;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a script does nothing until a simulation has it"]
 pub struct Script {
-    connects_to: Option<SocketAddr>,
-    connects_after: Duration,
-    steps: Vec<Step>,
+    pub(crate) name: Option<String>,
+    pub(crate) connects_to: Option<SocketAddr>,
+    pub(crate) connects_after: Duration,
+    /// How long an expectation may take.
+    pub(crate) patience: Option<Duration>,
+    /// Whether the server may end the connection before the script is done.
+    pub(crate) may_end: bool,
+    pub(crate) steps: Vec<Step>,
 }
 
 /// A step of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Step {
+pub(crate) enum Step {
     Send(Vec<u8>),
     SendUrgent(u8),
     Wait(Duration),
     Expect(Vec<u8>),
+    /// What is sent, and what is expected meanwhile.
+    Exchange(Vec<u8>, Vec<u8>),
     Receive(usize),
+    ReceiveUntil(u8),
+    ExpectSilence(Duration),
     ExpectEnd,
     ExpectReset,
+    ExpectRefused,
     Finish,
     Close,
     Reset,
     Vanish,
+}
+
+impl Step {
+    /// Whether it is about what the peer is sent.
+    pub(crate) const fn reads(&self) -> bool {
+        match self {
+            Self::Expect(_)
+            | Self::Exchange(..)
+            | Self::Receive(_)
+            | Self::ReceiveUntil(_)
+            | Self::ExpectSilence(_)
+            | Self::ExpectEnd
+            | Self::ExpectReset => true,
+            Self::Send(_)
+            | Self::SendUrgent(_)
+            | Self::Wait(_)
+            | Self::ExpectRefused
+            | Self::Finish
+            | Self::Close
+            | Self::Reset
+            | Self::Vanish => false,
+        }
+    }
+
+    const fn is_last(&self) -> bool {
+        matches!(
+            self,
+            Self::ExpectReset | Self::ExpectRefused | Self::Close | Self::Reset | Self::Vanish
+        )
+    }
+
+    /// Why it can't follow these.
+    fn obstacle(&self, before: &[Self]) -> Option<String> {
+        if let Some(last) = before.last().filter(|last| last.is_last()) {
+            return Some(format!("nothing can follow a peer that {last}"));
+        }
+        let sends =
+            matches!(self, Self::Send(_) | Self::SendUrgent(_) | Self::Exchange(..) | Self::Finish);
+        if sends && before.contains(&Self::Finish) {
+            return Some(format!("a peer that {} before can't do so", Self::Finish));
+        }
+        if self.reads() && before.contains(&Self::ExpectEnd) {
+            return Some(format!("nothing comes behind what a peer {} before", Self::ExpectEnd));
+        }
+        (*self == Self::ExpectRefused && !before.is_empty())
+            .then(|| "a connection is refused before anything else".to_owned())
+    }
 }
 
 impl fmt::Display for Step {
@@ -68,19 +132,25 @@ impl fmt::Display for Step {
             Self::SendUrgent(byte) => write!(f, "sends {} as urgent", Shown(&[*byte])),
             Self::Wait(duration) => write!(f, "waits {duration:?}"),
             Self::Expect(bytes) => write!(f, "expects {}", Shown(bytes)),
+            Self::Exchange(out, answer) => {
+                write!(f, "sends {} and meanwhile expects {}", Shown(out), Shown(answer))
+            }
             Self::Receive(count) => write!(f, "receives {count} bytes"),
-            Self::ExpectEnd => f.write_str("expects the end"),
+            Self::ReceiveUntil(byte) => write!(f, "receives up to {}", Shown(&[*byte])),
+            Self::ExpectSilence(duration) => write!(f, "expects silence for {duration:?}"),
+            Self::ExpectEnd => f.write_str("expects the end of the stream"),
             Self::ExpectReset => f.write_str("expects a reset"),
+            Self::ExpectRefused => f.write_str("expects to be refused"),
             Self::Finish => f.write_str("ends its stream"),
             Self::Close => f.write_str("closes"),
             Self::Reset => f.write_str("resets"),
-            Self::Vanish => f.write_str("has vanished"),
+            Self::Vanish => f.write_str("vanishes"),
         }
     }
 }
 
 /// Bytes for people to read: escaped, and the first of them only.
-struct Shown<'a>(&'a [u8]);
+pub(crate) struct Shown<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -100,7 +170,21 @@ impl Default for Script {
 impl Script {
     /// A peer that connects at the beginning.
     pub const fn new() -> Self {
-        Self { connects_to: None, connects_after: Duration::ZERO, steps: Vec::new() }
+        Self {
+            name: None,
+            connects_to: None,
+            connects_after: Duration::ZERO,
+            patience: None,
+            may_end: false,
+            steps: Vec::new(),
+        }
+    }
+
+    /// What the peer is called in failures, in traces and in the report. Without a name it is
+    /// `peer 0` and so on, by the order in which peers were added.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
     }
 
     /// Connects to this listener of several, and not to the first.
@@ -115,63 +199,120 @@ impl Script {
         self
     }
 
+    /// How long each step that expects or receives something may take by the simulated clock, the
+    /// whole of it. Without, it may take as long as the run.
+    pub const fn patience(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
+        self
+    }
+
+    /// Lets the server end, reset or refuse the connection at any step. That ends the script, and
+    /// its [`Ending`] is [`Cut`](Ending::Cut).
+    pub const fn may_end(mut self) -> Self {
+        self.may_end = true;
+        self
+    }
+
+    #[track_caller]
     fn then(mut self, step: Step) -> Self {
+        if let Some(obstacle) = step.obstacle(&self.steps) {
+            panic!("a script can't go on with a peer that {step}: {obstacle}");
+        }
         self.steps.push(step);
         self
     }
 
-    /// Sends all these bytes. If the connection ends meanwhile the rest is dropped, and the next
-    /// step shows how it ended.
+    /// Sends all these bytes, and reads nothing meanwhile. If the connection ends, the rest is
+    /// dropped, and the next step shows how it ended.
+    ///
+    /// A server that answers at once fills the buffers of a peer that sends much before it reads,
+    /// and then stops reading, too: see [`exchange`](Self::exchange).
+    #[track_caller]
     pub fn send(self, bytes: impl AsRef<[u8]>) -> Self {
         self.then(Step::Send(bytes.as_ref().to_vec()))
     }
 
     /// Sends one byte with the urgent mark (`MSG_OOB`).
+    #[track_caller]
     pub fn send_urgent(self, byte: u8) -> Self {
         self.then(Step::SendUrgent(byte))
     }
 
-    /// Does nothing, for so long by the simulated clock, which then jumps.
+    /// Does nothing and reads nothing, for so long by the simulated clock.
+    #[track_caller]
     pub fn wait(self, duration: Duration) -> Self {
         self.then(Step::Wait(duration))
     }
 
-    /// Reads exactly these bytes.
+    /// Reads exactly these bytes. Others fail the run as soon as the first of them is read.
+    #[track_caller]
     pub fn expect(self, bytes: impl AsRef<[u8]>) -> Self {
         self.then(Step::Expect(bytes.as_ref().to_vec()))
     }
 
+    /// Sends all these bytes, and reads exactly that answer meanwhile.
+    #[track_caller]
+    pub fn exchange(self, bytes: impl AsRef<[u8]>, answer: impl AsRef<[u8]>) -> Self {
+        self.then(Step::Exchange(bytes.as_ref().to_vec(), answer.as_ref().to_vec()))
+    }
+
     /// Reads so many bytes, whatever they are.
+    #[track_caller]
     pub fn receive(self, count: usize) -> Self {
         self.then(Step::Receive(count))
     }
 
-    /// Reads the end of the stream, and nothing before it. The peer has closed then.
+    /// Reads up to and including the first `delimiter`, and nothing behind it.
+    #[track_caller]
+    pub fn receive_until(self, delimiter: u8) -> Self {
+        self.then(Step::ReceiveUntil(delimiter))
+    }
+
+    /// For so long by the simulated clock, nothing comes: no byte, no end, no reset.
+    #[track_caller]
+    pub fn expect_silence(self, duration: Duration) -> Self {
+        self.then(Step::ExpectSilence(duration))
+    }
+
+    /// Reads the end of the stream, and no byte before it. The peer's own stream goes on: behind
+    /// this it may still send, wait, close, reset or vanish.
+    #[track_caller]
     pub fn expect_end(self) -> Self {
         self.then(Step::ExpectEnd)
     }
 
     /// Reads whatever comes, up to a reset.
+    #[track_caller]
     pub fn expect_reset(self) -> Self {
         self.then(Step::ExpectReset)
     }
 
+    /// Its connect is refused, because nothing listens any more.
+    #[track_caller]
+    pub fn expect_refused(self) -> Self {
+        self.then(Step::ExpectRefused)
+    }
+
     /// Ends its own stream (a FIN), and goes on reading.
+    #[track_caller]
     pub fn finish(self) -> Self {
         self.then(Step::Finish)
     }
 
-    /// Closes. What it has not read makes that a reset, as in every kernel.
+    /// Closes. What has arrived and was not read makes that a reset, as in every kernel.
+    #[track_caller]
     pub fn close(self) -> Self {
         self.then(Step::Close)
     }
 
     /// Resets the connection; what it has sent and what has not arrived is lost.
+    #[track_caller]
     pub fn reset(self) -> Self {
         self.then(Step::Reset)
     }
 
-    /// Is heard of no more: it reads nothing, sends nothing, and stays.
+    /// Is heard of no more: it reads nothing, sends nothing, and stays connected.
+    #[track_caller]
     pub fn vanish(self) -> Self {
         self.then(Step::Vanish)
     }
@@ -185,255 +326,57 @@ pub enum Ending {
     Done,
     /// It vanished, as its script says, and was connected still.
     Vanished,
+    /// The server ended its connection, and its script says that it [may](Script::may_end); or gave
+    /// up a connection to it before it was made.
+    Cut,
     /// A fault of the simulation broke its connection first.
-    LetDown,
+    Broken,
 }
 
-/// A script on its way.
-#[derive(Debug)]
-pub(crate) struct Player {
-    script: Script,
-    /// Which of its peers this is, to name it.
-    number: usize,
-    /// The step it is at, and how many bytes of that are done.
-    at: usize,
-    progress: usize,
-    /// Since when it waits.
-    since: Option<Time>,
-    /// Its own stream has ended.
-    finished: bool,
-    /// What a send found the connection broken with.
-    broken: Option<Errno>,
-    received: Vec<u8>,
-    ending: Option<Ending>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Player {
-    pub(crate) const fn new(number: usize, script: Script) -> Self {
-        Self {
-            script,
-            number,
-            at: 0,
-            progress: 0,
-            since: None,
-            finished: false,
-            broken: None,
-            received: Vec::new(),
-            ending: None,
+    #[track_caller]
+    fn expect_panic(build: impl FnOnce() -> Script, words: &str) {
+        let built = std::panic::catch_unwind(std::panic::AssertUnwindSafe(build));
+        let payload = built.expect_err("the script is refused");
+        assert_eq!(payload.downcast_ref::<String>().map(String::as_str), Some(words));
+    }
+
+    #[test]
+    fn steps_that_can_not_follow_are_refused_where_they_are_written() {
+        expect_panic(
+            || Script::new().close().send("a"),
+            "a script can't go on with a peer that sends \"a\": nothing can follow a peer that closes",
+        );
+        expect_panic(
+            || Script::new().finish().send_urgent(b'!'),
+            "a script can't go on with a peer that sends \"!\" as urgent: a peer that ends its \
+             stream before can't do so",
+        );
+        expect_panic(
+            || Script::new().expect_end().receive(1),
+            "a script can't go on with a peer that receives 1 bytes: nothing comes behind what a \
+             peer expects the end of the stream before",
+        );
+        expect_panic(
+            || Script::new().send("a").expect_refused(),
+            "a script can't go on with a peer that expects to be refused: a connection is refused \
+             before anything else",
+        );
+        for last in [Script::reset, Script::vanish, Script::expect_reset, Script::expect_refused] {
+            let built = std::panic::catch_unwind(|| last(Script::new()).wait(Duration::ZERO));
+            assert!(built.is_err());
         }
     }
 
-    pub(crate) const fn wants(&self) -> Option<SocketAddr> {
-        self.script.connects_to
-    }
-
-    pub(crate) fn connects_at(&self) -> Time {
-        START.after(self.script.connects_after)
-    }
-
-    fn step(&self) -> Option<&Step> {
-        self.script.steps.get(self.at)
-    }
-
-    pub(crate) fn can_act(&self, link: &Link, now: Time) -> bool {
-        let readiness = link.readiness(Side::Theirs);
-        match self.step() {
-            Some(Step::Send(_) | Step::SendUrgent(_)) => readiness.is_writable(),
-            Some(Step::Wait(_)) => self.since.is_none() || self.deadline() <= now,
-            Some(Step::Finish | Step::Close | Step::Reset) => true,
-            Some(Step::Vanish) => false,
-            Some(Step::Expect(_) | Step::Receive(_) | Step::ExpectEnd | Step::ExpectReset) => {
-                readiness.is_readable()
-            }
-            None => !self.finished || readiness.is_readable(),
-        }
-    }
-
-    /// When its waiting ends.
-    pub(crate) fn deadline(&self) -> Time {
-        match (self.step(), self.since) {
-            (Some(&Step::Wait(duration)), Some(since)) => since.after(duration),
-            _ => Time::NEVER,
-        }
-    }
-
-    /// Whether it is at its end, though connected.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.step() == Some(&Step::Vanish)
-    }
-
-    /// What it has received, and how it ended.
-    pub(crate) fn into_result(self, place: &Place) -> (Vec<u8>, Ending) {
-        let otherwise = if place.excused { Ending::LetDown } else { Ending::Vanished };
-        (self.received, self.ending.unwrap_or(otherwise))
-    }
-
-    fn next(&mut self) {
-        self.at += 1;
-        self.progress = 0;
-        self.since = None;
-    }
-
-    fn leave(&mut self, place: &mut Place, link: &mut Link, abort: bool, ending: Ending) {
-        link.close(Side::Theirs, abort);
-        place.stage = Stage::Gone { at_the_end: false };
-        self.ending = Some(ending);
-    }
-
-    /// Does a part of its step.
-    pub(crate) fn act(
-        &mut self,
-        place: &mut Place,
-        link: &mut Link,
-        random: &mut Random,
-        now: Time,
-    ) -> Result<Woken, String> {
-        match self.step() {
-            Some(Step::Send(bytes)) => {
-                let rest = &bytes[self.progress..];
-                let last = rest.len();
-                let count = if rest.is_empty() { 0 } else { random.size(1, rest.len()) };
-                let sent = link.send(Side::Theirs, &rest[..count]);
-                self.has_sent(sent, last);
-            }
-            Some(&Step::SendUrgent(byte)) => {
-                let sent = link.send_urgent(Side::Theirs, byte);
-                self.has_sent(sent, 1);
-            }
-            Some(Step::Wait(_)) if self.since.is_none() => self.since = Some(now),
-            Some(Step::Wait(_)) => self.next(),
-            Some(Step::Finish) => {
-                self.finish(link);
-                self.next();
-            }
-            Some(Step::Close) => self.leave(place, link, false, Ending::Done),
-            Some(Step::Reset) => self.leave(place, link, true, Ending::Done),
-            Some(Step::Vanish) => {}
-            None if !self.finished => self.finish(link),
-            Some(Step::Expect(_) | Step::Receive(_) | Step::ExpectEnd | Step::ExpectReset)
-            | None => self.receive(place, link, random)?,
-        }
-        Ok(Woken::default())
-    }
-
-    fn finish(&mut self, link: &mut Link) {
-        self.finished = true;
-        // If the connection is dead, the next receive says so.
-        let _ = link.shut_down(Side::Theirs);
-    }
-
-    /// A send of a step of which so much was left was answered so.
-    fn has_sent(&mut self, answer: Result<usize, Errno>, left: usize) {
-        match answer {
-            Ok(count) if count == left => self.next(),
-            Ok(count) => self.progress += count,
-            Err(Errno::AGAIN) if left == 0 => self.next(),
-            Err(Errno::AGAIN) => {}
-            Err(error) => {
-                self.broken = Some(error);
-                self.next();
-            }
-        }
-    }
-
-    /// Reads as much as its step asks for, at most.
-    fn receive(
-        &mut self,
-        place: &mut Place,
-        link: &mut Link,
-        random: &mut Random,
-    ) -> Result<(), String> {
-        let wanted = match self.step() {
-            Some(Step::Expect(bytes)) => bytes.len() - self.progress,
-            Some(Step::Receive(count)) => count - self.progress,
-            Some(Step::ExpectEnd) => 1,
-            _ => 5000,
-        };
-        if wanted == 0 {
-            self.next();
-            return Ok(());
-        }
-        let most = random.size(1, wanted);
-        let before = self.received.len();
-        let received = &mut self.received;
-        let answer = link.receive(Side::Theirs, most, |piece| received.extend_from_slice(piece));
-        match answer {
-            Ok(0) => self.at_the_end(place, link, self.broken),
-            Err(Errno::AGAIN) => Ok(()),
-            Err(error) => self.at_the_end(place, link, Some(error)),
-            Ok(count) => self.has_received(count, before),
-        }
-    }
-
-    fn has_received(&mut self, count: usize, before: usize) -> Result<(), String> {
-        let new = &self.received[before..];
-        let done = match self.step() {
-            Some(Step::Expect(bytes)) => {
-                if new != &bytes[self.progress..self.progress + count] {
-                    let got = &self.received[before - self.progress..];
-                    return Err(self.says(&format!("and got {}", Shown(got))));
-                }
-                self.progress + count == bytes.len()
-            }
-            Some(&Step::Receive(all)) => self.progress + count == all,
-            Some(Step::ExpectEnd) => return Err(self.says(&format!("and got {}", Shown(new)))),
-            _ => return Ok(()),
-        };
-        self.progress += count;
-        if done {
-            self.next();
-        }
-        Ok(())
-    }
-
-    /// Nothing more comes: the stream has ended, or the connection is broken.
-    fn at_the_end(
-        &mut self,
-        place: &mut Place,
-        link: &mut Link,
-        error: Option<Errno>,
-    ) -> Result<(), String> {
-        let fits = match (self.step(), error) {
-            (Some(Step::ExpectEnd) | None, None)
-            | (Some(Step::ExpectReset), Some(Errno::CONNRESET | Errno::PIPE)) => true,
-            _ => place.excused,
-        };
-        if !fits {
-            let how = error.map_or_else(|| "the end".to_owned(), name);
-            let step = self.step();
-            let got = match step {
-                Some(Step::Expect(_) | Step::Receive(_)) if self.progress > 0 => {
-                    let got = &self.received[self.received.len() - self.progress..];
-                    format!("and got {} and then {how}", Shown(got))
-                }
-                _ => format!("and got {how}"),
-            };
-            return Err(self.says(&got));
-        }
-        let last = self.at + 1 >= self.script.steps.len();
-        let all = last && (error.is_none() || self.step().is_some());
-        if !all && !place.excused {
-            return Err(self.says("but it has more to do"));
-        }
-        let ending = if all { Ending::Done } else { Ending::LetDown };
-        self.leave(place, link, false, ending);
-        Ok(())
-    }
-
-    /// A sentence on where it is.
-    fn says(&self, what: &str) -> String {
-        let number = self.number;
-        match self.step() {
-            Some(step) => format!("peer {number}, step {}: it {step}, {what}", self.at),
-            None => format!("peer {number} reads to the end, {what}"),
-        }
-    }
-
-    /// What it waits for, when nothing can happen any more.
-    pub(crate) fn waits(&self) -> String {
-        match self.progress {
-            0 => self.says("and waits"),
-            some => self.says(&format!("has done {some} bytes of that, and waits")),
-        }
+    #[test]
+    fn long_bytes_are_shown_by_their_beginning() {
+        assert_eq!(Shown(b"a\n\x00").to_string(), "\"a\\n\\x00\"");
+        assert_eq!(
+            Shown(&[b'x'; 70]).to_string(),
+            format!("\"{}\" and 10 bytes more", "x".repeat(60))
+        );
     }
 }

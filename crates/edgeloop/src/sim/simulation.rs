@@ -3,17 +3,21 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::ops::{Range, RangeInclusive};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
 
+#[cfg(test)]
+pub(crate) use super::check::chosen_seeds;
+pub(crate) use super::failure::{Failure, fewer_faults};
 use super::faults::Fault;
 use super::injector::{Faults, Injector};
+use super::journal::{Inside, Journal};
 use super::kernel::SimulatedKernel;
-use super::peer::{Peer, Role};
+use super::peer::{Peer, Role, Stage};
 use super::random::Random;
-use super::script::{Ending, Player, Script};
+use super::report::{PeerReport, Report};
+use super::script::{Player, Script};
 use super::watched::Watched;
 use super::world::{START, Service, World};
 use crate::config::Config;
@@ -72,6 +76,7 @@ pub struct Simulation {
     listeners: Vec<SocketAddr>,
     connects: Vec<(SocketAddr, u64)>,
     errands: Vec<Errand>,
+    journal: Rc<Journal>,
 }
 
 impl fmt::Debug for Simulation {
@@ -83,6 +88,11 @@ impl fmt::Debug for Simulation {
 impl Simulation {
     /// A simulation without peers and without faults.
     pub fn new(seed: u64) -> Self {
+        Self::in_check(seed, None, Rc::default())
+    }
+
+    /// One with these faults and no others, if any are given, that tells this journal.
+    pub(crate) fn in_check(seed: u64, plan: Option<Vec<Fault>>, journal: Rc<Journal>) -> Self {
         let mut world = World::new(seed);
         world.limit = START.after(LIMIT);
         Self {
@@ -90,10 +100,11 @@ impl Simulation {
             world,
             config: Config::new(),
             faults: Faults::none(),
-            plan: None,
+            plan,
             listeners: Vec::new(),
             connects: Vec::new(),
             errands: Vec::new(),
+            journal,
         }
     }
 
@@ -120,6 +131,15 @@ impl Simulation {
         self
     }
 
+    /// A network that behaves well: what a peer sends at once arrives at once, as far as the buffers
+    /// have room, instead of in pieces of any size. A handler that fails then has a plain bug; most
+    /// subtle ones pass.
+    pub fn calm(mut self) -> Self {
+        self.world.calm = true;
+        self.journal.calm.set(true);
+        self
+    }
+
     /// How many bytes a socket's send buffer and its receive buffer hold: for each connection some
     /// number in this range, 1 to 2000 by default. It never is 0.
     pub fn buffers(mut self, bytes: RangeInclusive<usize>) -> Self {
@@ -137,12 +157,12 @@ impl Simulation {
 
     /// After how much simulated time a run that has not come to its end has failed; a day by
     /// default.
-    pub fn limit(mut self, limit: Duration) -> Self {
+    pub fn time_limit(mut self, limit: Duration) -> Self {
         self.world.limit = START.after(limit);
         self
     }
 
-    /// Listens on this address; on 127.0.0.1:3000 if none is asked for.
+    /// Listens on this address; on 127.0.0.1:3000 if none is asked for. A port of 0 stays 0.
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listeners.push(address);
         self
@@ -150,13 +170,15 @@ impl Simulation {
 
     /// Adds a peer that connects to the server.
     pub fn peer(mut self, script: Script) -> Self {
-        let player = Player::new(self.world.peers.len(), script);
+        let name = format!("peer {}", self.world.peers.len());
+        let player = Player::new(name, script, &self.journal);
         self.world.peers.push(Peer::new(Role::Script(player)));
         self
     }
 
     /// Adds a server that the handler may connect to: `answer` makes the script of each connection's
-    /// other end, and is given how many there were before it. Connecting to an address without a
+    /// other end, and is given how many there were before it. A script without a name is called by
+    /// the address and that number, as in `127.0.0.1:80 #0`. Connecting to an address without a
     /// service fails with `ECONNREFUSED`.
     pub fn service(
         mut self,
@@ -164,10 +186,12 @@ impl Simulation {
         mut answer: impl FnMut(usize) -> Script + 'static,
     ) -> Self {
         let mut count = 0;
-        let answer = move |number| {
-            let script = answer(count);
+        let journal = Rc::clone(&self.journal);
+        let answer = move |_: usize| {
+            let script = journal.within(Inside::Service(address), || answer(count));
+            let player = Player::new(format!("{address} #{count}"), script, &journal);
             count += 1;
-            Peer::new(Role::Script(Player::new(number, script)))
+            Peer::new(Role::Script(player))
         };
         self.world.services.push(Service::new(address, answer));
         self
@@ -181,7 +205,8 @@ impl Simulation {
     }
 
     /// Does something from outside the loop after so much simulated time, as another thread would:
-    /// with a [`Handle`].
+    /// with a [`Handle`]. What is to be done at the same time is done in any order. The run does not
+    /// end before.
     pub fn at(
         mut self,
         after: Duration,
@@ -191,61 +216,129 @@ impl Simulation {
         self
     }
 
-    /// Tells what happens: each call of the loop with its answer, each fault, each wait, with the
-    /// simulated time.
-    pub fn trace(mut self, follower: impl FnMut(Duration, &str) + 'static) -> Self {
-        self.world.follower = Some(Box::new(follower));
+    /// Tells what happens, a line each: the calls of the loop with their answers, the callbacks with
+    /// theirs, what the peers do, each fault, each wait; with the simulated time since the beginning.
+    pub fn trace(self, follower: impl FnMut(Duration, &str) + 'static) -> Self {
+        self.journal.follow(Box::new(follower));
         self
     }
 
-    /// Runs until every peer has come to its end, and then stops the loop, which drains. Takes as long as
-    /// the loop and the handler take to compute: waiting costs nothing.
+    /// Runs until every peer has come to its end and all that was to be done from outside is done,
+    /// and then stops the loop, which drains. If the handler or a [`Handle`] stops the loop before,
+    /// the peers go on until they have seen the end of their connections.
+    ///
+    /// Takes as long as the loop and the handler take to compute: waiting costs nothing.
     ///
     /// # Errors
     ///
     /// When a script can't go on, a callback panics, nothing can happen any more though somebody
-    /// waits, or the loop breaks one of its own promises.
+    /// waits, the loop breaks one of its own promises, or the settings contradict each other.
+    ///
+    /// # Panics
+    ///
+    /// When a script connects to an address that nothing was told to listen on.
     pub fn run<H: Handler>(self, handler: H) -> Result<Report<H>, Failure> {
-        let Self { seed, mut world, config, faults, plan, mut listeners, connects, errands } = self;
-        world.faults = match plan {
-            Some(faults) => Injector::plan(&faults),
-            None => Injector::new(faults, u64::MAX, &mut world.random),
-        };
-        if listeners.is_empty() {
-            listeners.push(LISTENER);
+        let Self { seed, mut world, config, faults, plan, listeners, connects, errands, journal } =
+            self;
+        let listeners = if listeners.is_empty() { vec![LISTENER] } else { listeners };
+        expect_listeners(&world.peers, &listeners);
+        // With a plan, too, so that the schedule stays what it was.
+        world.faults = Injector::new(faults, u64::MAX, &mut world.random);
+        if let Some(faults) = plan {
+            world.faults = Injector::plan(&faults);
+        }
+        if journal.is_followed() {
+            let journal = Rc::clone(&journal);
+            world.follower = Some(Box::new(move |at, what| journal.tell(at, || what.to_owned())));
         }
         let world = Rc::new(RefCell::new(world));
-        let ended = drive(&world, handler, config, &listeners, &connects, errands);
+        let ended = drive(&world, &journal, handler, config, &listeners, &connects, errands);
+        let ended = ended.and_then(|ended| outlive(&world).map(|()| ended));
         let mut world = world.borrow_mut();
         let faults = std::mem::take(&mut world.faults.injected);
+        let elapsed = world.now.since(START);
+        journal.faults.replace(faults.clone());
+        journal.elapsed.set(elapsed);
         let violation = world.vigil.take_violation();
         let (handler, metrics) = match (ended, violation) {
             (Ok(ended), None) => ended,
-            (Err(what), None) | (_, Some(what)) => return Err(Failure { seed, what, faults }),
+            (Err(what), None) | (_, Some(what)) => {
+                let mut failure = Failure::new(seed, what, faults);
+                failure.at = elapsed;
+                failure.story.scripts = outlines(&world.peers);
+                failure.story.last = journal.take_last();
+                return Err(failure);
+            }
         };
         let peers = std::mem::take(&mut world.peers).into_iter();
         let peers = peers.filter_map(|Peer { place, role }| match role {
             Role::Script(player) => {
-                let (received, ending) = player.into_result(&place);
-                Some(PeerReport { received, ending })
+                let (name, received, ending, closed) = player.into_result(&place);
+                Some(PeerReport { name, received, ending, closed })
             }
             Role::Client(_) => None,
         });
-        let peers = peers.collect();
-        Ok(Report { handler, metrics, peers, elapsed: world.now.since(START), faults })
+        Ok(Report { handler, metrics, peers: peers.collect(), elapsed, faults })
     }
+}
+
+/// A script that connects to nowhere is a mistake of its author.
+#[track_caller]
+fn expect_listeners(peers: &[Peer], listeners: &[SocketAddr]) {
+    for peer in peers {
+        if let (Role::Script(player), Some(wanted)) = (&peer.role, peer.wants())
+            && !listeners.contains(&wanted)
+        {
+            panic!("{} connects to {wanted}, where nothing listens", player.name());
+        }
+    }
+}
+
+/// The scripts that a failure is about: the one that failed, or else those that wait.
+fn outlines(peers: &[Peer]) -> Vec<String> {
+    const MOST: usize = 3;
+    let players = |peer: &Peer, wanted: &dyn Fn(&Player) -> bool| match &peer.role {
+        Role::Script(player) if wanted(player) => Some(player.outline()),
+        _ => None,
+    };
+    let failed: Vec<_> =
+        peers.iter().filter_map(|peer| players(peer, &Player::has_failed)).collect();
+    if !failed.is_empty() {
+        return failed;
+    }
+    let waiting = peers.iter().filter(|peer| !peer.is_done());
+    waiting.filter_map(|peer| players(peer, &|_| true)).take(MOST).collect()
+}
+
+/// The loop has ended; whoever is left sees the end of the connections, or that nothing listens.
+fn outlive(world: &RefCell<World>) -> Result<(), String> {
+    let mut world = world.borrow_mut();
+    world.settle();
+    for Peer { place, role } in &mut world.peers {
+        if let Role::Script(player) = role
+            && place.stage == Stage::Unborn
+        {
+            player.is_refused(place)?;
+        }
+    }
+    if world.vigil.has_violation() || world.peers.iter().all(Peer::is_done) {
+        return Ok(());
+    }
+    let waits = world.waits();
+    Err(format!("nothing can happen any more{waits}"))
 }
 
 /// Makes the loop and runs it.
 fn drive<H: Handler>(
     world: &Rc<RefCell<World>>,
+    journal: &Rc<Journal>,
     handler: H,
     config: Config,
     listeners: &[SocketAddr],
     connects: &[(SocketAddr, u64)],
     errands: Vec<Errand>,
 ) -> Result<(H, Metrics), String> {
-    let watched = Watched::new(handler, world);
+    let watched = Watched::new(handler, world, journal);
     let mut server = EventLoop::with_kernel(watched, config, SimulatedKernel::new(world))
         .map_err(|error| error.to_string())?;
     for address in listeners {
@@ -266,8 +359,10 @@ fn drive<H: Handler>(
         world.errands = errands
             .into_iter()
             .map(|(after, errand)| {
-                let handle = handle.clone();
-                let done: Box<dyn FnOnce()> = Box::new(move || errand(&handle));
+                let (handle, journal) = (handle.clone(), Rc::clone(journal));
+                let done: Box<dyn FnOnce()> = Box::new(move || {
+                    journal.within(Inside::Errand(after), || errand(&handle));
+                });
                 (START.after(after), done)
             })
             .collect();
@@ -283,156 +378,4 @@ fn drive<H: Handler>(
         return Err(format!("{sessions} sessions were never told that they are closed"));
     }
     Ok((handler, metrics))
-}
-
-/// What a simulation came to in which nothing went wrong that was not meant to.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Report<H> {
-    /// The handler, as the run left it.
-    pub handler: H,
-    /// What the loop has counted.
-    pub metrics: Metrics,
-    /// Each peer, in the order in which they were added; behind them those that the handler
-    /// connected to, in the order of that.
-    pub peers: Vec<PeerReport>,
-    /// How long it took by the simulated clock.
-    pub elapsed: Duration,
-    /// What went wrong, in its order.
-    pub faults: Vec<Fault>,
-}
-
-/// What became of one peer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PeerReport {
-    /// All that it has received.
-    pub received: Vec<u8>,
-    /// How it came to its end.
-    pub ending: Ending,
-}
-
-/// Why a simulation failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Failure {
-    /// The seed that shows it.
-    pub seed: u64,
-    /// What was found.
-    pub what: String,
-    /// What had gone wrong by then, in its order.
-    pub faults: Vec<Fault>,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MOST: usize = 10;
-        write!(f, "seed {}: {}", self.seed, self.what)?;
-        for (index, fault) in self.faults.iter().take(MOST).enumerate() {
-            let before = if index == 0 { " (after: " } else { ", " };
-            write!(f, "{before}{fault}")?;
-        }
-        match self.faults.len() {
-            0 => Ok(()),
-            1..=MOST => f.write_str(")"),
-            more => write!(f, ", and {} more faults)", more - MOST),
-        }
-    }
-}
-
-impl std::error::Error for Failure {}
-
-/// Runs a test for each of these seeds, and fails with the first that fails: with the seed, with no
-/// more faults than it takes, and with how to see it again.
-///
-/// `EDGELOOP_SEEDS=17..18` in the environment chooses other seeds; of a single one the trace is
-/// printed to standard error.
-///
-/// # Panics
-///
-/// When the test fails for a seed, or panics.
-///
-/// # Examples
-///
-/// ```
-/// use edgeloop::sim::{self, Script};
-/// # use edgeloop::{Action, Context, Handler, Input, Origin};
-/// # struct Echo;
-/// # impl Handler for Echo {
-/// #     type Session = ();
-/// #     fn session(&mut self, _: &Origin) -> Option<()> { Some(()) }
-/// #     fn data(&mut self, cx: &mut impl Context, _: &mut (), input: &mut Input<'_>) -> Action {
-/// #         cx.send(input.take_all()).or_reset()
-/// #     }
-/// # }
-///
-/// sim::check(0..100, |simulation| {
-///     let report = simulation.peer(Script::new().send("hello")).run(Echo)?;
-///     assert_eq!(report.peers[0].received, b"hello");
-///     Ok(())
-/// });
-/// ```
-#[track_caller]
-pub fn check(seeds: Range<u64>, test: impl Fn(Simulation) -> Result<(), Failure>) {
-    let seeds = chosen_seeds(seeds);
-    let single = seeds.end - seeds.start == 1;
-    for seed in seeds {
-        let mut simulation = Simulation::new(seed);
-        if single {
-            simulation = simulation
-                .trace(|at, what| eprintln!("{:>14.6} ms  {what}", at.as_secs_f64() * 1000.0));
-        }
-        let again = format!("see it again with EDGELOOP_SEEDS={seed}..{}", seed + 1);
-        match catch_unwind(AssertUnwindSafe(|| test(simulation))) {
-            Ok(Ok(())) => {}
-            Ok(Err(failure)) => panic!("{}\n{again}", shrink(failure, &test)),
-            Err(panic) => {
-                eprintln!("that was seed {seed}; {again}");
-                resume_unwind(panic);
-            }
-        }
-    }
-}
-
-/// The seeds that the environment asks for, or these.
-pub(crate) fn chosen_seeds(these: Range<u64>) -> Range<u64> {
-    let chosen = std::env::var("EDGELOOP_SEEDS").ok().and_then(|seeds| {
-        let (from, to) = seeds.split_once("..")?;
-        Some(from.parse().ok()?..to.parse().ok()?)
-    });
-    chosen.unwrap_or(these)
-}
-
-/// Leaves out the faults without which the test fails as well.
-fn shrink(failure: Failure, test: &impl Fn(Simulation) -> Result<(), Failure>) -> Failure {
-    let seed = failure.seed;
-    fewer_faults(failure, |faults| {
-        let mut simulation = Simulation::new(seed);
-        simulation.plan = Some(faults.to_vec());
-        // One that panics fails in a way of its own.
-        catch_unwind(AssertUnwindSafe(|| test(simulation))).unwrap_or(Ok(())).err()
-    })
-}
-
-/// Leaves out of a failure's faults those without which `run` fails as well, though perhaps in
-/// another way, until each that is left is needed.
-pub(crate) fn fewer_faults(
-    mut failure: Failure,
-    run: impl Fn(&[Fault]) -> Option<Failure>,
-) -> Failure {
-    let mut size = failure.faults.len().div_ceil(2);
-    while size > 0 {
-        let mut begin = 0;
-        while begin < failure.faults.len() {
-            let mut fewer = failure.faults.clone();
-            fewer.drain(begin..(begin + size).min(fewer.len()));
-            match run(&fewer) {
-                // What was met, and not what was planned, stays.
-                Some(failed) if failed.faults.len() <= fewer.len() => failure = failed,
-                _ => begin += size,
-            }
-        }
-        size = if size == 1 { 0 } else { size.div_ceil(2) };
-    }
-    failure
 }

@@ -1,11 +1,18 @@
-//! A user's handler under watch: that it comes to an end, and does not panic unseen.
+//! A user's handler under watch: that it comes to an end, does not panic unseen, and what it is told.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::World;
+use super::journal::{Inside, Journal};
+use super::peer::Role;
+use super::runs::FIRST_PORT;
+use super::script::{Player, Shown};
+use super::world::START;
 use crate::closed::Closed;
 use crate::handler::{Action, Context, Handler, LoopContext, Origin};
+use crate::id::ConnectionId;
 use crate::input::Input;
 use crate::notice::{Notice, Trace};
 
@@ -13,13 +20,22 @@ use crate::notice::{Notice, Trace};
 pub(crate) struct Watched<H> {
     handler: H,
     world: Rc<RefCell<World>>,
+    journal: Rc<Journal>,
     /// How many sessions there are.
     sessions: usize,
+    /// The connection in the simulated world of each that the handler has a session of.
+    links: HashMap<ConnectionId, usize>,
 }
 
 impl<H: Handler> Watched<H> {
-    pub(crate) fn new(handler: H, world: &Rc<RefCell<World>>) -> Self {
-        Self { handler, world: Rc::clone(world), sessions: 0 }
+    pub(crate) fn new(handler: H, world: &Rc<RefCell<World>>, journal: &Rc<Journal>) -> Self {
+        Self {
+            handler,
+            world: Rc::clone(world),
+            journal: Rc::clone(journal),
+            sessions: 0,
+            links: HashMap::new(),
+        }
     }
 
     /// The handler, and how many sessions were made and not closed.
@@ -27,8 +43,51 @@ impl<H: Handler> Watched<H> {
         (self.handler, self.sessions)
     }
 
-    fn called_back(&self) {
+    fn called_back(&self, callback: &'static str, id: ConnectionId, input: Option<&[u8]>) {
+        self.journal.enter(Inside::Callback(callback));
+        self.tell(|| match input {
+            Some(input) => format!("{callback} of {}: {}", self.name(id), Shown(input)),
+            None => format!("{callback} of {}", self.name(id)),
+        });
         self.world.borrow_mut().vigil.called_back();
+    }
+
+    /// The callback has answered, and left so many bytes of its input.
+    fn answered(&self, callback: &str, action: Action, left: usize) {
+        self.journal.leave();
+        self.tell(|| match left {
+            0 => format!("{callback} answers {action:?}"),
+            left => format!("{callback} answers {action:?}, and leaves {left} bytes"),
+        });
+    }
+
+    fn tell(&self, what: impl FnOnce() -> String) {
+        if self.journal.is_followed() {
+            let now = self.world.borrow().now;
+            self.journal.tell(now.since(START), what);
+        }
+    }
+
+    /// The peer of a connection, and the connection as the loop names it.
+    fn name(&self, id: ConnectionId) -> String {
+        let link = self.links.get(&id).copied();
+        let name = link.and_then(|link| self.with_player(link, |player| player.name().to_owned()));
+        name.map_or_else(|| id.to_string(), |name| format!("{name} ({id})"))
+    }
+
+    fn with_player<T>(&self, link: usize, then: impl FnOnce(&mut Player) -> T) -> Option<T> {
+        match &mut self.world.borrow_mut().peer_of(link).role {
+            Role::Script(player) => Some(then(player)),
+            Role::Client(_) => None,
+        }
+    }
+
+    /// The connection in the simulated world that a session is made for.
+    fn link_of(&mut self, origin: &Origin) -> Option<usize> {
+        match *origin {
+            Origin::Accepted { peer, .. } => usize::from(peer.port()).checked_sub(FIRST_PORT),
+            Origin::Connecting { peer, .. } => self.world.borrow_mut().dialled(peer),
+        }
     }
 }
 
@@ -38,14 +97,24 @@ impl<H: Handler> Handler for Watched<H> {
     const TRACE: bool = H::TRACE;
 
     fn session(&mut self, origin: &Origin) -> Option<H::Session> {
+        let link = self.link_of(origin);
+        self.journal.enter(Inside::Callback("session"));
         let session = self.handler.session(origin);
-        self.sessions += usize::from(session.is_some());
+        self.journal.leave();
+        if session.is_some() {
+            self.sessions += 1;
+            self.links.extend(link.map(|link| (origin.id(), link)));
+        }
+        let answer = if session.is_some() { "a session" } else { "no session" };
+        self.tell(|| format!("session of {}: {answer}", self.name(origin.id())));
         session
     }
 
     fn opened(&mut self, cx: &mut impl Context, session: &mut H::Session) -> Action {
-        self.called_back();
-        self.handler.opened(cx, session)
+        self.called_back("opened", cx.id(), None);
+        let action = self.handler.opened(cx, session);
+        self.answered("opened", action, 0);
+        action
     }
 
     fn data(
@@ -54,8 +123,10 @@ impl<H: Handler> Handler for Watched<H> {
         session: &mut H::Session,
         input: &mut Input<'_>,
     ) -> Action {
-        self.called_back();
-        self.handler.data(cx, session, input)
+        self.called_back("data", cx.id(), Some(input));
+        let action = self.handler.data(cx, session, input);
+        self.answered("data", action, input.len());
+        action
     }
 
     fn end(
@@ -64,27 +135,42 @@ impl<H: Handler> Handler for Watched<H> {
         session: &mut H::Session,
         input: &mut Input<'_>,
     ) -> Action {
-        self.called_back();
-        self.handler.end(cx, session, input)
+        self.called_back("end", cx.id(), Some(input));
+        let action = self.handler.end(cx, session, input);
+        self.answered("end", action, input.len());
+        action
     }
 
     fn drained(&mut self, cx: &mut impl Context, session: &mut H::Session) -> Action {
-        self.called_back();
-        self.handler.drained(cx, session)
+        self.called_back("drained", cx.id(), None);
+        let action = self.handler.drained(cx, session);
+        self.answered("drained", action, 0);
+        action
     }
 
     fn timeout(&mut self, cx: &mut impl Context, session: &mut H::Session) -> Action {
-        self.called_back();
-        self.handler.timeout(cx, session)
+        self.called_back("timeout", cx.id(), None);
+        let action = self.handler.timeout(cx, session);
+        self.answered("timeout", action, 0);
+        action
     }
 
     fn closed(&mut self, cx: &mut impl Context, session: H::Session, closed: &Closed) {
         self.sessions = self.sessions.saturating_sub(1);
+        self.tell(|| format!("closed of {}: {closed}", self.name(closed.id)));
+        if let Some(link) = self.links.remove(&closed.id) {
+            let _ = self.with_player(link, |player| player.closed = Some(closed.clone()));
+        }
+        self.journal.enter(Inside::Callback("closed"));
         self.handler.closed(cx, session, closed);
+        self.journal.leave();
     }
 
     fn notified(&mut self, cx: &mut impl LoopContext) {
+        self.journal.enter(Inside::Callback("notified"));
+        self.tell(|| "notified".to_owned());
         self.handler.notified(cx);
+        self.journal.leave();
     }
 
     fn input_limit(&self, session: &H::Session) -> usize {
@@ -93,7 +179,8 @@ impl<H: Handler> Handler for Watched<H> {
 
     fn notice(&mut self, notice: &Notice) {
         if let Notice::Panicked { message, .. } = notice {
-            self.world.borrow_mut().violated(|| format!("the handler panicked: {message}"));
+            let inside = self.journal.panicked();
+            self.world.borrow_mut().violated(|| format!("{inside} panicked: {message}"));
         }
         self.handler.notice(notice);
     }

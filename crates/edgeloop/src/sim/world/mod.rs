@@ -19,8 +19,9 @@ use rustix::io::Errno;
 use super::faults::{Meaning, meaning};
 use super::peer::{Peer, Role, Stage};
 use super::{Call, Fate, Injector, Random, Side};
-use crate::epoll::{Events, Readiness, Token};
-use crate::kernel::{ALARM, WAKER};
+use crate::epoll::{Event, Events, Readiness, Token};
+use crate::id::ConnectionId;
+use crate::kernel::{ALARM, LISTENERS, WAKER};
 use crate::time::Time;
 use chances::{Chances, Steps};
 use ready::EpollSet;
@@ -85,6 +86,8 @@ pub(crate) struct World {
     // How things are.
     /// How many steps happen at the most while the loop is about to wait.
     pub(crate) burst: usize,
+    /// What is sent at once arrives at once, if there is room.
+    pub(crate) calm: bool,
     /// The bounds of the sockets' buffers.
     pub(crate) buffers: (usize, usize),
     /// How long segments may take at least to arrive; each connection has one of these.
@@ -112,6 +115,24 @@ pub(crate) struct World {
     pub(crate) over_at: Time,
     /// Is told what happens, and when.
     pub(crate) follower: Option<Follower>,
+}
+
+/// A batch of events for people to read.
+fn shown(events: &Events) -> String {
+    let one = |event: Event| format!("{} is {}", name_of(event.token()), event.readiness());
+    events.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// What a token stands for.
+pub(crate) fn name_of(token: Token) -> String {
+    match token {
+        ALARM => "the alarm".to_owned(),
+        WAKER => "the waker".to_owned(),
+        Token(bits) => match ConnectionId::from_bits(bits) {
+            id if id.generation != ConnectionId::NONE.generation => id.to_string(),
+            _ => format!("listener {}", bits - LISTENERS.0),
+        },
+    }
 }
 
 /// What must be known to say whether a loop may rest.
@@ -150,6 +171,7 @@ impl World {
             signalled: false,
             post: None,
             burst: 8,
+            calm: false,
             buffers: (1, 2000),
             latencies: &[Duration::ZERO],
             unanswered: 0,
@@ -329,7 +351,7 @@ impl World {
             self.ring();
             self.collect(events);
             if !events.is_empty() {
-                self.note(|| format!("epoll_wait: {events:?}"));
+                self.note(|| format!("epoll_wait: {}", shown(events)));
                 self.vigil.waited();
                 return Ok(());
             }
@@ -407,7 +429,7 @@ impl World {
     }
 
     /// What the peers wait for who are not done.
-    fn waits(&self) -> String {
+    pub(crate) fn waits(&self) -> String {
         const MOST: usize = 3;
         let waiting: Vec<_> = self.peers.iter().filter(|peer| !peer.is_done()).collect();
         let mut waits = String::new();

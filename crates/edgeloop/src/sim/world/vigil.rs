@@ -171,7 +171,10 @@ impl Vigil {
     pub(crate) fn waited_in_vain(&mut self) {
         self.idle_waits += 1;
         if self.idle_waits > IDLE_WAITS {
-            self.violated(|| "the loop spins".to_owned());
+            let waits = IDLE_WAITS;
+            self.violated(|| {
+                format!("the loop spins: {waits} waits brought nothing and led to no call")
+            });
         }
     }
 

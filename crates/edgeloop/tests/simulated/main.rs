@@ -1,0 +1,10 @@
+//! The simulated kernel as its users have it: handlers of all kinds, and what is said when one fails.
+
+mod chat;
+mod failures;
+mod frames;
+mod lines;
+mod proxy;
+mod seeds;
+mod steps;
+mod stop;
