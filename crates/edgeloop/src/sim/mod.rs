@@ -9,6 +9,8 @@
 
 mod client;
 mod echo;
+mod epoll;
+mod eventfd;
 mod faults;
 mod fidelity;
 mod injector;
