@@ -18,7 +18,7 @@ const IMPLIED: u32 = Readiness::ERR.bits() | Readiness::HUP.bits();
 pub(crate) const ANYTHING: Readiness = Readiness::from_bits(u32::MAX);
 
 /// A registration (`struct epitem`).
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Entry {
     token: Token,
     /// What is reported; nothing, while a one-shot registration waits to be armed again.
@@ -52,7 +52,7 @@ fn bits(interest: Interest) -> u32 {
 }
 
 /// An epoll instance.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct EpollSet {
     /// By the number of the file.
     entries: Vec<Option<Entry>>,
@@ -219,9 +219,9 @@ impl EpollSet {
         None
     }
 
-    /// Whether the file is registered.
-    pub(crate) fn is_registered(&self, file: usize) -> bool {
-        self.entries.get(file).is_some_and(Option::is_some)
+    /// The token under which the file is registered, if it is.
+    pub(crate) fn token(&self, file: usize) -> Option<Token> {
+        self.entries.get(file).copied().flatten().map(|entry| entry.token)
     }
 
     /// Whether the file stands in the ready list.
@@ -428,7 +428,7 @@ mod tests {
         files.set.closed(2);
         files.set.closed(3);
         files.expect(8, &[(1, IN)]);
-        assert!(!files.set.is_registered(2));
+        assert_eq!((files.set.token(1), files.set.token(2)), (Some(Token(1)), None));
         files.add(2, READ, Mode::Edge);
         files.expect(8, &[(1, IN), (2, IN)]);
     }

@@ -11,7 +11,7 @@ const MOST: u64 = u64::MAX - 1;
 
 /// An eventfd. Writing wakes with [`WRITTEN`](Self::WRITTEN), reading with [`READ`](Self::READ), if
 /// they don't fail.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct EventFd {
     count: u64,
 }

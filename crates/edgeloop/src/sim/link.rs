@@ -11,7 +11,8 @@ use super::epoll::ANYTHING;
 use crate::epoll::Readiness;
 
 /// The mask of the wake-up for bytes that arrived (`sock_def_readable`).
-const DATA: Readiness = Readiness::from_bits(Readiness::IN.bits() | Readiness::PRI.bits());
+pub(crate) const DATA: Readiness =
+    Readiness::from_bits(Readiness::IN.bits() | Readiness::PRI.bits());
 
 /// What poll(2) says of a stream socket that was never connected (`tcp_poll` in `TCP_CLOSE`).
 pub(crate) const UNCONNECTED: Readiness =
@@ -38,7 +39,7 @@ impl Side {
 }
 
 /// The way of one stream, from the sender's buffer to the receiver's.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Way {
     /// Accepted from the sender, not yet with the receiver.
     sending: VecDeque<u8>,
@@ -58,7 +59,7 @@ struct Way {
 }
 
 /// One end's own state.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct End {
     /// `sk_err`: reported once, by whichever call comes first.
     error: Option<Errno>,
@@ -76,7 +77,7 @@ struct End {
 }
 
 /// One connection.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Link {
     /// What each end sends: ours, theirs.
     ways: [Way; 2],
@@ -282,6 +283,11 @@ impl Link {
     /// How many bytes the kernel has accepted from this side.
     pub(crate) const fn accepted(&self, side: Side) -> u64 {
         self.ways[side as usize].accepted
+    }
+
+    /// Whether our end still waits for the answer to its connect.
+    pub(crate) const fn is_connecting(&self) -> bool {
+        self.connecting
     }
 
     /// Whether the connection is over at this side.
