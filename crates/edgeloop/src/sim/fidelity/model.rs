@@ -111,7 +111,6 @@ impl Model {
     /// Makes a call, and lets everything arrive that it sets off. `got` are the events that the
     /// real kernel has reported, for the order that is disregarded.
     pub(super) fn make(&mut self, call: Call, bytes: &[u8], got: &[Event]) -> Answer {
-        self.woken = [false; FILES];
         let answer = self.call(call, bytes, got);
         for connection in 0..CONNECTIONS {
             self.rest(connection);
@@ -314,6 +313,12 @@ impl Model {
         Answer { events: events.iter().collect(), ..Answer::of_done(Ok(())) }
     }
 
+    /// The call's wake-ups have been heard of.
+    pub(super) fn end_call(&mut self) {
+        self.woken = [false; FILES];
+        self.close_groups();
+    }
+
     /// Notes what was listed since the last time as listed by one call.
     pub(super) fn close_groups(&mut self) {
         for Watched { set, groups } in &mut self.sets {
@@ -348,7 +353,10 @@ impl Model {
         if let File::End(connection, side) = file {
             let woken = self.connections[connection].link.deliver(side.other(), 0);
             debug_assert_eq!(woken.mask(side), ANYTHING);
+            // The call has not done it, and somebody has heard of it already.
+            let woken_by_call = self.woken;
             self.pass_on(connection, woken);
+            self.woken = woken_by_call;
         }
     }
 

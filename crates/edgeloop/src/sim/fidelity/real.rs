@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -203,10 +203,7 @@ impl Real {
     /// waits until what the look before saw the beginning of is over, wake-ups included.
     pub(super) fn state(&self, file: File) -> Option<State> {
         let fd = self.files[file.number()].as_ref()?;
-        let all = PollFlags::IN | PollFlags::OUT | PollFlags::PRI | PollFlags::RDHUP;
-        let mut fds = [PollFd::new(fd, all)];
-        poll(&mut fds, Some(&Timespec::default())).expect("poll of one descriptor");
-        let readiness = Readiness::from_bits(fds[0].revents().bits().into());
+        let readiness = readiness(fd);
         let (mut unread, mut connected) = (0, false);
         if let File::End(..) = file {
             connected = net::getpeername(fd).is_ok_and(|peer| peer.is_some());
@@ -225,6 +222,14 @@ impl Drop for Real {
             let _ = sockopt::set_socket_linger(end, Some(Duration::ZERO));
         }
     }
+}
+
+/// What poll(2) says of a descriptor now.
+pub(super) fn readiness(fd: impl AsFd) -> Readiness {
+    let all = PollFlags::IN | PollFlags::OUT | PollFlags::PRI | PollFlags::RDHUP;
+    let mut fds = [PollFd::new(&fd, all)];
+    poll(&mut fds, Some(&Timespec::default())).expect("poll of one descriptor");
+    Readiness::from_bits(fds[0].revents().bits().into())
 }
 
 /// A listener on loopback, with its address.
