@@ -1,9 +1,13 @@
 //! Full buffers, compared with the real kernel: how much they take is its own affair, but whoever
 //! was told `EAGAIN` gets an edge, and the streams are whole.
 //!
-//! One connection with the smallest buffers, both ends registered edge-triggered. Each end sends
+//! One connection with small buffers, both ends registered edge-triggered. Each end sends
 //! until `EAGAIN`, or less; each reads until `EAGAIN`, or less. The model is told how much was taken
 //! and how much was read, and says what is read and how the connection ends.
+//!
+//! Receive buffers are not the smallest that there are: with less than a segment of loopback, which
+//! has 64 KiB, streams go on by the timer of zero windows alone (`tcp_probe_timer`), which takes
+//! seconds.
 
 use std::io;
 use std::net::{TcpListener, TcpStream};
@@ -26,7 +30,7 @@ const ALL: Interest = Interest::READABLE
     .union(Interest::PEER_CLOSED);
 
 /// The most rounds of a script.
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 5;
 
 /// One connection, real and modelled.
 struct Comparison {
@@ -47,23 +51,22 @@ const ROOM: usize = 1;
 
 /// Runs one script on both.
 pub(super) fn compare(random: &mut Random) -> Result<(), String> {
-    let small = random.pick(&[1, 4096, 20_000]);
-    let mut comparison = Comparison::new(small).map_err(|error| error.to_string())?;
+    let sizes = (random.pick(&[1, 20_000]), random.pick(&[20_000, 60_000]));
+    let mut comparison = Comparison::new(sizes).map_err(|error| error.to_string())?;
     let compared = comparison.run(random);
-    compared.map_err(|what| format!("{what}, with buffers of {small}"))
+    compared.map_err(|what| format!("{what}, with buffers of {sizes:?} bytes"))
 }
 
 impl Comparison {
-    fn new(small: usize) -> io::Result<Self> {
+    /// With buffers of these sizes, to send from and to receive into.
+    fn new((send, receive): (usize, usize)) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
-        sockopt::set_socket_recv_buffer_size(&listener, small)?;
-        sockopt::set_socket_send_buffer_size(&listener, small)?;
         let theirs = TcpStream::connect(listener.local_addr()?)?;
         let (ours, _) = listener.accept()?;
         let epoll = Epoll::new()?;
         for (end, token) in [&ours, &theirs].into_iter().zip(0..) {
-            sockopt::set_socket_recv_buffer_size(end, small)?;
-            sockopt::set_socket_send_buffer_size(end, small)?;
+            sockopt::set_socket_recv_buffer_size(end, receive)?;
+            sockopt::set_socket_send_buffer_size(end, send)?;
             end.set_nonblocking(true)?;
             end.set_nodelay(true)?;
             epoll.add(end, Token(token), ALL, Mode::Edge)?;
