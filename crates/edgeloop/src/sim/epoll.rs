@@ -224,6 +224,12 @@ impl EpollSet {
         self.entries.get(file).copied().flatten().map(|entry| entry.token)
     }
 
+    /// What would be reported of a file that is ready for this.
+    pub(crate) fn reports(&self, file: usize, readiness: Readiness) -> Readiness {
+        let entry = self.entries.get(file).and_then(Option::as_ref);
+        Readiness::from_bits(entry.map_or(0, |entry| entry.reports(readiness)))
+    }
+
     /// Whether the file stands in the ready list.
     pub(crate) fn is_listed(&self, file: usize) -> bool {
         self.entries.get(file).is_some_and(|entry| entry.is_some_and(|entry| entry.listed))

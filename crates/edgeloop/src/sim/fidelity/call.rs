@@ -107,6 +107,20 @@ impl Call {
     }
 }
 
+impl Call {
+    /// Whether it is one of epoll_ctl(2) and epoll_wait(2).
+    pub(super) const fn is_on_a_set(self) -> bool {
+        matches!(
+            self,
+            Self::Add(..)
+                | Self::AddExclusive(..)
+                | Self::Modify(..)
+                | Self::Remove(..)
+                | Self::Wait(..)
+        )
+    }
+}
+
 fn end(random: &mut Random, opened: usize) -> File {
     File::End(random.below(opened.max(1)), random.pick(&[Side::Ours, Side::Theirs]))
 }

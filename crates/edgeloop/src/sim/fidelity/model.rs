@@ -109,16 +109,24 @@ impl Model {
     }
 
     /// Makes a call, and lets everything arrive that it sets off. `got` are the events that the
-    /// real kernel has reported, for the order that is disregarded.
-    pub(super) fn make(&mut self, call: Call, bytes: &[u8], got: &[Event]) -> Answer {
-        let answer = self.call(call, bytes, got);
+    /// real kernel has reported, for the order that is disregarded; `first` are files that are not
+    /// ready, and that it found to be so before others of the same order.
+    pub(super) fn make(
+        &mut self,
+        call: Call,
+        bytes: &[u8],
+        got: &[Event],
+        first: &[usize],
+    ) -> Answer {
+        let answer = self.call(call, bytes, got, first);
         for connection in 0..CONNECTIONS {
             self.rest(connection);
         }
+        self.close_groups();
         answer
     }
 
-    fn call(&mut self, call: Call, bytes: &[u8], got: &[Event]) -> Answer {
+    fn call(&mut self, call: Call, bytes: &[u8], got: &[Event], first: &[usize]) -> Answer {
         match call {
             Call::Open(connection) => {
                 self.connections[connection].stages[Side::Ours as usize] = Stage::Fresh;
@@ -181,7 +189,7 @@ impl Model {
                 Answer::of_done(set.modify(file.number(), token, interest, mode, now))
             }
             Call::Remove(set, file) => Answer::of_done(self.sets[set].set.delete(file.number())),
-            Call::Wait(set, most) => self.wait(set, most, got),
+            Call::Wait(set, most) => self.wait(set, most, got, first),
         }
     }
 
@@ -285,11 +293,15 @@ impl Model {
     }
 
     /// epoll_wait(2), with the files that one call has listed in the order of `got`.
-    fn wait(&mut self, set: usize, most: usize, got: &[Event]) -> Answer {
+    fn wait(&mut self, set: usize, most: usize, got: &[Event], first: &[usize]) -> Answer {
         let mut watched = std::mem::take(&mut self.sets[set]);
         let place = |file: &usize| {
             let token = watched.set.token(*file);
-            got.iter().position(|event| Some(event.token()) == token).unwrap_or(usize::MAX)
+            match got.iter().position(|event| Some(event.token()) == token) {
+                Some(place) => place + 1,
+                None if first.contains(file) => 0,
+                None => usize::MAX,
+            }
         };
         let mut order = Vec::new();
         for group in &mut watched.groups {
@@ -316,11 +328,10 @@ impl Model {
     /// The call's wake-ups have been heard of.
     pub(super) fn end_call(&mut self) {
         self.woken = [false; FILES];
-        self.close_groups();
     }
 
     /// Notes what was listed since the last time as listed by one call.
-    pub(super) fn close_groups(&mut self) {
+    fn close_groups(&mut self) {
         for Watched { set, groups } in &mut self.sets {
             for group in &mut *groups {
                 group.retain(|&file| set.is_listed(file));
@@ -329,6 +340,30 @@ impl Model {
             groups.push(set.listed().skip(known).collect());
             groups.retain(|group| !group.is_empty());
         }
+    }
+
+    /// Notes what was listed since the last time as listed by the same call as what was last.
+    fn join_groups(&mut self) {
+        for Watched { set, groups } in &mut self.sets {
+            let known: usize = groups.iter().map(Vec::len).sum();
+            let listed = set.listed().skip(known);
+            match groups.last_mut() {
+                Some(last) => last.extend(listed),
+                None => groups.push(listed.collect()),
+            }
+            groups.retain(|group| !group.is_empty());
+        }
+    }
+
+    /// The files in a set's ready list that are not ready and whose order among others is
+    /// disregarded: it can't be seen whether a wait that was cut short has looked at them.
+    pub(super) fn unsure(&self, set: usize) -> Vec<usize> {
+        let groups = self.sets[set].groups.iter().filter(|group| group.len() > 1);
+        let mut files: Vec<_> = groups.flatten().copied().collect();
+        files.retain(|&file| {
+            self.sets[set].set.reports(file, self.readiness(File::of(file))) == NOTHING
+        });
+        files
     }
 
     /// Whom the last call has woken so that an edge shows it: whoever is open and ready for
@@ -357,6 +392,7 @@ impl Model {
             let woken_by_call = self.woken;
             self.pass_on(connection, woken);
             self.woken = woken_by_call;
+            self.join_groups();
         }
     }
 
