@@ -5,6 +5,11 @@
 //! until `EAGAIN`, or less; each reads until `EAGAIN`, or less. The model is told how much was taken
 //! and how much was read, and says what is read and how the connection ends.
 //!
+//! While an end waits for an edge, whoever's receive buffer is full reads. Else the edge may not
+//! come for long, and that is no fault: an end without room for what it is sent drops the segments,
+//! and with them the ACK and the window that they carry (`tcp_validate_incoming`), until they are
+//! sent again, later each time.
+//!
 //! Receive buffers are not the smallest that there are: with less than a segment of loopback, which
 //! has 64 KiB, streams go on by the timer of zero windows alone (`tcp_probe_timer`), which takes
 //! seconds.
@@ -196,20 +201,34 @@ impl Comparison {
 
     /// Waits for an edge, unless it has been reported.
     fn expect_edge(&mut self, side: Side, what: usize) -> Result<(), String> {
+        // Whose full receive buffer may keep it from hearing of the other's ACKs and window.
+        let deaf = if what == ROOM { side } else { side.other() };
         let begin = Instant::now();
+        self.take_events(Duration::ZERO)?;
         while !self.edges[side as usize][what] {
+            self.drain(deaf, self.owed[deaf as usize])?;
             let left = PATIENCE.saturating_sub(begin.elapsed());
             if left == Duration::ZERO {
-                let what = ["input", "room"][what];
-                return Err(format!("after EAGAIN, {side:?} gets no edge for {what}"));
+                let (what, owed) = (["input", "room"][what], self.owed);
+                let says = SIDES.map(|side| readiness(&self.ends[side as usize]));
+                return Err(format!(
+                    "after EAGAIN, {side:?} gets no edge for {what}; poll says {says:?}, and \
+                     {owed:?} bytes are not read"
+                ));
             }
-            let waited = self.epoll.wait(&mut self.events, Some(left));
-            waited.map_err(|error| error.to_string())?;
-            for event in &self.events {
-                let edges = &mut self.edges[usize::from(event.token() != Token(0))];
-                edges[INPUT] |= event.readiness().is_readable();
-                edges[ROOM] |= event.readiness().is_writable();
-            }
+            self.take_events(left)?;
+        }
+        Ok(())
+    }
+
+    /// Waits so long for events, and notes what they say.
+    fn take_events(&mut self, longest: Duration) -> Result<(), String> {
+        let waited = self.epoll.wait(&mut self.events, Some(longest));
+        waited.map_err(|error| error.to_string())?;
+        for event in &self.events {
+            let edges = &mut self.edges[usize::from(event.token() != Token(0))];
+            edges[INPUT] |= event.readiness().is_readable();
+            edges[ROOM] |= event.readiness().is_writable();
         }
         Ok(())
     }
