@@ -101,10 +101,10 @@ impl Kernel for SimulatedKernel {
         self.world.borrow_mut().wait(events, block)
     }
 
-    fn register(&mut self, socket: &Socket, token: Token, _: Interest) -> Result<(), Errno> {
+    fn register(&mut self, socket: &Socket, token: Token, interest: Interest) -> Result<(), Errno> {
         let mut world = self.call();
         world.note(|| format!("epoll_ctl: adds {} as {}", socket.number, name_of(token)));
-        world.register(socket.number, token)
+        world.register(socket.number, token, interest)
     }
 
     fn set_alarm(&mut self, at: Time) -> Result<(), Errno> {
@@ -124,8 +124,7 @@ impl Kernel for SimulatedKernel {
     fn clear_waker(&mut self) -> Result<(), Errno> {
         let mut world = self.call();
         world.meet(Call::ClearWaker, None, 0)?;
-        world.clear_waker();
-        Ok(())
+        world.clear_waker()
     }
 
     fn socket(&mut self, family: SocketAddr) -> Result<Socket, Errno> {
@@ -240,7 +239,7 @@ impl Kernel for SimulatedKernel {
     fn shutdown_write(&mut self, socket: &Socket) -> Result<(), Errno> {
         let mut world = self.call();
         world.meet(Call::Shutdown, Some(socket.number), 0)?;
-        let answer = world.with_link(socket.number, |link| link.shut_down(Side::Ours));
+        let answer = world.shut_down(socket.number);
         world.note(|| format!("shutdown({}): {}", socket.number, Answer(answer.map(|()| 0))));
         answer
     }

@@ -7,7 +7,20 @@ use std::collections::VecDeque;
 
 use rustix::io::Errno;
 
+use super::epoll::ANYTHING;
 use crate::epoll::Readiness;
+
+/// The mask of the wake-up for bytes that arrived (`sock_def_readable`).
+pub(crate) const DATA: Readiness =
+    Readiness::from_bits(Readiness::IN.bits() | Readiness::PRI.bits());
+
+/// What poll(2) says of a stream socket that was never connected (`tcp_poll` in `TCP_CLOSE`).
+pub(crate) const UNCONNECTED: Readiness =
+    Readiness::from_bits(Readiness::OUT.bits() | Readiness::HUP.bits());
+
+/// The mask of the wake-up of one's own end that shutdown(2) makes, whatever it answers
+/// (`inet_shutdown`).
+pub(crate) const SHUT_DOWN: Readiness = ANYTHING;
 
 /// The end that the loop has, or its peer's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +39,7 @@ impl Side {
 }
 
 /// The way of one stream, from the sender's buffer to the receiver's.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Way {
     /// Accepted from the sender, not yet with the receiver.
     sending: VecDeque<u8>,
@@ -46,7 +59,7 @@ struct Way {
 }
 
 /// One end's own state.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct End {
     /// `sk_err`: reported once, by whichever call comes first.
     error: Option<Errno>,
@@ -58,10 +71,13 @@ struct End {
     closed: bool,
     /// A send found no room, so that room is worth an edge (`SOCK_NOSPACE`).
     wants_room: bool,
+    /// Its FIN has arrived and the ACK, which the receiver may delay, is still to come
+    /// (`TCP_FIN_WAIT1`).
+    awaits_ack: bool,
 }
 
 /// One connection.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Link {
     /// What each end sends: ours, theirs.
     ways: [Way; 2],
@@ -72,26 +88,33 @@ pub(crate) struct Link {
     connecting: bool,
 }
 
-/// Which ends an operation woke.
+/// Which ends an operation woke, and with which masks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[must_use = "who is woken must get an edge"]
 pub(crate) struct Woken {
     pub(crate) ours: bool,
     pub(crate) theirs: bool,
+    masks: [u32; 2],
 }
 
 impl Woken {
-    fn one(side: Side) -> Self {
+    fn one(side: Side, mask: Readiness) -> Self {
         let mut woken = Self::default();
-        woken.add(side);
+        woken.add(side, mask);
         woken
     }
 
-    fn add(&mut self, side: Side) {
+    fn add(&mut self, side: Side, mask: Readiness) {
         match side {
             Side::Ours => self.ours = true,
             Side::Theirs => self.theirs = true,
         }
+        self.masks[side as usize] |= mask.bits();
+    }
+
+    /// What this end's waiters are told that it may be ready for; nothing, if it isn't woken.
+    pub(crate) const fn mask(self, side: Side) -> Readiness {
+        Readiness::from_bits(self.masks[side as usize])
     }
 }
 
@@ -112,7 +135,7 @@ impl Link {
             let end = self.end(Side::Ours);
             (end.dead, end.shut, end.error) = (true, true, Some(error));
         }
-        Woken::one(Side::Ours)
+        Woken::one(Side::Ours, ANYTHING)
     }
 
     fn way(&mut self, from: Side) -> &mut Way {
@@ -157,6 +180,10 @@ impl Link {
     /// send(2) of up to `bytes.len()` bytes.
     pub(crate) fn send(&mut self, side: Side, bytes: &[u8]) -> Result<usize, Errno> {
         let room = self.buffer - self.ways[side as usize].sending.len().min(self.buffer);
+        if self.connecting {
+            // Not yet (sk_stream_wait_connect).
+            return Err(Errno::AGAIN);
+        }
         let end = self.end(side);
         if let Some(error) = end.error.take() {
             return Err(error);
@@ -258,6 +285,11 @@ impl Link {
         self.ways[side as usize].accepted
     }
 
+    /// Whether our end still waits for the answer to its connect.
+    pub(crate) const fn is_connecting(&self) -> bool {
+        self.connecting
+    }
+
     /// Whether the connection is over at this side.
     pub(crate) const fn is_dead(&self, side: Side) -> bool {
         self.ends[side as usize].dead
@@ -268,8 +300,8 @@ impl Link {
         self.ways[side.other() as usize].received.len()
     }
 
-    /// Whether anything is on the way from this side that can arrive now.
-    pub(crate) fn can_deliver(&self, from: Side) -> bool {
+    /// Whether bytes, an end or a reset are on the way from this side and can arrive now.
+    pub(crate) fn has_news(&self, from: Side) -> bool {
         let way = &self.ways[from as usize];
         let to = &self.ends[from.other() as usize];
         if self.connecting || to.dead || (way.fin_delivered && !way.rst) {
@@ -279,8 +311,35 @@ impl Link {
         way.rst || (!way.sending.is_empty() && room) || (way.sending.is_empty() && way.fin)
     }
 
-    /// The next thing on the way from this side arrives: the RST, up to `most` bytes, or the FIN.
+    /// Whether anything is on the way from this side that can arrive now, the ACK of the other
+    /// side's FIN included.
+    pub(crate) fn can_deliver(&self, from: Side) -> bool {
+        self.has_news(from) || self.owes_ack(from)
+    }
+
+    /// Whether this side has the other's FIN and has not said so. It may take its time: 40 ms,
+    /// unless there is something else to send (`tcp_fin` enters the pingpong mode).
+    pub(crate) const fn owes_ack(&self, from: Side) -> bool {
+        let to = &self.ends[from.other() as usize];
+        to.awaits_ack && !to.dead
+    }
+
+    /// The next thing on the way from this side arrives: the RST, up to `most` bytes, the FIN, or
+    /// nothing but the ACK of the other side's FIN. That comes with each of the others, too.
     pub(crate) fn deliver(&mut self, from: Side, most: usize) -> Woken {
+        let to = from.other();
+        let news = self.has_news(from);
+        let acknowledges = std::mem::take(&mut self.end(to).awaits_ack);
+        let mut woken = if news { self.deliver_news(from, most) } else { Woken::default() };
+        if acknowledges {
+            // FIN_WAIT1 becomes FIN_WAIT2, which wakes a close that lingers, and whoever else
+            // waits (tcp_rcv_state_process).
+            woken.add(to, ANYTHING);
+        }
+        woken
+    }
+
+    fn deliver_news(&mut self, from: Side, most: usize) -> Woken {
         let to = from.other();
         let buffer = self.buffer;
         if self.way(from).rst {
@@ -298,20 +357,22 @@ impl Link {
             let count = most.min(way.sending.len()).min(room);
             let arrived: Vec<u8> = way.sending.drain(..count).collect();
             way.received.extend(arrived);
-            let mut woken = Woken::one(to);
+            let mut woken = Woken::one(to, DATA);
             if self.end(from).wants_room && self.way(from).sending.len() * 3 <= buffer * 2 {
                 self.end(from).wants_room = false;
-                woken.add(from);
+                woken.add(from, Readiness::OUT);
             }
             return woken;
         }
         self.way(from).fin_delivered = true;
-        let mut woken = Woken::one(to);
+        let mut woken = Woken::one(to, ANYTHING);
         if self.way(to).fin_delivered {
-            // Both streams have ended and both ends know.
+            // Both streams have ended and both ends know: this ACK isn't delayed.
             self.end(from).dead = true;
             self.end(to).dead = true;
-            woken.add(from);
+            woken.add(from, ANYTHING);
+        } else {
+            self.end(from).awaits_ack = true;
         }
         woken
     }
@@ -320,12 +381,14 @@ impl Link {
     fn reset(&mut self, side: Side) -> Woken {
         let after_fin = self.way(side.other()).fin_delivered;
         let end = self.end(side);
+        // Behind the peer's FIN it is EPIPE, if our own stream hasn't ended (TCP_CLOSE_WAIT).
+        let error = if after_fin && !end.shut { Errno::PIPE } else { Errno::CONNRESET };
         (end.dead, end.shut, end.wants_room) = (true, true, false);
         if !end.closed {
-            end.error = Some(if after_fin { Errno::PIPE } else { Errno::CONNRESET });
+            end.error = Some(error);
         }
         self.way(side).sending.clear();
-        Woken::one(side)
+        Woken::one(side, ANYTHING)
     }
 }
 
@@ -351,7 +414,7 @@ mod tests {
         assert_eq!(link.send(Theirs, b"hello"), Ok(5));
         link.shut_down(Theirs).expect("alive");
         assert_eq!(read(&mut link, Ours), Err(Errno::AGAIN));
-        assert_eq!(link.deliver(Theirs, 2), Woken { ours: true, theirs: false });
+        assert_eq!(link.deliver(Theirs, 2), Woken::one(Ours, DATA));
         assert_eq!(link.readiness(Ours).to_string(), "IN|OUT");
         assert_eq!(read(&mut link, Ours), Ok(b"he".to_vec()));
         deliver_all(&mut link, Theirs);

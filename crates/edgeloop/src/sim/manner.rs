@@ -116,7 +116,8 @@ pub(crate) fn settings(world: &mut World) -> (Config, Limits) {
     if low_ceiling {
         config = config.buffer_limit(MIN_BUFFER_LIMIT);
     }
-    world.outlasts = idle.is_some();
+    // Whoever waits for memory waits for the write timeout of others.
+    world.outlasts = idle.is_some() || low_ceiling;
     world.vigil.budgets =
         Budgets { bytes: turn_bytes, accepts: accepts as u64, closes: jobs as u64 };
     if scarce {

@@ -10,6 +10,8 @@
 mod check;
 mod client;
 mod echo;
+mod epoll;
+mod eventfd;
 mod failure;
 mod faults;
 mod fidelity;

@@ -4,7 +4,6 @@
 mod chances;
 mod files;
 mod network;
-mod ready;
 mod vigil;
 mod wires;
 
@@ -16,15 +15,16 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use super::epoll::EpollSet;
+use super::eventfd::EventFd;
 use super::faults::{Meaning, meaning};
 use super::peer::{Peer, Role, Stage};
 use super::{Call, Fate, Injector, Random, Side};
-use crate::epoll::{Event, Events, Readiness, Token};
+use crate::epoll::{Event, Events, Interest, Mode, Readiness, Token};
 use crate::id::ConnectionId;
 use crate::kernel::{ALARM, LISTENERS, WAKER};
 use crate::time::Time;
 use chances::{Chances, Steps};
-use ready::EpollSet;
 use wires::Wire;
 
 pub(crate) use files::{File, Files};
@@ -39,6 +39,8 @@ pub(crate) const MAIL: usize = 64;
 /// never in it.
 const ALARM_FILE: usize = 0;
 const WAKER_FILE: usize = 1;
+
+const NOTHING: Readiness = Readiness::from_bits(0);
 
 /// When a world begins.
 pub(crate) const START: Time = Time::from_nanos(1_000_000_000);
@@ -79,7 +81,7 @@ pub(crate) struct World {
     // Other threads.
     /// Raised by whoever wakes the loop; the scheduler takes it down and signals the eventfd.
     pub(crate) waker: Arc<AtomicBool>,
-    signalled: bool,
+    eventfd: EventFd,
     /// Another thread of the server, that sends to a connection. Answers whether it could.
     pub(crate) post: Option<Post>,
 
@@ -146,8 +148,10 @@ impl World {
     /// A world without faults and without peers.
     pub(crate) fn new(seed: u64) -> Self {
         let mut epoll = EpollSet::default();
-        epoll.add(ALARM_FILE, ALARM);
-        epoll.add(WAKER_FILE, WAKER);
+        for (file, token) in [(ALARM_FILE, ALARM), (WAKER_FILE, WAKER)] {
+            let added = epoll.add(file, token, Interest::READABLE, Mode::Edge, NOTHING);
+            added.expect("nothing is registered yet");
+        }
         Self {
             seed,
             random: Random::new(seed),
@@ -168,7 +172,7 @@ impl World {
             stop_cuts: false,
             limit: Time::NEVER,
             waker: Arc::new(AtomicBool::new(false)),
-            signalled: false,
+            eventfd: EventFd::default(),
             post: None,
             burst: 8,
             calm: false,
@@ -219,7 +223,7 @@ impl World {
         most: usize,
     ) -> Result<usize, Errno> {
         let wire = number.and_then(|number| self.wire_of(number));
-        let readiness = wire.map_or(Readiness::from_bits(0), |wire| {
+        let readiness = wire.map_or(NOTHING, |wire| {
             let known = &mut self.wires[wire].known;
             match call {
                 Call::Receive => known.exhausted[0] = false,
@@ -271,14 +275,19 @@ impl World {
 
     // The epoll set.
 
-    pub(crate) fn register(&mut self, number: usize, token: Token) -> Result<(), Errno> {
+    pub(crate) fn register(
+        &mut self,
+        number: usize,
+        token: Token,
+        interest: Interest,
+    ) -> Result<(), Errno> {
         self.meet(Call::Register, Some(number), 0)?;
-        if self.epoll.has(number) {
+        let now = Self::readiness(&self.files, &self.wires, number);
+        let added = self.epoll.add(number, token, interest, Mode::Edge, now);
+        if added.is_err() {
             self.violated(|| format!("descriptor {number} is registered twice"));
         }
-        self.epoll.add(number, token);
-        self.wake(number);
-        Ok(())
+        added
     }
 
     /// What poll says of a descriptor.
@@ -286,15 +295,13 @@ impl World {
         match &files.get(number).file {
             File::Stream(wire) => wires[*wire].link.readiness(Side::Ours),
             File::Listener(_, waiting) if !waiting.is_empty() => Readiness::IN,
-            _ => Readiness::from_bits(0),
+            _ => NOTHING,
         }
     }
 
-    /// Puts a watched descriptor into the ready list, if it is ready.
-    pub(crate) fn wake(&mut self, number: usize) {
-        if Self::readiness(&self.files, &self.wires, number) != Readiness::from_bits(0) {
-            self.epoll.wake(number);
-        }
+    /// Something has come to pass with a descriptor, which may be ready for this now.
+    pub(crate) fn wake(&mut self, number: usize, what: Readiness) {
+        self.epoll.wake(number, what);
     }
 
     /// This descriptor is owed an edge, which a later step brings.
@@ -310,8 +317,8 @@ impl World {
         self.rung = false;
     }
 
-    pub(crate) const fn clear_waker(&mut self) {
-        self.signalled = false;
+    pub(crate) fn clear_waker(&mut self) -> Result<(), Errno> {
+        self.eventfd.read().map(|_| ())
     }
 
     /// Whatever became ready by time or from another thread.
@@ -320,11 +327,12 @@ impl World {
             self.alarm = Time::NEVER;
             self.rung = true;
             self.vigil.rang(self.now);
-            self.epoll.wake(ALARM_FILE);
+            self.epoll.wake(ALARM_FILE, Readiness::IN);
         }
         if self.waker.swap(false, Ordering::SeqCst) {
-            self.signalled = true;
-            self.epoll.wake(WAKER_FILE);
+            // A full counter counts as signalled (C33).
+            let _ = self.eventfd.write(1);
+            self.epoll.wake(WAKER_FILE, EventFd::WRITTEN);
         }
     }
 
@@ -374,11 +382,11 @@ impl World {
     /// Moves the ready list into the batch, as far as it goes.
     fn collect(&mut self, events: &mut Events) {
         let (files, wires) = (&self.files, &self.wires);
-        let (rung, signalled) = (self.rung, self.signalled);
+        let (rung, waker) = (self.rung, self.eventfd.readiness());
         self.epoll.collect(events, |number| match number {
             ALARM_FILE if rung => Readiness::IN,
-            WAKER_FILE if signalled => Readiness::IN,
-            ALARM_FILE | WAKER_FILE => Readiness::from_bits(0),
+            ALARM_FILE => NOTHING,
+            WAKER_FILE => waker,
             number => Self::readiness(files, wires, number),
         });
     }
@@ -390,7 +398,7 @@ impl World {
         for wire in &self.wires {
             let Some(number) = wire.held else { continue };
             open += 1;
-            if self.epoll.has(number)
+            if self.epoll.token(number).is_some()
                 && !self.epoll.is_listed(number)
                 && let Some(why) = wire.asks_for_service(low_watermark)
             {

@@ -4,10 +4,13 @@ use std::net::SocketAddr;
 
 use rustix::io::Errno;
 
+use super::super::epoll::ANYTHING;
+use super::super::link::SHUT_DOWN;
 use super::super::peer::{Peer, Stage};
 use super::super::{Call, Link, Side, Woken};
 use super::chances::Steps;
 use super::{File, MAIL, Wire, World};
+use crate::epoll::Readiness;
 
 /// An address that the loop may connect to, and who answers there.
 pub(crate) struct Service {
@@ -41,7 +44,7 @@ impl World {
             (Steps::EDGE, Some(wire)) => {
                 self.wires[wire].owed = false;
                 if let Some(number) = self.wires[wire].held {
-                    self.wake(number);
+                    self.wake(number, ANYTHING);
                 }
             }
             _ => unreachable!("{step:?} is possible only for {peer} with a connection"),
@@ -66,7 +69,7 @@ impl World {
         let Some(open) = self.files.close(number) else {
             return self.violated(|| format!("descriptor {number} is closed twice"));
         };
-        let closes = matches!(open.file, File::Stream(_)) && self.epoll.has(number);
+        let closes = matches!(open.file, File::Stream(_)) && self.epoll.token(number).is_some();
         self.vigil.turn.closes += u64::from(closes);
         self.epoll.closed(number);
         match open.file {
@@ -118,6 +121,13 @@ impl World {
         answer
     }
 
+    /// shutdown(2) of the write side of one of our descriptors, which wakes our own end.
+    pub(crate) fn shut_down(&mut self, number: usize) -> Result<(), Errno> {
+        let answer = self.with_link(number, |link| link.shut_down(Side::Ours));
+        self.wake(number, SHUT_DOWN);
+        answer
+    }
+
     /// The peer of a connection.
     pub(crate) fn peer_of(&mut self, wire: usize) -> &mut Peer {
         &mut self.peers[self.wires[wire].peer]
@@ -133,7 +143,7 @@ impl World {
         if let File::Listener(_, waiting) = &mut self.files.get_mut(number).file {
             waiting.push_back(wire);
         }
-        self.wake(number);
+        self.wake(number, Readiness::IN);
     }
 
     fn buffer(&mut self) -> usize {
@@ -219,7 +229,7 @@ impl World {
         if woken.ours
             && let Some(number) = self.wires[wire].held
         {
-            self.wake(number);
+            self.wake(number, woken.mask(Side::Ours));
         }
     }
 
