@@ -163,7 +163,8 @@ impl Client {
 
     fn send(&mut self, place: &mut Place, link: &mut Link, random: &mut Random) {
         let left = usize::try_from(self.length - self.sent).unwrap_or(usize::MAX);
-        let count = random.size(1, left);
+        // No more is made than is taken.
+        let count = random.size(1, left).min(link.room(Side::Theirs).max(1));
         let bytes: Vec<u8> =
             (self.sent..self.sent + count as u64).map(|at| byte(self.seed, at)).collect();
         let urgent = self.kind == Kind::Urgent && random.chance(125);

@@ -177,9 +177,14 @@ impl Link {
         bits
     }
 
+    /// How many bytes a send would take.
+    pub(crate) fn room(&self, side: Side) -> usize {
+        self.buffer.saturating_sub(self.ways[side as usize].sending.len())
+    }
+
     /// send(2) of up to `bytes.len()` bytes.
     pub(crate) fn send(&mut self, side: Side, bytes: &[u8]) -> Result<usize, Errno> {
-        let room = self.buffer - self.ways[side as usize].sending.len().min(self.buffer);
+        let room = self.room(side);
         if self.connecting {
             // Not yet (sk_stream_wait_connect).
             return Err(Errno::AGAIN);

@@ -38,7 +38,9 @@ impl Random {
     /// When `end` is 0.
     #[expect(clippy::cast_possible_truncation, reason = "the result is below a usize")]
     pub const fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
+        assert!(end > 0, "there is no number below 0");
+        // The high half of a product: no division, and as even.
+        ((self.next() as u128 * end as u128) >> 64) as usize
     }
 
     /// A number from `low` to `high`, both included; small ones and the ends are the likeliest,
