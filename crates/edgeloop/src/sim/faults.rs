@@ -68,7 +68,9 @@ impl Call {
     /// With what it can fail, by its man page, while the socket is as it should be.
     pub(crate) const fn errors(self) -> &'static [Errno] {
         match self {
-            Self::Wait | Self::SetAlarm | Self::ClearWaker => &[Errno::INTR],
+            Self::Wait => &[Errno::INTR, Errno::BADF, Errno::INVAL],
+            Self::SetAlarm => &[Errno::INTR, Errno::INVAL],
+            Self::ClearWaker => &[Errno::INTR],
             Self::Accept => &ACCEPT,
             Self::Register => &[Errno::NOMEM, Errno::NOSPC],
             Self::Receive => &RECEIVE,
@@ -103,10 +105,12 @@ pub(crate) enum Meaning {
     Exhausted,
     /// It is the end of the connection, or of one that was never made.
     Broken,
+    /// The call was made on what it can't be made on: nothing can be done about it (C22).
+    Fatal,
 }
 
 /// accept4(2); "already-pending network errors on the new socket" are those from ENETDOWN on.
-const ACCEPT: [Errno; 15] = [
+const ACCEPT: [Errno; 19] = [
     Errno::INTR,
     Errno::MFILE,
     Errno::NFILE,
@@ -122,6 +126,10 @@ const ACCEPT: [Errno; 15] = [
     Errno::HOSTUNREACH,
     Errno::OPNOTSUPP,
     Errno::NETUNREACH,
+    Errno::BADF,
+    Errno::INVAL,
+    Errno::NOTSOCK,
+    Errno::FAULT,
 ];
 
 /// recv(2), and the errors of tcp(7) and ip(7) that any call may pass on.
@@ -176,12 +184,13 @@ pub(crate) const fn meaning(error: Errno) -> Meaning {
         Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::NOSPC => {
             Meaning::Exhausted
         }
+        Errno::BADF | Errno::INVAL | Errno::NOTSOCK | Errno::FAULT => Meaning::Fatal,
         _ => Meaning::Broken,
     }
 }
 
 /// The names of all errors above.
-const NAMES: [(Errno, &str); 27] = [
+const NAMES: [(Errno, &str); 30] = [
     (Errno::INTR, "EINTR"),
     (Errno::CONNABORTED, "ECONNABORTED"),
     (Errno::PERM, "EPERM"),
@@ -204,6 +213,9 @@ const NAMES: [(Errno, &str); 27] = [
     (Errno::NOTCONN, "ENOTCONN"),
     (Errno::AGAIN, "EAGAIN"),
     (Errno::BADF, "EBADF"),
+    (Errno::INVAL, "EINVAL"),
+    (Errno::NOTSOCK, "ENOTSOCK"),
+    (Errno::FAULT, "EFAULT"),
     (Errno::ACCESS, "EACCES"),
     (Errno::AFNOSUPPORT, "EAFNOSUPPORT"),
     (Errno::ADDRINUSE, "EADDRINUSE"),
@@ -246,6 +258,11 @@ impl Fault {
             Fate::Late => format!("{call}: EAGAIN, and ready just afterwards"),
             Fate::Fails(error) => format!("{call}: {}", name(error)),
         }
+    }
+
+    /// Whether the loop, or one of its listeners, can't live on.
+    pub(crate) const fn is_fatal(&self) -> bool {
+        matches!(self.fate, Fate::Fails(error) if matches!(meaning(error), Meaning::Fatal))
     }
 
     /// Whether the connection of the call can live on.

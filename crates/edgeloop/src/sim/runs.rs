@@ -10,7 +10,7 @@ use super::echo::{Echo, Sessions};
 use super::manner::{Limits, Manner, early_stop, settings};
 use super::peer::{Peer, Role};
 use super::simulation::{Failure, fewer_faults};
-use super::verdict::check_run;
+use super::verdict::{check_failure, check_run};
 use super::world::{Budgets, Follower, Rests, START, Service, Tally};
 use super::{Fault, Injector, Random, SimulatedKernel, World};
 use crate::config::Config;
@@ -204,6 +204,13 @@ fn run_and_check(
         world.at_the_end = Some(Box::new(move || (ends.late)(&handle, &opened.borrow())));
     }
     let ended = server.run();
+    if world.borrow().faults.injected.iter().any(Fault::is_fatal)
+        && let Err(error) = &ended
+    {
+        let (what, metrics) = (error.to_string(), server.metrics());
+        drop(server);
+        return check_failure(&world.borrow(), &what).map(|()| metrics);
+    }
     world.borrow_mut().settle();
     if let Some(violation) = world.borrow_mut().vigil.take_violation() {
         return Err(violation);

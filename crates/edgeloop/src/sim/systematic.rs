@@ -1,15 +1,17 @@
 //! Every early call fails in every way it can: each alone, and each with each other.
 
 use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::client::{Client, Kind};
 use super::manner::{Limits, Manner};
 use super::peer::{Peer, Role};
-use super::runs::{Ends, Outcome, run_in};
-use super::simulation::Failure;
-use super::{Call, Fault, Injector, World};
+use super::runs::{DRAIN, Ends, Outcome, run_in};
+use super::world::Service;
+use super::{Call, Failure, Fault, Injector, Random, World};
 use crate::config::Config;
+use crate::handler::Stop;
 
 /// How many occurrences of each call fail alone, and how many in pairs.
 const ALONE: u64 = 200;
@@ -24,9 +26,27 @@ struct Scenario {
     high_watermark: usize,
     manner: Manner,
     idle: Option<Duration>,
+    /// How many services the loop connects to, whose peers are those of the list in turn.
+    services: u16,
+    /// The most connections at a time.
+    cap: Option<usize>,
+    /// The loop is stopped after so long.
+    stops: Option<Duration>,
 }
 
-const SCENARIOS: [Scenario; 4] = [
+/// What most scenarios have in common.
+const ORDINARY: Scenario = Scenario {
+    peers: &[],
+    buffers: (300, 300),
+    high_watermark: 1000,
+    manner: Manner::PLAIN,
+    idle: None,
+    services: 0,
+    cap: None,
+    stops: None,
+};
+
+const SCENARIOS: [Scenario; 7] = [
     // Everybody at once, and every buffer too small.
     Scenario {
         peers: &[
@@ -39,8 +59,7 @@ const SCENARIOS: [Scenario; 4] = [
         ],
         buffers: (20, 60),
         high_watermark: 64,
-        manner: Manner::PLAIN,
-        idle: None,
+        ..ORDINARY
     },
     // Input that is left and shown again, and pauses.
     Scenario {
@@ -48,23 +67,48 @@ const SCENARIOS: [Scenario; 4] = [
         buffers: (10, 200),
         high_watermark: 30,
         manner: Manner { piece: 7, pauses: 200, ..Manner::PLAIN },
-        idle: None,
+        ..ORDINARY
     },
     // The server closes first.
     Scenario {
         peers: &[(Kind::Fair, 300), (Kind::Vanishing, 300), (Kind::Slow, 50)],
         buffers: (30, 100),
-        high_watermark: 1000,
         manner: Manner { enough: 100, ..Manner::PLAIN },
-        idle: None,
+        ..ORDINARY
     },
     // The idle timeout ends some.
     Scenario {
         peers: &[(Kind::Silent, 0), (Kind::Fair, 40), (Kind::Silent, 0), (Kind::Vanishing, 200)],
-        buffers: (300, 300),
-        high_watermark: 1000,
-        manner: Manner::PLAIN,
         idle: Some(Duration::from_secs(60)),
+        ..ORDINARY
+    },
+    // Servers that the loop connects to, at its start and from its callbacks.
+    Scenario {
+        peers: &[(Kind::Fair, 100), (Kind::Greedy, 60), (Kind::Resetting, 50)],
+        manner: Manner { dials: 200, ..Manner::PLAIN },
+        services: 3,
+        ..ORDINARY
+    },
+    // Too few slots, so that most wait in the backlog.
+    Scenario {
+        peers: &[
+            (Kind::Fair, 30),
+            (Kind::Silent, 0),
+            (Kind::Fair, 30),
+            (Kind::Slow, 30),
+            (Kind::Greedy, 30),
+            (Kind::Fair, 30),
+        ],
+        idle: Some(Duration::from_secs(5)),
+        cap: Some(2),
+        ..ORDINARY
+    },
+    // A stop in the midst of it.
+    Scenario {
+        peers: &[(Kind::Fair, 500), (Kind::Silent, 0), (Kind::Slow, 100), (Kind::Vanishing, 100)],
+        buffers: (20, 60),
+        stops: Some(Duration::from_micros(300)),
+        ..ORDINARY
     },
 ];
 
@@ -88,20 +132,36 @@ impl Case {
         world.buffers = scenario.buffers;
         world.outlasts = scenario.idle.is_some();
         world.faults = Injector::plan(&self.faults);
-        for &(kind, length) in scenario.peers {
-            let mut client = Client::of(kind, length, &mut world.random);
+        let peer = move |number: usize, random: &mut Random| {
+            let (kind, length) = scenario.peers[number % scenario.peers.len()];
+            let mut client = Client::of(kind, length, random);
             client.may_be_left = scenario.manner.enough < u64::MAX;
-            world.peers.push(Peer::new(Role::Client(client)));
+            Peer::new(Role::Client(client))
+        };
+        for number in 0..scenario.peers.len() {
+            let peer = peer(number, &mut world.random);
+            world.peers.push(peer);
+        }
+        for number in 0..scenario.services {
+            let address = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 5000 + number));
+            let mut random = Random::new(number.into());
+            let answer = move |number| peer(number, &mut random);
+            world.services.push(Service::new(address, answer));
         }
         let high = scenario.high_watermark;
-        let config = Config::new().watermarks(high, high / 4).idle_timeout(scenario.idle);
+        let config = Config::new()
+            .watermarks(high, high / 4)
+            .idle_timeout(scenario.idle)
+            .max_connections(scenario.cap);
+        let drain = Stop::Drain(Some(DRAIN));
+        let ends = Ends { early: scenario.stops.map(|after| (after, drain)), ..Ends::default() };
         let limits = Limits {
             high_watermark: high,
             output_limit: usize::MAX,
             low_ceiling: false,
             idle: scenario.idle,
         };
-        run_in(world, config, limits, scenario.manner, Ends::default())
+        run_in(world, config, limits, scenario.manner, ends)
     }
 }
 

@@ -46,6 +46,18 @@ pub(crate) fn check_run(
     check_reasons(world, ends, in_full)
 }
 
+/// A loop that can't go on says so, and leaves nothing open.
+pub(crate) fn check_failure(world: &World, what: &str) -> Result<(), String> {
+    let says = ["cannot accept on ", "cannot wait for events", "cannot set the loop's timer"];
+    if !says.iter().any(|beginning| what.starts_with(beginning)) {
+        return Err(format!("it failed with: {what}"));
+    }
+    match world.files.counts() {
+        (0, _) => Ok(()),
+        (open, _) => Err(format!("{open} descriptors are still open after: {what}")),
+    }
+}
+
 /// What the kernel accepted and what was dropped is all that was sent.
 fn check_streams(world: &mut World, ends: &[End]) -> Result<(), String> {
     for End { session, closed } in ends {
