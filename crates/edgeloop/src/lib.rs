@@ -41,6 +41,7 @@
 //! ```
 
 // The layers, lowest first: a module names only modules above it in this list. A test holds that.
+mod sync;
 mod time;
 mod id;
 mod error;
