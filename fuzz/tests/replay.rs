@@ -79,7 +79,7 @@ fn run(name: &str, target: Target, input: &[u8], what: &str) {
         let path = path.display();
         panic!(
             "{name} fails with {what}\nreplay with: EDGELOOP_FUZZ_INPUT={path} cargo test \
-             --release --no-default-features --manifest-path fuzz/Cargo.toml {name}"
+             --release --no-default-features --manifest-path fuzz/Cargo.toml --test replay {name}"
         );
     }
 }

@@ -38,7 +38,7 @@ impl Taking {
 pub(crate) struct Echo {
     pub(super) greeting: Vec<u8>,
     pub(super) taking: Taking,
-    /// It pauses after each so many callbacks, for so long.
+    /// It pauses after each so many callbacks that took something, for so long.
     pub(super) pauses: Option<(usize, Duration)>,
     pub(super) open: usize,
 }
@@ -78,7 +78,7 @@ impl Echo {
 }
 
 impl Handler for Echo {
-    /// How many data callbacks there were.
+    /// How many data callbacks took something.
     type Session = usize;
 
     fn session(&mut self, _: &Origin) -> Option<usize> {
@@ -91,9 +91,14 @@ impl Handler for Echo {
     }
 
     fn data(&mut self, cx: &mut impl Context, count: &mut usize, input: &mut Input<'_>) -> Action {
-        *count += 1;
-        match (self.take(cx, input), self.pauses) {
-            (Action::Continue, Some((every, pause))) if count.is_multiple_of(every) => {
+        let before = input.len();
+        let action = self.take(cx, input);
+        // What is left is shown again after a pause: one that took nothing would pause for ever.
+        *count += usize::from(input.len() < before);
+        match (action, self.pauses) {
+            (Action::Continue, Some((every, pause)))
+                if input.len() < before && count.is_multiple_of(every) =>
+            {
                 cx.set_timeout(Some(pause));
                 Action::Pause
             }

@@ -37,6 +37,8 @@ pub(super) enum End {
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     script: Script,
+    /// The script for people to read, without its bytes.
+    steps: Vec<String>,
     /// All that the server may send it.
     pub(super) echo: Vec<u8>,
     pub(super) end: End,
@@ -183,8 +185,9 @@ impl Scenario {
 
 impl fmt::Debug for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scripts = |plans: &[Plan]| plans.iter().map(|plan| plan.script.clone()).collect();
-        let (peers, dialled): (Vec<_>, Vec<_>) = (scripts(&self.peers), scripts(&self.dialled));
+        let steps = |plans: &[Plan]| plans.iter().map(|plan| plan.steps.join(", ")).collect();
+        let (peers, dialled): (Vec<String>, Vec<String>) =
+            (steps(&self.peers), steps(&self.dialled));
         f.debug_struct("Scenario")
             .field("seed", &self.seed)
             .field("buffers", &self.buffers)
@@ -211,8 +214,10 @@ struct Author {
     most: usize,
     number: usize,
     script: Script,
+    steps: Vec<String>,
     sent: Vec<u8>,
     received: usize,
+    expects_end: bool,
 }
 
 impl Author {
@@ -224,12 +229,15 @@ impl Author {
             most: (scenario.settings.high + 1).min(3000),
             number,
             script: Script::new(),
+            steps: Vec::new(),
             sent: Vec::new(),
             received: 0,
+            expects_end: false,
         }
     }
 
-    fn then(&mut self, step: impl FnOnce(Script) -> Script) {
+    fn then(&mut self, what: impl Into<String>, step: impl FnOnce(Script) -> Script) {
+        self.steps.push(what.into());
         self.script = step(std::mem::take(&mut self.script));
     }
 
@@ -256,8 +264,13 @@ impl Author {
         let count = self.due().min(most);
         if count > 0 {
             self.received += count;
-            self.then(|script| script.receive(count));
+            self.then(format!("receive {count}"), |script| script.receive(count));
         }
+    }
+
+    fn expect_end(&mut self) {
+        self.expects_end = true;
+        self.then("expect the end", Script::expect_end);
     }
 
     fn write(mut self, bytes: &mut Bytes<'_>, dialled: bool) -> Plan {
@@ -265,7 +278,9 @@ impl Author {
             let begin = bytes.byte();
             let after = Duration::from_micros(u64::from(begin >> 2) * 100);
             let listener = LISTENERS[usize::from(begin & 1)];
-            self.then(|script| script.connect_to(listener).connect_after(after));
+            self.then(format!("connect to {listener} after {after:?}"), |script| {
+                script.connect_to(listener).connect_after(after)
+            });
         }
         for _ in 0..STEPS {
             let step = bytes.byte();
@@ -273,11 +288,11 @@ impl Author {
                 0..5 => self.send(bytes),
                 5 if self.room() > 0 => {
                     let byte = self.payload(1, 8)[0];
-                    self.then(|script| script.send_urgent(byte));
+                    self.then("send 1 urgent", |script| script.send_urgent(byte));
                 }
                 6 => {
                     let wait = Duration::from_micros(bytes.magnitude(17));
-                    self.then(|script| script.wait(wait));
+                    self.then(format!("wait {wait:?}"), |script| script.wait(wait));
                 }
                 5 | 7..11 => {
                     let most = bytes.word();
@@ -299,22 +314,24 @@ impl Author {
         let newline = bytes.pick(&[1000, 1, 2, 10, 50, 300]);
         if length > 0 {
             let payload = self.payload(length, newline);
-            self.then(|script| script.send(payload));
+            self.then(format!("send {length}"), |script| script.send(payload));
         }
     }
 
     fn finish(mut self, bytes: &mut Bytes<'_>) -> Plan {
-        self.then(Script::finish);
+        self.then("finish", Script::finish);
         let rest = self.greeting.len() + self.sent.len() - self.received;
         let first = bytes.word().min(rest);
         if first > 0 {
-            self.then(|script| script.receive(first));
+            self.then(format!("receive {first}"), |script| script.receive(first));
         }
         if bytes.flag() {
             if rest > first {
-                self.then(|script| script.receive(rest - first));
+                self.then(format!("receive {}", rest - first), |script| {
+                    script.receive(rest - first)
+                });
             }
-            self.then(Script::expect_end);
+            self.expect_end();
         }
         self.into_plan(End::Whole)
     }
@@ -326,17 +343,18 @@ impl Author {
         }
         let before = self.sent.len();
         self.sent.push(command);
-        self.then(|script| script.send([command]));
+        self.then(format!("send {}", char::from(command)), |script| script.send([command]));
         if command == RESET {
             self.sent.truncate(before);
-            self.then(Script::expect_reset);
+            self.then("expect a reset", Script::expect_reset);
             return self.into_plan(End::Broken);
         }
         let rest = self.greeting.len() + self.sent.len() - self.received;
         if bytes.flag() {
-            self.then(|script| script.receive(rest).expect_end());
+            self.then(format!("receive {rest}"), |script| script.receive(rest));
+            self.expect_end();
         } else if bytes.flag() {
-            self.then(Script::finish);
+            self.then("finish", Script::finish);
         }
         self.into_plan(End::Whole)
     }
@@ -344,22 +362,32 @@ impl Author {
     fn break_off(mut self, bytes: &mut Bytes<'_>) -> Plan {
         let end = match bytes.below(3) {
             0 => {
-                self.then(Script::close);
+                self.then("close", Script::close);
                 End::Broken
             }
             1 => {
-                self.then(Script::reset);
+                self.then("reset", Script::reset);
                 End::Broken
             }
             _ => {
-                self.then(Script::vanish);
+                self.then("vanish", Script::vanish);
                 End::Vanished
             }
         };
         self.into_plan(end)
     }
 
-    fn into_plan(self, end: End) -> Plan {
-        Plan { script: self.script, echo: [self.greeting, self.sent].concat(), end }
+    fn into_plan(mut self, end: End) -> Plan {
+        if end == End::Whole && !self.expects_end {
+            // A script whose last step is to receive counts as done even where a fault has broken
+            // its connection in the middle of that.
+            self.then("wait", |script| script.wait(Duration::ZERO));
+        }
+        Plan {
+            script: self.script,
+            steps: self.steps,
+            echo: [self.greeting, self.sent].concat(),
+            end,
+        }
     }
 }
