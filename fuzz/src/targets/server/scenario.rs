@@ -91,8 +91,8 @@ impl Settings {
 
     fn config(&self) -> Config {
         let (turn_bytes, accepts, jobs) = self.budgets;
-        // Far longer than all waits of a script together.
-        let timeout = self.timeouts.then_some(Duration::from_secs(60));
+        // Far longer than a script takes at the most: 3000 bytes, one by one, with a pause each.
+        let timeout = self.timeouts.then_some(Duration::from_secs(600));
         Config::new()
             .watermarks(self.high, self.low)
             .read_buffer(self.read_buffer)
