@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use edgeloop::{Action, Closed, Context, Handler, Input, Origin};
+use edgeloop::{Action, Closed, Context, Handler, Input, Origin, Sent};
 
 /// The byte upon which the server closes, once it has echoed it.
 pub(super) const CLOSE: u8 = b'C';
@@ -56,25 +56,25 @@ impl Echo {
         }
         match self.taking {
             Taking::All => cx.send(input.take_all()).or_reset(),
-            Taking::Lines => {
-                while let Some(line) = input.take_until(b'\n') {
-                    if cx.send(line).or_reset() == Action::Reset {
-                        return Action::Reset;
-                    }
-                }
-                Action::Continue
-            }
+            Taking::Lines => take_each(cx, || input.take_until(b'\n')),
             Taking::Frames(size) => {
-                while input.len() >= size {
-                    if cx.send(input.take(size)).or_reset() == Action::Reset {
-                        return Action::Reset;
-                    }
-                }
-                Action::Continue
+                take_each(cx, || (input.len() >= size).then(|| input.take(size)))
             }
             Taking::Sips(most) => cx.send(input.take(input.len().min(most))).or_reset(),
         }
     }
+}
+
+/// Echoes message by message, until the queue is full: the rest is shown again when it has drained.
+fn take_each<'a>(cx: &mut impl Context, mut next: impl FnMut() -> Option<&'a [u8]>) -> Action {
+    while let Some(message) = next() {
+        match cx.send(message) {
+            Sent::AboveMark => break,
+            sent if sent.or_reset() == Action::Reset => return Action::Reset,
+            _ => {}
+        }
+    }
+    Action::Continue
 }
 
 impl Handler for Echo {

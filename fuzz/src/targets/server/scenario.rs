@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use edgeloop::Config;
@@ -14,6 +15,9 @@ use crate::bytes::Bytes;
 /// The most that a script consists of.
 const STEPS: usize = 16;
 const PEERS: usize = 6;
+
+/// The most bytes that are under way to a peer who does not read. No message is longer.
+const MOST: usize = 3000;
 
 /// Where the server listens, and what it connects to.
 const LISTENERS: [SocketAddr; 2] = [address(3000), address(3001)];
@@ -47,7 +51,7 @@ pub(super) struct Plan {
 /// One run.
 pub(super) struct Scenario {
     seed: u64,
-    buffers: usize,
+    buffers: RangeInclusive<usize>,
     faults: Faults,
     settings: Settings,
     greeting: usize,
@@ -96,7 +100,7 @@ impl Settings {
         Config::new()
             .watermarks(self.high, self.low)
             .read_buffer(self.read_buffer)
-            .output_limit(self.high + self.read_buffer)
+            .output_limit(self.high + self.read_buffer.max(MOST))
             .budgets(turn_bytes, accepts, jobs)
             .event_batch(self.event_batch)
             .buffer_limit(if self.small_memory { 2 << 20 } else { 256 << 20 })
@@ -108,7 +112,9 @@ impl Settings {
 impl Scenario {
     pub(super) fn decode(bytes: &mut Bytes<'_>) -> Self {
         let seed = bytes.word() as u64;
-        let buffers = bytes.pick(&[2000, 1, 2, 10, 100, 65_536]);
+        let byte = bytes.byte();
+        let most = [2000, 1, 2, 10, 100, 65_536][usize::from(byte) % 6];
+        let buffers = if byte < 128 { 1..=most } else { most..=most };
         let faults = match bytes.below(4) {
             0 => Faults::none(),
             1 => Faults::passing(),
@@ -159,7 +165,7 @@ impl Scenario {
         let mut simulation = Simulation::new(self.seed)
             .config(self.settings.config())
             .faults(self.faults)
-            .buffers(1..=self.buffers);
+            .buffers(self.buffers.clone());
         for listener in LISTENERS {
             simulation = simulation.listen(listener);
         }
@@ -225,8 +231,10 @@ impl Author {
         Self {
             taking: scenario.taking,
             greeting: greeting(scenario.greeting),
-            // So much is read whatever the peer does: up to the high watermark, reading goes on.
-            most: (scenario.settings.high + 1).min(3000),
+            // Up to the high watermark everything is read, whatever the peer does. What is beyond
+            // that fits into the buffers between handler and peer, though a sender is only told
+            // of room when a third is free.
+            most: (scenario.settings.high + 5 * scenario.buffers.start() / 2).min(MOST),
             number,
             script: Script::new(),
             steps: Vec::new(),
