@@ -29,7 +29,10 @@ pub(crate) fn size(text: &str, minimum: usize) -> Result<usize, String> {
     let is_plain = text.starts_with(|first: char| first.is_ascii_digit())
         && text.chars().all(|part| part.is_ascii_alphanumeric() || part == '.')
         && !text.contains(['e', 'E']);
-    if !is_plain {
+    // Where the digits exceed its 64 bits it rounds the last of them, and does not see that this
+    // may exceed them too.
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    if !is_plain || digits.parse::<u64>().is_err() {
         return Err(expected_size(minimum));
     }
     let bytes = parse_size::parse_size(text).ok().and_then(|bytes| usize::try_from(bytes).ok());
@@ -146,6 +149,8 @@ mod tests {
             "1e6",
             "99999999999999999999",
             "17EiB",
+            "184467440737095516155",
+            "18446744073709551615.5KiB",
             "none",
             "1,5MB",
             "64KiB ",

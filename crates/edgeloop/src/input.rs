@@ -97,7 +97,8 @@ impl<'a> Input<'a> {
 
     /// What is known about the remaining bytes, to be kept with them.
     pub(crate) fn scanned(&self) -> Scanned {
-        self.scanned
+        // What `take_all` has taken is still counted, for its own sake: it is on every echo's way.
+        Scanned { count: self.scanned.count.min(self.bytes.len()), ..self.scanned }
     }
 }
 
@@ -138,6 +139,15 @@ mod tests {
         assert_eq!(first.take_until(b'\n'), Some(&b"a\n"[..]));
         let mut second = Input::with_scanned(first.bytes(), first.scanned());
         assert_eq!(second.take_until(b'\n'), Some(&b"b\n"[..]));
+    }
+
+    #[test]
+    fn what_was_taken_whole_says_nothing_about_what_comes() {
+        let mut first = Input::new(b"abc");
+        assert_eq!(first.take_until(b'\n'), None);
+        assert_eq!(first.take_all(), b"abc");
+        let mut second = Input::with_scanned(b"a\nb\nc", first.scanned());
+        assert_eq!(second.take_until(b'\n'), Some(&b"a\n"[..]));
     }
 
     #[test]

@@ -43,6 +43,7 @@
 //! ```
 
 // The layers, lowest first: a module names only modules above it in this list. A test holds that.
+mod sync;
 mod time;
 mod id;
 mod error;

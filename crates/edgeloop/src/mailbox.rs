@@ -1,16 +1,26 @@
 //! How other threads reach the loop: letters in a bounded box, and a waker.
 //!
 //! No wake-up is lost (C33): a letter is in the box before the flag is raised, and the loop resets
-//! the eventfd, lowers the flag, and only then empties the box, in this order.
+//! the eventfd, lowers the flag, and only then empties the box, in this order. `loom_tests` lets a
+//! model checker go through every order in which threads can meet here.
+
+#[cfg(all(test, loom))]
+mod loom_tests;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+
+use rustix::io::Errno;
 
 use crate::handler::Stop;
 use crate::id::ConnectionId;
 use crate::kernel::{Kernel, Linux, Wake};
+use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering};
 
 /// Reaches a loop from any thread. Clones reach the same loop.
 pub struct Handle<K: Kernel = Linux> {
@@ -195,10 +205,17 @@ impl Mailbox {
         Handle { shared: Arc::clone(&self.shared), waker }
     }
 
-    /// From here on a new letter wakes the loop again. To be called before
-    /// [`collect`](Self::collect), and after the eventfd was reset.
-    pub(crate) fn lower_flag(&self) {
-        self.shared.signalled.store(false, Ordering::SeqCst);
+    /// The waker has woken the loop: resets it and lowers the flag, in this order, so that from
+    /// here on a new letter wakes the loop again. [`collect`](Self::collect) comes after that.
+    ///
+    /// With the flag down first, a letter could raise it and have its signal reset away: the flag
+    /// would stay up over a silent eventfd, and no later letter would wake the loop.
+    ///
+    /// It is lowered by a swap and not by a store, so that this sees all that went before it was
+    /// raised, without the help of the mailbox's lock.
+    pub(crate) fn woken(&self, kernel: &mut impl Kernel) {
+        while kernel.clear_waker() == Err(Errno::INTR) {}
+        self.shared.signalled.swap(false, Ordering::SeqCst);
     }
 
     /// Takes up to `budget` letters into `letters`, and what else there is to know.

@@ -328,9 +328,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         match id.to_bits() {
             t if t == ALARM.0 => self.core.agenda.add(Agenda::TIMERS),
             t if t == WAKER.0 => {
-                // The order is what keeps wake-ups from being lost: see the mailbox (C33).
-                while self.core.kernel.clear_waker() == Err(Errno::INTR) {}
-                self.mailbox.lower_flag();
+                // The mail is collected only after that (C33).
+                self.mailbox.woken(&mut self.core.kernel);
                 self.core.agenda.add(Agenda::MAIL);
             }
             t => {

@@ -1,0 +1,36 @@
+//! What is fuzzed: functions from bytes that panic when a property does not hold.
+//!
+//! The tool is a program, and the library's queues are its own business, so neither offers them to
+//! others. They are compiled into this package from their own files instead, which leaves both as
+//! they are. Their `crate::` finds its modules here, as it does at home.
+
+mod bytes;
+pub mod targets;
+
+macro_rules! shared {
+    ($($name:ident = $path:literal;)*) => {
+        $(
+            #[path = $path]
+            #[allow(dead_code, reason = "a target needs a part of it")]
+            mod $name;
+        )*
+    };
+}
+
+// Of the library.
+shared! {
+    input = "../../crates/edgeloop/src/input.rs";
+    output = "../../crates/edgeloop/src/output.rs";
+    time = "../../crates/edgeloop/src/time.rs";
+    wheel = "../../crates/edgeloop/src/wheel/mod.rs";
+}
+
+// Of the tool.
+shared! {
+    addresses = "../../crates/edgeloop-cli/src/addresses.rs";
+    args = "../../crates/edgeloop-cli/src/args.rs";
+    config = "../../crates/edgeloop-cli/src/config.rs";
+    escape = "../../crates/edgeloop-cli/src/escape.rs";
+    exit = "../../crates/edgeloop-cli/src/exit.rs";
+    values = "../../crates/edgeloop-cli/src/values.rs";
+}

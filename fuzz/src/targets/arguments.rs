@@ -1,0 +1,66 @@
+//! Whole command lines, with an environment.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+
+use edgeloop::{Action, Context, EventLoop, Handler, Input, Origin};
+
+use super::expect_line;
+use crate::args::{self, Command, Parsed};
+use crate::config::ServeConfig;
+use crate::exit::{Exit, Failure};
+
+/// Lines are arguments, and those that begin with `EDGELOOP_` and hold a `=` are the environment:
+/// every command line is either refused in one line, or describes a loop that can be made.
+pub fn arguments(data: &[u8]) {
+    let mut environment = HashMap::new();
+    let mut arguments = vec![OsString::from("edgeloop")];
+    for line in data.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+        let text = OsString::from_vec(line.to_vec());
+        match text.to_str().and_then(|text| text.split_once('=')) {
+            Some((name, value)) if name.starts_with("EDGELOOP_") => {
+                environment.insert(name.to_owned(), OsString::from(value));
+            }
+            _ => arguments.push(text),
+        }
+    }
+    let serve = match args::parse(arguments) {
+        Ok(Parsed::Run(Command::Serve(serve))) => serve,
+        Ok(Parsed::Print(help)) => {
+            assert!(!help.render().to_string().is_empty());
+            return;
+        }
+        Err(failure) => return expect_usage(&failure),
+    };
+    match ServeConfig::resolve(serve, &|name| environment.get(name).cloned()) {
+        Ok(config) => {
+            assert!(!config.addresses.is_empty(), "it would listen nowhere");
+            let made = EventLoop::with_config(Nobody, config.event_loop.clone());
+            let made = made.unwrap_or_else(|error| panic!("{config:?}: {error}"));
+            assert!(config.max_connections.is_none_or(|asked| made.max_connections() <= asked));
+        }
+        Err(failure) => expect_usage(&failure),
+    }
+}
+
+#[track_caller]
+fn expect_usage(failure: &Failure) {
+    assert_eq!(failure.exit, Exit::Usage);
+    expect_line(&failure.line);
+}
+
+/// Serves nobody.
+struct Nobody;
+
+impl Handler for Nobody {
+    type Session = ();
+
+    fn session(&mut self, _: &Origin) -> Option<()> {
+        None
+    }
+
+    fn data(&mut self, _: &mut impl Context, (): &mut (), _: &mut Input<'_>) -> Action {
+        Action::Reset
+    }
+}
