@@ -41,6 +41,8 @@ impl Side {
 /// The way of one stream, from the sender's buffer to the receiver's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Way {
+    /// The most bytes in the send buffer, and in the receive buffer.
+    buffer: usize,
     /// Accepted from the sender, not yet with the receiver.
     sending: VecDeque<u8>,
     /// With the receiver, not yet read.
@@ -82,8 +84,6 @@ pub(crate) struct Link {
     /// What each end sends: ours, theirs.
     ways: [Way; 2],
     ends: [End; 2],
-    /// The most bytes in a send buffer and in a receive buffer.
-    buffer: usize,
     /// Our end waits for the answer to its connect.
     connecting: bool,
 }
@@ -120,7 +120,8 @@ impl Woken {
 
 impl Link {
     pub(crate) fn new(buffer: usize) -> Self {
-        Self { ways: Default::default(), ends: Default::default(), buffer, connecting: false }
+        let way = || Way { buffer, ..Way::default() };
+        Self { ways: [way(), way()], ends: Default::default(), connecting: false }
     }
 
     /// A connection that our end has asked for (`TCP_SYN_SENT`).
@@ -168,7 +169,7 @@ impl Link {
         if into.urgent.is_some_and(|at| at >= into.read) {
             bits = bits | Readiness::PRI;
         }
-        if end.shut || out.sending.len() * 3 <= self.buffer * 2 {
+        if end.shut || out.sending.len() * 3 <= out.buffer * 2 {
             bits = bits | Readiness::OUT;
         }
         if end.error.is_some() {
@@ -179,7 +180,23 @@ impl Link {
 
     /// How many bytes a send would take.
     pub(crate) fn room(&self, side: Side) -> usize {
-        self.buffer.saturating_sub(self.ways[side as usize].sending.len())
+        let way = &self.ways[side as usize];
+        way.buffer.saturating_sub(way.sending.len())
+    }
+
+    /// The buffers of what this side sends are of another size from now on. They change while
+    /// something arrives (`tcp_sndbuf_expand`, `tcp_rcv_space_adjust`), which is followed by the look
+    /// whether room is worth an edge.
+    pub(crate) fn resize(&mut self, from: Side, buffer: usize) {
+        self.way(from).buffer = buffer;
+    }
+
+    /// The look of an epoll set at an end: one without room is told of room later, whether a send
+    /// has found none or not (`tcp_poll` sets `SOCK_NOSPACE`).
+    pub(crate) fn poll(&mut self, side: Side) -> Readiness {
+        let readiness = self.readiness(side);
+        self.end(side).wants_room |= !readiness.is_writable();
+        readiness
     }
 
     /// send(2) of up to `bytes.len()` bytes.
@@ -312,7 +329,7 @@ impl Link {
         if self.connecting || to.dead || (way.fin_delivered && !way.rst) {
             return false;
         }
-        let room = to.closed || way.received.len() < self.buffer;
+        let room = to.closed || way.received.len() < way.buffer;
         way.rst || (!way.sending.is_empty() && room) || (way.sending.is_empty() && way.fin)
     }
 
@@ -346,7 +363,7 @@ impl Link {
 
     fn deliver_news(&mut self, from: Side, most: usize) -> Woken {
         let to = from.other();
-        let buffer = self.buffer;
+        let buffer = self.way(from).buffer;
         if self.way(from).rst {
             return self.reset(to);
         }
@@ -358,7 +375,7 @@ impl Link {
                 return self.reset(from);
             }
             let way = self.way(from);
-            let room = buffer - way.received.len();
+            let room = buffer.saturating_sub(way.received.len());
             let count = most.min(way.sending.len()).min(room);
             let arrived: Vec<u8> = way.sending.drain(..count).collect();
             way.received.extend(arrived);

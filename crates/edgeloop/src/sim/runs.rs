@@ -79,8 +79,13 @@ pub fn run(
     let stops = early_stop(&mut world.random);
     // Who waits for memory may wait longer than any drain.
     let stops = stops.filter(|_| !limits.low_ceiling);
-    let hurried = stops.is_some() || manner.enough < u64::MAX;
+    let hurried = stops.is_some() || manner.enough < u64::MAX || limits.idle.is_some();
     world.latencies = world.random.pick(&LATENCIES[..if hurried { 3 } else { 4 }]);
+    world.resizes = world.random.pick(&[0, 10, 100]);
+    if world.latencies == LATENCIES[3] {
+        // A byte at a time would take longer than any timeout.
+        (world.buffers, world.resizes) = ((500, 2000), 0);
+    }
     world.unanswered = world.random.pick(&[0, 0, 300]);
     let client = move |random: &mut Random| {
         let kinds: &[Kind] =

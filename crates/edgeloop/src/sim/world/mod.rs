@@ -92,6 +92,8 @@ pub(crate) struct World {
     pub(crate) calm: bool,
     /// The bounds of the sockets' buffers.
     pub(crate) buffers: (usize, usize),
+    /// How many of a thousand deliveries change the size of the buffers they pass.
+    pub(crate) resizes: usize,
     /// How long segments may take at least to arrive; each connection has one of these.
     pub(crate) latencies: &'static [Duration],
     /// How many of a thousand of the loop's own connects are never answered.
@@ -177,6 +179,7 @@ impl World {
             burst: 8,
             calm: false,
             buffers: (1, 2000),
+            resizes: 0,
             latencies: &[Duration::ZERO],
             unanswered: 0,
             services: Vec::new(),
@@ -282,7 +285,7 @@ impl World {
         interest: Interest,
     ) -> Result<(), Errno> {
         self.meet(Call::Register, Some(number), 0)?;
-        let now = Self::readiness(&self.files, &self.wires, number);
+        let now = Self::poll(&self.files, &mut self.wires, number);
         let added = self.epoll.add(number, token, interest, Mode::Edge, now);
         if added.is_err() {
             self.violated(|| format!("descriptor {number} is registered twice"));
@@ -291,9 +294,9 @@ impl World {
     }
 
     /// What poll says of a descriptor.
-    fn readiness(files: &Files, wires: &[Wire], number: usize) -> Readiness {
+    fn poll(files: &Files, wires: &mut [Wire], number: usize) -> Readiness {
         match &files.get(number).file {
-            File::Stream(wire) => wires[*wire].link.readiness(Side::Ours),
+            File::Stream(wire) => wires[*wire].link.poll(Side::Ours),
             File::Listener(_, waiting) if !waiting.is_empty() => Readiness::IN,
             _ => NOTHING,
         }
@@ -381,13 +384,13 @@ impl World {
 
     /// Moves the ready list into the batch, as far as it goes.
     fn collect(&mut self, events: &mut Events) {
-        let (files, wires) = (&self.files, &self.wires);
+        let (files, wires) = (&self.files, &mut self.wires);
         let (rung, waker) = (self.rung, self.eventfd.readiness());
         self.epoll.collect(events, |number| match number {
             ALARM_FILE if rung => Readiness::IN,
             ALARM_FILE => NOTHING,
             WAKER_FILE => waker,
-            number => Self::readiness(files, wires, number),
+            number => Self::poll(files, wires, number),
         });
     }
 

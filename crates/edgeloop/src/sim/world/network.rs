@@ -219,6 +219,10 @@ impl World {
 
     fn deliver(&mut self, wire: usize, from: Side) {
         let most = if self.calm { usize::MAX } else { self.random.size(1, 4000) };
+        if self.random.chance(self.resizes) && self.wires[wire].link.unread(from.other()) == 0 {
+            let buffer = self.buffer();
+            self.wires[wire].link.resize(from, buffer);
+        }
         let woken = self.wires[wire].link.deliver(from, most);
         self.wires[wire].has_arrived(from);
         self.pass_on(wire, woken);
