@@ -27,12 +27,12 @@ pub(crate) const FIRST_PORT: usize = 1024;
 pub(crate) const DRAIN: Duration = Duration::from_secs(10);
 pub(crate) const SLACK: Duration = Duration::from_millis(100);
 
-/// How long segments take at least, in different runs.
-const LATENCIES: [&[Duration]; 4] = [
-    &[Duration::ZERO],
-    &[Duration::ZERO],
-    &[Duration::from_micros(10), Duration::from_micros(200)],
-    &[Duration::ZERO, Duration::from_millis(1), Duration::from_millis(300)],
+/// The bounds of how long segments take at least, in different runs.
+const LATENCIES: [(Duration, Duration); 4] = [
+    (Duration::ZERO, Duration::ZERO),
+    (Duration::ZERO, Duration::ZERO),
+    (Duration::ZERO, Duration::from_micros(200)),
+    (Duration::ZERO, Duration::from_millis(300)),
 ];
 
 /// What one run came to.
@@ -80,9 +80,9 @@ pub fn run(
     // Who waits for memory may wait longer than any drain.
     let stops = stops.filter(|_| !limits.low_ceiling);
     let hurried = stops.is_some() || manner.enough < u64::MAX || limits.idle.is_some();
-    world.latencies = world.random.pick(&LATENCIES[..if hurried { 3 } else { 4 }]);
+    world.latency = world.random.pick(&LATENCIES[..if hurried { 3 } else { 4 }]);
     world.resizes = world.random.pick(&[0, 10, 100]);
-    if world.latencies == LATENCIES[3] {
+    if world.latency == LATENCIES[3] {
         // A byte at a time would take longer than any timeout.
         (world.buffers, world.resizes) = ((500, 2000), 0);
     }

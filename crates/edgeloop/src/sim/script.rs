@@ -54,6 +54,8 @@ pub struct Script {
     pub(crate) patience: Option<Duration>,
     /// Whether the server may end the connection before the script is done.
     pub(crate) may_end: bool,
+    /// Whether the loop's connect is left without an answer.
+    pub(crate) never_answers: bool,
     pub(crate) steps: Vec<Step>,
 }
 
@@ -176,8 +178,17 @@ impl Script {
             connects_after: Duration::ZERO,
             patience: None,
             may_end: false,
+            never_answers: false,
             steps: Vec::new(),
         }
+    }
+
+    /// As the other end of a connect of the loop: says nothing at all, so that the connect timeout is
+    /// what ends it. None of the steps is done, and its [`Ending`] is [`Cut`](Ending::Cut). A peer
+    /// that connects by itself is not changed by it.
+    pub const fn never_answers(mut self) -> Self {
+        self.never_answers = true;
+        self
     }
 
     /// What the peer is called in failures, in traces and in the report. Without a name it is

@@ -148,6 +148,14 @@ impl Simulation {
         self
     }
 
+    /// How long what is sent takes at least to arrive: for each connection some time in this range,
+    /// the same in both directions; none by default. So timers ring while bytes are under way.
+    pub fn latency(mut self, time: RangeInclusive<Duration>) -> Self {
+        let (least, most) = time.into_inner();
+        self.world.latency = (least, most.max(least));
+        self
+    }
+
     /// How many descriptors the process may have open, as `RLIMIT_NOFILE` says; the loop keeps some
     /// of them for the rest of the program, as it does in production.
     pub const fn descriptors(mut self, limit: usize) -> Self {
@@ -189,9 +197,12 @@ impl Simulation {
         let journal = Rc::clone(&self.journal);
         let answer = move |_: usize| {
             let script = journal.within(Inside::Service(address), || answer(count));
+            let silent = script.never_answers;
             let player = Player::new(format!("{address} #{count}"), script, &journal);
             count += 1;
-            Peer::new(Role::Script(player))
+            let mut peer = Peer::new(Role::Script(player));
+            peer.place.silent = silent;
+            peer
         };
         self.world.services.push(Service::new(address, answer));
         self

@@ -143,3 +143,34 @@ fn a_server_that_never_answers_is_given_up_in_time() {
         Ok(())
     });
 }
+
+#[test]
+fn a_server_that_never_answers_is_given_up_after_the_connect_timeout() {
+    check(0..30, |simulation| {
+        let report = simulation
+            .config(Config::new().connect_timeout(Some(Duration::from_secs(3))))
+            .faults(Faults::passing())
+            .service(upstream(), |_| Script::new().name("nobody").never_answers())
+            .peer(client("client").may_end())
+            .run(Proxy::default())?;
+        assert_eq!(report.peer("nobody").reason(), Some(Reason::ConnectTimeout));
+        assert_eq!(report.peer("nobody").ending, Ending::Cut);
+        assert_eq!(report.peer("client").reason(), Some(Reason::Reset));
+        assert!(report.elapsed >= Duration::from_secs(3), "{:?}", report.elapsed);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_round_trip_takes_the_latency_twice() {
+    let way = Duration::from_millis(20);
+    check(0..30, |simulation| {
+        let report = simulation
+            .latency(way..=way)
+            .service(upstream(), |_| Script::new().expect("question").send("answer"))
+            .peer(client("client"))
+            .run(Proxy::default())?;
+        assert!(report.elapsed >= 4 * way, "{:?}", report.elapsed);
+        Ok(())
+    });
+}

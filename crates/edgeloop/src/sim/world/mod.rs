@@ -94,8 +94,8 @@ pub(crate) struct World {
     pub(crate) buffers: (usize, usize),
     /// How many of a thousand deliveries change the size of the buffers they pass.
     pub(crate) resizes: usize,
-    /// How long segments may take at least to arrive; each connection has one of these.
-    pub(crate) latencies: &'static [Duration],
+    /// The bounds of how long segments take at least to arrive.
+    pub(crate) latency: (Duration, Duration),
     /// How many of a thousand of the loop's own connects are never answered.
     pub(crate) unanswered: usize,
     /// Who answers where the loop connects to.
@@ -180,7 +180,7 @@ impl World {
             calm: false,
             buffers: (1, 2000),
             resizes: 0,
-            latencies: &[Duration::ZERO],
+            latency: (Duration::ZERO, Duration::ZERO),
             unanswered: 0,
             services: Vec::new(),
             foreign: 0,

@@ -1,12 +1,13 @@
 //! What happens on the network and at the other ends: connecting, sending, delivering, closing.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
 use super::super::epoll::ANYTHING;
 use super::super::link::SHUT_DOWN;
-use super::super::peer::{Peer, Stage};
+use super::super::peer::{Peer, Role, Stage};
 use super::super::{Call, Link, Side, Woken};
 use super::chances::Steps;
 use super::{File, MAIL, Wire, World};
@@ -88,7 +89,7 @@ impl World {
                 if let Stage::Dialled(_) = peer.place.stage {
                     // It never hears of it.
                     peer.place.stage = Stage::Gone { at_the_end: false };
-                    peer.place.excused = true;
+                    peer.place.excused |= matches!(peer.role, Role::Client(_));
                 }
                 self.touch_wire(wire);
             }
@@ -152,7 +153,9 @@ impl World {
 
     fn add_wire(&mut self, link: Link, peer: usize) -> usize {
         let index = self.wires.len();
-        let latency = self.random.pick(self.latencies);
+        let (least, most) = self.latency;
+        let range = usize::try_from((most - least).as_nanos()).unwrap_or(usize::MAX);
+        let latency = least + Duration::from_nanos(self.random.size(0, range) as u64);
         self.wires.push(Wire::new(link, peer, latency));
         let place = &mut self.peers[peer].place;
         place.link = Some(index);
@@ -173,7 +176,7 @@ impl World {
         };
         let (peer, buffer) = (self.peers.len(), self.buffer());
         let mut answer = (self.services[at].answer)(peer);
-        answer.place.silent = self.random.chance(self.unanswered);
+        answer.place.silent |= self.random.chance(self.unanswered);
         self.peers.push(answer);
         let wire = self.add_wire(Link::connecting(buffer), peer);
         self.services[at].asked.push_back(wire);
