@@ -7,10 +7,10 @@ use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Once;
 
-use super::Fault;
-use super::failure::{Failure, fewer_faults};
-use super::journal::{Journal, line};
-use super::simulation::Simulation;
+use crate::sim::Fault;
+use crate::sim::failure::{Failure, fewer_faults};
+use crate::sim::journal::{Journal, line};
+use crate::sim::simulation::Simulation;
 
 /// Chooses the seeds, from outside.
 const SEEDS: &str = "EDGELOOP_SEEDS";

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::faults::Fault;
+use crate::sim::faults::Fault;
 
 /// Why a simulation failed. It shows, and is debugged, as a text of several lines for people.
 #[derive(Clone, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use rustix::io::Errno;
 
-use super::Random;
-use super::faults::{Call, Fate, Fault, Meaning, meaning};
+use crate::sim::Random;
+use crate::sim::faults::{Call, Fate, Fault, Meaning, meaning};
 
 /// How often calls go wrong in a simulation: of each kind of fault, how many of a thousand calls
 /// meet it.

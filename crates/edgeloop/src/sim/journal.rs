@@ -6,8 +6,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::Fault;
-use super::world::Follower;
+use crate::sim::Fault;
+use crate::sim::clock::Follower;
 
 /// Whose code runs now, which a panic would be of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -17,9 +17,9 @@ pub(crate) enum Inside {
     Handler,
     /// This callback of the handler.
     Callback(&'static str),
-    /// What was given to [`Simulation::at`](super::Simulation::at) for this time.
+    /// What was given to [`Simulation::at`](crate::sim::Simulation::at) for this time.
     Errand(Duration),
-    /// What was given to [`Simulation::service`](super::Simulation::service) for this address.
+    /// What was given to [`Simulation::service`](crate::sim::Simulation::service) for this address.
     Service(SocketAddr),
 }
 

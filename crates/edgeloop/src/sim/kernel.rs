@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::Errno;
 
-use super::World;
-use super::faults::name;
-use super::runs::FIRST_PORT;
-use super::world::{File, START, name_of};
-use super::{Call, Side};
 use crate::epoll::{Events, Interest, Token};
 use crate::kernel::{Kernel, SocketOption, Wake};
+use crate::sim::World;
+use crate::sim::clock::START;
+use crate::sim::faults::name;
+use crate::sim::world::FIRST_PORT;
+use crate::sim::world::{File, name_of};
+use crate::sim::{Call, Side};
 use crate::time::Time;
 
 /// The kernel of a simulation. Only a [`Handle`](crate::Handle) shows it, in its type.

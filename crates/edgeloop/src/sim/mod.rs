@@ -8,27 +8,19 @@
 // waits and nothing can happen any more, the clock jumps to the next deadline.
 
 mod check;
-mod client;
-mod echo;
-mod epoll;
-mod eventfd;
+mod clock;
 mod failure;
 mod faults;
 mod fidelity;
 mod injector;
 mod journal;
 mod kernel;
-mod link;
-mod manner;
-mod peer;
-mod player;
+mod model;
+mod peers;
 mod random;
 mod report;
 mod runs;
-mod script;
 mod simulation;
-mod systematic;
-mod verdict;
 mod watched;
 mod world;
 
@@ -37,22 +29,23 @@ pub use failure::Failure;
 pub use faults::Fault;
 pub use injector::Faults;
 pub use kernel::SimulatedKernel;
+pub use peers::script::{Ending, Script};
 pub use random::Random;
 pub use report::{PeerReport, Report};
-pub use script::{Ending, Script};
 pub use simulation::Simulation;
 
 #[doc(hidden)]
 pub mod checks {
     //! What the project's own command `simulations` runs. No part of the library that others use.
 
+    pub use super::clock::Follower;
     pub use super::fidelity::compare;
+    pub use super::runs::systematic::{Case, alone, in_pairs};
     pub use super::runs::{Outcome, run, shrink};
-    pub use super::systematic::{Case, alone, in_pairs};
-    pub use super::world::{Follower, Tally, Turn};
+    pub use super::world::{Tally, Turn};
 }
 
 use faults::{Call, Fate};
 use injector::Injector;
-use link::{Link, Side, Woken};
+use model::link::{Link, Side, Woken};
 use world::World;

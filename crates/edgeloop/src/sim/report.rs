@@ -3,10 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::faults::Fault;
-use super::script::Ending;
 use crate::closed::Closed;
 use crate::metrics::Metrics;
+use crate::sim::faults::Fault;
+use crate::sim::peers::script::Ending;
 
 /// What a simulation came to in which nothing went wrong that was not meant to.
 ///

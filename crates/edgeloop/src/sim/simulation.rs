@@ -7,24 +7,25 @@ use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
 
-#[cfg(test)]
-pub(crate) use super::check::chosen_seeds;
-pub(crate) use super::failure::{Failure, fewer_faults};
-use super::faults::Fault;
-use super::injector::{Faults, Injector};
-use super::journal::{Inside, Journal};
-use super::kernel::SimulatedKernel;
-use super::peer::{Peer, Role, Stage};
-use super::random::Random;
-use super::report::{PeerReport, Report};
-use super::script::{Player, Script};
-use super::watched::Watched;
-use super::world::{START, Service, World};
 use crate::config::Config;
 use crate::event_loop::EventLoop;
 use crate::handler::{Handler, Stop};
 use crate::mailbox::Handle;
 use crate::metrics::Metrics;
+use crate::sim::clock::START;
+use crate::sim::failure::Failure;
+use crate::sim::faults::Fault;
+use crate::sim::injector::{Faults, Injector};
+use crate::sim::journal::{Inside, Journal};
+use crate::sim::kernel::SimulatedKernel;
+use crate::sim::peers::place::Stage;
+use crate::sim::peers::player::Player;
+use crate::sim::peers::script::Script;
+use crate::sim::peers::{Peer, Role};
+use crate::sim::random::Random;
+use crate::sim::report::{PeerReport, Report};
+use crate::sim::watched::Watched;
+use crate::sim::world::{Service, World};
 
 /// Where a simulated server listens, if nothing else is asked for.
 const LISTENER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 3000);

@@ -4,17 +4,18 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::World;
-use super::journal::{Inside, Journal};
-use super::peer::Role;
-use super::runs::FIRST_PORT;
-use super::script::{Player, Shown};
-use super::world::START;
 use crate::closed::Closed;
 use crate::handler::{Action, Context, Handler, LoopContext, Origin};
 use crate::id::ConnectionId;
 use crate::input::Input;
 use crate::notice::{Notice, Trace};
+use crate::sim::World;
+use crate::sim::clock::START;
+use crate::sim::journal::{Inside, Journal};
+use crate::sim::peers::Role;
+use crate::sim::peers::player::Player;
+use crate::sim::peers::script::Shown;
+use crate::sim::world::FIRST_PORT;
 
 /// Passes everything on.
 pub(crate) struct Watched<H> {

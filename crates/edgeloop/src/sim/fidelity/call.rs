@@ -2,8 +2,8 @@
 
 use rustix::io::Errno;
 
-use super::super::{Random, Side};
 use crate::epoll::{Event, Interest, Mode, Token};
+use crate::sim::{Random, Side};
 
 /// The most connections of a script.
 pub(super) const CONNECTIONS: usize = 4;

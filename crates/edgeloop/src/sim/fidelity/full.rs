@@ -21,10 +21,10 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt};
 
-use super::super::{Link, Random, Side};
 use super::PATIENCE;
 use super::real::readiness;
 use crate::epoll::{Epoll, Events, Interest, Mode, Token};
+use crate::sim::{Link, Random, Side};
 
 const SIDES: [Side; 2] = [Side::Ours, Side::Theirs];
 

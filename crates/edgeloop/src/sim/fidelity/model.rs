@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 
 use rustix::io::Errno;
 
-use super::super::epoll::{ANYTHING, EpollSet};
-use super::super::eventfd::EventFd;
-use super::super::link::{DATA, Link, SHUT_DOWN, Side, UNCONNECTED, Woken};
 use super::call::{Answer, CONNECTIONS, Call, FILES, File, SETS, Wish};
 use super::real::State;
 use crate::epoll::{Event, Events, Readiness};
+use crate::sim::model::epoll::{ANYTHING, EpollSet};
+use crate::sim::model::eventfd::EventFd;
+use crate::sim::model::link::{DATA, Link, SHUT_DOWN, Side, UNCONNECTED, Woken};
 
 /// Enough that no buffer is ever full.
 const BUFFER: usize = 1 << 30;

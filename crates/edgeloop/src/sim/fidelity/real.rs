@@ -13,9 +13,9 @@ use rustix::net::{
     self, AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, sockopt,
 };
 
-use super::super::Side;
 use super::call::{Answer, CONNECTIONS, Call, FILES, File, SETS, Wish};
 use crate::epoll::{Epoll, Events, ExclusiveInterest, Interest, Mode, Readiness, Token, Trigger};
+use crate::sim::Side;
 
 /// Everything that an interest can ask for.
 const ALL: Interest = Interest::READABLE

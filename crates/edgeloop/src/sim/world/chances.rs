@@ -1,6 +1,6 @@
 //! What can happen next: for each peer a few things, picked from without a look at the others.
 
-use super::super::Random;
+use crate::sim::Random;
 
 /// What can happen to one peer or on its connection, as bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

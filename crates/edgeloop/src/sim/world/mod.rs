@@ -15,14 +15,16 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::epoll::EpollSet;
-use super::eventfd::EventFd;
-use super::faults::{Meaning, meaning};
-use super::peer::{Peer, Role, Stage};
-use super::{Call, Fate, Injector, Random, Side};
 use crate::epoll::{Event, Events, Interest, Mode, Readiness, Token};
 use crate::id::ConnectionId;
 use crate::kernel::{ALARM, LISTENERS, WAKER};
+use crate::sim::clock::{Follower, START};
+use crate::sim::faults::{Meaning, meaning};
+use crate::sim::model::epoll::EpollSet;
+use crate::sim::model::eventfd::EventFd;
+use crate::sim::peers::place::Stage;
+use crate::sim::peers::{Peer, Role};
+use crate::sim::{Call, Fate, Injector, Random, Side};
 use crate::time::Time;
 use chances::{Chances, Steps};
 use wires::Wire;
@@ -42,14 +44,11 @@ const WAKER_FILE: usize = 1;
 
 const NOTHING: Readiness = Readiness::from_bits(0);
 
-/// When a world begins.
-pub(crate) const START: Time = Time::from_nanos(1_000_000_000);
+/// The port of the first peer; the others follow.
+pub(crate) const FIRST_PORT: usize = 1024;
 
 /// Something that is done from outside the loop, and when.
 pub(crate) type Errand = (Time, Box<dyn FnOnce()>);
-
-/// Is told each thing that happens in a run, with the time since its beginning.
-pub type Follower = Box<dyn FnMut(Duration, &str)>;
 
 pub(crate) struct World {
     pub(crate) seed: u64,

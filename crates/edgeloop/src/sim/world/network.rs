@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::super::epoll::ANYTHING;
-use super::super::link::SHUT_DOWN;
-use super::super::peer::{Peer, Role, Stage};
-use super::super::{Call, Link, Side, Woken};
 use super::chances::Steps;
 use super::{File, MAIL, Wire, World};
 use crate::epoll::Readiness;
+use crate::sim::model::epoll::ANYTHING;
+use crate::sim::model::link::SHUT_DOWN;
+use crate::sim::peers::place::Stage;
+use crate::sim::peers::{Peer, Role};
+use crate::sim::{Call, Link, Side, Woken};
 
 /// An address that the loop may connect to, and who answers there.
 pub(crate) struct Service {

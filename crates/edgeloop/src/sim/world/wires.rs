@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::super::{Link, Side};
 use super::chances::Steps;
+use crate::sim::{Link, Side};
 use crate::time::Time;
 
 /// A connection with its surroundings.

@@ -1,42 +1,18 @@
 //! Who is at the other end of a connection: a client that checks its echo, or a script.
 
+pub(crate) mod client;
+pub(crate) mod place;
+pub(crate) mod player;
+pub(crate) mod script;
+
 use std::net::SocketAddr;
 
-use super::client::Client;
-use super::script::Player;
-use super::{Link, Random, Woken};
+use client::Client;
+use place::{Place, Stage};
+use player::Player;
+
+use crate::sim::{Link, Random, Woken};
 use crate::time::Time;
-
-/// How far a peer has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stage {
-    /// It has still to connect.
-    Unborn,
-    /// The handshake of the loop's own connect goes on.
-    Dialled(usize),
-    Connected(usize),
-    /// It has closed its descriptor, having read to the end or not.
-    Gone {
-        at_the_end: bool,
-    },
-}
-
-/// Where a peer stands, whatever it does there.
-#[derive(Debug)]
-pub(crate) struct Place {
-    pub(crate) stage: Stage,
-    /// Its connection, once it has one.
-    pub(crate) link: Option<usize>,
-    /// The server's kernel has let its connection down, and nothing is owed to it.
-    pub(crate) excused: bool,
-    /// It never answers the loop's connect.
-    pub(crate) silent: bool,
-}
-
-impl Place {
-    pub(crate) const NEW: Self =
-        Self { stage: Stage::Unborn, link: None, excused: false, silent: false };
-}
 
 /// What a peer does.
 #[derive(Debug)]

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use super::client::Kind;
-use super::echo::End;
-use super::peer::{Peer, Role, Stage};
-use super::runs::{DRAIN, Ends, SLACK};
-use super::{Side, World};
 use crate::closed::Reason;
 use crate::handler::Stop;
 use crate::metrics::Metrics;
+use crate::sim::peers::client::Kind;
+use crate::sim::peers::place::Stage;
+use crate::sim::peers::{Peer, Role};
+use crate::sim::runs::echo::End;
+use crate::sim::runs::ends::{DRAIN, Ends, SLACK};
+use crate::sim::{Side, World};
 
 /// Nothing leaks, the end came in time, and every byte is accounted for.
 pub(crate) fn check_run(

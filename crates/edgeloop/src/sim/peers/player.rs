@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::faults::name;
-use super::journal::Journal;
-use super::peer::{Place, Stage};
-use super::script::{Ending, Script, Shown, Step};
-use super::world::START;
-use super::{Link, Random, Side, Woken};
 use crate::closed::Closed;
+use crate::sim::clock::START;
+use crate::sim::faults::name;
+use crate::sim::journal::Journal;
+use crate::sim::peers::place::{Place, Stage};
+use crate::sim::peers::script::{Ending, Script, Shown, Step};
+use crate::sim::{Link, Random, Side, Woken};
 use crate::time::Time;
 
 /// How many bytes are read at once where it does not matter.

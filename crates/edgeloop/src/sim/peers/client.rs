@@ -2,8 +2,8 @@
 
 use rustix::io::Errno;
 
-use super::peer::{Place, Stage};
-use super::{Link, Random, Side, Woken};
+use crate::sim::peers::place::{Place, Stage};
+use crate::sim::{Link, Random, Side, Woken};
 
 /// How a peer behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 
 use rustix::io::Errno;
 
-use super::epoll::ANYTHING;
 use crate::epoll::Readiness;
+use crate::sim::model::epoll::ANYTHING;
 
 /// The mask of the wake-up for bytes that arrived (`sock_def_readable`).
 pub(crate) const DATA: Readiness =

@@ -4,8 +4,6 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-pub(crate) use super::player::Player;
-
 /// What one peer does, step by step: it connects, and then sends, waits and expects.
 ///
 /// A [`name`](Self::name), [`connect_to`](Self::connect_to), [`connect_after`](Self::connect_after),
@@ -15,9 +13,9 @@ pub(crate) use super::player::Player;
 /// Each step begins when the one before is done. How its bytes are cut into segments, when they
 /// arrive, and how much it reads at once is the simulation's choice. Behind the last step it ends
 /// its stream with a FIN, unless it has, reads the other stream to its end, whatever comes, and
-/// closes. What it received in all is in the [`Report`](super::Report).
+/// closes. What it received in all is in the [`Report`](crate::sim::Report).
 ///
-/// A step that can't be done ends the simulation with a [`Failure`](super::Failure), unless a fault
+/// A step that can't be done ends the simulation with a [`Failure`](crate::sim::Failure), unless a fault
 /// has broken the connection before.
 ///
 /// # Panics

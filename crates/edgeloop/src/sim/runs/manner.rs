@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::world::{Budgets, MAIL};
-use super::{Random, World};
 use crate::config::{Config, MIN_BUFFER_LIMIT};
 use crate::handler::Stop;
+use crate::sim::world::{Budgets, MAIL};
+use crate::sim::{Random, World};
 
 /// The longest piece of input that a handler waits for.
 const MOST_LEFT: usize = 100;

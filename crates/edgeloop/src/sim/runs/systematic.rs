@@ -4,14 +4,15 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::client::{Client, Kind};
-use super::manner::{Limits, Manner};
-use super::peer::{Peer, Role};
-use super::runs::{DRAIN, Ends, Outcome, run_in};
-use super::world::Service;
-use super::{Call, Failure, Fault, Injector, Random, World};
 use crate::config::Config;
 use crate::handler::Stop;
+use crate::sim::peers::client::{Client, Kind};
+use crate::sim::peers::{Peer, Role};
+use crate::sim::runs::ends::{DRAIN, Ends};
+use crate::sim::runs::manner::{Limits, Manner};
+use crate::sim::runs::{Outcome, run_in};
+use crate::sim::world::Service;
+use crate::sim::{Call, Failure, Fault, Injector, Random, World};
 
 /// How many occurrences of each call fail alone, and how many in pairs.
 const ALONE: u64 = 200;

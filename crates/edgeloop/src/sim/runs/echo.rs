@@ -5,16 +5,17 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::client::Kind;
-use super::manner::{Limits, Manner};
-use super::runs::{FIRST_PORT, SLACK};
-use super::world::START;
-use super::{Random, Side, World};
 use crate::closed::{Closed, Reason};
 use crate::config::{Config, MIN_BUFFER_LIMIT};
 use crate::handler::{Action, Context, Handler, Origin, Sent};
 use crate::id::ConnectionId;
 use crate::input::Input;
+use crate::sim::clock::START;
+use crate::sim::peers::client::Kind;
+use crate::sim::runs::ends::SLACK;
+use crate::sim::runs::manner::{Limits, Manner};
+use crate::sim::world::FIRST_PORT;
+use crate::sim::{Random, Side, World};
 use crate::time::Time;
 
 /// For how long the handler pauses reading.

@@ -1,31 +1,29 @@
 //! Runs of an echo server on the simulated kernel.
 
+pub(crate) mod echo;
+pub(crate) mod ends;
+pub(crate) mod manner;
+pub(crate) mod systematic;
+pub(crate) mod verdict;
+
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::client::{Client, Kind};
-use super::echo::{Echo, Sessions};
-use super::manner::{Limits, Manner, early_stop, settings};
-use super::peer::{Peer, Role};
-use super::simulation::{Failure, fewer_faults};
-use super::verdict::{check_failure, check_run};
-use super::world::{Budgets, Follower, Rests, START, Service, Tally};
-use super::{Fault, Injector, Random, SimulatedKernel, World};
 use crate::config::Config;
 use crate::event_loop::EventLoop;
-use crate::handler::Stop;
-use crate::id::ConnectionId;
-use crate::mailbox::Handle;
 use crate::metrics::Metrics;
-
-/// The port of the first peer; the others follow.
-pub(crate) const FIRST_PORT: usize = 1024;
-
-/// How long a drain may take, and how much longer until its end is seen.
-pub(crate) const DRAIN: Duration = Duration::from_secs(10);
-pub(crate) const SLACK: Duration = Duration::from_millis(100);
+use crate::sim::clock::{Follower, START};
+use crate::sim::failure::{Failure, fewer_faults};
+use crate::sim::peers::client::{Client, Kind};
+use crate::sim::peers::{Peer, Role};
+use crate::sim::runs::echo::{Echo, Sessions};
+use crate::sim::runs::manner::{Limits, Manner, early_stop, settings};
+use crate::sim::runs::verdict::{check_failure, check_run};
+use crate::sim::world::{Budgets, Rests, Service, Tally};
+use crate::sim::{Fault, Injector, Random, SimulatedKernel, World};
+use ends::Ends;
 
 /// The bounds of how long segments take at least, in different runs.
 const LATENCIES: [(Duration, Duration); 4] = [
@@ -116,32 +114,6 @@ pub fn shrink(failure: Failure) -> Failure {
     fewer_faults(failure, |faults| run(seed, Some(faults), None).err())
 }
 
-/// What is done at the end: by a handle, with the connections that were made.
-pub(crate) type AtTheEnd = fn(&Handle<SimulatedKernel>, &[(ConnectionId, usize)]);
-
-/// How a run comes to its end.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Ends {
-    /// The loop is stopped in the midst of it.
-    pub(crate) early: Option<(Duration, Stop)>,
-    /// Is called when no peer has anything left to do, and stops the loop.
-    pub(crate) late: AtTheEnd,
-}
-
-impl Default for Ends {
-    fn default() -> Self {
-        Self { early: None, late: |handle, _| handle.stop(Stop::Drain(Some(DRAIN))) }
-    }
-}
-
-impl Ends {
-    /// Whether an early stop leaves enough time to serve whoever is connected.
-    pub(crate) fn serves_on(&self) -> bool {
-        !matches!(self.early, Some((_, Stop::Now)))
-            && !matches!(self.early, Some((_, Stop::Drain(Some(after)))) if after < DRAIN)
-    }
-}
-
 /// Runs in this world until it is stopped.
 ///
 /// # Errors
@@ -228,8 +200,10 @@ fn run_and_check(
 
 #[cfg(test)]
 mod tests {
-    use super::super::simulation::chosen_seeds;
+    use super::ends::{AtTheEnd, DRAIN};
     use super::*;
+    use crate::handler::Stop;
+    use crate::sim::check::chosen_seeds;
 
     #[test]
     fn no_seed_loses_a_byte_or_leaks_or_stalls_or_spins() {
