@@ -12,7 +12,8 @@ use std::ops::Range;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use edgeloop::sim::checks::{alone, compare, in_pairs, run, shrink};
+use edgeloop::sim::Failure;
+use edgeloop::sim::checks::{Follower, Outcome, alone, compare, in_pairs, run, shrink};
 use many::for_each;
 use summary::{Scripts, Summary};
 
@@ -40,7 +41,11 @@ enum Command {
         whole: bool,
     },
     /// Lets each early call fail in every way its man page has: alone, and in pairs
-    Systematic,
+    Systematic {
+        /// Runs only this case, with a trace
+        #[arg(long, value_name = "NUMBER")]
+        case: Option<u64>,
+    },
     /// Compares the model of a connection with the real kernel, on loopback
     Fidelity {
         /// How many scripts
@@ -69,7 +74,8 @@ fn main() -> ExitCode {
     let answer = match arguments.command {
         Command::Run { seeds } => run_seeds(seeds),
         Command::Replay { seed, whole } => replay(seed, whole),
-        Command::Systematic => systematic(),
+        Command::Systematic { case: None } => systematic(),
+        Command::Systematic { case: Some(number) } => replay_case(number),
         Command::Fidelity { scripts, from } => fidelity(from..from.saturating_add(scripts)),
         Command::Planted { words } => planted::find(&words),
     };
@@ -118,22 +124,39 @@ fn replay(seed: u64, whole: bool) -> Result<bool, String> {
         Some(failure) if !whole => Some(shrink(failure.clone()).faults),
         _ => None,
     };
-    let follower = Box::new(|at: std::time::Duration, what: &str| {
+    let ended = run(seed, faults.as_deref(), Some(trace()));
+    tell(&format!("seed {seed}"), ended)
+}
+
+/// Prints what happens.
+fn trace() -> Follower {
+    Box::new(|at, what| {
         // Whoever reads may have seen enough.
         let _ = writeln!(io::stdout().lock(), "{:>14.6} ms  {what}", at.as_secs_f64() * 1000.0);
-    });
-    match run(seed, faults.as_deref(), Some(follower)) {
+    })
+}
+
+/// Prints how a run that was traced has ended. Answers whether nothing was violated.
+fn tell(name: &str, ended: Result<Outcome, Failure>) -> Result<bool, String> {
+    match ended {
         Ok(outcome) => {
             let mut summary = Summary::default();
             summary.add_run(&outcome);
-            print(&format!("seed {seed} violates nothing\n{summary}"))?;
+            print(&format!("{name} violates nothing\n{summary}"))?;
             Ok(true)
         }
         Err(failure) => {
-            print(&format!("seed {seed}: {}\n", failure.what))?;
+            print(&format!("{name}: {}\n", failure.what))?;
             Ok(false)
         }
     }
+}
+
+fn replay_case(number: u64) -> Result<bool, String> {
+    let at = usize::try_from(number).unwrap_or(usize::MAX);
+    let case = alone().chain(in_pairs()).nth(at);
+    let case = case.ok_or_else(|| format!("there is no case {number}"))?;
+    tell(&format!("case {number}"), case.run(Some(trace())))
 }
 
 fn systematic() -> Result<bool, String> {
@@ -141,14 +164,16 @@ fn systematic() -> Result<bool, String> {
     let all = 0..cases.len() as u64;
     let summary = for_each(all, |index, summary: &mut Summary| {
         let case = &cases[usize::try_from(index).unwrap_or(usize::MAX)];
-        match case.run() {
+        match case.run(None) {
             Ok(outcome) => {
                 summary.add_run(&outcome);
                 None
             }
             Err(failure) => {
                 let faults: Vec<_> = case.faults.iter().map(ToString::to_string).collect();
-                Some(format!("{case}: {}: {}\n", faults.join(", "), failure.what))
+                let (faults, what) = (faults.join(", "), failure.what);
+                let replay = "cargo run --release -p simulations -- systematic --case";
+                Some(format!("{case}: {faults}: {what}\n    replay with: {replay} {index}\n"))
             }
         }
     })?;
@@ -159,7 +184,10 @@ fn systematic() -> Result<bool, String> {
 fn fidelity(scripts: Range<u64>) -> Result<bool, String> {
     let summary = for_each(scripts, |seed, summary: &mut Scripts| {
         summary.count();
-        compare(seed).err().map(|difference| format!("script {seed}: {difference}\n"))
+        let replay = "cargo run --release -p simulations -- fidelity --scripts 1 --from";
+        let tell =
+            |difference| format!("script {seed}: {difference}\n    replay with: {replay} {seed}\n");
+        compare(seed).err().map(tell)
     })?;
     print(&summary.to_string())?;
     Ok(summary.is_clean())

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::handler::Stop;
+use crate::sim::clock::Follower;
 use crate::sim::peers::client::{Client, Kind};
 use crate::sim::peers::{Peer, Role};
 use crate::sim::runs::ends::{DRAIN, Ends};
@@ -122,14 +123,15 @@ pub struct Case {
 }
 
 impl Case {
-    /// Runs it to its end.
+    /// Runs it to its end, and tells the follower what happens.
     ///
     /// # Errors
     ///
     /// What was violated.
-    pub fn run(&self) -> Result<Outcome, Failure> {
+    pub fn run(&self, follower: Option<Follower>) -> Result<Outcome, Failure> {
         let scenario = SCENARIOS[self.scenario];
         let mut world = World::new(9);
+        world.follower = follower;
         world.buffers = scenario.buffers;
         world.outlasts = scenario.idle.is_some();
         world.faults = Injector::plan(&self.faults);
@@ -206,7 +208,7 @@ mod tests {
     fn expect_all(cases: impl Iterator<Item = Case>) -> usize {
         let mut met = 0;
         for case in cases {
-            match case.run() {
+            match case.run(None) {
                 Ok(outcome) => met += usize::from(!outcome.faults.is_empty()),
                 Err(failure) => panic!("{case:?}: {failure:?}"),
             }
