@@ -13,6 +13,8 @@
 //! - **Doomed**: its end is decided; the closing phase tells the handler and closes the descriptor.
 
 mod deadlines;
+#[cfg(test)]
+mod tests;
 
 use std::num::{NonZeroU16, NonZeroU32};
 
@@ -190,7 +192,7 @@ impl<S> Connection<S> {
         if readiness.is_readable() {
             self.set(Flags::READABLE);
         }
-        if self.has(Flags::OUTPUT) && (readiness.is_writable() || readiness.is_error()) {
+        if self.has(Flags::OUTPUT) && readiness.is_writable() {
             self.set(Flags::WRITABLE);
         }
     }
