@@ -191,3 +191,47 @@ fn c11_the_growth_that_is_foretold_is_the_growth_that_comes() {
     let foretold = connection.growth(5000);
     assert_eq!(connection.push(&[0; 5000], NOW, usize::MAX), foretold);
 }
+
+#[test]
+fn c06_input_is_discarded_up_to_the_limit() {
+    let mut connection = open();
+    let _ = connection.begin_close(Reason::Closed);
+    connection.linger(NOW, 10);
+    assert!(connection.discard(9), "a byte more may come");
+    assert!(!connection.discard(1), "that was it");
+    assert!(!connection.discard(1));
+}
+
+#[test]
+fn c11_kept_input_counts_with_its_memory() {
+    let mut connection = open();
+    assert_eq!(connection.kept(), 0);
+    connection.keep(Vec::with_capacity(1000), Scanned::default());
+    assert_eq!(connection.kept(), 0, "nothing is kept");
+    let mut rest = Vec::with_capacity(1000);
+    rest.push(1);
+    connection.keep(rest, Scanned::default());
+    assert_eq!(connection.kept(), 1000);
+}
+
+#[test]
+fn the_first_reason_is_told_unless_the_end_is_a_reset() {
+    for (abort, told) in [(false, Reason::IdleTimeout), (true, Reason::WriteTimeout)] {
+        let mut connection = open();
+        assert_eq!(connection.reason(), None);
+        let _ = connection.begin_close(Reason::IdleTimeout);
+        assert_eq!(connection.reason(), Some(Reason::IdleTimeout));
+        connection.doom(Reason::WriteTimeout, abort);
+        assert_eq!(connection.reason(), Some(told));
+    }
+}
+
+#[test]
+fn what_was_read_is_forgotten_and_an_end_is_not() {
+    let mut connection = with(Life::Open, &[Flags::READABLE, Flags::DRAIN]);
+    connection.exhausted();
+    assert!(connection.is_plain(1));
+    connection.set(Flags::READABLE | Flags::DRAIN);
+    connection.ended();
+    assert!(!connection.has(Flags::READABLE | Flags::DRAIN) && connection.has(Flags::ENDED));
+}

@@ -67,6 +67,8 @@ pub(crate) struct Session {
     paused: Option<Time>,
     /// How much of its input is left with the loop.
     left: usize,
+    /// The peer's stream has ended.
+    ended: bool,
 }
 
 /// How one connection ended.
@@ -300,7 +302,17 @@ impl Handler for Echo {
         self.sessions.borrow_mut().push((origin.id(), wire));
         let (id, made) = (origin.id(), world.now);
         let heard = Time::ZERO;
-        Some(Session { id, wire, offered: 0, echoed: 0, made, heard, paused: None, left: 0 })
+        Some(Session {
+            id,
+            wire,
+            offered: 0,
+            echoed: 0,
+            made,
+            heard,
+            paused: None,
+            left: 0,
+            ended: false,
+        })
     }
 
     fn opened(&mut self, cx: &mut impl Context, session: &mut Session) -> Action {
@@ -328,6 +340,7 @@ impl Handler for Echo {
             let told = cx.queued(cx.id()) as u64 == queued;
             self.expect(told, "the loop holds more or less output than it was given", session);
         }
+        self.expect(!session.ended, "more is read behind the end", session);
         self.expect(session.paused.is_none(), "more is read, though the handler paused", session);
         if input.len() > session.left {
             session.heard = cx.now();
@@ -362,6 +375,8 @@ impl Handler for Echo {
         self.called_back(cx, session);
         let all = input.len() == session.left;
         self.expect(all, "what was left is not shown at the end", session);
+        self.expect(!session.ended, "its stream ends once more", session);
+        session.ended = true;
         self.may_panic(session);
         let sent = self.echo(cx, session, input.take_all());
         self.leaves(session, 0);
@@ -370,6 +385,10 @@ impl Handler for Echo {
             self.give_up(session.wire);
         }
         match sent.or_reset() {
+            Action::Continue if self.random.chance(self.manner.stays) => {
+                cx.set_timeout(Some(PAUSE));
+                Action::Continue
+            }
             Action::Continue => self.answer(session, Action::Close),
             failed => self.answer(session, failed),
         }
@@ -384,6 +403,9 @@ impl Handler for Echo {
         }
         self.world.borrow_mut().wires[session.wire].known.paused = false;
         self.may_panic(session);
+        if session.ended {
+            return self.answer(session, Action::Close);
+        }
         cx.resume(cx.id());
         Action::Continue
     }

@@ -33,6 +33,8 @@ pub(crate) struct Manner {
     pub(crate) dials: usize,
     /// Panics.
     pub(crate) panics: usize,
+    /// Leaves its own stream open for a millisecond when the peer's has ended.
+    pub(crate) stays: usize,
 }
 
 impl Manner {
@@ -47,6 +49,7 @@ impl Manner {
         floods: 0,
         dials: 0,
         panics: 0,
+        stays: 0,
     };
 
     pub(crate) fn of(random: &mut Random) -> Self {
@@ -63,6 +66,7 @@ impl Manner {
             floods: random.pick(&[0, 0, 50]),
             dials: random.pick(&[0, 0, 20]),
             panics: random.pick(&[0, 0, 0, 5]),
+            stays: random.pick(&[0, 0, 500]),
         }
     }
 }

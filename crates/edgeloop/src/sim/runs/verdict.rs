@@ -111,6 +111,9 @@ fn check_reasons(world: &mut World, ends: &[End], in_full: bool) -> Result<(), S
     for End { session, closed } in ends {
         let peer = world.peer_of(session.wire);
         let (kind, excused) = (peer.client().kind, peer.place.excused);
+        if closed.reason == Reason::Closed && !excused && !peer.client().may_be_left {
+            return Err(format!("nobody had closed it: {session:?}, {closed:?}, {kind:?}"));
+        }
         let meant: &[Kind] = match closed.reason {
             _ if excused => continue,
             // Who reads nothing, and is not read from for that, may never come to its end.
