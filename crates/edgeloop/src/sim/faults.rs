@@ -260,6 +260,12 @@ impl Fault {
         }
     }
 
+    /// Whether a receive or a send found no memory.
+    pub(crate) fn is_want_of_memory(&self) -> bool {
+        let transfers = matches!(self.call, Call::Receive | Call::Send);
+        transfers && matches!(self.fate, Fate::Fails(error) if meaning(error) == Meaning::Exhausted)
+    }
+
     /// Whether the loop, or one of its listeners, can't live on.
     pub(crate) const fn is_fatal(&self) -> bool {
         matches!(self.fate, Fate::Fails(error) if matches!(meaning(error), Meaning::Fatal))

@@ -10,6 +10,7 @@ use crate::config::{Config, MIN_BUFFER_LIMIT};
 use crate::handler::{Action, Context, Handler, Origin, Sent};
 use crate::id::ConnectionId;
 use crate::input::Input;
+use crate::notice::Notice;
 use crate::sim::clock::START;
 use crate::sim::peers::client::Kind;
 use crate::sim::runs::ends::SLACK;
@@ -30,6 +31,9 @@ pub(crate) struct Echo {
     sessions: Sessions,
     gone: Vec<ConnectionId>,
     pub(crate) ends: Vec<End>,
+    pub(crate) notices: Notices,
+    /// How often it acted on a connection that was gone.
+    pub(crate) stale: u64,
     manner: Manner,
     limits: Limits,
     timeouts: Timeouts,
@@ -42,6 +46,16 @@ pub(crate) struct Echo {
 
 /// Each connection that was made, by its id, with its place in the world.
 pub(crate) type Sessions = Rc<RefCell<Vec<(ConnectionId, usize)>>>;
+
+/// How often the loop told of what it also counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Notices {
+    pub(crate) accept_pauses: u64,
+    pub(crate) cap_reached: u64,
+    pub(crate) registrations_failed: u64,
+    pub(crate) memory_pauses: u64,
+    pub(crate) panics: u64,
+}
 
 /// What timeouts the loop has.
 #[derive(Debug, Clone, Copy)]
@@ -98,6 +112,8 @@ impl Echo {
             sessions: Rc::clone(sessions),
             gone: Vec::new(),
             ends: Vec::new(),
+            notices: Notices::default(),
+            stale: 0,
             manner,
             limits,
             timeouts,
@@ -177,12 +193,7 @@ impl Echo {
             }
         }
         if self.random.chance(self.manner.stale) && !self.gone.is_empty() {
-            let id = self.random.pick(&self.gone);
-            let sent = cx.send_to(id, b"stale");
-            if sent.is_accepted() {
-                self.world.borrow_mut().violated(|| format!("{id} is gone, and was sent to"));
-            }
-            cx.reset(id);
+            self.act_on_the_gone(cx);
         }
         if self.random.chance(self.manner.floods) {
             let (id, wire) = self.any_session();
@@ -204,6 +215,23 @@ impl Echo {
             self.expect_below_the_ceiling(cx);
         }
         flooded
+    }
+
+    /// Each act on a connection that is gone does nothing, and is counted (C17).
+    fn act_on_the_gone(&mut self, cx: &mut impl Context) {
+        let id = self.random.pick(&self.gone);
+        self.stale += 1;
+        match self.random.below(5) {
+            0 => {
+                if cx.send_to(id, b"stale") != Sent::Gone {
+                    self.world.borrow_mut().violated(|| format!("{id} is gone, and was sent to"));
+                }
+            }
+            1 => cx.reset(id),
+            2 => cx.close(id),
+            3 => cx.pause(id),
+            _ => cx.resume(id),
+        }
     }
 
     fn flood(&mut self, cx: &mut impl Context, id: ConnectionId, wire: usize) {
@@ -434,5 +462,17 @@ impl Handler for Echo {
 
     fn input_limit(&self, _: &Session) -> usize {
         self.manner.input_limit
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        let notices = &mut self.notices;
+        match notice {
+            Notice::AcceptPaused { .. } => notices.accept_pauses += 1,
+            Notice::ConnectionCap { .. } => notices.cap_reached += 1,
+            Notice::RegistrationFailed { .. } => notices.registrations_failed += 1,
+            Notice::MemoryCeiling { .. } => notices.memory_pauses += 1,
+            Notice::Panicked { .. } => notices.panics += 1,
+            Notice::BacklogCapped { .. } | Notice::ListenerFailed { .. } => {}
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::metrics::Metrics;
 use crate::sim::peers::client::Kind;
 use crate::sim::peers::place::Stage;
 use crate::sim::peers::{Peer, Role};
-use crate::sim::runs::echo::End;
+use crate::sim::runs::echo::{Echo, End, Notices};
 use crate::sim::runs::ends::{DRAIN, Ends, SLACK};
 use crate::sim::{Side, World};
 
@@ -16,10 +16,11 @@ use crate::sim::{Side, World};
 pub(crate) fn check_run(
     world: &mut World,
     opened: usize,
-    ends: &[End],
+    echo: &Echo,
     metrics: &Metrics,
     how: Ends,
 ) -> Result<(), String> {
+    let ends = &echo.ends;
     let (open, _) = world.files.counts();
     if open > 0 {
         return Err(format!("{open} descriptors are still open"));
@@ -27,6 +28,7 @@ pub(crate) fn check_run(
     if opened != ends.len() {
         return Err(format!("{opened} sessions were made and {} were closed", ends.len()));
     }
+    check_counts(world, echo, metrics)?;
     let held = (metrics.connections, metrics.output_held, metrics.input_held);
     if held != (0, 0, 0) {
         return Err(format!("connections, output and input that are still held: {held:?}"));
@@ -45,6 +47,44 @@ pub(crate) fn check_run(
     check_streams(world, ends)?;
     check_peers(world, ends, stopped.is_some(), in_full)?;
     check_reasons(world, ends, in_full)
+}
+
+/// What the loop has counted is what was done, and what an operator must know was told as often.
+fn check_counts(world: &World, echo: &Echo, metrics: &Metrics) -> Result<(), String> {
+    let ends = |reason| echo.ends.iter().filter(|end| end.closed.reason == reason).count() as u64;
+    let dropped: u64 = echo.ends.iter().map(|end| end.closed.dropped).sum();
+    let accepted: u64 = world.wires.iter().map(|wire| wire.link.accepted(Side::Ours)).sum();
+    let lacked = world.faults.injected.iter().filter(|fault| fault.is_want_of_memory()).count();
+    let counts = [
+        ("closed connections", metrics.closed, echo.ends.len() as u64),
+        ("bytes sent", metrics.bytes_out, accepted),
+        ("bytes dropped", metrics.bytes_dropped, dropped),
+        ("connections cut off", metrics.cut_off, ends(Reason::CutOff)),
+        ("retries", metrics.retries + ends(Reason::Exhausted), lacked as u64),
+    ];
+    for (what, counted, known) in counts {
+        if counted != known {
+            return Err(format!("it counted {counted} {what}, and there were {known}"));
+        }
+    }
+    if metrics.stale < echo.stale {
+        return Err(format!("{} acts on the gone were counted of {}", metrics.stale, echo.stale));
+    }
+    check_notices(echo.notices, metrics)
+}
+
+fn check_notices(notices: Notices, metrics: &Metrics) -> Result<(), String> {
+    let counted = Notices {
+        accept_pauses: metrics.accept_pauses,
+        cap_reached: metrics.cap_reached,
+        registrations_failed: metrics.registrations_failed,
+        memory_pauses: metrics.memory_pauses,
+        panics: metrics.panics,
+    };
+    if notices == counted {
+        return Ok(());
+    }
+    Err(format!("it told {notices:?} and counted {counted:?}"))
 }
 
 /// A loop that can't go on says so, and leaves nothing open.
