@@ -56,6 +56,7 @@ fn check_counts(world: &World, echo: &Echo, metrics: &Metrics) -> Result<(), Str
     let accepted: u64 = world.wires.iter().map(|wire| wire.link.accepted(Side::Ours)).sum();
     let lacked = world.faults.injected.iter().filter(|fault| fault.is_want_of_memory()).count();
     let counts = [
+        ("turns", metrics.turns, world.vigil.tally.waits),
         ("closed connections", metrics.closed, echo.ends.len() as u64),
         ("bytes sent", metrics.bytes_out, accepted),
         ("bytes dropped", metrics.bytes_dropped, dropped),
