@@ -121,7 +121,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             let error = self.core.kernel.take_error(&connection.socket);
             return self.core.fail(id, error.ok().flatten().unwrap_or(Errno::PIPE));
         }
-        self.serve(id);
+        // Whoever stands in the ready list is served from there, once a turn (C13).
+        if !connection.has(Flags::LISTED) {
+            self.serve(id);
+        }
     }
 
     /// The outbound connection is made, or can't be.
@@ -148,12 +151,17 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     /// Writes and reads what a connection has waiting, within its budget for a turn (C13).
     pub(super) fn serve(&mut self, id: ConnectionId) {
+        self.write(id);
+        self.read(id, self.core.config.turn_bytes);
+    }
+
+    /// Writes what is queued, within the budget, and tells the handler if that was much.
+    fn write(&mut self, id: ConnectionId) {
         let Some(connection) = self.core.connections.get_mut(id) else { return };
         if connection.wants_flushing() && self.core.flush(id) {
             let action = call!(self, id, drained);
             self.apply(id, action);
         }
-        self.read(id, self.core.config.turn_bytes);
     }
 
     /// Reads until EAGAIN, the end of the stream, a short read that proves emptiness, or until the
@@ -362,7 +370,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let Some(connection) = self.core.connections.get_mut(id) else { return };
         match connection.due(self.core.now, &self.core.timeouts) {
             Due::Nothing => {}
-            Due::Retry => self.serve(id),
+            // Not at once: it may have been served in this turn (C13).
+            Due::Retry => self.core.list(id),
             Due::Timeout => {
                 let action = call!(self, id, timeout);
                 self.apply(id, action);
@@ -382,7 +391,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     fn stalled(&mut self, id: ConnectionId) {
         if let Some(connection) = self.core.connections.get_mut(id) {
             connection.set(Flags::WRITABLE);
-            self.serve(id);
+            self.write(id);
+            // There may be room to read again, in the next turn.
+            self.core.list(id);
         }
         if let Some(connection) = self.core.connections.get_mut(id)
             && connection.due(self.core.now, &self.core.timeouts) == Due::Stalled

@@ -192,10 +192,9 @@ impl Vigil {
         }
     }
 
-    /// So many bytes of one connection were read in one turn. A turn may serve it three times, for
-    /// an event, because it was cut off before, and for a timer, and each time has a budget (C13).
+    /// So many bytes of one connection were read in one turn (C13).
     pub(crate) fn has_read(&mut self, number: usize, bytes: usize) {
-        if bytes > self.budgets.bytes.saturating_mul(3) {
+        if bytes > self.budgets.bytes {
             self.violated(|| format!("{bytes} bytes of descriptor {number} are read in one turn"));
         }
     }
