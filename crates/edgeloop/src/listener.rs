@@ -159,6 +159,7 @@ mod tests {
             assert_eq!(AcceptError::of(error), AcceptError::Exhausted);
         }
         let mut listener = Listener::new((), ADDRESS);
+        assert_eq!(listener.next_deadline(), Time::NEVER, "it does not pause");
         assert!(listener.wants_accepting(at(0)));
         assert!(listener.pause(at(0)), "the pause begins and is told once");
         assert!(!listener.wants_accepting(at(99)));
@@ -170,6 +171,8 @@ mod tests {
         assert!(listener.wants_accepting(at(101)), "because a connection closed");
         listener.accepted();
         assert!(listener.pause(at(200)), "a new pause");
+        listener.emptied();
+        assert_eq!(listener.next_deadline(), Time::NEVER, "nobody waits");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::closed::{Closed, Reason};
 use crate::config::{Config, MIN_BUFFER_LIMIT};
-use crate::handler::{Action, Context, Handler, Origin, Sent};
+use crate::handler::{Action, Context, Handler, LoopContext, Origin, Sent};
 use crate::id::ConnectionId;
 use crate::input::Input;
 use crate::notice::Notice;
@@ -32,6 +32,8 @@ pub(crate) struct Echo {
     gone: Vec<ConnectionId>,
     pub(crate) ends: Vec<End>,
     pub(crate) notices: Notices,
+    /// How often it was notified.
+    pub(crate) notified: u64,
     /// How often it acted on a connection that was gone.
     pub(crate) stale: u64,
     manner: Manner,
@@ -113,6 +115,7 @@ impl Echo {
             gone: Vec::new(),
             ends: Vec::new(),
             notices: Notices::default(),
+            notified: 0,
             stale: 0,
             manner,
             limits,
@@ -458,6 +461,10 @@ impl Handler for Echo {
         if panics {
             std::panic::resume_unwind(Box::new("as planned, at the end"));
         }
+    }
+
+    fn notified(&mut self, _: &mut impl LoopContext) {
+        self.notified += 1;
     }
 
     fn input_limit(&self, _: &Session) -> usize {

@@ -151,9 +151,13 @@ fn run_and_check(
 ) -> Result<Metrics, String> {
     let sessions = Sessions::default();
     let echo = Echo::new(world, &sessions, manner, limits, &config);
-    let low_watermark = config.low_watermark;
+    let (low_watermark, asked) = (config.low_watermark, config.max_connections);
     let mut server = EventLoop::with_kernel(echo, config, SimulatedKernel::new(world))
         .map_err(|error| error.to_string())?;
+    let (cap, unlimited) = (server.max_connections(), world.borrow().files.limit == usize::MAX);
+    if unlimited && asked.is_some_and(|asked| asked != cap) {
+        return Err(format!("a cap of {cap} connections holds, and not {asked:?}"));
+    }
     // What fails here is tried again, as an operator would.
     while server.listen("127.0.0.1:3000").is_err() {}
     let addresses: Vec<_> = world.borrow().services.iter().map(|service| service.address).collect();
@@ -178,7 +182,10 @@ fn run_and_check(
             world.stops_at(START.after(after), cuts, move || stopper.stop(stop));
         }
         let opened = Rc::clone(&sessions);
-        world.at_the_end = Some(Box::new(move || (ends.late)(&handle, &opened.borrow())));
+        world.at_the_end = Some(Box::new(move || {
+            handle.notify();
+            (ends.late)(&handle, &opened.borrow());
+        }));
     }
     let ended = server.run();
     if world.borrow().faults.injected.iter().any(Fault::is_fatal)

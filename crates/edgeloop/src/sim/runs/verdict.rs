@@ -68,6 +68,9 @@ fn check_counts(world: &World, echo: &Echo, metrics: &Metrics) -> Result<(), Str
             return Err(format!("it counted {counted} {what}, and there were {known}"));
         }
     }
+    if world.ended_at.is_some() && echo.notified != 1 {
+        return Err(format!("it was notified {} times", echo.notified));
+    }
     if metrics.stale < echo.stale {
         return Err(format!("{} acts on the gone were counted of {}", metrics.stale, echo.stale));
     }
