@@ -140,6 +140,21 @@ mod tests {
     }
 
     #[test]
+    fn c11_the_accounts_are_exact() {
+        let share = MIN_BUFFER_LIMIT / 4 * 3;
+        let config = Config::new().buffer_limit(MIN_BUFFER_LIMIT).output_limit(MIN_BUFFER_LIMIT);
+        let mut memory = Memory::new(&config);
+        assert_eq!((memory.output_held(), memory.room()), (0, share - CHUNK));
+        assert!(memory.charge(share - PAGE), "there is no room for a read");
+        assert_eq!((memory.output_held(), memory.room()), (share - PAGE, 0));
+        // It goes on at three quarters of what leaves room for a read.
+        let resumes = (share - 64 * 1024) / 4 * 3;
+        assert!(!memory.release(share - PAGE - resumes - 1) && memory.is_paused());
+        assert!(memory.release(1) && !memory.is_paused());
+        assert_eq!((memory.output_held(), memory.room()), (resumes, share - resumes - CHUNK));
+    }
+
+    #[test]
     fn c11_whoever_keeps_most_input_is_named_when_the_share_is_full() {
         let mut memory = smallest();
         let share = MIN_BUFFER_LIMIT / 4;

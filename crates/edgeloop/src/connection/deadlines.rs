@@ -205,6 +205,36 @@ mod tests {
         connection
     }
 
+    #[test]
+    fn want_of_memory_is_tried_again_after_ten_milliseconds_that_double() {
+        let mut connection = connection();
+        let mut now = Time::ZERO;
+        for millis in [10, 20, 40, 80, 160, 320, 640, 1280] {
+            let later = connection.retry(Transfer::Send, Errno::NOBUFS, now);
+            assert_eq!(later, Retry::Later);
+            let at = now.after(Duration::from_millis(millis));
+            assert_eq!(connection.next_deadline(&NONE), at, "{millis} ms");
+            assert_eq!(connection.due(at, &NONE), Due::Retry);
+            now = at;
+        }
+        let last = connection.retry(Transfer::Send, Errno::NOBUFS, now);
+        assert_eq!(last, Retry::GiveUp);
+    }
+
+    #[test]
+    fn a_drain_shortens_the_lingering_of_those_that_linger() {
+        let at = |seconds| Time::ZERO.after(seconds * SECOND);
+        let mut connection = Connection::accepted((), NonZeroU32::MIN, Time::ZERO);
+        connection.hasten(at(1));
+        assert_eq!(connection.next_deadline(&NONE), Time::NEVER, "it does not linger");
+        let _ = connection.begin_close(Reason::Closed);
+        connection.linger(at(5), 10);
+        connection.hasten(at(7));
+        assert_eq!(connection.next_deadline(&NONE), at(5), "it never takes longer");
+        connection.hasten(at(1));
+        assert_eq!(connection.next_deadline(&NONE), at(1));
+    }
+
     /// Found by the simulated kernel: whoever was kept from being read by the ceiling was closed as
     /// idle, and what had come from it was discarded.
     #[test]

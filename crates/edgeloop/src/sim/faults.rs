@@ -266,6 +266,11 @@ impl Fault {
         transfers && matches!(self.fate, Fate::Fails(error) if meaning(error) == Meaning::Exhausted)
     }
 
+    /// Whether a socket option could not be set.
+    pub(crate) fn is_of_an_option(&self) -> bool {
+        self.call == Call::SetOption
+    }
+
     /// Whether the loop, or one of its listeners, can't live on.
     pub(crate) const fn is_fatal(&self) -> bool {
         matches!(self.fate, Fate::Fails(error) if matches!(meaning(error), Meaning::Fatal))

@@ -85,6 +85,7 @@ impl World {
             }
             File::Stream(wire) => {
                 self.wires[wire].held = None;
+                self.wires[wire].aborted = open.abort;
                 self.wires[wire].link.close(Side::Ours, open.abort);
                 let peer = self.peer_of(wire);
                 if let Stage::Dialled(_) = peer.place.stage {

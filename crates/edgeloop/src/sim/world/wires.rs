@@ -22,6 +22,8 @@ pub(crate) struct Wire {
     arrives: [Option<Time>; 2],
     /// In which turn it was last read, and how many bytes of it then.
     read: (u64, usize),
+    /// Our end was closed so that nothing of it stays in the kernel (`SO_LINGER` {1, 0}).
+    pub(crate) aborted: bool,
     /// When our kernel last accepted output.
     pub(crate) sent_at: Time,
     pub(crate) known: Known,
@@ -51,6 +53,7 @@ impl Wire {
             latency,
             arrives: [None; 2],
             read: (0, 0),
+            aborted: false,
             sent_at: Time::ZERO,
             known: Known::default(),
         }
