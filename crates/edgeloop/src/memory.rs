@@ -165,6 +165,9 @@ mod tests {
         assert_eq!(memory.heaviest(), Some(1));
         memory.keep(1, share / 2, 0);
         assert_eq!((memory.heaviest(), memory.input_held()), (None, share / 2 + 1));
+        memory.keep(2, share / 2 - 10, 0);
+        memory.keep(3, 11, 0);
+        assert!(memory.holders.is_empty(), "nobody keeps any");
     }
 
     #[test]
