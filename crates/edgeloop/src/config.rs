@@ -31,6 +31,8 @@ pub struct Config {
     pub(crate) drain_quiet: Duration,
     pub(crate) high_watermark: usize,
     pub(crate) low_watermark: usize,
+    pub(crate) read_above_mark: bool,
+    pub(crate) busy_poll: Duration,
     pub(crate) output_limit: usize,
     pub(crate) buffer_limit: usize,
     pub(crate) read_buffer: usize,
@@ -73,6 +75,8 @@ impl Config {
             drain_quiet: Duration::from_secs(1),
             high_watermark: 64 * KIB,
             low_watermark: 16 * KIB,
+            read_above_mark: false,
+            busy_poll: Duration::ZERO,
             output_limit: MIB,
             buffer_limit: 256 * MIB,
             read_buffer: 64 * KIB,
@@ -142,6 +146,27 @@ impl Config {
     pub const fn watermarks(mut self, high: usize, low: usize) -> Self {
         self.high_watermark = high;
         self.low_watermark = low;
+        self
+    }
+
+    /// Whether a connection is read on above its high watermark; `false` by default. It is for handlers
+    /// whose output is no answer to their input: a client that waits for the other end to read would
+    /// keep it waiting, if that end waits for its answers to be read. Such a handler bounds its output
+    /// itself: it stops at [`Sent::AboveMark`](crate::Sent::AboveMark), and goes on from
+    /// [`Handler::drained`](crate::Handler::drained). The limits hold as ever.
+    #[must_use]
+    pub const fn read_above_mark(mut self, reads: bool) -> Self {
+        self.read_above_mark = reads;
+        self
+    }
+
+    /// How long before the loop's wake-up ([`LoopContext::wake_at`](crate::LoopContext::wake_at)) it
+    /// polls instead of sleeping; zero by default. A thread that sleeps is late by what the kernel
+    /// takes to run it again: some 50 µs, more where processors save power. A thread that polls is
+    /// late by a turn, and takes its whole processor for so long.
+    #[must_use]
+    pub const fn busy_poll(mut self, before: Duration) -> Self {
+        self.busy_poll = before;
         self
     }
 

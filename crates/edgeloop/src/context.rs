@@ -1,15 +1,17 @@
 //! The loop as a callback sees it.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::closed::Reason;
 use crate::connection::Connection;
-use crate::core::Core;
+use crate::core::{Agenda, Core};
 use crate::error::Error;
 use crate::handler::{Context, LoopContext, Sent, Stop};
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
+use crate::target::Target;
 use crate::time::Time;
 
 /// Borrows the loop for the length of one callback.
@@ -50,8 +52,25 @@ impl<K: Kernel> LoopContext for Turn<'_, K> {
         self.core.reset(id);
     }
 
-    fn connect(&mut self, peer: SocketAddr, tag: u64) -> Result<ConnectionId, Error> {
-        self.core.connect(peer, tag)
+    fn connect(&mut self, to: Target, tag: u64) -> Result<ConnectionId, Error> {
+        self.core.connect(to, tag)
+    }
+
+    fn local_address(&mut self, id: ConnectionId) -> io::Result<SocketAddr> {
+        self.core.address_of(id, K::local_address)
+    }
+
+    fn peer_address(&mut self, id: ConnectionId) -> io::Result<SocketAddr> {
+        self.core.address_of(id, K::peer_address)
+    }
+
+    fn wake_at(&mut self, at: Option<Time>) {
+        self.core.wake_up = at.unwrap_or(Time::NEVER);
+        self.core.agenda.add(Agenda::WAKE_UP);
+    }
+
+    fn clock(&mut self) -> Time {
+        self.core.kernel.now()
     }
 
     fn stop(&mut self, stop: Stop) {

@@ -37,6 +37,9 @@ impl Flags {
     pub(crate) const KEPT: Self = Self(1 << 13);
     /// Its life is another than open, so that plain ones are told by their flags alone.
     pub(crate) const ELSEWHERE: Self = Self(1 << 14);
+    /// As [`ABOVE`](Self::ABOVE), where the connection is read on all the same
+    /// ([`Config::read_above_mark`](crate::Config::read_above_mark)).
+    pub(crate) const ABOVE_READING: Self = Self(1 << 15);
 
     /// Reading waits for something.
     pub(crate) const NO_READING: Self =
@@ -102,7 +105,7 @@ mod tests {
         for generation in [1, 2, 1 << 31, u32::MAX] {
             let mut state = State::new(NonZeroU32::new(generation).expect("not 0"));
             assert!(state.is_plain(generation) && !state.is_plain(generation ^ 1));
-            for bit in 0..15 {
+            for bit in 0..16 {
                 let flag = Flags(1 << bit);
                 state.set(flag);
                 assert!(state.any(flag) && !state.is_plain(generation));

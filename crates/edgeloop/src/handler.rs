@@ -4,6 +4,7 @@
 //! [`Context`], through which it acts on its own connection and on others, the session that it
 //! made for the connection, and whatever the callback is about.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::error::Error;
 use crate::id::ConnectionId;
 use crate::input::Input;
 use crate::notice::{Notice, Trace};
+use crate::target::Target;
 use crate::time::Time;
 
 /// The user's side of an event loop: one value for the loop, one session for each connection.
@@ -114,6 +116,11 @@ pub trait Handler {
 
     /// [`Handle::notify`](crate::Handle::notify) was called, once or several times since the last.
     fn notified(&mut self, cx: &mut impl LoopContext) {
+        let _ = cx;
+    }
+
+    /// The time that [`LoopContext::wake_at`] set has come. It is not set any more.
+    fn wake_up(&mut self, cx: &mut impl LoopContext) {
         let _ = cx;
     }
 
@@ -255,14 +262,48 @@ pub trait LoopContext: crate::sealed::Sealed {
     /// Ends a connection as [`Action::Reset`] does.
     fn reset(&mut self, id: ConnectionId);
 
-    /// Starts an outbound connection. [`Handler::session`] is called with
-    /// [`Origin::Connecting`] and this `tag` after the present callback has returned, and then
-    /// [`Handler::opened`], or [`Handler::closed`] with the reason why it could not be made.
+    /// Starts an outbound connection, to an address or to a [`Target`] with several of them.
+    /// [`Handler::session`] is called with [`Origin::Connecting`] and this `tag` after the present
+    /// callback has returned, and then [`Handler::opened`], or [`Handler::closed`] with the reason why
+    /// it could not be made: that of the last address that was tried.
+    ///
+    /// A connection that turns out to be one with itself counts as refused: it is what becomes of a
+    /// connect to a port of this machine at which nobody listens, when the kernel happens to give the
+    /// socket that very port (RFC 9293, 3.5).
     ///
     /// # Errors
     ///
-    /// When the connection cap is reached, the loop is stopping, or the socket can't be made.
-    fn connect(&mut self, peer: SocketAddr, tag: u64) -> Result<ConnectionId, Error>;
+    /// When the connection cap is reached, the loop is stopping, the socket can't be made, or none of
+    /// the addresses lets itself be begun with.
+    fn connect(&mut self, to: Target, tag: u64) -> Result<ConnectionId, Error>;
+
+    /// The address of a connection's own end (getsockname(2)); one system call.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is gone ([`NotConnected`](io::ErrorKind::NotConnected)), or the call fails.
+    fn local_address(&mut self, id: ConnectionId) -> io::Result<SocketAddr>;
+
+    /// The address of a connection's other end (getpeername(2)); one system call. Of an outbound
+    /// connection with several addresses it tells which one was connected to.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is gone, not made yet, or reset
+    /// ([`NotConnected`](io::ErrorKind::NotConnected)), or the call fails.
+    fn peer_address(&mut self, id: ConnectionId) -> io::Result<SocketAddr>;
+
+    /// Sets, moves or (with `None`) cancels the loop's wake-up: [`Handler::wake_up`] is called once
+    /// this time has come, never early. There is one for the whole loop, exact to the nanosecond but for
+    /// what the kernel takes to wake the thread, which [`Config::busy_poll`](crate::Config::busy_poll)
+    /// avoids; timeouts of connections ([`Context::set_timeout`]) have ticks of 1 ms.
+    ///
+    /// A wake-up that is set keeps the loop running, until it is told to stop.
+    fn wake_at(&mut self, at: Option<Time>);
+
+    /// Reads the monotonic clock: what [`now`](Self::now) answers, but not as of the beginning of the
+    /// turn. No system call where the kernel's vDSO can read the clock (vdso(7)).
+    fn clock(&mut self) -> Time;
 
     /// Stops the loop: see [`Stop`].
     fn stop(&mut self, stop: Stop);

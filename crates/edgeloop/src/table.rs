@@ -254,6 +254,13 @@ mod tests {
     }
 
     #[test]
+    fn there_are_as_many_slots_as_is_said() {
+        assert_eq!(MOST, 4_194_304);
+        let (last, entry) = place(u32::try_from(MOST - 1).expect("32 bits"));
+        assert_eq!((last, entry), (ROOT - 1, PAGE - 1));
+    }
+
+    #[test]
     fn c12_pages_go_back_and_low_slots_come_first() {
         let mut slots = Slots::default();
         let ids: Vec<_> = (0..10 * PAGE).map(|_| add(&mut slots)).collect();

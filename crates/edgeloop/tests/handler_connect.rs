@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use common::{Script, next};
-use edgeloop::{Action, Config, ErrorKind, LoopContext, Origin, Reason, Sent, Stop, Time};
+use edgeloop::{Action, Config, ErrorKind, LoopContext, Origin, Reason, Sent, Stop, Target, Time};
 use rustix::io::Errno;
 use testkit::{PATIENCE, eventually};
 
@@ -44,7 +44,7 @@ fn a_client_and_a_server_talk_in_one_loop() {
         .start();
     let address = server.address();
     let id = server.ask(move |cx| {
-        let id = cx.connect(address, 7).expect("a connection is begun");
+        let id = cx.connect(address.into(), 7).expect("a connection is begun");
         // Before it is made, what is sent waits.
         assert_eq!(cx.send_to(id, b"pi"), Sent::Queued);
         assert_eq!(cx.send_to(id, b"ng"), Sent::Queued);
@@ -64,7 +64,7 @@ fn a_client_and_a_server_talk_in_one_loop() {
 fn a_refused_connection_is_closed_with_the_error() {
     let server = Script::new().start();
     let address = nobody();
-    let id = server.ask(move |cx| cx.connect(address, 1).expect("begun"));
+    let id = server.ask(move |cx| cx.connect(address.into(), 1).expect("begun"));
     let closed = server.closed();
     assert_eq!((closed.id, closed.reason), (id, Reason::ConnectFailed));
     assert_eq!(closed.errno, Some(Errno::CONNREFUSED.raw_os_error()));
@@ -84,7 +84,8 @@ fn a_connection_that_is_not_made_in_time_is_given_up_and_never_early() {
             report.send((cx.now(), closed.reason)).expect("the test listens");
         })
         .start();
-    let begun = server.ask(move |cx| cx.connect(address, 1).map(|_| cx.now()).expect("begun"));
+    let begun =
+        server.ask(move |cx| cx.connect(address.into(), 1).map(|_| cx.now()).expect("begun"));
     let (ended, reason) = next(&ends, "an end");
     assert_eq!(reason, Reason::ConnectTimeout);
     assert!(ended.since(begun) >= timeout, "{:?}", ended.since(begun));
@@ -127,7 +128,7 @@ fn c24_no_connection_is_begun_above_the_cap() {
     let server = Script::new().config(Config::new().max_connections(Some(1))).start();
     let (peer, _) = server.connect();
     let address = server.address();
-    let error = server.ask(move |cx| cx.connect(address, 1).expect_err("the cap"));
+    let error = server.ask(move |cx| cx.connect(address.into(), 1).expect_err("the cap"));
     assert_eq!(error.kind(), ErrorKind::Connect);
     assert!(error.to_string().contains("connect to"), "{error}");
     peer.expect_echo(b"still here");
@@ -142,7 +143,7 @@ fn a_client_that_connects_again_from_its_closed_callback_is_opened_again() {
         .without_listener()
         .closed(move |cx, _| {
             if left > 0 {
-                cx.connect(address, left).expect("begun");
+                cx.connect(address.into(), left).expect("begun");
                 left -= 1;
             }
         })
@@ -179,11 +180,110 @@ fn closing_a_connection_that_is_not_made_yet_ends_it_with_its_session() {
     let address = listener.local_addr().expect("an address");
     let server = Script::new().start();
     let id = server.ask(move |cx: &mut dyn LoopContext| {
-        let id = cx.connect(address, 1).expect("begun");
+        let id = cx.connect(address.into(), 1).expect("begun");
         cx.close(id);
         id
     });
     assert_eq!(server.origin().id(), id);
     assert_eq!((server.closed().id, server.stop(Stop::Now).1), (id, vec![]));
     drop(waiting);
+}
+
+#[test]
+fn of_several_addresses_the_first_that_answers_is_connected_to() {
+    let (deaf, waiting) = deaf();
+    let deaf = deaf.local_addr().expect("an address");
+    let server = Script::new().start();
+    let address = server.address();
+    let target =
+        Target::new(nobody()).or(deaf).or(address).timeout(Some(Duration::from_millis(100)));
+    let id = server.ask(move |cx| {
+        let id = cx.connect(target, 1).expect("begun");
+        // What is sent before it is made goes to whoever is reached in the end.
+        assert_eq!(cx.send_to(id, b"hello"), Sent::Queued);
+        id
+    });
+    while server.opened() != id {}
+    let (local, peer) = server.ask(move |cx| (cx.local_address(id), cx.peer_address(id)));
+    assert_eq!(peer.expect("a peer"), address);
+    assert_ne!(local.expect("an address"), address);
+    let (metrics, _) = server.stop(Stop::Now);
+    assert_eq!((metrics.connected, metrics.accepted), (1, 1));
+    drop(waiting);
+}
+
+#[test]
+fn when_no_address_can_be_connected_to_the_end_is_that_of_the_last() {
+    let (deaf, waiting) = deaf();
+    let deaf = deaf.local_addr().expect("an address");
+    let server = Script::new().start();
+    for (target, reason, errno) in [
+        (Target::new(deaf).or(nobody()), Reason::ConnectFailed, Some(Errno::CONNREFUSED)),
+        (Target::new(nobody()).or(deaf), Reason::ConnectTimeout, None),
+    ] {
+        let target = target.timeout(Some(Duration::from_millis(50)));
+        let id = server.ask(move |cx| cx.connect(target, 1).expect("begun"));
+        let closed = server.closed();
+        assert_eq!((closed.id, closed.reason), (id, reason));
+        assert_eq!(closed.errno, errno.map(Errno::raw_os_error));
+    }
+    let (metrics, rest) = server.stop(Stop::Now);
+    assert_eq!((metrics.connected, metrics.closed, rest.len()), (0, 2, 0));
+    drop(waiting);
+}
+
+#[test]
+fn a_loop_that_drains_tries_no_further_address() {
+    let (deaf, waiting) = deaf();
+    let deaf = deaf.local_addr().expect("an address");
+    let other = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let target = Target::new(deaf)
+        .or(other.local_addr().expect("an address"))
+        .timeout(Some(Duration::from_millis(100)));
+    let server = Script::new().start();
+    server.ask(move |cx| {
+        let _ = cx.connect(target, 1).expect("begun");
+        cx.stop(Stop::Drain(None));
+    });
+    let (metrics, closed) = server.join();
+    assert_eq!(metrics.connected, 0);
+    assert_eq!(closed[0].reason, Reason::ConnectTimeout);
+    drop(waiting);
+}
+
+#[test]
+fn a_connection_comes_from_the_address_that_was_asked_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let address = listener.local_addr().expect("an address");
+    let server = Script::new().start();
+    let source = SocketAddr::from(([127, 0, 0, 9], 0));
+    let id = server.ask(move |cx| cx.connect(Target::new(address).from(source), 1).expect("begun"));
+    let (_stream, peer) = listener.accept().expect("a connection");
+    assert_eq!(peer.ip(), source.ip());
+    assert_eq!(server.opened(), id);
+    assert_eq!(server.ask(move |cx| cx.local_address(id)).expect("an address"), peer);
+}
+
+#[test]
+fn an_address_of_the_other_family_is_unreachable_from_the_one_that_was_asked_for() {
+    let server = Script::new().start();
+    let address = server.address();
+    let source = "[::1]:0".parse().expect("an address");
+    let error = server.ask(move |cx| cx.connect(Target::new(address).from(source), 1).map(|_| ()));
+    let error = error.expect_err("two families");
+    assert_eq!(Errno::from_io_error(error.io_error()), Some(Errno::NETUNREACH));
+    assert!(error.to_string().starts_with(&format!("cannot connect to {address}: ")), "{error}");
+}
+
+#[test]
+fn a_connection_with_itself_counts_as_refused() {
+    let server = Script::new().start();
+    let nobody = nobody();
+    // What chance brings about now and then, brought about.
+    let target = Target::new(nobody).from(nobody);
+    let id = server.ask(move |cx| cx.connect(target, 1).expect("begun"));
+    let closed = server.closed();
+    assert_eq!((closed.id, closed.reason), (id, Reason::ConnectFailed));
+    assert_eq!(closed.errno, Some(Errno::CONNREFUSED.raw_os_error()));
+    assert_eq!(server.stop(Stop::Now).0.connected, 0);
 }

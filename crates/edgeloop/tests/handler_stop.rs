@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{Script, next};
-use edgeloop::{Action, Config, Reason, Sent, Stop};
+use edgeloop::{Action, Config, Reason, Sent, Stop, Target};
 use testkit::{PATIENCE, Peer};
 
 #[test]
@@ -38,7 +38,7 @@ fn c37_a_stopping_loop_makes_no_new_connections_and_so_comes_to_its_end() {
     let (report, errors) = mpsc::channel();
     let server = Script::new().closed(move |cx, _| {
         // As a client would that always reconnects.
-        let again = cx.connect(([127, 0, 0, 1], 9).into(), 0);
+        let again = cx.connect(Target::new(([127, 0, 0, 1], 9).into()), 0);
         let _ = report.send(again.expect_err("a loop that stops").to_string());
     });
     let server = server.start();

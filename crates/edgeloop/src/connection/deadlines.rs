@@ -201,7 +201,7 @@ mod tests {
 
     fn connection() -> Connection<()> {
         let mut connection = Connection::accepted((), NonZeroU32::MIN, Time::ZERO);
-        connection.push(b"queued", Time::ZERO, 1000);
+        connection.push(b"queued", Time::ZERO, 1000, Flags::ABOVE);
         connection
     }
 
@@ -254,6 +254,15 @@ mod tests {
     }
 
     #[test]
+    fn c37_whoever_is_owed_output_is_not_quiet_however_long_it_takes_none() {
+        let drain = Timeouts { drain: Some((Time::ZERO, SECOND)), ..NONE };
+        let mut connection = connection();
+        assert_eq!(connection.due(Time::ZERO.after(100 * SECOND), &drain), Due::Nothing);
+        connection.wrote(b"queued".len(), Time::ZERO);
+        assert_eq!(connection.due(Time::ZERO.after(SECOND), &drain), Due::Idle(Reason::DrainQuiet));
+    }
+
+    #[test]
     fn c07_the_first_error_is_the_one_that_is_told() {
         let mut connection = connection();
         connection.fail(Errno::CONNRESET);
@@ -270,7 +279,7 @@ mod tests {
             connection.received();
             let send = connection.retry(Transfer::Send, Errno::NOMEM, Time::ZERO);
             assert_eq!(send, Retry::Later);
-            connection.push(b"more", Time::ZERO, 1000);
+            connection.push(b"more", Time::ZERO, 1000, Flags::ABOVE);
             connection.wrote(1, Time::ZERO);
         }
     }

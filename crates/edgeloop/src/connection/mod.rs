@@ -150,6 +150,14 @@ impl<S> Connection<S> {
         self.socket
     }
 
+    /// Its address could not be connected to, and another is tried, with this socket. Answers the one
+    /// before it.
+    pub(crate) fn connecting_anew(&mut self, socket: S, deadline: Time) -> S {
+        debug_assert_eq!(self.life, Life::Connecting);
+        self.cold().deadline = deadline;
+        std::mem::replace(&mut self.socket, socket)
+    }
+
     pub(crate) const fn life(&self) -> Life {
         self.life
     }
@@ -232,8 +240,9 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Queues bytes; answers by how much memory the queue grew.
-    pub(crate) fn push(&mut self, bytes: &[u8], now: Time, high: usize) -> usize {
+    /// Queues bytes, and sets the flag `mark` if that makes more than `high`; answers by how much memory
+    /// the queue grew.
+    pub(crate) fn push(&mut self, bytes: &[u8], now: Time, high: usize, mark: Flags) -> usize {
         let cold = self.cold();
         if cold.output.is_empty() {
             cold.progress = now;
@@ -242,7 +251,7 @@ impl<S> Connection<S> {
         let above = cold.output.len() > high;
         self.set(Flags::OUTPUT);
         if above {
-            self.set(Flags::ABOVE);
+            self.set(mark);
         }
         grown
     }
@@ -267,11 +276,16 @@ impl<S> Connection<S> {
         released
     }
 
+    /// Whether the queue rose above the high watermark, and has not fallen to the low one.
+    pub(crate) const fn is_above(&self) -> bool {
+        self.has(Flags::ABOVE) || self.has(Flags::ABOVE_READING)
+    }
+
     /// Whether the queue has just fallen to the low watermark after it was above the high one.
     pub(crate) fn falls(&mut self, low: usize) -> bool {
-        let falls = self.has(Flags::ABOVE) && self.queued() <= low;
+        let falls = self.is_above() && self.queued() <= low;
         if falls {
-            self.clear(Flags::ABOVE);
+            self.clear(Flags::ABOVE | Flags::ABOVE_READING);
             if self.has(Flags::KEPT) {
                 self.set(Flags::SHOW);
             }
@@ -295,7 +309,7 @@ impl<S> Connection<S> {
     }
 
     fn drop_output(&mut self) -> usize {
-        self.clear(Flags::OUTPUT | Flags::WRITABLE | Flags::ABOVE);
+        self.clear(Flags::OUTPUT | Flags::WRITABLE | Flags::ABOVE | Flags::ABOVE_READING);
         let Some(cold) = &mut self.cold else { return 0 };
         let output = std::mem::take(&mut cold.output);
         cold.dropped += output.len() as u64;
@@ -394,7 +408,8 @@ impl<S> Connection<S> {
         debug_assert_eq!(self.life, Life::Open);
         self.enter(Life::Flushing);
         self.reason.get_or_insert(reason);
-        self.clear(Flags::PAUSED | Flags::ABOVE | Flags::STARVED | Flags::SHOW | Flags::KEPT);
+        self.clear(Flags::PAUSED | Flags::ABOVE | Flags::ABOVE_READING);
+        self.clear(Flags::STARVED | Flags::SHOW | Flags::KEPT);
         self.flushed()
     }
 

@@ -33,7 +33,7 @@ fn c09_the_rarer_part_lasts_as_long_as_it_is_needed() {
     let mut connection = open();
     assert!(!is_there(&connection), "at first");
 
-    connection.push(b"output", NOW, 100);
+    connection.push(b"output", NOW, 100, Flags::ABOVE);
     assert!(is_there(&connection));
     connection.wrote(5, NOW);
     assert!(is_there(&connection), "a byte is left");
@@ -58,7 +58,7 @@ fn c09_the_rarer_part_lasts_as_long_as_it_is_needed() {
     assert!(!is_there(&connection), "a receive went well");
 
     let _ = connection.retry(Transfer::Send, Errno::NOMEM, NOW);
-    connection.push(b"x", NOW, 100);
+    connection.push(b"x", NOW, 100, Flags::ABOVE);
     connection.set_timeout(NOW);
     connection.wrote(1, NOW);
     assert!(is_there(&connection), "the timeout");
@@ -169,9 +169,9 @@ fn c04_output_is_written_when_there_is_some_and_room_for_it() {
 #[test]
 fn c10_above_the_high_watermark_begins_one_byte_above_and_ends_at_the_low_one() {
     let mut connection = open();
-    connection.push(&[0; 10], NOW, 10);
+    connection.push(&[0; 10], NOW, 10, Flags::ABOVE);
     assert!(!connection.has(Flags::ABOVE), "at it");
-    connection.push(&[0; 1], NOW, 10);
+    connection.push(&[0; 1], NOW, 10, Flags::ABOVE);
     assert!(connection.has(Flags::ABOVE), "above it");
     connection.wrote(5, NOW);
     assert!(!connection.falls(5), "6 are left");
@@ -185,11 +185,15 @@ fn c11_the_growth_that_is_foretold_is_the_growth_that_comes() {
     let mut connection = open();
     for count in [1, 4095, 1, 4096, 100_000, 3, 65_536, 1] {
         let foretold = connection.growth(count);
-        assert_eq!(connection.push(&vec![0; count], NOW, usize::MAX), foretold, "{count} bytes");
+        assert_eq!(
+            connection.push(&vec![0; count], NOW, usize::MAX, Flags::ABOVE),
+            foretold,
+            "{count} bytes"
+        );
     }
     connection.wrote(connection.front().len(), NOW);
     let foretold = connection.growth(5000);
-    assert_eq!(connection.push(&[0; 5000], NOW, usize::MAX), foretold);
+    assert_eq!(connection.push(&[0; 5000], NOW, usize::MAX, Flags::ABOVE), foretold);
 }
 
 #[test]

@@ -17,6 +17,7 @@ impl Agenda {
     pub(crate) const CLOSING: Self = Self(1 << 8);
     pub(crate) const NOTICES: Self = Self(1 << 9);
     pub(crate) const ALARM: Self = Self(1 << 10);
+    pub(crate) const WAKE_UP: Self = Self(1 << 11);
 
     pub(crate) fn add(&mut self, item: Self) {
         self.0 |= item.0;

@@ -14,6 +14,7 @@ use crate::flags::Flags;
 use crate::id::ConnectionId;
 use crate::kernel::{Kernel, SocketOption};
 use crate::notice::Notice;
+use crate::target::Target;
 use crate::time::Time;
 
 impl<K: Kernel> Core<K> {
@@ -32,46 +33,85 @@ impl<K: Kernel> Core<K> {
         Some(id)
     }
 
-    pub(crate) fn connect(&mut self, peer: SocketAddr, tag: u64) -> Result<ConnectionId, Error> {
-        let wrong = |error: io::Error| {
-            Error::new(ErrorKind::Connect, format!("cannot connect to {peer}"), error)
+    pub(crate) fn connect(&mut self, mut to: Target, tag: u64) -> Result<ConnectionId, Error> {
+        let wrong = |to: &Target, error: io::Error| {
+            Error::new(ErrorKind::Connect, format!("cannot connect to {}", to.peer()), error)
         };
         if self.timeouts.drain.is_some() {
             // What came after the walk that cuts off would keep the loop from ending (C37).
-            return Err(wrong(io::Error::other("the loop is stopping")));
+            return Err(wrong(&to, io::Error::other("the loop is stopping")));
         }
         if self.connections.len() >= self.cap {
             let cap =
                 io::Error::other(format!("{} connections are open, the most allowed", self.cap));
-            return Err(wrong(cap));
+            return Err(wrong(&to, cap));
         }
-        let socket = self.kernel.socket(peer).map_err(|error| wrong(error.into()))?;
         let id = self.connections.next_id();
-        match self.begin_connect(&socket, peer, id) {
-            Ok(()) => {}
-            Err(error) => {
-                self.kernel.close(socket);
-                return Err(wrong(error.into()));
-            }
-        }
-        let deadline =
-            self.config.connect_timeout.map_or(Time::NEVER, |timeout| self.now.after(timeout));
-        let connection = Connection::connecting(socket, id.non_zero(), self.now, deadline);
+        let peer = to.peer();
+        let socket = self.dial(&mut to, id).map_err(|error| wrong(&to, error.into()))?;
+        let connection =
+            Connection::connecting(socket, id.non_zero(), self.now, self.connect_deadline(&to));
         self.connections.insert(id, connection);
+        self.dialled.insert(id.slot, to);
         self.born.push_back(Born { id, peer, tag });
         self.agenda.add(Agenda::BORN);
         self.schedule(id);
         Ok(id)
     }
 
+    fn connect_deadline(&self, to: &Target) -> Time {
+        let timeout = to.timeout_or(self.config.connect_timeout);
+        timeout.map_or(Time::NEVER, |timeout| self.now.after(timeout))
+    }
+
+    /// Begins to connect to the first address that lets itself be begun with. Answers why the last
+    /// one failed if none does.
+    fn dial(&mut self, to: &mut Target, id: ConnectionId) -> Result<K::Socket, Errno> {
+        loop {
+            match self.begin_connect(to.peer(), to.source(), id) {
+                Ok(socket) => return Ok(socket),
+                Err(error) if !to.advance() => return Err(error),
+                Err(_) => {}
+            }
+        }
+    }
+
     fn begin_connect(
+        &mut self,
+        peer: SocketAddr,
+        source: Option<SocketAddr>,
+        id: ConnectionId,
+    ) -> Result<K::Socket, Errno> {
+        let socket = self.kernel.socket(peer)?;
+        let begun = self.begin_on(&socket, peer, source, id);
+        match begun {
+            Ok(()) => Ok(socket),
+            Err(error) => {
+                self.kernel.close(socket);
+                Err(error)
+            }
+        }
+    }
+
+    fn begin_on(
         &mut self,
         socket: &K::Socket,
         peer: SocketAddr,
+        source: Option<SocketAddr>,
         id: ConnectionId,
     ) -> Result<(), Errno> {
         self.kernel.set_option(socket, SocketOption::NoDelay)?;
         self.kernel.set_option(socket, SocketOption::UrgentInline)?;
+        if let Some(source) = source {
+            if source.is_ipv4() != peer.is_ipv4() {
+                return Err(Errno::NETUNREACH);
+            }
+            if source.port() != 0 {
+                // Or a port of our own choice would be barred for a minute after each connection.
+                self.kernel.set_option(socket, SocketOption::ReuseAddress)?;
+            }
+            self.kernel.bind(socket, source)?;
+        }
         match self.kernel.connect(socket, peer) {
             // An interrupted connect goes on by itself (connect(2)).
             Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
@@ -79,6 +119,57 @@ impl<K: Kernel> Core<K> {
         }
         // Only now, because a socket that was never connected reports a hang-up.
         self.kernel.register(socket, Token(id.to_bits()), CONNECTION)
+    }
+
+    /// Whether a connection that is made now is one with itself. A socket that connects to the port
+    /// that it was given itself meets its own SYN (RFC 9293, 3.5, simultaneous open).
+    pub(crate) fn meets_itself(&mut self, id: ConnectionId) -> bool {
+        let Some(connection) = self.connections.get(id) else { return false };
+        // If the kernel has no memory to tell, there is nothing to be said against the connection.
+        let local = self.kernel.local_address(&connection.socket).ok();
+        local.is_some() && local == self.dialled.get(&id.slot).map(Target::peer)
+    }
+
+    /// What the kernel says to be an address of this connection.
+    pub(crate) fn address_of(
+        &mut self,
+        id: ConnectionId,
+        ask: impl FnOnce(&mut K, &K::Socket) -> Result<SocketAddr, Errno>,
+    ) -> io::Result<SocketAddr> {
+        let Some(connection) = self.connections.get(id) else {
+            self.metrics.stale += 1;
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        Ok(ask(&mut self.kernel, &connection.socket)?)
+    }
+
+    /// An address could not be connected to, for this error or because it took too long. The next one
+    /// is tried, or the connection ends.
+    pub(crate) fn connect_failed(&mut self, id: ConnectionId, error: Option<Errno>) {
+        let mut failed = error;
+        if let Some(mut to) = self.dialled.remove(&id.slot)
+            && self.timeouts.drain.is_none()
+            && to.advance()
+        {
+            match self.dial(&mut to, id) {
+                Ok(socket) => {
+                    let deadline = self.connect_deadline(&to);
+                    self.dialled.insert(id.slot, to);
+                    if let Some(connection) = self.connections.get_mut(id) {
+                        let before = connection.connecting_anew(socket, deadline);
+                        self.kernel.close(before);
+                    }
+                    return self.schedule(id);
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+        let Some(error) = failed else { return self.doom(id, Reason::ConnectTimeout, false) };
+        if let Some(connection) = self.connections.get_mut(id) {
+            let released = connection.fail(error);
+            self.release(released);
+        }
+        self.doom(id, Reason::ConnectFailed, false);
     }
 
     // The end.
@@ -173,6 +264,7 @@ impl<K: Kernel> Core<K> {
     pub(crate) fn bury(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.remove(id) else { return };
         self.wheel.cancel(id.slot);
+        self.dialled.remove(&id.slot);
         self.metrics.closed += 1;
         self.metrics.bytes_dropped += connection.dropped();
         let abort = connection.has(Flags::ABORT);

@@ -7,7 +7,7 @@ mod agenda;
 mod life;
 mod sending;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::notice::Notice;
 use crate::table::{self, Slots};
+use crate::target::Target;
 use crate::time::Time;
 use crate::wheel::Wheel;
 pub(crate) use agenda::Agenda;
@@ -58,6 +59,8 @@ pub(crate) struct Core<K: Kernel> {
     pub(crate) now: Time,
     /// When the alarm rings.
     pub(crate) alarm: Time,
+    /// When the handler wants to be woken.
+    pub(crate) wake_up: Time,
     pub(crate) wheel: Wheel,
     /// The readiness, with OUT or without, of an event that may go the way of ordinary messages:
     /// that of IN, and while reading waits for memory none.
@@ -70,6 +73,8 @@ pub(crate) struct Core<K: Kernel> {
     /// Connections whose end is decided.
     pub(crate) closing: VecDeque<ConnectionId>,
     pub(crate) born: VecDeque<Born>,
+    /// Where the outbound connections that are not made yet go to, by their slots.
+    pub(crate) dialled: HashMap<u32, Target>,
     pub(crate) notices: VecDeque<Notice>,
     pub(crate) stop: Option<Stop>,
     /// The most connections at a time (C24).
@@ -92,6 +97,7 @@ impl<K: Kernel> Core<K> {
             agenda: Agenda::default(),
             now,
             alarm: Time::NEVER,
+            wake_up: Time::NEVER,
             wheel: Wheel::new(now),
             ordinary: Readiness::INPUT,
             timeouts: Timeouts {
@@ -103,6 +109,7 @@ impl<K: Kernel> Core<K> {
             starved: VecDeque::new(),
             closing: VecDeque::new(),
             born: VecDeque::new(),
+            dialled: HashMap::new(),
             notices: VecDeque::new(),
             stop: None,
             current: ConnectionId::NONE,
@@ -163,6 +170,15 @@ impl<K: Kernel> Core<K> {
         if at < self.alarm {
             self.agenda.add(Agenda::ALARM);
         }
+    }
+
+    /// From when on the loop polls, to be on time for the handler's wake-up.
+    pub(crate) fn polls_from(&self) -> Time {
+        if self.wake_up == Time::NEVER {
+            return Time::NEVER;
+        }
+        let before = u64::try_from(self.config.busy_poll.as_nanos()).unwrap_or(u64::MAX);
+        Time::from_nanos(self.wake_up.as_nanos().saturating_sub(before))
     }
 
     // Input.

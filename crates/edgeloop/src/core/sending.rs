@@ -99,8 +99,9 @@ impl<K: Kernel> Core<K> {
     fn queue(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
         let Some(connection) = self.connections.get_mut(id) else { return Sent::Gone };
         let first = !connection.has(Flags::OUTPUT);
-        let grown = connection.push(bytes, self.now, self.config.high_watermark);
-        let above = connection.has(Flags::ABOVE);
+        let mark = if self.config.read_above_mark { Flags::ABOVE_READING } else { Flags::ABOVE };
+        let grown = connection.push(bytes, self.now, self.config.high_watermark, mark);
+        let above = connection.is_above();
         if self.memory.charge(grown) {
             self.ordinary = Readiness::NOTHING;
             self.metrics.memory_pauses += 1;

@@ -28,6 +28,7 @@ use crate::mailbox::{Handle, Letter, Mailbox};
 use crate::metrics::Metrics;
 use crate::notice::Notice;
 use crate::table::Paged;
+use crate::target::Target;
 use crate::time::Time;
 use close::Drain;
 
@@ -43,7 +44,7 @@ use close::Drain;
 /// 4. **Ready list**: serve what an earlier turn cut off (C13).
 /// 5. **Accept** new connections (C15).
 /// 6. **Mail** from other threads (C33).
-/// 7. **Timers** that are due (C30).
+/// 7. **Timers** that are due (C30), and the loop's wake-up.
 /// 8. **Stop**: begin to drain, or cut off what is left at the deadline (C37).
 /// 9. **Birth** of outbound connections: their sessions are made.
 /// 10. **Close** what has ended: the last callback, the descriptor, the slot.
@@ -171,10 +172,16 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// # Errors
     ///
     /// When the connection cap is reached, or the socket can't be made.
-    pub fn connect(&mut self, peer: SocketAddr, tag: u64) -> Result<ConnectionId, Error> {
+    pub fn connect(&mut self, to: impl Into<Target>, tag: u64) -> Result<ConnectionId, Error> {
         // No turn has begun, so nobody has read the clock lately (C30).
         self.core.now = self.core.kernel.now();
-        self.core.connect(peer, tag)
+        self.core.connect(to.into(), tag)
+    }
+
+    /// Sets, moves or cancels the loop's wake-up, as [`LoopContext::wake_at`] does from a callback.
+    pub fn wake_at(&mut self, at: Option<Time>) {
+        self.core.wake_up = at.unwrap_or(Time::NEVER);
+        self.core.agenda.add(Agenda::WAKE_UP);
     }
 
     /// Reaches this loop from other threads.
@@ -291,6 +298,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         if self.core.agenda.take(Agenda::TIMERS) || self.core.now >= self.core.alarm {
             self.run_timers();
+        }
+        if self.core.agenda.take(Agenda::WAKE_UP) {
+            self.wake_up();
         }
         if self.core.agenda.take(Agenda::STOP) {
             self.begin_stop();
@@ -427,6 +437,24 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if self.drain.as_ref().is_some_and(|drain| drain.deadline <= self.core.now) {
             self.core.agenda.add(Agenda::DRAIN);
         }
+        if self.core.polls_from() <= self.core.now {
+            self.core.agenda.add(Agenda::WAKE_UP);
+        }
+    }
+
+    /// Phase 7, for the wake-up of the handler. Shortly before it the agenda is kept from being empty,
+    /// so that no wait blocks.
+    fn wake_up(&mut self) {
+        if self.core.wake_up <= self.core.now {
+            self.core.wake_up = Time::NEVER;
+            self.core.current = ConnectionId::NONE;
+            let mut turn = Turn { core: &mut self.core, id: ConnectionId::NONE };
+            wake_up(&mut self.handler, &mut turn);
+        } else if self.core.polls_from() <= self.core.now {
+            self.core.agenda.add(Agenda::WAKE_UP);
+        } else {
+            self.core.remind(self.core.polls_from());
+        }
     }
 
     /// Phase 11.
@@ -434,6 +462,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let listeners = self.listeners.iter().flatten().map(Listener::next_deadline);
         // A deadline of the loop that has passed is on the agenda already.
         let own = listeners.chain(self.drain.as_ref().map(|drain| drain.deadline));
+        let own = own.chain([self.core.polls_from()]);
         let own = own.filter(|&at| at > self.core.now).min().unwrap_or(Time::NEVER);
         let next = self.core.wheel.next_wake().min(own);
         if next >= self.core.alarm {
@@ -495,6 +524,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         for item in [Agenda::READY, Agenda::MAIL, Agenda::TIMERS, Agenda::BORN, Agenda::CLOSING] {
             self.core.agenda.add(item);
         }
+        // A wake-up that the callback set is none of these, and is on the agenda already.
         if self.drain.is_some() {
             self.core.agenda.add(Agenda::DRAIN);
         }
@@ -505,12 +535,18 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             && self.listeners.iter().all(Option::is_none)
             && self.core.notices.is_empty()
             && self.core.stop.is_none()
+            && (self.core.wake_up == Time::NEVER || self.drain.is_some())
     }
 }
 
 /// Narrows the context to what [`Handler::notified`] may use: there is no connection in it.
 fn notified<H: Handler>(handler: &mut H, cx: &mut impl LoopContext) {
     handler.notified(cx);
+}
+
+/// The same for [`Handler::wake_up`].
+fn wake_up<H: Handler>(handler: &mut H, cx: &mut impl LoopContext) {
+    handler.wake_up(cx);
 }
 
 impl<H: Handler, K: Kernel> fmt::Debug for EventLoop<H, K> {

@@ -132,6 +132,12 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let Some(connection) = self.core.connections.get_mut(id) else { return };
         match self.core.kernel.take_error(&connection.socket) {
             Ok(None) if readiness.is_writable() => {
+                if self.core.meets_itself(id) {
+                    // Nobody listens there.
+                    return self.core.connect_failed(id, Some(Errno::CONNREFUSED));
+                }
+                self.core.dialled.remove(&id.slot);
+                let Some(connection) = self.core.connections.get_mut(id) else { return };
                 connection.connected(self.core.now);
                 connection.note(readiness);
                 self.core.metrics.connected += 1;
@@ -141,11 +147,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 self.serve(id);
             }
             Ok(None) => {}
-            Ok(Some(error)) | Err(error) => {
-                let released = connection.fail(error);
-                self.core.release(released);
-                self.core.doom(id, Reason::ConnectFailed, false);
-            }
+            Ok(Some(error)) | Err(error) => self.core.connect_failed(id, Some(error)),
         }
     }
 
@@ -380,7 +382,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             Due::Idle(reason) if connection.has(Flags::OUTPUT) => self.core.doom(id, reason, true),
             Due::Idle(reason) => self.core.begin_close(id, reason),
             Due::Stalled => self.stalled(id),
-            Due::ConnectTimeout => self.core.doom(id, Reason::ConnectTimeout, false),
+            Due::ConnectTimeout => self.core.connect_failed(id, None),
             Due::LingerTimeout => self.core.doom(id, Reason::Closed, false),
         }
     }

@@ -139,6 +139,10 @@ impl Kernel for Linux {
         net::getsockname(socket).and_then(to_socket_addr)
     }
 
+    fn peer_address(&mut self, socket: &OwnedFd) -> Result<SocketAddr, Errno> {
+        net::getpeername(socket)?.ok_or(Errno::NOTCONN).and_then(to_socket_addr)
+    }
+
     fn connect(&mut self, socket: &OwnedFd, address: SocketAddr) -> Result<(), Errno> {
         net::connect(socket, &address)
     }

@@ -74,6 +74,9 @@ pub trait Kernel: crate::sealed::Sealed {
     /// getsockname(2).
     fn local_address(&mut self, socket: &Self::Socket) -> Result<SocketAddr, Errno>;
 
+    /// getpeername(2).
+    fn peer_address(&mut self, socket: &Self::Socket) -> Result<SocketAddr, Errno>;
+
     /// connect(2); `EINPROGRESS` is the usual answer.
     fn connect(&mut self, socket: &Self::Socket, address: SocketAddr) -> Result<(), Errno>;
 

@@ -69,6 +69,10 @@ impl<S: Signal> Kernel for Model<S> {
         unreachable!("{NONE}")
     }
 
+    fn peer_address(&mut self, (): &()) -> Result<SocketAddr, Errno> {
+        unreachable!("{NONE}")
+    }
+
     fn connect(&mut self, (): &(), _: SocketAddr) -> Result<(), Errno> {
         unreachable!("{NONE}")
     }

@@ -20,13 +20,14 @@ pub(crate) enum Call {
     Bind,
     Listen,
     LocalAddress,
+    PeerAddress,
     Connect,
     /// Not a call, but what becomes of a connect that is under way; `SO_ERROR` tells it.
     Handshake,
 }
 
 impl Call {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Wait,
         Self::Accept,
         Self::Register,
@@ -40,6 +41,7 @@ impl Call {
         Self::Bind,
         Self::Listen,
         Self::LocalAddress,
+        Self::PeerAddress,
         Self::Connect,
         Self::Handshake,
     ];
@@ -60,6 +62,7 @@ impl Call {
             Self::Bind => "bind",
             Self::Listen => "listen",
             Self::LocalAddress => "getsockname",
+            Self::PeerAddress => "getpeername",
             Self::Connect => "connect",
             Self::Handshake => "the handshake of connect",
         }
@@ -80,7 +83,7 @@ impl Call {
             Self::SetOption => &[Errno::NOBUFS, Errno::NOMEM],
             Self::Bind => &[Errno::ACCESS, Errno::ADDRINUSE, Errno::ADDRNOTAVAIL],
             Self::Listen => &[Errno::ADDRINUSE],
-            Self::LocalAddress => &[Errno::NOBUFS],
+            Self::LocalAddress | Self::PeerAddress => &[Errno::NOBUFS],
             Self::Connect => &CONNECT,
             Self::Handshake => &HANDSHAKE,
         }

@@ -2,7 +2,7 @@
 
 use std::cell::{RefCell, RefMut};
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,6 @@ use crate::kernel::{Kernel, SocketOption, Wake};
 use crate::sim::World;
 use crate::sim::clock::START;
 use crate::sim::faults::name;
-use crate::sim::world::FIRST_PORT;
 use crate::sim::world::{File, name_of};
 use crate::sim::{Call, Side};
 use crate::time::Time;
@@ -168,7 +167,17 @@ impl Kernel for SimulatedKernel {
         world.meet(Call::LocalAddress, None, 0)?;
         match world.files.get(socket.number).file {
             File::Fresh(address) | File::Listener(address, _) => Ok(address),
-            File::Stream(_) | File::Foreign => Err(Errno::INVAL),
+            File::Stream(wire) => Ok(world.wires[wire].addresses[Side::Ours as usize]),
+            File::Foreign => Err(Errno::INVAL),
+        }
+    }
+
+    fn peer_address(&mut self, socket: &Socket) -> Result<SocketAddr, Errno> {
+        let mut world = self.call();
+        world.meet(Call::PeerAddress, None, 0)?;
+        match world.files.get(socket.number).file {
+            File::Stream(wire) => Ok(world.wires[wire].addresses[Side::Theirs as usize]),
+            File::Fresh(_) | File::Listener(..) | File::Foreign => Err(Errno::NOTCONN),
         }
     }
 
@@ -204,9 +213,9 @@ impl Kernel for SimulatedKernel {
         world.vigil.turn.accepts += 1;
         let number = world.open(File::Stream(wire))?;
         world.note(|| format!("accept4: {number} is connection {wire}"));
-        let port = u16::try_from(FIRST_PORT + wire).unwrap_or(u16::MAX);
+        let peer = world.wires[wire].addresses[Side::Theirs as usize];
         drop(world);
-        Ok((self.socket_of(number), SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
+        Ok((self.socket_of(number), peer))
     }
 
     fn recv(&mut self, socket: &Socket, buffer: &mut [u8]) -> Result<usize, Errno> {
@@ -259,6 +268,6 @@ impl Kernel for SimulatedKernel {
     }
 
     fn longest_backlog(&self) -> Option<u32> {
-        None
+        self.world.borrow().longest_backlog
     }
 }

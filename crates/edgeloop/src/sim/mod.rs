@@ -21,6 +21,8 @@ mod random;
 mod report;
 mod runs;
 mod simulation;
+#[cfg(test)]
+mod tests;
 mod watched;
 mod world;
 

@@ -26,6 +26,7 @@ use crate::sim::random::Random;
 use crate::sim::report::{PeerReport, Report};
 use crate::sim::watched::Watched;
 use crate::sim::world::{Service, World};
+use crate::target::Target;
 
 /// Where a simulated server listens, if nothing else is asked for.
 const LISTENER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 3000);
@@ -70,12 +71,12 @@ type Errand = (Duration, Box<dyn FnOnce(&Handle<SimulatedKernel>)>);
 #[must_use = "a simulation does nothing until it is run"]
 pub struct Simulation {
     seed: u64,
-    world: World,
+    pub(super) world: World,
     config: Config,
     faults: Faults,
     plan: Option<Vec<Fault>>,
     listeners: Vec<SocketAddr>,
-    connects: Vec<(SocketAddr, u64)>,
+    connects: Vec<(Target, u64)>,
     errands: Vec<Errand>,
     journal: Rc<Journal>,
 }
@@ -211,8 +212,8 @@ impl Simulation {
 
     /// Lets the loop connect at its start, as [`EventLoop::connect`] does. One that fails at once,
     /// by a fault, is tried again.
-    pub fn connect(mut self, peer: SocketAddr, tag: u64) -> Self {
-        self.connects.push((peer, tag));
+    pub fn connect(mut self, to: impl Into<Target>, tag: u64) -> Self {
+        self.connects.push((to.into(), tag));
         self
     }
 
@@ -347,7 +348,7 @@ fn drive<H: Handler>(
     handler: H,
     config: Config,
     listeners: &[SocketAddr],
-    connects: &[(SocketAddr, u64)],
+    connects: &[(Target, u64)],
     errands: Vec<Errand>,
 ) -> Result<(H, Metrics), String> {
     let watched = Watched::new(handler, world, journal);
@@ -357,8 +358,8 @@ fn drive<H: Handler>(
         // No program would go on without; what failed, failed by a fault.
         while server.listen(address).is_err() && !world.borrow().vigil.has_violation() {}
     }
-    for &(peer, tag) in connects {
-        while let Err(error) = server.connect(peer, tag) {
+    for (to, tag) in connects {
+        while let Err(error) = server.connect(to.clone(), *tag) {
             if world.borrow().faults.injected.is_empty() || world.borrow().vigil.has_violation() {
                 return Err(error.to_string());
             }

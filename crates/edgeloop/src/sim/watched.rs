@@ -15,7 +15,6 @@ use crate::sim::journal::{Inside, Journal};
 use crate::sim::peers::Role;
 use crate::sim::peers::player::Player;
 use crate::sim::peers::script::Shown;
-use crate::sim::world::FIRST_PORT;
 
 /// Passes everything on.
 pub(crate) struct Watched<H> {
@@ -83,11 +82,11 @@ impl<H: Handler> Watched<H> {
         }
     }
 
-    /// The connection in the simulated world that a session is made for.
-    fn link_of(&mut self, origin: &Origin) -> Option<usize> {
-        match *origin {
-            Origin::Accepted { peer, .. } => usize::from(peer.port()).checked_sub(FIRST_PORT),
-            Origin::Connecting { peer, .. } => self.world.borrow_mut().dialled(peer),
+    /// Finds the connection in the simulated world that this one is now: each address that is
+    /// tried has another.
+    fn find(&mut self, id: ConnectionId) {
+        if let Some(link) = self.world.borrow().wire_named(id) {
+            self.links.insert(id, link);
         }
     }
 }
@@ -98,13 +97,12 @@ impl<H: Handler> Handler for Watched<H> {
     const TRACE: bool = H::TRACE;
 
     fn session(&mut self, origin: &Origin) -> Option<H::Session> {
-        let link = self.link_of(origin);
         self.journal.enter(Inside::Callback("session"));
         let session = self.handler.session(origin);
         self.journal.leave();
         if session.is_some() {
             self.sessions += 1;
-            self.links.extend(link.map(|link| (origin.id(), link)));
+            self.find(origin.id());
         }
         let answer = if session.is_some() { "a session" } else { "no session" };
         self.tell(|| format!("session of {}: {answer}", self.name(origin.id())));
@@ -112,6 +110,7 @@ impl<H: Handler> Handler for Watched<H> {
     }
 
     fn opened(&mut self, cx: &mut impl Context, session: &mut H::Session) -> Action {
+        self.find(cx.id());
         self.called_back("opened", cx.id(), None);
         let action = self.handler.opened(cx, session);
         self.answered("opened", action, 0);
@@ -171,6 +170,15 @@ impl<H: Handler> Handler for Watched<H> {
         self.journal.enter(Inside::Callback("notified"));
         self.tell(|| "notified".to_owned());
         self.handler.notified(cx);
+        self.journal.leave();
+    }
+
+    fn wake_up(&mut self, cx: &mut impl LoopContext) {
+        // As often as it likes.
+        self.world.borrow_mut().vigil.woken_up();
+        self.journal.enter(Inside::Callback("wake_up"));
+        self.tell(|| "wake-up".to_owned());
+        self.handler.wake_up(cx);
         self.journal.leave();
     }
 

@@ -19,6 +19,7 @@ type Plain = Box<dyn FnMut(&mut dyn Context) -> Action + Send>;
 type WithInput = Box<dyn FnMut(&mut dyn Context, &mut Input<'_>) -> Action + Send>;
 type Birth = Box<dyn FnMut(&Origin) -> Option<Session> + Send>;
 type AtEnd = Box<dyn FnMut(&mut dyn Context, &Closed) + Send>;
+type OfLoop = Box<dyn FnMut(&mut dyn LoopContext) + Send>;
 type Job = Box<dyn FnOnce(&mut dyn LoopContext) + Send>;
 
 /// What a handler says when it panics because the test wants it to.
@@ -35,6 +36,7 @@ pub(crate) struct Script {
     end: WithInput,
     drained: Plain,
     timeout: Plain,
+    wake_up: OfLoop,
     closed: AtEnd,
     notice: Box<dyn FnMut(&Notice) + Send>,
 }
@@ -62,6 +64,7 @@ impl Script {
             end: Box::new(|_, _| Action::Close),
             drained: Box::new(|_| Action::Continue),
             timeout: Box::new(|_| Action::Close),
+            wake_up: Box::new(|_| {}),
             closed: Box::new(|_, _| {}),
             notice: Box::new(|_| {}),
         }
@@ -103,6 +106,14 @@ impl Script {
         call: impl FnMut(&mut dyn Context, &mut Input<'_>) -> Action + Send + 'static,
     ) -> Self {
         self.data = Box::new(call);
+        self
+    }
+
+    pub(crate) fn wake_up(
+        mut self,
+        call: impl FnMut(&mut dyn LoopContext) + Send + 'static,
+    ) -> Self {
+        self.wake_up = Box::new(call);
         self
     }
 
@@ -227,6 +238,10 @@ impl Handler for Scripted {
         while let Ok(job) = self.jobs.try_recv() {
             job(cx);
         }
+    }
+
+    fn wake_up(&mut self, cx: &mut impl LoopContext) {
+        (self.script.wake_up)(cx);
     }
 
     fn input_limit(&self, _: &Session) -> usize {

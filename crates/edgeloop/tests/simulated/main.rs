@@ -4,6 +4,7 @@ mod chat;
 mod failures;
 mod frames;
 mod lines;
+mod outbound;
 mod proxy;
 mod seeds;
 mod steps;

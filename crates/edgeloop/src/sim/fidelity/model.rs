@@ -279,8 +279,8 @@ impl Model {
 
     fn pass_on(&mut self, connection: usize, woken: Woken) {
         for side in [Side::Ours, Side::Theirs] {
-            if woken.mask(side) != NOTHING {
-                self.wake(File::End(connection, side), woken.mask(side));
+            if let Some(mask) = woken.mask(side) {
+                self.wake(File::End(connection, side), mask);
             }
         }
     }
@@ -387,7 +387,7 @@ impl Model {
     pub(super) fn acknowledge(&mut self, file: File) {
         if let File::End(connection, side) = file {
             let woken = self.connections[connection].link.deliver(side.other(), 0);
-            debug_assert_eq!(woken.mask(side), ANYTHING);
+            debug_assert_eq!(woken.mask(side), Some(ANYTHING));
             // The call has not done it, and somebody has heard of it already.
             let woken_by_call = self.woken;
             self.pass_on(connection, woken);

@@ -88,12 +88,10 @@ pub(crate) struct Link {
     connecting: bool,
 }
 
-/// Which ends an operation woke, and with which masks.
+/// Which ends an operation woke, each by a mask that isn't empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[must_use = "who is woken must get an edge"]
 pub(crate) struct Woken {
-    pub(crate) ours: bool,
-    pub(crate) theirs: bool,
     masks: [u32; 2],
 }
 
@@ -105,16 +103,13 @@ impl Woken {
     }
 
     fn add(&mut self, side: Side, mask: Readiness) {
-        match side {
-            Side::Ours => self.ours = true,
-            Side::Theirs => self.theirs = true,
-        }
         self.masks[side as usize] |= mask.bits();
     }
 
-    /// What this end's waiters are told that it may be ready for; nothing, if it isn't woken.
-    pub(crate) const fn mask(self, side: Side) -> Readiness {
-        Readiness::from_bits(self.masks[side as usize])
+    /// What this end's waiters are told that it may be ready for, if it is woken.
+    pub(crate) fn mask(self, side: Side) -> Option<Readiness> {
+        let bits = self.masks[side as usize];
+        (bits != 0).then_some(Readiness::from_bits(bits))
     }
 }
 
@@ -451,9 +446,9 @@ mod tests {
         assert_eq!(link.send(Ours, &[0; 20]), Ok(9));
         assert_eq!(link.send(Ours, &[0; 1]), Err(Errno::AGAIN));
         assert!(!link.readiness(Ours).is_writable());
-        assert!(!link.deliver(Ours, 2).ours);
-        assert!(link.deliver(Ours, 1).ours, "a third is free");
-        assert!(!link.deliver(Ours, 1).ours, "told once");
+        assert_eq!(link.deliver(Ours, 2).mask(Ours), None);
+        assert!(link.deliver(Ours, 1).mask(Ours).is_some(), "a third is free");
+        assert_eq!(link.deliver(Ours, 1).mask(Ours), None, "told once");
     }
 
     #[test]

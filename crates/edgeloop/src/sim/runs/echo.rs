@@ -15,8 +15,8 @@ use crate::sim::clock::START;
 use crate::sim::peers::client::Kind;
 use crate::sim::runs::ends::SLACK;
 use crate::sim::runs::manner::{Limits, Manner};
-use crate::sim::world::FIRST_PORT;
 use crate::sim::{Random, Side, World};
+use crate::target::Target;
 use crate::time::Time;
 
 /// For how long the handler pauses reading.
@@ -32,10 +32,7 @@ pub(crate) struct Echo {
     gone: Vec<ConnectionId>,
     pub(crate) ends: Vec<End>,
     pub(crate) notices: Notices,
-    /// How often it was notified.
-    pub(crate) notified: u64,
-    /// How often it acted on a connection that was gone.
-    pub(crate) stale: u64,
+    pub(crate) seen: Seen,
     manner: Manner,
     limits: Limits,
     timeouts: Timeouts,
@@ -59,6 +56,17 @@ pub(crate) struct Notices {
     pub(crate) panics: u64,
 }
 
+/// How often it saw what the loop counts.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Seen {
+    pub(crate) notified: u64,
+    /// Acts on a connection that was gone.
+    pub(crate) stale: u64,
+    pub(crate) accepted: u64,
+    pub(crate) connected: u64,
+    pub(crate) refused: u64,
+}
+
 /// What timeouts the loop has.
 #[derive(Debug, Clone, Copy)]
 struct Timeouts {
@@ -79,6 +87,9 @@ pub(crate) struct Session {
     /// When it was made, and when it was opened or last heard of.
     made: Time,
     heard: Time,
+    /// The loop asked for it, with so many addresses that are tried after the first.
+    outbound: bool,
+    others: u32,
     /// Since when the handler has paused reading.
     paused: Option<Time>,
     /// How much of its input is left with the loop.
@@ -115,8 +126,7 @@ impl Echo {
             gone: Vec::new(),
             ends: Vec::new(),
             notices: Notices::default(),
-            notified: 0,
-            stale: 0,
+            seen: Seen::default(),
             manner,
             limits,
             timeouts,
@@ -211,8 +221,12 @@ impl Echo {
         {
             self.dialled += 1;
             let address = self.random.pick(&self.services);
+            let others = usize::from(self.random.chance(300));
+            let target = (0..others).fold(Target::new(address), |target, _| {
+                target.or(self.random.pick(&self.services))
+            });
             // It may be at its cap, or out of descriptors.
-            let _ = cx.connect(address, 0);
+            let _ = cx.connect(target, others as u64);
         }
         if self.limits.low_ceiling {
             self.expect_below_the_ceiling(cx);
@@ -223,7 +237,7 @@ impl Echo {
     /// Each act on a connection that is gone does nothing, and is counted (C17).
     fn act_on_the_gone(&mut self, cx: &mut impl Context) {
         let id = self.random.pick(&self.gone);
-        self.stale += 1;
+        self.seen.stale += 1;
         match self.random.below(5) {
             0 => {
                 if cx.send_to(id, b"stale") != Sent::Gone {
@@ -247,7 +261,10 @@ impl Echo {
             }
             let peer = world.peer_of(wire).client();
             match sent {
-                Sent::Refused => return,
+                Sent::Refused => {
+                    self.seen.refused += 1;
+                    return;
+                }
                 Sent::Gone => return peer.doubtful += 100,
                 _ => peer.pushed += 100,
             }
@@ -263,10 +280,12 @@ impl Echo {
     }
 
     /// Sends so many bytes that came in back.
-    fn echo(&self, cx: &mut impl Context, session: &mut Session, bytes: &[u8]) -> Sent {
+    fn echo(&mut self, cx: &mut impl Context, session: &mut Session, bytes: &[u8]) -> Sent {
         let sent = cx.send(bytes);
         let count = bytes.len() as u64;
-        if sent != Sent::Refused {
+        if sent == Sent::Refused {
+            self.seen.refused += 1;
+        } else {
             session.offered += count;
         }
         if sent.is_accepted() {
@@ -311,7 +330,7 @@ impl Echo {
         let lasted = now.since(moved.max(session.made).max(stopped));
         // It is told closed when it has lingered, too.
         let late = match reason {
-            Reason::ConnectTimeout => lasted > timeout + SLACK,
+            Reason::ConnectTimeout => lasted > timeout * (1 + session.others) + SLACK,
             Reason::DrainQuiet => lasted > timeout + self.timeouts.linger + SLACK,
             _ => false,
         };
@@ -323,16 +342,17 @@ impl Handler for Echo {
     type Session = Session;
 
     fn session(&mut self, origin: &Origin) -> Option<Session> {
-        let mut world = self.world.borrow_mut();
-        let wire = match origin {
-            Origin::Accepted { peer, .. } => usize::from(peer.port()) - FIRST_PORT,
-            Origin::Connecting { peer, .. } => {
-                world.dialled(*peer).expect("the loop has asked for it")
-            }
-        };
+        let world = self.world.borrow();
+        let wire = world.wire_named(origin.id()).expect("the loop has registered it");
         self.sessions.borrow_mut().push((origin.id(), wire));
         let (id, made) = (origin.id(), world.now);
         let heard = Time::ZERO;
+        let others = match origin {
+            Origin::Connecting { tag, .. } => u32::try_from(*tag).unwrap_or(0),
+            Origin::Accepted { .. } => 0,
+        };
+        let outbound = matches!(origin, Origin::Connecting { .. });
+        self.seen.accepted += u64::from(!outbound);
         Some(Session {
             id,
             wire,
@@ -340,6 +360,8 @@ impl Handler for Echo {
             echoed: 0,
             made,
             heard,
+            others,
+            outbound,
             paused: None,
             left: 0,
             ended: false,
@@ -349,8 +371,16 @@ impl Handler for Echo {
     fn opened(&mut self, cx: &mut impl Context, session: &mut Session) -> Action {
         self.called_back(cx, session);
         session.heard = cx.now();
+        self.seen.connected += u64::from(session.outbound);
         {
             let mut world = self.world.borrow_mut();
+            // It may be another address that was connected to in the end.
+            session.wire = world.wire_named(session.id).expect("it is registered");
+            let mut sessions = self.sessions.borrow_mut();
+            sessions
+                .iter_mut()
+                .filter(|one| one.0 == session.id)
+                .for_each(|one| one.1 = session.wire);
             let served = !world.peer_of(session.wire).place.excused;
             world.wires[session.wire].known.served = served;
         }
@@ -451,6 +481,8 @@ impl Handler for Echo {
             self.expect(meant, &format!("{}, though it left little", closed.reason), &session);
             self.give_up(session.wire);
         }
+        let finished = closed.reason == Reason::Finished;
+        self.expect(session.ended || !finished, "its stream has not ended", &session);
         if closed.reason == Reason::OutputLimit && self.limits.low_ceiling {
             // A letter of another thread did not fit under the ceiling.
             self.give_up(session.wire);
@@ -464,7 +496,7 @@ impl Handler for Echo {
     }
 
     fn notified(&mut self, _: &mut impl LoopContext) {
-        self.notified += 1;
+        self.seen.notified += 1;
     }
 
     fn input_limit(&self, _: &Session) -> usize {

@@ -51,14 +51,19 @@ pub(crate) fn check_run(
 
 /// What the loop has counted is what was done, and what an operator must know was told as often.
 fn check_counts(world: &World, echo: &Echo, metrics: &Metrics) -> Result<(), String> {
+    let seen = echo.seen;
     let ends = |reason| echo.ends.iter().filter(|end| end.closed.reason == reason).count() as u64;
     let dropped: u64 = echo.ends.iter().map(|end| end.closed.dropped).sum();
     let accepted: u64 = world.wires.iter().map(|wire| wire.link.accepted(Side::Ours)).sum();
+    let taken = world.wires.iter().map(|wire| wire.taken).sum();
     let lacked = world.faults.injected.iter().filter(|fault| fault.is_want_of_memory()).count();
     let counts = [
         ("turns", metrics.turns, world.vigil.tally.waits),
         ("closed connections", metrics.closed, echo.ends.len() as u64),
+        ("bytes received", metrics.bytes_in + metrics.bytes_discarded, taken),
         ("bytes sent", metrics.bytes_out, accepted),
+        ("accepted connections", metrics.accepted, seen.accepted + metrics.registrations_failed),
+        ("connections made", metrics.connected, seen.connected),
         ("connections cut off", metrics.cut_off, ends(Reason::CutOff)),
         ("retries", metrics.retries + ends(Reason::Exhausted), lacked as u64),
     ];
@@ -67,8 +72,8 @@ fn check_counts(world: &World, echo: &Echo, metrics: &Metrics) -> Result<(), Str
             return Err(format!("it counted {counted} {what}, and there were {known}"));
         }
     }
-    if world.ended_at.is_some() && echo.notified != 1 {
-        return Err(format!("it was notified {} times", echo.notified));
+    if world.ended_at.is_some() && seen.notified != 1 {
+        return Err(format!("it was notified {} times", seen.notified));
     }
     // One whose closed callback panicked is there for a moment longer: what is done to it then is
     // done to a connection that has not gone.
@@ -79,8 +84,13 @@ fn check_counts(world: &World, echo: &Echo, metrics: &Metrics) -> Result<(), Str
         let counted = metrics.bytes_dropped;
         return Err(format!("it counted {counted} bytes dropped, and told of {dropped}"));
     }
-    if metrics.stale < echo.stale {
-        return Err(format!("{} acts on the gone were counted of {}", metrics.stale, echo.stale));
+    // A letter that is refused ends its connection.
+    let refused = seen.refused + ends(Reason::OutputLimit);
+    if metrics.refused != refused {
+        return Err(format!("it counted {} refusals of {refused}", metrics.refused));
+    }
+    if metrics.stale < seen.stale {
+        return Err(format!("{} acts on the gone were counted of {}", metrics.stale, seen.stale));
     }
     check_notices(echo.notices, metrics)
 }

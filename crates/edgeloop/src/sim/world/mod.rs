@@ -3,21 +3,22 @@
 
 mod chances;
 mod files;
+mod names;
 mod network;
 mod vigil;
 mod wires;
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::epoll::{Event, Events, Interest, Mode, Readiness, Token};
+use crate::epoll::{Events, Interest, Mode, Readiness, Token};
 use crate::id::ConnectionId;
-use crate::kernel::{ALARM, LISTENERS, WAKER};
+use crate::kernel::{ALARM, WAKER};
 use crate::sim::clock::{Follower, START};
 use crate::sim::faults::{Meaning, meaning};
 use crate::sim::model::epoll::EpollSet;
@@ -27,9 +28,11 @@ use crate::sim::peers::{Peer, Role};
 use crate::sim::{Call, Fate, Injector, Random, Side};
 use crate::time::Time;
 use chances::{Chances, Steps};
+use names::shown;
 use wires::Wire;
 
 pub(crate) use files::{File, Files};
+pub(crate) use names::name_of;
 pub(crate) use network::{Post, Service};
 pub(crate) use vigil::{Budgets, Vigil};
 pub use vigil::{Tally, Turn};
@@ -58,6 +61,7 @@ pub(crate) struct World {
     pub(crate) files: Files,
     epoll: EpollSet,
     pub(crate) wires: Vec<Wire>,
+    registered: HashMap<Token, usize>,
     pub(crate) peers: Vec<Peer>,
     chances: Chances,
 
@@ -101,6 +105,8 @@ pub(crate) struct World {
     pub(crate) services: Vec<Service>,
     /// How many descriptors another part of the program may use.
     pub(crate) foreign: usize,
+    /// The longest backlog that listeners are granted, if that can be told.
+    pub(crate) longest_backlog: Option<u32>,
     /// The low watermark of the loop, and its cap, if a loop that rests is to be asked why.
     pub(crate) rests: Option<Rests>,
     /// An accept found no descriptor or no memory, and is to be tried again later.
@@ -120,23 +126,8 @@ pub(crate) struct World {
     pub(crate) follower: Option<Follower>,
 }
 
-/// A batch of events for people to read.
-fn shown(events: &Events) -> String {
-    let one = |event: Event| format!("{} is {}", name_of(event.token()), event.readiness());
-    events.iter().map(one).collect::<Vec<_>>().join(", ")
-}
-
-/// What a token stands for.
-pub(crate) fn name_of(token: Token) -> String {
-    match token {
-        ALARM => "the alarm".to_owned(),
-        WAKER => "the waker".to_owned(),
-        Token(bits) => match ConnectionId::from_bits(bits) {
-            id if id.generation != ConnectionId::NONE.generation => id.to_string(),
-            _ => format!("listener {}", bits - LISTENERS.0),
-        },
-    }
-}
+/// What a wait takes that brings nothing.
+const POLL: Duration = Duration::from_micros(1);
 
 /// What must be known to say whether a loop may rest.
 #[derive(Debug, Clone, Copy)]
@@ -161,6 +152,7 @@ impl World {
             files: Files::new(),
             epoll,
             wires: Vec::new(),
+            registered: HashMap::new(),
             peers: Vec::new(),
             chances: Chances::default(),
             now: START,
@@ -183,6 +175,7 @@ impl World {
             unanswered: 0,
             services: Vec::new(),
             foreign: 0,
+            longest_backlog: None,
             rests: None,
             accept_exhausted: false,
             outlasts: false,
@@ -289,7 +282,15 @@ impl World {
         if added.is_err() {
             self.violated(|| format!("descriptor {number} is registered twice"));
         }
+        if let File::Stream(wire) = self.files.get(number).file {
+            self.registered.insert(token, wire);
+        }
         added
+    }
+
+    /// The connection that is registered with this id, or was last.
+    pub(crate) fn wire_named(&self, id: ConnectionId) -> Option<usize> {
+        self.registered.get(&Token(id.to_bits())).copied()
     }
 
     /// What poll says of a descriptor.
@@ -370,6 +371,8 @@ impl World {
             }
             if !block {
                 self.vigil.waited_in_vain();
+                // So that whoever polls gets somewhere.
+                self.now = self.now.after(POLL);
                 return Ok(());
             }
             let goes_on =

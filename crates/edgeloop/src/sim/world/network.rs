@@ -1,12 +1,12 @@
 //! What happens on the network and at the other ends: connecting, sending, delivering, closing.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use rustix::io::Errno;
 
 use super::chances::Steps;
-use super::{File, MAIL, Wire, World};
+use super::{FIRST_PORT, File, MAIL, Wire, World};
 use crate::epoll::Readiness;
 use crate::sim::model::epoll::ANYTHING;
 use crate::sim::model::link::SHUT_DOWN;
@@ -19,14 +19,18 @@ pub(crate) struct Service {
     pub(crate) address: SocketAddr,
     /// Makes the peer of the next connection, whose number among all peers is given.
     pub(crate) answer: Box<dyn FnMut(usize) -> Peer>,
-    /// The connections that were asked for and not yet given a session.
-    asked: std::collections::VecDeque<usize>,
 }
 
 impl Service {
     pub(crate) fn new(address: SocketAddr, answer: impl FnMut(usize) -> Peer + 'static) -> Self {
-        Self { address, answer: Box::new(answer), asked: std::collections::VecDeque::new() }
+        Self { address, answer: Box::new(answer) }
     }
+}
+
+/// The address of whoever has made a connection: its number is its port.
+pub(crate) fn address_of(wire: usize) -> SocketAddr {
+    let port = u16::try_from(FIRST_PORT + wire).unwrap_or(u16::MAX);
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
 /// Sends so many bytes to a connection by way of the loop's mailbox.
@@ -143,7 +147,8 @@ impl World {
         let buffer = self.buffer();
         let wire = self.add_wire(Link::new(buffer), peer);
         self.peers[peer].place.stage = Stage::Connected(wire);
-        if let File::Listener(_, waiting) = &mut self.files.get_mut(number).file {
+        if let File::Listener(address, waiting) = &mut self.files.get_mut(number).file {
+            self.wires[wire].addresses = [*address, address_of(wire)];
             waiting.push_back(wire);
         }
         self.wake(number, Readiness::IN);
@@ -158,7 +163,8 @@ impl World {
         let (least, most) = self.latency;
         let range = usize::try_from((most - least).as_nanos()).unwrap_or(usize::MAX);
         let latency = least + Duration::from_nanos(self.random.size(0, range) as u64);
-        self.wires.push(Wire::new(link, peer, latency));
+        let addresses = [address_of(index); 2];
+        self.wires.push(Wire::new(link, peer, latency, addresses));
         let place = &mut self.peers[peer].place;
         place.link = Some(index);
         place.excused |= self.stop_cuts && self.stopped.is_some();
@@ -181,25 +187,16 @@ impl World {
         answer.place.silent |= self.random.chance(self.unanswered);
         self.peers.push(answer);
         let wire = self.add_wire(Link::connecting(buffer), peer);
-        self.services[at].asked.push_back(wire);
         self.peers[peer].place.stage = Stage::Dialled(wire);
-        self.files.get_mut(number).file = File::Stream(wire);
+        let file = &mut self.files.get_mut(number).file;
+        self.wires[wire].addresses = match *file {
+            File::Fresh(bound) if bound != address && bound.port() != 0 => [bound, address],
+            _ => [address_of(wire), address],
+        };
+        *file = File::Stream(wire);
         self.wires[wire].held = Some(number);
         self.touch(peer);
         Err(meets.err().unwrap_or(Errno::INPROGRESS))
-    }
-
-    /// The first connection that the loop has asked for at an address, and that has a descriptor,
-    /// of those that this was not answered for.
-    pub(crate) fn dialled(&mut self, address: SocketAddr) -> Option<usize> {
-        let service = self.services.iter_mut().find(|service| service.address == address)?;
-        loop {
-            let wire = service.asked.pop_front()?;
-            // A connect that failed behind its call was closed at once.
-            if self.wires[wire].held.is_some() {
-                return Some(wire);
-            }
-        }
     }
 
     fn establish(&mut self, wire: usize) {
@@ -235,10 +232,10 @@ impl World {
 
     /// Gives the edge to our descriptor; peers look for themselves.
     fn pass_on(&mut self, wire: usize, woken: Woken) {
-        if woken.ours
+        if let Some(mask) = woken.mask(Side::Ours)
             && let Some(number) = self.wires[wire].held
         {
-            self.wake(number, woken.mask(Side::Ours));
+            self.wake(number, mask);
         }
     }
 

@@ -183,6 +183,12 @@ impl Vigil {
         self.idle_waits = 0;
     }
 
+    /// The handler was woken as it asked for, which may be often.
+    pub(crate) const fn woken_up(&mut self) {
+        self.idle_waits = 0;
+        self.rings = (0, 0);
+    }
+
     /// The alarm rings.
     pub(crate) fn rang(&mut self, now: Time) {
         let tick = now.as_nanos() / 1_000_000;

@@ -1,5 +1,6 @@
 //! The connections of a world: who is at their ends, what is under way, and how long that takes.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::chances::Steps;
@@ -12,6 +13,8 @@ pub(crate) struct Wire {
     pub(crate) link: Link,
     /// Who is at the other end.
     pub(crate) peer: usize,
+    /// Our end's, and theirs.
+    pub(crate) addresses: [SocketAddr; 2],
     /// Our descriptor of it, while it is open.
     pub(crate) held: Option<usize>,
     /// An EAGAIN or a short receive is owed an edge.
@@ -22,6 +25,8 @@ pub(crate) struct Wire {
     arrives: [Option<Time>; 2],
     /// In which turn it was last read, and how many bytes of it then.
     read: (u64, usize),
+    /// How many bytes of it were read in all.
+    pub(crate) taken: u64,
     /// Our end was closed so that nothing of it stays in the kernel (`SO_LINGER` {1, 0}).
     pub(crate) aborted: bool,
     /// When our kernel last accepted output.
@@ -44,15 +49,22 @@ pub(crate) struct Known {
 }
 
 impl Wire {
-    pub(crate) fn new(link: Link, peer: usize, latency: Duration) -> Self {
+    pub(crate) fn new(
+        link: Link,
+        peer: usize,
+        latency: Duration,
+        addresses: [SocketAddr; 2],
+    ) -> Self {
         Self {
             link,
             peer,
+            addresses,
             held: None,
             owed: false,
             latency,
             arrives: [None; 2],
             read: (0, 0),
+            taken: 0,
             aborted: false,
             sent_at: Time::ZERO,
             known: Known::default(),
@@ -89,6 +101,7 @@ impl Wire {
 
     /// So many bytes were read in this turn. Answers how many in all of the turn.
     pub(crate) fn has_read(&mut self, turn: u64, count: usize) -> usize {
+        self.taken += count as u64;
         self.read = if self.read.0 == turn { (turn, self.read.1 + count) } else { (turn, count) };
         self.read.1
     }

@@ -1,0 +1,96 @@
+//! Where an outbound connection goes to, and from where.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Where an outbound connection goes to: one address, or several that are tried in turn, and from
+/// which address of this machine.
+///
+/// An address alone is a target, too: wherever a target is asked for, a [`SocketAddr`] will do.
+///
+/// # Examples
+///
+/// ```
+/// use std::net::SocketAddr;
+/// use std::time::Duration;
+/// use edgeloop::Target;
+///
+/// // The second one is tried if the first one refuses, or doesn't answer within a second.
+/// let first: SocketAddr = "[2001:db8::1]:7000".parse()?;
+/// let target = Target::new(first)
+///     .or("192.0.2.1:7000".parse()?)
+///     .timeout(Some(Duration::from_secs(1)));
+/// # let _ = target;
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The one that is tried now, or first.
+    peer: SocketAddr,
+    others: VecDeque<SocketAddr>,
+    source: Option<SocketAddr>,
+    /// `None` leaves it to the loop's settings.
+    timeout: Option<Option<Duration>>,
+}
+
+impl Target {
+    /// This address.
+    #[must_use]
+    pub fn new(peer: SocketAddr) -> Self {
+        Self { peer, others: VecDeque::new(), source: None, timeout: None }
+    }
+
+    /// One more address, to be tried when those before it can't be connected to.
+    #[must_use]
+    pub fn or(mut self, peer: SocketAddr) -> Self {
+        self.others.push_back(peer);
+        self
+    }
+
+    /// The local address to connect from; the kernel's choice if none is given. Its port may be 0,
+    /// which leaves the port to the kernel: bind(2) then takes one that no other socket with this
+    /// local address has, whatever it is connected to, so that some 28,000 are all there are
+    /// (`net.ipv4.ip_local_port_range`).
+    ///
+    /// Addresses of the other family can't be reached from it: they count as unreachable.
+    #[must_use]
+    pub fn from(mut self, source: SocketAddr) -> Self {
+        self.source = Some(source);
+        self
+    }
+
+    /// How long each address is waited for, in place of
+    /// [`Config::connect_timeout`](crate::Config::connect_timeout); `None` waits for as long as the
+    /// kernel does (some two minutes: `net.ipv4.tcp_syn_retries`, tcp(7)).
+    #[must_use]
+    pub fn timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    pub(crate) const fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Goes over to the next address; answers whether there is one.
+    pub(crate) fn advance(&mut self) -> bool {
+        let next = self.others.pop_front();
+        self.peer = next.unwrap_or(self.peer);
+        next.is_some()
+    }
+
+    pub(crate) const fn source(&self) -> Option<SocketAddr> {
+        self.source
+    }
+
+    pub(crate) fn timeout_or(&self, usual: Option<Duration>) -> Option<Duration> {
+        self.timeout.unwrap_or(usual)
+    }
+}
+
+impl From<SocketAddr> for Target {
+    fn from(peer: SocketAddr) -> Self {
+        Self::new(peer)
+    }
+}
