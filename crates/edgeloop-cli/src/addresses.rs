@@ -42,6 +42,16 @@ impl Address {
         Ok(Self { host, port: port(port_text)? })
     }
 
+    /// The same to connect to: where one listens at all of this machine's addresses, the loopback.
+    pub(crate) fn reachable(self) -> Self {
+        let host = match self.host {
+            Host::Ip(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => Host::Ip(Ipv4Addr::LOCALHOST.into()),
+            Host::Ip(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => Host::Ip(Ipv6Addr::LOCALHOST.into()),
+            host => host,
+        };
+        Self { host, ..self }
+    }
+
     /// Every address that this one stands for, each once. A name is looked up, which may block.
     ///
     /// # Errors

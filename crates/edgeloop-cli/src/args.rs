@@ -8,6 +8,8 @@ use std::ffi::OsString;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::bench;
+use crate::bench::args::BenchArgs;
 use crate::escape::OneLine;
 use crate::exit::Failure;
 
@@ -46,10 +48,14 @@ struct CommandLine {
 
 /// What the program is asked to do.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, and it is taken apart at once")]
 pub(crate) enum Command {
     /// Serve echo; this is what edgeloop does when no command is named
     #[command(after_help = AFTER_HELP)]
     Serve(ServeArgs),
+    /// Load a service that echoes, and tell the truth about its latency
+    #[command(after_help = bench::args::AFTER_HELP)]
+    Bench(BenchArgs),
 }
 
 /// The arguments of `edgeloop serve`. The environment variable of each is added by [`command`].

@@ -124,7 +124,8 @@ impl Given {
     }
 }
 
-fn read<T>(
+/// Reads a value that was given under this name.
+pub(crate) fn read<T>(
     name: &str,
     value: &OsStr,
     parse: impl FnOnce(&str) -> Result<T, String>,

@@ -5,19 +5,38 @@ use std::process::ExitCode;
 /// How the program ends. A second signal N ends it with 128 + N, which is `signals`' affair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// All connections ended by themselves and the kernel accepted all output.
-    Done = 0,
+    /// All connections ended by themselves and the kernel accepted all output; the run is done.
+    Done,
     /// The drain deadline cut connections off.
-    CutOff = 1,
+    CutOff,
+    /// The network failed in a run, or left messages without an answer.
+    NetworkErrors,
     /// The command line or the environment is wrong, or an address can't be listened on.
-    Usage = 2,
+    Usage,
+    /// What came back is not what was sent.
+    VerificationFailed,
+    /// The rate that was asked for could not be held.
+    TooSlow,
     /// A fatal error while running.
-    Fatal = 70,
+    Fatal,
+}
+
+impl Exit {
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::CutOff | Self::NetworkErrors => 1,
+            Self::Usage => 2,
+            Self::VerificationFailed => 3,
+            Self::TooSlow => 4,
+            Self::Fatal => 70,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
+        Self::from(exit.code())
     }
 }
 

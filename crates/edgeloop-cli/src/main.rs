@@ -2,6 +2,7 @@
 
 mod addresses;
 mod args;
+mod bench;
 mod config;
 mod echo;
 mod escape;
@@ -38,6 +39,7 @@ fn run() -> Result<Exit, Failure> {
             let config = ServeConfig::resolve(args, &|name| std::env::var_os(name))?;
             serve::serve(&config)
         }
+        Parsed::Run(Command::Bench(args)) => bench::bench(&args),
     }
 }
 

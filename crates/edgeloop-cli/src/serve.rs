@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use edgeloop::{Error, ErrorKind, EventLoop, Handler, Metrics};
+use edgeloop::{Error, ErrorKind, EventLoop, Handler, Metrics, Stop};
 use rustix::io::Errno;
 
 use crate::addresses::Address;
@@ -49,7 +49,13 @@ where
         );
     }
     // Before listening, so that whoever reads that line can already signal.
-    signals::install(event_loop.handle(), config.drain_timeout)
+    let (handle, drain) = (event_loop.handle(), config.drain_timeout);
+    let stop = move |signal: &'static str| {
+        // Said first, which can't block, so that it stands before the totals.
+        announce(signal, drain);
+        handle.stop(Stop::Drain(drain));
+    };
+    signals::install(stop)
         .map_err(|error| Failure::fatal(format!("cannot handle signals: {error}")))?;
     let bound = listen(&mut event_loop, &resolved)?;
     tracing::info!(max_connections = cap, "edgeloop {} serves echo", env!("CARGO_PKG_VERSION"));
@@ -121,6 +127,17 @@ fn listen<H: Handler>(
 fn is_unavailable(error: &Error) -> bool {
     let errno = Errno::from_io_error(error.io_error());
     matches!(errno, Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
+}
+
+fn announce(name: &str, drain: Option<Duration>) {
+    match drain {
+        Some(Duration::ZERO) => tracing::info!("{name}: ending at once"),
+        Some(drain) => {
+            let drain = humantime::format_duration(drain);
+            tracing::info!("{name}: draining for {drain} at most; a second signal ends it at once");
+        }
+        None => tracing::info!("{name}: draining; a second signal ends it at once"),
+    }
 }
 
 fn tell_totals(metrics: &Metrics, duration: Duration, log: &Log) {

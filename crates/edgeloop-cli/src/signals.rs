@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: the first one drains, the second one ends it at once (C37, C38).
+//! SIGTERM and SIGINT: the first one ends in order, the second one at once (C37, C38).
 //!
 //! SIGHUP keeps its default, which is to end the program: it has no configuration to read again,
 //! and its terminal is gone.
@@ -7,20 +7,18 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
 
-use edgeloop::{Handle, Stop};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::signal_name;
 
-/// From now on, the first signal stops the loop behind `handle`.
+/// From now on, the first signal calls this, with its name, on a thread of its own.
 ///
 /// # Errors
 ///
 /// When a handler can't be installed, or the thread that waits for signals can't be started.
-pub(crate) fn install(handle: Handle, drain: Option<Duration>) -> io::Result<()> {
+pub(crate) fn install(first: impl FnOnce(&'static str) + Send + 'static) -> io::Result<()> {
     let signalled = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
         // In this order, a first signal finds the flag down, and any second one finds it up. It
@@ -33,21 +31,8 @@ pub(crate) fn install(handle: Handle, drain: Option<Duration>) -> io::Result<()>
         // A signal that came before the line above has left nothing but the flag.
         let came_early = signalled.load(Ordering::SeqCst);
         let signal = if came_early { None } else { signals.forever().next() };
-        // Said first, which can't block, so that it stands before the totals.
-        announce(signal.and_then(signal_name).unwrap_or("signal"), drain);
-        handle.stop(Stop::Drain(drain));
+        first(signal.and_then(signal_name).unwrap_or("signal"));
     };
     thread::Builder::new().name("signals".to_owned()).spawn(wait)?;
     Ok(())
-}
-
-fn announce(name: &str, drain: Option<Duration>) {
-    match drain {
-        Some(Duration::ZERO) => tracing::info!("{name}: ending at once"),
-        Some(drain) => {
-            let drain = humantime::format_duration(drain);
-            tracing::info!("{name}: draining for {drain} at most; a second signal ends it at once");
-        }
-        None => tracing::info!("{name}: draining; a second signal ends it at once"),
-    }
 }

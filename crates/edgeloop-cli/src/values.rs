@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The longest duration that a run can take.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
 /// A duration above zero, or `none`.
 pub(crate) fn timeout(text: &str) -> Result<Option<Duration>, String> {
     match limit(text) {
@@ -50,6 +53,67 @@ pub(crate) fn count(text: &str, minimum: u64, maximum: u64) -> Result<u64, Strin
         u64::MAX => format!("expected a whole number of at least {minimum}"),
         maximum => format!("expected a whole number from {minimum} to {maximum}"),
     })
+}
+
+/// A whole number of at least `minimum`, with a unit or without: `50000`, `50k`, `1.5M`.
+pub(crate) fn count_with_unit(text: &str, minimum: u64) -> Result<u64, String> {
+    let expected = || format!("expected a whole number of at least {minimum}, like 50000 or 50k");
+    let (number, unit) = split_unit(text).ok_or_else(expected)?;
+    let number = if let Some(digits) = digits(number) {
+        digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit))
+    } else {
+        let scaled = decimal(number).ok_or_else(expected)? * unit_to_f64(unit);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
+        (scaled.fract() == 0.0 && scaled < 9e15).then_some(scaled as u64)
+    };
+    number.filter(|&number| number >= minimum).ok_or_else(expected)
+}
+
+/// How often a second: above 0, with a fraction or a unit or both.
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
+    let expected = || "expected a rate from 0.001 to 1G a second, like 0.5, 2000 or 50k".to_owned();
+    let (number, unit) = split_unit(text).ok_or_else(expected)?;
+    let rate = decimal(number).ok_or_else(expected)? * unit_to_f64(unit);
+    if (0.001..=1e9).contains(&rate) { Ok(rate) } else { Err(expected()) }
+}
+
+fn split_unit(text: &str) -> Option<(&str, u64)> {
+    let last = text.chars().last()?;
+    let unit = match last {
+        'k' | 'K' => 1_000,
+        'M' => 1_000_000,
+        'G' => 1_000_000_000,
+        '0'..='9' => return Some((text, 1)),
+        _ => return None,
+    };
+    Some((&text[..text.len() - 1], unit))
+}
+
+/// A number in plain decimals: `parse` would take a sign, an exponent, and `inf` as well.
+fn decimal(text: &str) -> Option<f64> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let ends = text.starts_with('.') || text.ends_with('.');
+    (plain && !ends).then(|| text.parse().ok()).flatten()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "units are exact")]
+const fn unit_to_f64(unit: u64) -> f64 {
+    unit as f64
+}
+
+/// A duration above zero, and none but a duration.
+pub(crate) fn span(text: &str) -> Result<Duration, String> {
+    let duration = pause(text)?;
+    if duration.is_zero() { Err("expected a duration above zero".into()) } else { Ok(duration) }
+}
+
+/// A duration, zero included, and none but a duration.
+pub(crate) fn pause(text: &str) -> Result<Duration, String> {
+    deadline(text)
+        .ok()
+        .flatten()
+        .filter(|duration| *duration <= LONGEST)
+        .ok_or_else(|| "expected a duration of a year at most, like 100ms, 10s or 1m30s".into())
 }
 
 /// The text itself if it is nothing but decimal digits: `parse` would take a sign as well.
@@ -169,6 +233,34 @@ mod tests {
             assert!(count(text, 1, 10).expect_err(text).contains("from 1 to 10"), "{text:?}");
         }
         assert!(count("0", 1, u64::MAX).expect_err("zero").contains("at least 1"));
+    }
+
+    #[test]
+    fn counts_and_rates_with_units() {
+        for (text, count) in [("1", 1), ("50k", 50_000), ("1.5M", 1_500_000), ("2G", 2_000_000_000)]
+        {
+            assert_eq!(count_with_unit(text, 1), Ok(count), "{text}");
+        }
+        for text in
+            ["", "0", "k", "-1", "+1", "1.5", "1e3", "50 k", "50kk", "99999999999999999999", ".5k"]
+        {
+            assert!(count_with_unit(text, 1).is_err(), "{text:?}");
+        }
+        for (text, expected) in [("0.1", 0.1), ("50k", 50_000.0), ("2.5M", 2.5e6), ("1G", 1e9)] {
+            assert_eq!(rate(text), Ok(expected), "{text}");
+        }
+        for text in ["", "0", "0.0", "-1", "inf", "NaN", "1e9", "2G", "0.0001", "1.", ".1", "k"] {
+            assert!(rate(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn durations_of_a_run() {
+        assert_eq!(span("0.1s"), Ok(Duration::from_millis(100)));
+        assert_eq!(pause("0"), Ok(Duration::ZERO));
+        for text in ["0", "none", "-1s", "1000years"] {
+            assert!(span(text).is_err(), "{text}");
+        }
     }
 
     #[test]

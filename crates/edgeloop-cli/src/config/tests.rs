@@ -8,9 +8,11 @@ use crate::args::Parsed;
 /// Resolves a command line together with an environment, both as in a shell.
 fn resolve(line: &str, variables: &[(&str, &str)]) -> Result<ServeConfig, Failure> {
     let args = std::iter::once("edgeloop").chain(line.split_whitespace()).map(OsString::from);
-    let crate::args::Command::Serve(args) = match crate::args::parse(args)? {
+    let crate::args::Command::Serve(args) = (match crate::args::parse(args)? {
         Parsed::Run(command) => command,
         Parsed::Print(_) => panic!("{line}: help"),
+    }) else {
+        panic!("another command");
     };
     let lookup = |name: &str| {
         variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| value.into())

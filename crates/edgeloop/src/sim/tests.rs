@@ -23,6 +23,8 @@ type WithInput = Box<dyn FnMut(&mut dyn Context, &mut Input<'_>) -> Action>;
 struct Probe {
     opened: Callback,
     data: WithInput,
+    /// Whether its own stream stays open behind the peer's end.
+    stays: bool,
     input_limit: usize,
     timeout: Callback,
     closed: Vec<Closed>,
@@ -34,6 +36,7 @@ impl Probe {
         Self {
             opened: Box::new(|_| Action::Continue),
             data: Box::new(|cx, input| cx.send(input.take_all()).or_reset()),
+            stays: false,
             input_limit: usize::MAX,
             timeout: Box::new(|_| Action::Continue),
             closed: Vec::new(),
@@ -77,6 +80,10 @@ impl Handler for Probe {
 
     fn data(&mut self, cx: &mut impl Context, (): &mut (), input: &mut Input<'_>) -> Action {
         (self.data)(cx, input)
+    }
+
+    fn end(&mut self, _: &mut impl Context, (): &mut (), _: &mut Input<'_>) -> Action {
+        if self.stays { Action::Continue } else { Action::Close }
     }
 
     fn timeout(&mut self, cx: &mut impl Context, (): &mut ()) -> Action {
@@ -388,6 +395,55 @@ fn only_a_handler_that_waits_for_more_reaches_the_limit_of_its_input() {
         let report = run(Simulation::new(1).calm().buffers(1000..=1000).peer(script), probe);
         assert_eq!(report.handler.closed[0].reason, reason, "{answer:?}");
     }
+}
+
+#[test]
+fn whoever_is_not_read_for_its_output_has_not_reached_the_limit_of_its_input() {
+    let mut shown = 0;
+    let mut probe = Probe::new().data(move |cx, input| {
+        shown += 1;
+        if shown == 1 {
+            assert_eq!(cx.send(&[7; 5000]), Sent::AboveMark);
+            return Action::Continue;
+        }
+        cx.send(input.take_all()).or_reset()
+    });
+    probe.input_limit = 5;
+    let config = Config::new().watermarks(100, 10);
+    let script = Script::new().send("hello").wait(SECOND).receive(5000).expect("hello").close();
+    let simulation = Simulation::new(1).calm().buffers(1000..=1000).config(config).peer(script);
+    assert_eq!(run(simulation, probe).peers[0].reason(), Some(Reason::Finished));
+}
+
+#[test]
+fn what_was_left_is_shown_again_when_reading_is_resumed_though_nothing_new_comes() {
+    let mut shown = 0;
+    let probe = Probe::new()
+        .data(move |cx, input| {
+            shown += 1;
+            if shown == 1 {
+                cx.set_timeout(Some(SECOND));
+                return Action::Pause;
+            }
+            cx.send(input.take_all()).or_reset()
+        })
+        .timeout(|cx| {
+            cx.resume(cx.id());
+            Action::Continue
+        });
+    let simulation = Simulation::new(1).calm().buffers(1000..=1000).peer(caller("a caller"));
+    assert_eq!(run(simulation, probe).peers[0].received, b"hello");
+}
+
+#[test]
+fn c07_a_reset_behind_the_peers_end_ends_a_connection_that_stayed() {
+    let mut probe = Probe::new();
+    probe.stays = true;
+    let script = Script::new().send("hello").expect("hello").finish().wait(SECOND).reset();
+    let report = run(Simulation::new(1).peer(script), probe);
+    let closed = &report.handler.closed[0];
+    assert_eq!(closed.reason, Reason::Failed);
+    assert!(report.elapsed < 2 * SECOND, "after {:?}", report.elapsed);
 }
 
 #[test]

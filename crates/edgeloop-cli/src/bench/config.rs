@@ -1,0 +1,228 @@
+//! What `bench` is to do, resolved from the command line, without any effect.
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::args::BenchArgs;
+use super::plan::{Extent, Load, Plan};
+use super::schedule::Arrival;
+use crate::addresses::Address;
+use crate::config::read;
+use crate::exit::Failure;
+use crate::values;
+
+/// The most messages in flight if no number is asked for: what is remembered of each takes 16 bytes.
+const FLIGHTS: usize = 4_000_000;
+
+/// The largest message: offsets have room for many more, but answers are waited for whole.
+const LARGEST: u64 = 1 << 30;
+
+/// Where results go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Sink {
+    Standard,
+    File(PathBuf),
+}
+
+/// Everything that `bench` needs to know.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct BenchConfig {
+    pub(crate) address: Address,
+    /// Without the addresses, which are still to be looked up.
+    pub(crate) plan: Plan,
+    pub(crate) mode: Mode,
+    pub(crate) json: Option<Sink>,
+    pub(crate) csv: Option<PathBuf>,
+    pub(crate) verbose: bool,
+    pub(crate) quiet: bool,
+}
+
+/// What a run is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Closed,
+    Open,
+    Connect,
+    Stream,
+    Hold,
+}
+
+impl Mode {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::Connect => "connect",
+            Self::Stream => "stream",
+            Self::Hold => "hold",
+        }
+    }
+}
+
+impl BenchConfig {
+    /// # Errors
+    ///
+    /// Names the first value that is wrong, by its option, or two that contradict each other.
+    pub(crate) fn resolve(args: &BenchArgs) -> Result<Self, Failure> {
+        contradictions(args)?;
+        let address = read("ADDRESS", &args.address, Address::parse)?.reachable();
+        let count = |name, value| option(name, value, |text| values::count_with_unit(text, 1));
+        let hold = count("--hold", &args.hold)?;
+        let connections = match hold {
+            Some(hold) => hold,
+            None => count("--connections", &args.connections)?.unwrap_or(50),
+        };
+        let connections = usize::try_from(connections).unwrap_or(usize::MAX);
+        let active = match (hold, count("--active", &args.active)?) {
+            (_, Some(active)) => usize::try_from(active).unwrap_or(usize::MAX),
+            (Some(_), None) => connections.div_ceil(100),
+            (None, None) => connections,
+        };
+        if active > connections {
+            return Err(Failure::usage(format!(
+                "--active {active} is more than there are connections, {connections}"
+            )));
+        }
+        let usual = if args.stream { 64 * 1024 } else { 64 };
+        let size = option("--size", &args.size, |text| values::size(text, 1))?.unwrap_or(usual);
+        if size as u64 > LARGEST {
+            return Err(Failure::usage(format!("--size {size} is more than {LARGEST} bytes")));
+        }
+        let rate = option("--rate", &args.rate, values::rate)?;
+        let arrival = option("--arrival", &args.arrival, arrival)?.unwrap_or_default();
+        let load = rate.map_or(Load::Closed, |rate| Load::Open { rate, arrival });
+        let window = option("--window", &args.window, |text| values::size(text, 1))?;
+        let usual = if args.stream {
+            (window.unwrap_or(256 * 1024) / size).max(1)
+        } else if rate.is_some() {
+            (FLIGHTS / active).max(1)
+        } else {
+            1
+        };
+        let pipeline = count("--pipeline", &args.pipeline)?
+            .map_or(usual, |pipeline| usize::try_from(pipeline).unwrap_or(usize::MAX));
+        let threads = option("--threads", &args.threads, |text| values::count(text, 1, 1024))?;
+        let opening = option("--open-rate", &args.open_rate, values::rate)?;
+        let busy_poll = option("--busy-poll", &args.busy_poll, values::deadline)?;
+        let verifies = if args.stream { args.verify } else { !args.no_verify };
+        let plan = Plan {
+            addresses: Vec::new(),
+            sources: sources(&args.source)?,
+            connections,
+            active,
+            opening: hold.map(|_| opening.unwrap_or(1000.0)),
+            threads: usize::try_from(threads.unwrap_or(1)).unwrap_or(1),
+            size,
+            pipeline,
+            load,
+            connects: args.connect_per_message,
+            extent: extent(args)?,
+            connect_timeout: option("--connect-timeout", &args.connect_timeout, values::timeout)?
+                .unwrap_or(Some(Duration::from_secs(10))),
+            verifies,
+            seed: option("--seed", &args.seed, |text| values::count(text, 0, u64::MAX))?
+                .unwrap_or(1),
+            busy_poll: busy_poll
+                .unwrap_or(Some(Duration::from_micros(200)))
+                .unwrap_or(Duration::ZERO),
+        };
+        let mode = match (args.connect_per_message, args.stream, hold) {
+            (true, _, _) => Mode::Connect,
+            (_, true, _) => Mode::Stream,
+            (_, _, Some(_)) => Mode::Hold,
+            _ if rate.is_some() => Mode::Open,
+            _ => Mode::Closed,
+        };
+        Ok(Self {
+            address,
+            plan,
+            mode,
+            json: args.json.as_ref().map(sink),
+            csv: args.csv.as_ref().map(PathBuf::from),
+            verbose: args.verbose,
+            quiet: args.quiet,
+        })
+    }
+}
+
+/// Options that can't be meant together, or that mean nothing alone.
+fn contradictions(args: &BenchArgs) -> Result<(), Failure> {
+    let modes = [
+        ("--connect-per-message", args.connect_per_message),
+        ("--stream", args.stream),
+        ("--hold", args.hold.is_some()),
+    ];
+    let asked: Vec<_> = modes.into_iter().filter(|mode| mode.1).map(|mode| mode.0).collect();
+    let together = |one: &str, other: &str| {
+        Err(Failure::usage(format!("{one} and {other} contradict each other")))
+    };
+    if let [one, other, ..] = asked[..] {
+        return together(one, other);
+    }
+    let pairs = [
+        ("--stream", args.stream, "--rate", args.rate.is_some()),
+        ("--hold", args.hold.is_some(), "--connections", args.connections.is_some()),
+        ("--connect-per-message", args.connect_per_message, "--pipeline", args.pipeline.is_some()),
+        ("--window", args.window.is_some(), "--pipeline", args.pipeline.is_some()),
+    ];
+    for (one, is, other, also) in pairs {
+        if is && also {
+            return together(one, other);
+        }
+    }
+    let needs = [
+        ("--arrival", args.arrival.is_some(), "--rate", args.rate.is_some()),
+        ("--window", args.window.is_some(), "--stream", args.stream),
+        ("--active", args.active.is_some(), "--hold", args.hold.is_some()),
+        ("--open-rate", args.open_rate.is_some(), "--hold", args.hold.is_some()),
+    ];
+    for (one, is, needed, there) in needs {
+        if is && !there {
+            return Err(Failure::usage(format!("{one} says something only beside {needed}")));
+        }
+    }
+    Ok(())
+}
+
+fn extent(args: &BenchArgs) -> Result<Extent, Failure> {
+    let messages = option("--messages", &args.messages, |text| values::count_with_unit(text, 1))?;
+    let asked = option("--duration", &args.duration, values::span)?;
+    let usual = messages.is_none().then_some(Duration::from_secs(10));
+    let warmup = option("--warmup", &args.warmup, values::pause)?;
+    let grace = option("--grace", &args.grace, values::pause)?;
+    Ok(Extent {
+        duration: asked.or(usual),
+        messages,
+        warmup: warmup.unwrap_or(Duration::from_secs(1)),
+        grace: grace.unwrap_or(Duration::from_secs(1)),
+    })
+}
+
+fn option<T>(
+    name: &str,
+    value: &Option<OsString>,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+) -> Result<Option<T>, Failure> {
+    value.as_ref().map(|value| read(name, value, parse)).transpose()
+}
+
+fn sources(values: &[OsString]) -> Result<Vec<IpAddr>, Failure> {
+    let parse = |text: &str| {
+        text.parse().map_err(|_| "expected an IP address of this machine, as in 127.0.0.2".into())
+    };
+    values.iter().map(|value| read("--source", value, parse)).collect()
+}
+
+fn sink(value: &OsString) -> Sink {
+    if value == "-" { Sink::Standard } else { Sink::File(PathBuf::from(value)) }
+}
+
+fn arrival(text: &str) -> Result<Arrival, String> {
+    match text {
+        "uniform" => Ok(Arrival::Uniform),
+        "poisson" => Ok(Arrival::Poisson),
+        _ => Err("expected uniform or poisson".into()),
+    }
+}

@@ -1,0 +1,166 @@
+//! One of the connections of a run, over all the sockets that it has in turn.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use edgeloop::ConnectionId;
+
+use super::payload::Payload;
+use super::schedule::Schedule;
+use super::verify::{Verdict, Verifier, Wrong};
+
+/// How long a connection that was lost waits before it is opened again, at first and at the most.
+const BACKOFF: Duration = Duration::from_millis(10);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
+
+/// Streams have numbers of 24 bits: see `payload`.
+const STREAMS: u64 = 1 << 24;
+
+/// A message that has no answer yet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Flight {
+    /// When it was due, and when it was sent, in nanoseconds.
+    pub(crate) due: u64,
+    pub(crate) sent: u64,
+}
+
+/// How far a connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// There is none: not yet, or not any more.
+    Down,
+    Connecting(ConnectionId),
+    Up(ConnectionId),
+}
+
+/// One of the connections of a run, over all the sockets that it has in turn.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) stage: Stage,
+    /// The number of what it sends now; each socket sends a stream of its own.
+    pub(crate) stream: u64,
+    pub(crate) schedule: Option<Schedule>,
+    pub(crate) flights: VecDeque<Flight>,
+    verifier: Verifier,
+    /// Offsets in the stream: the end of the last message that was begun, what was handed to the loop,
+    /// the beginning of the first message without an answer, and what came back if that isn't verified.
+    pub(crate) begun: u64,
+    pub(crate) sent: u64,
+    pub(crate) answered: u64,
+    pub(crate) received: u64,
+    /// The loop holds output that the kernel has not taken.
+    pub(crate) full: bool,
+    /// For when it stands in the queue of those that have something due; the end of time if it doesn't.
+    pub(crate) awaits: u64,
+    /// Connecting it was tried, and succeeded or failed.
+    pub(crate) tried: bool,
+    /// Since when it may send: since the last answer that made room, since the kernel takes output
+    /// again. None while it may not.
+    pub(crate) allowed: Option<u64>,
+    /// When its connect began.
+    pub(crate) dialled: u64,
+    /// How often connecting has failed in a row.
+    failures: u32,
+}
+
+impl Lane {
+    pub(crate) fn new(stream: u64) -> Self {
+        Self {
+            stage: Stage::Down,
+            stream: stream % STREAMS,
+            schedule: None,
+            flights: VecDeque::new(),
+            verifier: Verifier::default(),
+            begun: 0,
+            sent: 0,
+            answered: 0,
+            received: 0,
+            full: false,
+            awaits: u64::MAX,
+            tried: false,
+            allowed: None,
+            dialled: 0,
+            failures: 0,
+        }
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(self.stage, Stage::Up(_))
+    }
+
+    pub(crate) fn opened(&mut self, id: ConnectionId) {
+        self.stage = Stage::Up(id);
+        self.failures = 0;
+    }
+
+    /// Its connection is gone; the next one, `step` further on, sends a stream of its own.
+    pub(crate) fn lost(&mut self, step: u64) {
+        let (schedule, flights) = (self.schedule.take(), std::mem::take(&mut self.flights));
+        let Self { awaits, tried, failures, .. } = *self;
+        let fresh = Self::new(self.stream + step);
+        *self = Self { schedule, flights, awaits, tried, failures, ..fresh };
+    }
+
+    /// How long to wait before it is connected again.
+    pub(crate) fn back_off(&mut self) -> Duration {
+        let wait = BACKOFF.saturating_mul(1 << self.failures.min(10)).min(LONGEST_BACKOFF);
+        self.failures += 1;
+        wait
+    }
+
+    /// Bytes have come back.
+    pub(crate) fn receive(
+        &mut self,
+        payload: Option<Payload>,
+        bytes: &[u8],
+        verdict: &mut Verdict,
+    ) {
+        match payload {
+            Some(payload) => {
+                self.verifier.receive(payload, self.stream, self.sent, bytes, verdict);
+            }
+            None => self.received += bytes.len() as u64,
+        }
+    }
+
+    /// How far the answers have come.
+    pub(crate) fn reached(&self, verifies: bool) -> u64 {
+        if verifies { self.verifier.reached() } else { self.received }
+    }
+
+    /// Takes the first message without an answer off if its answer has come to its end by now: whole,
+    /// or with a part missing.
+    pub(crate) fn land(&mut self, size: u64, verifies: bool) -> Option<Landing> {
+        let end = self.answered + size;
+        if self.reached(verifies) < end {
+            return None;
+        }
+        let flight = self.flights.pop_front()?;
+        let whole = !(verifies && self.verifier.lacks(&(self.answered..end)));
+        self.answered = end;
+        Some(Landing { flight, whole })
+    }
+
+    /// Nothing more comes back on its connection. What the answer that had begun still lacks is missing
+    /// if it had the time to come.
+    pub(crate) fn finish(
+        &mut self,
+        payload: Payload,
+        size: u64,
+        had_time: bool,
+        verdict: &mut Verdict,
+    ) {
+        self.verifier.finish(payload, self.stream, self.sent, verdict);
+        let (reached, end) = (self.verifier.reached(), self.sent.min(self.answered + size));
+        if had_time && reached > self.answered && reached < end {
+            verdict.find(Wrong::Missing, self.stream, reached, end - reached);
+        }
+    }
+}
+
+/// A message whose answer has come.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Landing {
+    pub(crate) flight: Flight,
+    pub(crate) whole: bool,
+}

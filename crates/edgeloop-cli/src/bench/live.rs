@@ -1,0 +1,143 @@
+//! What is shown while a run goes: a line that changes on a terminal, else plain lines.
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::plan::Plan;
+use super::results::{Interval, to_f64};
+use super::run::{Second, Watcher};
+use super::show;
+
+/// Of a run that is longer than this only every tenth second gets a line.
+const LONG: Duration = Duration::from_secs(60);
+
+/// Shows a run as it goes, and keeps what its seconds came to.
+pub(crate) struct Live {
+    display: Display,
+    csv: Option<BufWriter<File>>,
+    /// Why the table could not be written.
+    failed: Option<io::Error>,
+    every: u64,
+    all: Option<Duration>,
+    intervals: Vec<Interval>,
+}
+
+enum Display {
+    Bar(ProgressBar),
+    Lines,
+    Nothing,
+}
+
+impl Live {
+    pub(crate) fn new(plan: &Plan, quiet: bool, csv: Option<File>) -> Self {
+        let all = plan.extent.duration.map(|duration| plan.extent.warmup + duration);
+        let display = if quiet {
+            Display::Nothing
+        } else if io::stderr().is_terminal() {
+            Display::Bar(bar(all))
+        } else {
+            Display::Lines
+        };
+        let long = plan.extent.duration.is_none_or(|duration| duration > LONG);
+        let mut live = Self {
+            display,
+            csv: csv.map(BufWriter::new),
+            failed: None,
+            every: if long { 10 } else { 1 },
+            all,
+            intervals: Vec::new(),
+        };
+        live.table(&format!("{COLUMNS}\n"));
+        live
+    }
+
+    /// Ends the display; answers what the seconds came to, and whether the table is written.
+    pub(crate) fn finish(mut self) -> (Vec<Interval>, io::Result<()>) {
+        if let Display::Bar(bar) = &self.display {
+            bar.finish_and_clear();
+        }
+        if let Some(mut csv) = self.csv.take()
+            && let Err(error) = csv.flush()
+        {
+            self.failed.get_or_insert(error);
+        }
+        (self.intervals, self.failed.map_or(Ok(()), Err))
+    }
+
+    fn table(&mut self, row: &str) {
+        if let Some(csv) = &mut self.csv
+            && let Err(error) = csv.write_all(row.as_bytes()).and_then(|()| csv.flush())
+        {
+            self.failed = Some(error);
+            self.csv = None;
+        }
+    }
+}
+
+const COLUMNS: &str = "second,messages,unanswered,bytes_sent,bytes_received,errors,alive,in_flight,p50_us,p99_us,max_us";
+
+fn row(interval: &Interval) -> String {
+    let time = |time: Option<f64>| time.map(|time| time.to_string()).unwrap_or_default();
+    let Interval { second, messages, unanswered, bytes_sent, bytes_received, .. } = interval;
+    let Interval { errors, alive, in_flight, p50_us, p99_us, max_us, .. } = interval;
+    format!(
+        "{second},{messages},{unanswered},{bytes_sent},{bytes_received},{errors},{alive},{in_flight},{},{},{}\n",
+        time(*p50_us),
+        time(*p99_us),
+        time(*max_us)
+    )
+}
+
+impl Watcher for Live {
+    fn second(&mut self, second: &Second) {
+        let interval = Interval::of(second);
+        self.table(&row(&interval));
+        let line = line(&interval);
+        match &self.display {
+            Display::Bar(bar) => bar.set_message(line),
+            Display::Lines if (interval.second + 1).is_multiple_of(self.every) => {
+                // Whoever has closed standard error wants to read nothing.
+                let _ = writeln!(io::stderr(), "{:>6} s  {line}", interval.second + 1);
+            }
+            Display::Lines | Display::Nothing => {}
+        }
+        self.intervals.push(interval);
+    }
+
+    fn look(&mut self, elapsed: Duration) {
+        if let (Display::Bar(bar), Some(all)) = (&self.display, self.all) {
+            let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+            bar.set_position(millis(elapsed).min(millis(all)));
+        }
+    }
+}
+
+fn bar(all: Option<Duration>) -> ProgressBar {
+    let target = ProgressDrawTarget::stderr();
+    let Some(all) = all else {
+        let bar = ProgressBar::with_draw_target(None, target);
+        let style = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}");
+        return bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    };
+    let length = u64::try_from(all.as_millis()).unwrap_or(u64::MAX);
+    let style = ProgressStyle::with_template("{bar:20} {percent:>3} % {wide_msg}");
+    ProgressBar::with_draw_target(Some(length), target)
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// A second in a line.
+fn line(interval: &Interval) -> String {
+    let time = |time: Option<f64>| time.map_or_else(|| "-".to_owned(), show::time);
+    format!(
+        "{}/s  p50 {}  p99 {}  in flight {}  alive {}  errors {}",
+        show::rate(to_f64(interval.messages)),
+        time(interval.p50_us),
+        time(interval.p99_us),
+        show::count(interval.in_flight),
+        show::count(interval.alive),
+        show::count(interval.errors)
+    )
+}

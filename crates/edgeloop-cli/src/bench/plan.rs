@@ -1,0 +1,159 @@
+//! What one thread of a run is to do: resolved, and the same for its whole time.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use edgeloop::Target;
+
+use super::schedule::Arrival;
+
+/// When messages are sent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Load {
+    /// Each as soon as an earlier one was answered.
+    Closed,
+    /// So many a second in all, whatever the answers do.
+    Open { rate: f64, arrival: Arrival },
+}
+
+/// How long a run is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub(crate) duration: Option<Duration>,
+    /// Messages in all.
+    pub(crate) messages: Option<u64>,
+    /// What comes first and does not count.
+    pub(crate) warmup: Duration,
+    /// How long answers are waited for at the end.
+    pub(crate) grace: Duration,
+}
+
+/// A run, as it is asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Plan {
+    /// The addresses that the name stands for, in the order in which they are tried.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// Local addresses to connect from, in turn; the kernel's choice if there are none.
+    pub(crate) sources: Vec<IpAddr>,
+    pub(crate) connections: usize,
+    /// How many of them carry messages.
+    pub(crate) active: usize,
+    /// How many connections are opened a second, if not as fast as can be.
+    pub(crate) opening: Option<f64>,
+    pub(crate) threads: usize,
+    /// Bytes of a message.
+    pub(crate) size: usize,
+    /// The most messages without an answer on a connection.
+    pub(crate) pipeline: usize,
+    pub(crate) load: Load,
+    /// Each message has a connection of its own.
+    pub(crate) connects: bool,
+    pub(crate) extent: Extent,
+    pub(crate) connect_timeout: Option<Duration>,
+    pub(crate) verifies: bool,
+    pub(crate) seed: u64,
+    /// How long before a send its time is polled for.
+    pub(crate) busy_poll: Duration,
+}
+
+/// The part of one thread.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Share {
+    pub(crate) plan: Plan,
+    /// Which of the threads it is.
+    pub(crate) thread: usize,
+    /// Which of all connections are its own: `first`, and so many.
+    pub(crate) first: usize,
+    pub(crate) connections: usize,
+    /// How many of them carry messages, and how many of those before them do.
+    pub(crate) active: usize,
+    pub(crate) carrying_before: usize,
+    pub(crate) messages: Option<u64>,
+}
+
+impl Plan {
+    /// The parts of all threads. Each has a connection that carries messages.
+    pub(crate) fn shares(&self) -> Vec<Share> {
+        let threads = self.threads.clamp(1, self.active.max(1));
+        let part = |all: usize, thread: usize| all / threads + usize::from(thread < all % threads);
+        let (mut first, mut carrying_before) = (0, 0);
+        let share = |thread| {
+            let connections = part(self.connections, thread);
+            let messages = self.extent.messages.map(|all| {
+                let (threads, thread) = (threads as u64, thread as u64);
+                all / threads + u64::from(thread < all % threads)
+            });
+            let active = part(self.active, thread);
+            let plan = self.clone();
+            let share =
+                Share { plan, thread, first, connections, active, carrying_before, messages };
+            first += connections;
+            carrying_before += active;
+            share
+        };
+        (0..threads).map(share).collect()
+    }
+
+    /// Where connection `number` goes to, and from where.
+    pub(crate) fn target(&self, number: usize) -> Target {
+        let mut addresses = self.addresses.iter().copied();
+        let first = addresses.next().expect("a name without addresses was refused");
+        let target = addresses.fold(Target::new(first), Target::or).timeout(self.connect_timeout);
+        if self.sources.is_empty() {
+            return target;
+        }
+        target.from(SocketAddr::new(self.sources[number % self.sources.len()], 0))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The smallest run.
+    pub(crate) fn plan() -> Plan {
+        Plan {
+            addresses: vec![SocketAddr::from(([10, 0, 0, 1], 7))],
+            sources: Vec::new(),
+            connections: 1,
+            active: 1,
+            opening: None,
+            threads: 1,
+            size: 64,
+            pipeline: 1,
+            load: Load::Closed,
+            connects: false,
+            extent: Extent {
+                duration: Some(Duration::from_secs(10)),
+                messages: None,
+                warmup: Duration::ZERO,
+                grace: Duration::from_secs(1),
+            },
+            connect_timeout: Some(Duration::from_secs(10)),
+            verifies: true,
+            seed: 1,
+            busy_poll: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn everything_is_shared_out_and_nothing_twice() {
+        for threads in 1..6 {
+            for connections in 1..20 {
+                let extent = Extent { messages: Some(101), ..plan().extent };
+                let active = connections;
+                let plan = Plan { threads, connections, active, extent, ..plan() };
+                let shares = plan.shares();
+                assert_eq!(
+                    shares.iter().map(|share| share.connections).sum::<usize>(),
+                    connections
+                );
+                assert_eq!(shares.iter().filter_map(|share| share.messages).sum::<u64>(), 101);
+                assert!(shares.iter().all(|share| share.connections > 0));
+                assert!(
+                    shares.windows(2).all(|two| two[0].first + two[0].connections == two[1].first)
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! What a run has come to, as it is written into files and read from them again: docs/BENCH.md.
+//!
+//! Everything that is shown of a run is made from this, so that no two figures can differ.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::config::BenchConfig;
+use super::plan::Load;
+use super::record::{Times, needed};
+use super::run::{Done, Second};
+use super::schedule::Arrival;
+use super::worker::End;
+
+/// The version of the format. It grows when a figure is left out or comes to mean something else.
+pub(crate) const SCHEMA: u32 = 1;
+
+/// The quantiles that are told, and their names.
+pub(crate) const QUANTILES: [(f64, &str); 5] =
+    [(0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p99_9"), (0.9999, "p99_99")];
+
+/// A whole run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Results {
+    pub(crate) schema: u32,
+    pub(crate) edgeloop: String,
+    /// When it began, in UTC (RFC 3339).
+    pub(crate) started: String,
+    pub(crate) machine: Machine,
+    pub(crate) target: Ends,
+    pub(crate) options: Options,
+    /// `whole`, `interrupted` or `no_connection`.
+    pub(crate) ended: String,
+    pub(crate) messages: u64,
+    pub(crate) seconds: f64,
+    pub(crate) rate: f64,
+    pub(crate) asked_rate: Option<f64>,
+    pub(crate) latency_us: Quantiles,
+    pub(crate) service_us: Quantiles,
+    pub(crate) connect_us: Quantiles,
+    pub(crate) bytes_sent: u64,
+    pub(crate) bytes_received: u64,
+    pub(crate) errors: BTreeMap<String, u64>,
+    pub(crate) verify: Verify,
+    pub(crate) late: Option<Late>,
+    pub(crate) unanswered: u64,
+    pub(crate) connections_alive: u64,
+    pub(crate) cost: Cost,
+    pub(crate) intervals: Vec<Interval>,
+}
+
+/// What it ran on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Machine {
+    pub(crate) host: String,
+    pub(crate) kernel: String,
+    pub(crate) processor: String,
+    pub(crate) processors: usize,
+    pub(crate) memory_bytes: u64,
+}
+
+/// Both ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ends {
+    pub(crate) asked: String,
+    pub(crate) addresses: Vec<String>,
+    pub(crate) sources: Vec<String>,
+}
+
+/// How it was asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Options {
+    pub(crate) command: Vec<String>,
+    pub(crate) mode: String,
+    pub(crate) connections: usize,
+    pub(crate) active: usize,
+    pub(crate) open_rate: Option<f64>,
+    pub(crate) threads: usize,
+    pub(crate) size: usize,
+    pub(crate) pipeline: usize,
+    pub(crate) arrival: Option<String>,
+    pub(crate) duration_s: Option<f64>,
+    pub(crate) messages: Option<u64>,
+    pub(crate) warmup_s: f64,
+    pub(crate) grace_s: f64,
+    pub(crate) connect_timeout_s: Option<f64>,
+    pub(crate) busy_poll_us: f64,
+    pub(crate) seed: u64,
+}
+
+/// Times in microseconds. Without enough samples there is no figure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Quantiles {
+    pub(crate) min: Option<f64>,
+    pub(crate) mean: Option<f64>,
+    pub(crate) p50: Option<f64>,
+    pub(crate) p90: Option<f64>,
+    pub(crate) p99: Option<f64>,
+    pub(crate) p99_9: Option<f64>,
+    pub(crate) p99_99: Option<f64>,
+    pub(crate) max: Option<f64>,
+    pub(crate) samples: u64,
+    /// Those of the figures that may be larger, because messages were never answered.
+    pub(crate) lower_bounds: Vec<String>,
+    /// The shortest time after which a message that was never answered was given up.
+    pub(crate) unanswered_from: Option<f64>,
+    /// In nanoseconds, as an HdrHistogram V2 log, deflated and in Base64.
+    pub(crate) histogram: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Verify {
+    pub(crate) on: bool,
+    /// Bytes.
+    pub(crate) checked: u64,
+    pub(crate) mismatched: u64,
+    pub(crate) missing: u64,
+    pub(crate) surplus: u64,
+    /// The first of them, for people to read.
+    pub(crate) findings: Vec<String>,
+}
+
+/// A schedule that was not held.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Late {
+    /// Sends that came more than a millisecond after their time, of how many.
+    pub(crate) missed: u64,
+    pub(crate) sends: u64,
+    /// The most that one of them was late.
+    pub(crate) lag_us: f64,
+}
+
+/// What the run took of its own machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Cost {
+    /// Processor time of this process, from the beginning of the run to its end.
+    pub(crate) processor_s: f64,
+    pub(crate) turns: u64,
+}
+
+/// A second of the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Interval {
+    pub(crate) second: u64,
+    pub(crate) messages: u64,
+    pub(crate) unanswered: u64,
+    pub(crate) bytes_sent: u64,
+    pub(crate) bytes_received: u64,
+    pub(crate) errors: u64,
+    pub(crate) alive: u64,
+    pub(crate) in_flight: u64,
+    pub(crate) p50_us: Option<f64>,
+    pub(crate) p99_us: Option<f64>,
+    pub(crate) max_us: Option<f64>,
+    /// How many times lay in each band of the heat map: the number of the band, and how many.
+    pub(crate) bands: Vec<(u32, u64)>,
+}
+
+/// How many bands of the heat map double the time. Band 0 begins at a nanosecond.
+pub(crate) const BANDS: f64 = 4.0;
+
+/// What is known of a run beside what it measured.
+pub(crate) struct Background {
+    pub(crate) started: String,
+    pub(crate) command: Vec<String>,
+    pub(crate) machine: Machine,
+    pub(crate) processor: Duration,
+}
+
+impl Results {
+    pub(crate) fn new(
+        config: &BenchConfig,
+        background: Background,
+        done: &Done,
+        intervals: Vec<Interval>,
+    ) -> Self {
+        let (plan, counts) = (&config.plan, &done.measured.counts);
+        let seconds = done.span.as_secs_f64();
+        let rate = if seconds > 0.0 { to_f64(counts.messages) / seconds } else { 0.0 };
+        let (asked_rate, arrival) = match plan.load {
+            Load::Closed => (None, None),
+            Load::Open { rate, arrival } => (Some(rate), Some(arrival)),
+        };
+        let latency_us = Quantiles::of(&done.measured.latency);
+        // Without a schedule a message is due when it is sent.
+        let service_us = match asked_rate {
+            Some(_) => Quantiles::of(&done.measured.service),
+            None => latency_us.clone(),
+        };
+        let lateness = counts.lateness;
+        Self {
+            schema: SCHEMA,
+            edgeloop: env!("CARGO_PKG_VERSION").to_owned(),
+            started: background.started,
+            machine: background.machine,
+            target: Ends {
+                asked: config.address.to_string(),
+                addresses: plan.addresses.iter().map(ToString::to_string).collect(),
+                sources: plan.sources.iter().map(ToString::to_string).collect(),
+            },
+            options: Options {
+                command: background.command,
+                mode: config.mode.name().to_owned(),
+                connections: plan.connections,
+                active: plan.active,
+                open_rate: plan.opening,
+                threads: plan.threads,
+                size: plan.size,
+                pipeline: plan.pipeline,
+                arrival: arrival.map(|arrival| match arrival {
+                    Arrival::Uniform => "uniform".to_owned(),
+                    Arrival::Poisson => "poisson".to_owned(),
+                }),
+                duration_s: plan.extent.duration.map(|duration| duration.as_secs_f64()),
+                messages: plan.extent.messages,
+                warmup_s: plan.extent.warmup.as_secs_f64(),
+                grace_s: plan.extent.grace.as_secs_f64(),
+                connect_timeout_s: plan.connect_timeout.map(|timeout| timeout.as_secs_f64()),
+                busy_poll_us: micros(nanos(plan.busy_poll)),
+                seed: plan.seed,
+            },
+            ended: match done.end {
+                End::Whole => "whole",
+                End::Interrupted => "interrupted",
+                End::NoConnection => "no_connection",
+            }
+            .to_owned(),
+            messages: counts.messages,
+            seconds,
+            rate,
+            asked_rate,
+            latency_us,
+            service_us,
+            connect_us: Quantiles::of(&done.measured.connect),
+            bytes_sent: counts.bytes_sent,
+            bytes_received: counts.bytes_received,
+            errors: counts
+                .errors
+                .met()
+                .map(|(class, count)| (class.name().to_owned(), count))
+                .collect(),
+            verify: Verify {
+                on: plan.verifies,
+                checked: done.verdict.checked,
+                mismatched: done.verdict.mismatched,
+                missing: done.verdict.missing,
+                surplus: done.verdict.surplus,
+                findings: done.verdict.findings.iter().map(ToString::to_string).collect(),
+            },
+            late: (asked_rate.is_some() && lateness.is_late()).then(|| Late {
+                missed: lateness.missed,
+                sends: lateness.sends,
+                lag_us: micros(lateness.lag),
+            }),
+            unanswered: counts.unanswered,
+            connections_alive: done.alive as u64,
+            cost: Cost { processor_s: background.processor.as_secs_f64(), turns: done.turns },
+            intervals,
+        }
+    }
+
+    /// As JSON, a line for each figure and for each second.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be written.
+    pub(crate) fn write(&self, mut out: impl Write) -> io::Result<()> {
+        let Value::Object(figures) = serde_json::to_value(self)? else { return Ok(()) };
+        let last = figures.len() - 1;
+        writeln!(out, "{{")?;
+        for (index, (name, value)) in figures.iter().enumerate() {
+            write!(out, "\"{name}\": ")?;
+            match value {
+                Value::Array(lines) if !lines.is_empty() => {
+                    let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
+                    write!(out, "[\n{}\n]", lines.join(",\n"))?;
+                }
+                value => write!(out, "{value}")?,
+            }
+            writeln!(out, "{}", if index < last { "," } else { "" })?;
+        }
+        writeln!(out, "}}")?;
+        out.flush()
+    }
+}
+
+impl Quantiles {
+    fn of(times: &Times) -> Self {
+        let at = |quantile| times.quantile(quantile);
+        let mut figures: Vec<_> =
+            QUANTILES.iter().map(|&(quantile, name)| (name, at(quantile))).collect();
+        figures.push(("max", times.max()));
+        let reached = |nanos: &Option<u64>| nanos.is_some_and(|nanos| times.is_lower_bound(nanos));
+        let mut lower_bounds: Vec<String> = figures
+            .iter()
+            .filter(|(_, nanos)| reached(nanos))
+            .map(|&(name, _)| name.into())
+            .collect();
+        if times.censored().is_some() {
+            lower_bounds.insert(0, "mean".to_owned());
+        }
+        let micros_at = |quantile| at(quantile).map(micros);
+        Self {
+            min: times.min().map(micros),
+            mean: times.mean().map(|nanos| nanos / 1000.0),
+            p50: micros_at(0.5),
+            p90: micros_at(0.9),
+            p99: micros_at(0.99),
+            p99_9: micros_at(0.999),
+            p99_99: micros_at(0.9999),
+            max: times.max().map(micros),
+            samples: times.samples(),
+            lower_bounds,
+            unanswered_from: times.censored().map(micros),
+            histogram: encoded(times),
+        }
+    }
+
+    /// Each quantile with its name, and how many samples it takes.
+    pub(crate) fn each(&self) -> [(&'static str, Option<f64>, u64); 5] {
+        let figures = [self.p50, self.p90, self.p99, self.p99_9, self.p99_99];
+        let mut index = 0;
+        QUANTILES.map(|(quantile, name)| {
+            let one = (name, figures[index], needed(quantile));
+            index += 1;
+            one
+        })
+    }
+
+    pub(crate) fn is_lower_bound(&self, name: &str) -> bool {
+        self.lower_bounds.iter().any(|bound| bound == name)
+    }
+}
+
+impl Interval {
+    pub(crate) fn of(second: &Second) -> Self {
+        let (latency, counts) = (&second.measured.latency, &second.measured.counts);
+        let mut bands: BTreeMap<u32, u64> = BTreeMap::new();
+        for value in latency.histogram().iter_recorded() {
+            *bands.entry(band(value.value_iterated_to())).or_default() += value.count_at_value();
+        }
+        Self {
+            second: second.number,
+            messages: counts.messages,
+            unanswered: counts.unanswered,
+            bytes_sent: counts.bytes_sent,
+            bytes_received: counts.bytes_received,
+            errors: counts.errors.total(),
+            alive: second.alive as u64,
+            in_flight: second.in_flight as u64,
+            p50_us: latency.quantile(0.5).map(micros),
+            p99_us: latency.quantile(0.99).map(micros),
+            max_us: latency.max().map(micros),
+            bands: bands.into_iter().collect(),
+        }
+    }
+}
+
+/// The band of the heat map in which a time lies.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small number")]
+fn band(nanos: u64) -> u32 {
+    (to_f64(nanos.max(1)).log2() * BANDS) as u32
+}
+
+/// The histogram in the encoding that other tools read.
+fn encoded(times: &Times) -> String {
+    let mut bytes = Vec::new();
+    // Writing into memory can't fail.
+    let _ = V2DeflateSerializer::new().serialize(times.histogram(), &mut bytes);
+    STANDARD.encode(bytes)
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+pub(crate) fn micros(nanos: u64) -> f64 {
+    to_f64(nanos) / 1000.0
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure to be shown")]
+pub(crate) fn to_f64(number: u64) -> f64 {
+    number as f64
+}

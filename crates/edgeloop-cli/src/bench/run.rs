@@ -1,0 +1,200 @@
+//! A run: a loop on each of its threads, and this one that gathers what they tell.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use edgeloop::{Config, EventLoop, Handle, Metrics, Time};
+
+use super::gate::Gate;
+use super::plan::{Plan, Share};
+use super::record::Measured;
+use super::verify::Verdict;
+use super::worker::{End, Outcome, Tick, Worker};
+use crate::exit::Failure;
+
+/// How often whoever watches is called, at least.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What a loop may queue for each connection: a chunk, as it lies in pages.
+const QUEUED: usize = 128 * 1024;
+
+/// A second of a run, of all threads together.
+#[derive(Debug, Default)]
+pub(crate) struct Second {
+    /// From 0 on.
+    pub(crate) number: u64,
+    pub(crate) measured: Measured,
+    /// At its end.
+    pub(crate) alive: usize,
+    pub(crate) in_flight: usize,
+}
+
+/// Is shown how a run goes.
+pub(crate) trait Watcher {
+    /// All threads have told of this second.
+    fn second(&mut self, second: &Second);
+
+    /// Called several times a second.
+    fn look(&mut self, elapsed: Duration);
+}
+
+/// What a run has come to.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) measured: Measured,
+    pub(crate) verdict: Verdict,
+    pub(crate) end: End,
+    /// For how long it was measured.
+    pub(crate) span: Duration,
+    /// Connections that were open at the end.
+    pub(crate) alive: usize,
+    /// What the loops have counted, added up.
+    pub(crate) turns: u64,
+}
+
+/// Where a run's threads are reached from others.
+pub(crate) struct Controls {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) handles: Vec<Handle>,
+}
+
+enum Report {
+    Tick(Box<Tick>),
+    Done(Box<Result<(Outcome, Metrics), edgeloop::Error>>),
+}
+
+/// Runs, and blocks until the end.
+///
+/// # Errors
+///
+/// When a loop can't be made, or fails.
+pub(crate) fn run(
+    plan: &Plan,
+    watcher: &mut dyn Watcher,
+    control: impl FnOnce(Controls) -> Result<(), Failure>,
+) -> Result<Done, Failure> {
+    let shares = plan.shares();
+    let threads = shares.len();
+    let gate = Arc::new(Gate::new(threads));
+    let pool = Arc::new(Mutex::new(Vec::new()));
+    let (reports_in, reports) = mpsc::channel();
+    let mut loops = Vec::new();
+    for share in shares {
+        loops.push(make(share, &gate, &pool, &reports_in)?);
+    }
+    let handles = loops.iter().map(EventLoop::handle).collect();
+    control(Controls { gate, handles })?;
+    for mut event_loop in loops {
+        let reports = reports_in.clone();
+        let run = move || {
+            let ran = event_loop.run();
+            let outcome = ran.map(|metrics| (event_loop.into_handler().into_outcome(), metrics));
+            // Whoever gathers has gone only if it failed.
+            let _ = reports.send(Report::Done(Box::new(outcome)));
+        };
+        thread::Builder::new()
+            .name("bench".to_owned())
+            .spawn(run)
+            .map_err(|error| Failure::fatal(format!("cannot start a thread: {error}")))?;
+    }
+    drop(reports_in);
+    gather(&reports, threads, &pool, watcher)
+}
+
+type Pool = Arc<Mutex<Vec<Measured>>>;
+
+/// The loop of one thread.
+fn make(
+    share: Share,
+    gate: &Arc<Gate>,
+    pool: &Pool,
+    reports: &Sender<Report>,
+) -> Result<EventLoop<Worker>, Failure> {
+    let config = settings(&share);
+    let (pool, reports) = (Arc::clone(pool), reports.clone());
+    let tell = move |tick| {
+        let _ = reports.send(Report::Tick(Box::new(tick)));
+        pool.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    };
+    let worker = Worker::new(share, Arc::clone(gate), Box::new(tell));
+    let mut event_loop = EventLoop::with_config(worker, config)?;
+    event_loop.wake_at(Some(Time::ZERO));
+    Ok(event_loop)
+}
+
+/// The settings of a thread's loop.
+pub(crate) fn settings(share: &Share) -> Config {
+    Config::new()
+        .connect_timeout(share.plan.connect_timeout)
+        .busy_poll(share.plan.busy_poll)
+        // As soon as anything is left over, a connection is given no more.
+        .watermarks(0, 0)
+        .read_above_mark(true)
+        .buffer_limit(share.connections.saturating_mul(QUEUED).max(256 << 20))
+}
+
+/// Adds up what the threads tell, until all have come to their ends.
+fn gather(
+    reports: &Receiver<Report>,
+    threads: usize,
+    pool: &Pool,
+    watcher: &mut dyn Watcher,
+) -> Result<Done, Failure> {
+    let begin = Instant::now();
+    let mut seconds: BTreeMap<u64, (usize, Second)> = BTreeMap::new();
+    let mut total = Measured::default();
+    let mut outcomes = Vec::new();
+    let mut turns = 0;
+    while outcomes.len() < threads {
+        match reports.recv_timeout(LOOK) {
+            Ok(Report::Tick(tick)) => {
+                total.add(&tick.measured);
+                let fresh = || (0, Second { number: tick.second, ..Second::default() });
+                let (told, second) = seconds.entry(tick.second).or_insert_with(fresh);
+                *told += 1;
+                second.alive += tick.alive;
+                second.in_flight += tick.in_flight;
+                second.measured.add(&tick.measured);
+                let mut spent = tick.measured;
+                spent.clear();
+                pool.lock().unwrap_or_else(PoisonError::into_inner).push(spent);
+                if *told == threads
+                    && let Some((_, second)) = seconds.remove(&tick.second)
+                {
+                    watcher.second(&second);
+                }
+            }
+            Ok(Report::Done(outcome)) => {
+                let (outcome, metrics) = (*outcome)?;
+                turns += metrics.turns;
+                outcomes.push(outcome);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Failure::fatal("a thread of the run has ended before its time"));
+            }
+        }
+        watcher.look(begin.elapsed());
+    }
+    // Threads that had fewer seconds to tell of than others.
+    for (_, second) in seconds.into_values() {
+        watcher.second(&second);
+    }
+    let mut verdict = Verdict::default();
+    let mut end = End::NoConnection;
+    let (mut span, mut alive) = (0, 0);
+    for outcome in outcomes {
+        verdict.add(&outcome.verdict);
+        span = span.max(outcome.span);
+        alive += outcome.alive;
+        end = match (end, outcome.end) {
+            (End::Interrupted, _) | (_, End::Interrupted) => End::Interrupted,
+            (End::Whole, _) | (_, End::Whole) => End::Whole,
+            _ => End::NoConnection,
+        };
+    }
+    Ok(Done { measured: total, verdict, end, span: Duration::from_nanos(span), alive, turns })
+}

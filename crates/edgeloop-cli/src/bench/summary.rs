@@ -1,0 +1,213 @@
+//! The summary of a run: one screen, a unit on every figure, and nothing left out that went wrong.
+
+use std::fmt::{self, Write};
+
+use super::results::{Quantiles, Results, to_f64};
+use super::show;
+
+/// The summary of a run.
+pub(crate) struct Summary<'a> {
+    pub(crate) results: &'a Results,
+    /// What it cost, too.
+    pub(crate) verbose: bool,
+}
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let results = self.results;
+        heading(results, f)?;
+        if results.ended != "no_connection" {
+            row(f, "messages", &messages(results))?;
+            row(f, "bytes", &transferred(results))?;
+            times(results, f)?;
+        }
+        row(f, "connections", &connections(results))?;
+        row(f, "errors", &errors(results))?;
+        row(f, "verified", &verified(results))?;
+        for finding in &results.verify.findings {
+            row(f, "", finding)?;
+        }
+        if let Some(late) = &results.late {
+            row(
+                f,
+                "LATE",
+                &format!(
+                    "the schedule was not held: {} of {} sends came over 1 ms late, the latest by {}",
+                    show::count(late.missed),
+                    show::count(late.sends),
+                    show::time(late.lag_us)
+                ),
+            )?;
+        }
+        if self.verbose {
+            row(f, "cost", &cost(results))?;
+        }
+        Ok(())
+    }
+}
+
+fn row(f: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result {
+    writeln!(f, "  {name:<12}{text}")
+}
+
+fn heading(results: &Results, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let options = &results.options;
+    let mut how = match (options.mode.as_str(), results.asked_rate) {
+        ("stream", _) => "streams".to_owned(),
+        (_, None) => "closed loop".to_owned(),
+        (_, Some(rate)) => format!(
+            "open loop, {} messages a second, {}",
+            show::rate(rate),
+            options.arrival.as_deref().unwrap_or_default()
+        ),
+    };
+    match options.mode.as_str() {
+        "connect" => how.push_str(", a connection for each message"),
+        "hold" => {
+            let _ = write!(how, ", {} of them active", show::count(options.active as u64));
+        }
+        _ => {}
+    }
+    if results.asked_rate.is_none() && options.pipeline > 1 {
+        let _ = write!(how, ", {} in flight on each", options.pipeline);
+    }
+    writeln!(
+        f,
+        "{}: {}, {} a message, {how}",
+        results.target.asked,
+        show::counted(options.connections as u64, "connection"),
+        show::bytes(to_f64(options.size as u64)),
+    )?;
+    match results.ended.as_str() {
+        "interrupted" => writeln!(f, "Interrupted; this is what was measured until then."),
+        "no_connection" => writeln!(f, "No connection could be made; nothing was measured."),
+        _ => Ok(()),
+    }
+}
+
+fn messages(results: &Results) -> String {
+    let mut text = format!(
+        "{} in {}: {} a second",
+        show::count(results.messages),
+        show::time(results.seconds * 1e6),
+        show::rate(results.rate)
+    );
+    if results.unanswered > 0 {
+        let _ = write!(text, "; {} never answered", show::count(results.unanswered));
+    }
+    text
+}
+
+fn transferred(results: &Results) -> String {
+    let (sent, received) = (to_f64(results.bytes_sent), to_f64(results.bytes_received));
+    let mut text = format!("{} sent, {} received", show::bytes(sent), show::bytes(received));
+    if results.seconds > 0.0 {
+        let each = |bytes: f64| show::bytes(bytes / results.seconds);
+        let _ = write!(text, ": {}/s and {}/s", each(sent), each(received));
+    }
+    text
+}
+
+/// Latency, and beside it what else was timed.
+fn times(results: &Results, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut columns = vec![("latency", &results.latency_us)];
+    if results.asked_rate.is_some() {
+        columns.push(("service time", &results.service_us));
+    }
+    if ["connect", "hold"].contains(&results.options.mode.as_str()) {
+        columns.push(("connect", &results.connect_us));
+    }
+    let line = |f: &mut fmt::Formatter<'_>, name: &str, cell: &dyn Fn(&Quantiles) -> String| {
+        write!(f, "  {name:<12}")?;
+        for (_, quantiles) in &columns {
+            write!(f, "{:>22}", cell(quantiles))?;
+        }
+        writeln!(f)
+    };
+    writeln!(f)?;
+    write!(f, "  {:<12}", "")?;
+    for (name, _) in &columns {
+        write!(f, "{name:>22}")?;
+    }
+    writeln!(f)?;
+    line(f, "min", &|times| figure(times, "min", times.min, 1))?;
+    line(f, "mean", &|times| figure(times, "mean", times.mean, 1))?;
+    for (index, name) in ["50 %", "90 %", "99 %", "99.9 %", "99.99 %"].iter().enumerate() {
+        line(f, name, &|times| {
+            let (name, value, needed) = times.each()[index];
+            figure(times, name, value, needed)
+        })?;
+    }
+    line(f, "max", &|times| figure(times, "max", times.max, 1))?;
+    line(f, "samples", &|times| show::count(times.samples))?;
+    if columns.iter().any(|(_, times)| !times.lower_bounds.is_empty()) {
+        row(f, "", "≥ at the least: some of these messages were never answered")?;
+    }
+    writeln!(f)
+}
+
+fn figure(times: &Quantiles, name: &str, value: Option<f64>, needed: u64) -> String {
+    match value {
+        Some(value) if times.is_lower_bound(name) => format!("≥ {}", show::time(value)),
+        Some(value) => show::time(value),
+        None => format!("(needs {})", show::counted(needed, "sample")),
+    }
+}
+
+fn connections(results: &Results) -> String {
+    // Where each message has its own, none is to be alive.
+    if results.options.mode == "connect" {
+        return format!("{} made", show::count(results.connect_us.samples));
+    }
+    format!(
+        "{} of {} alive at the end",
+        show::count(results.connections_alive),
+        show::count(results.options.connections as u64)
+    )
+}
+
+fn errors(results: &Results) -> String {
+    if results.errors.is_empty() {
+        return "none".to_owned();
+    }
+    let one = |(name, count): (&String, &u64)| {
+        format!("{} {}", show::count(*count), name.replace('_', " "))
+    };
+    let mut text = results.errors.iter().map(one).collect::<Vec<_>>().join(", ");
+    if results.errors.contains_key("out_of_ports") {
+        text.push_str("; several --source addresses have more ports");
+    }
+    if results.errors.contains_key("out_of_descriptors") {
+        text.push_str("; see the limit of descriptors, ulimit -Hn");
+    }
+    text
+}
+
+fn verified(results: &Results) -> String {
+    let verify = &results.verify;
+    if !verify.on {
+        return "not".to_owned();
+    }
+    let checked = show::bytes(to_f64(verify.checked));
+    if (verify.mismatched, verify.missing, verify.surplus) == (0, 0, 0) {
+        return format!("{checked}, all as they were sent");
+    }
+    format!(
+        "{checked}, WRONG: {} changed, {} missing, {} too many",
+        show::counted(verify.mismatched, "byte"),
+        show::count(verify.missing),
+        show::count(verify.surplus)
+    )
+}
+
+fn cost(results: &Results) -> String {
+    let (processor, turns) = (results.cost.processor_s, results.cost.turns);
+    let messages = to_f64(results.messages.max(1));
+    format!(
+        "{} of processor time, {} a message; {} waits, {:.2} a message",
+        show::time(processor * 1e6),
+        show::time(processor * 1e6 / messages),
+        show::count(turns),
+        to_f64(turns) / messages
+    )
+}

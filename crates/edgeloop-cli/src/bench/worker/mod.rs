@@ -1,0 +1,350 @@
+//! One thread of a run: its connections, what it sends on them and when, and what comes back.
+//!
+//! Everything is timed by the loop's own clock, so that a run on the simulated kernel is a run. What is
+//! due stands in one queue, a time and a connection each: a message to send, a connection to open. The
+//! loop's wake-up is set for the first of them, or for the next thing that the clock alone brings about:
+//! the end of a second, of the run, of the wait for the last answers.
+//!
+//! ```text
+//!   Opening ──▶ Waiting ──▶ Running ──▶ Grace ──▶ Over
+//!   connect     for other    warm-up,    the last   let the connections
+//!   them all    threads      then count  answers    end
+//! ```
+
+mod ending;
+mod opening;
+mod sending;
+#[cfg(test)]
+mod tests;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use edgeloop::{Action, Closed, Context, Handler, Input, LoopContext, Origin, Time};
+
+use super::errors::Class;
+use super::gate::Gate;
+use super::lane::{Lane, Stage};
+use super::payload::Payload;
+use super::plan::{Load, Share};
+use super::record::Measured;
+use super::verify::Verdict;
+
+const SECOND: u64 = 1_000_000_000;
+
+/// How many due things one turn does before it looks at what came in.
+const TURN: usize = 256;
+
+/// How often a thread that waits for the others looks whether they have come.
+const LOOK: u64 = 1_000_000;
+
+/// The most bytes that are handed to the loop at once.
+const CHUNK: usize = 64 * 1024;
+
+/// Looking through so few bytes takes less time than matters.
+const SHORT: usize = 4096;
+
+/// What a thread tells of the second that is over.
+#[derive(Debug)]
+pub(crate) struct Tick {
+    /// Which second of the measured time it was, from 0 on.
+    pub(crate) second: u64,
+    pub(crate) measured: Measured,
+    /// Connections that are open, and messages that have no answer yet.
+    pub(crate) alive: usize,
+    pub(crate) in_flight: usize,
+}
+
+/// Takes what a thread tells, and gives it something empty to go on with: to make that itself would
+/// take it longer than a message may.
+pub(crate) type Teller = Box<dyn FnMut(Tick) -> Measured + Send>;
+
+/// How a thread's part of a run came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// After its time, or with its last message.
+    Whole,
+    Interrupted,
+    /// Not one connection could be made at the beginning.
+    NoConnection,
+}
+
+/// What a thread's part of a run has come to, beside what it has told each second.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) verdict: Verdict,
+    pub(crate) end: End,
+    /// For how long it was measured, in nanoseconds.
+    pub(crate) span: u64,
+    /// Connections that were open at the end of that.
+    pub(crate) alive: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Connections are made.
+    Opening,
+    /// This thread is ready; others are not.
+    Waiting,
+    Running,
+    /// Nothing more is sent but what was due before; answers are waited for.
+    Grace,
+    Over,
+}
+
+/// One thread of a run, as the handler of its loop.
+pub(crate) struct Worker {
+    share: Share,
+    gate: Arc<Gate>,
+    tell: Teller,
+    payload: Payload,
+    lanes: Vec<Lane>,
+    /// When which connection has something to do. An entry that is not the one that the connection
+    /// awaits is left over from before.
+    due: BinaryHeap<Reverse<(u64, u32)>>,
+    /// Connections that are still to be tried, and how many are being made.
+    unmade: VecDeque<u32>,
+    began_opening: bool,
+    connecting: usize,
+    /// How many were tried.
+    tried: usize,
+    alive: usize,
+    in_flight: usize,
+    phase: Phase,
+    /// From when on messages count, and until when they may be due.
+    from: u64,
+    until: u64,
+    /// The end of the wait for the last answers.
+    over: u64,
+    /// For when the wake-up is set.
+    awaits: u64,
+    second: u64,
+    /// Messages that may still be begun, if they are numbered.
+    left: Option<u64>,
+    last_answer: u64,
+    /// Of the present second.
+    measured: Measured,
+    verdict: Verdict,
+    end: End,
+    scratch: Box<[u8]>,
+}
+
+impl Worker {
+    pub(crate) fn new(share: Share, gate: Arc<Gate>, tell: Teller) -> Self {
+        let lanes: Vec<_> =
+            (0..share.connections).map(|lane| Lane::new((share.first + lane) as u64)).collect();
+        Self {
+            gate,
+            tell,
+            payload: Payload::new(share.plan.seed),
+            due: BinaryHeap::new(),
+            unmade: VecDeque::new(),
+            began_opening: false,
+            connecting: 0,
+            tried: 0,
+            alive: 0,
+            in_flight: 0,
+            phase: Phase::Opening,
+            from: u64::MAX,
+            until: u64::MAX,
+            over: u64::MAX,
+            awaits: u64::MAX,
+            second: 0,
+            left: None,
+            last_answer: 0,
+            measured: Measured::default(),
+            verdict: Verdict::default(),
+            end: End::Whole,
+            scratch: vec![0; CHUNK].into_boxed_slice(),
+            lanes,
+            share,
+        }
+    }
+
+    /// What the run has come to.
+    pub(crate) fn into_outcome(self) -> Outcome {
+        let span = self.until.saturating_sub(self.from);
+        Outcome { verdict: self.verdict, end: self.end, span, alive: self.alive }
+    }
+
+    const fn size(&self) -> u64 {
+        self.share.plan.size as u64
+    }
+
+    const fn is_open_loop(&self) -> bool {
+        matches!(self.share.plan.load, Load::Open { .. })
+    }
+
+    /// Whether a message that was due at this time counts.
+    const fn counts(&self, due: u64) -> bool {
+        due >= self.from && due < self.until
+    }
+
+    fn lane(&mut self, lane: u32) -> &mut Lane {
+        &mut self.lanes[lane as usize]
+    }
+
+    // Time.
+
+    /// Sets the wake-up for the next thing that the clock brings about.
+    fn await_next(&mut self, cx: &mut impl LoopContext) {
+        let own = match self.phase {
+            Phase::Opening => u64::MAX,
+            Phase::Waiting => cx.now().as_nanos() + LOOK,
+            Phase::Running => self.until.min(self.from + (self.second + 1) * SECOND),
+            Phase::Grace => self.over,
+            Phase::Over => return,
+        };
+        let first = self.due.peek().map_or(u64::MAX, |Reverse((at, _))| *at);
+        self.awaits = u64::MAX;
+        self.wake_by(cx, own.min(first));
+    }
+
+    /// Makes sure to be woken by then.
+    fn wake_by(&mut self, cx: &mut impl LoopContext, at: u64) {
+        if at < self.awaits {
+            self.awaits = at;
+            cx.wake_at(Some(Time::from_nanos(at)));
+        }
+    }
+
+    /// A connection has something to do then.
+    fn enqueue(&mut self, cx: &mut impl LoopContext, lane: u32, at: u64) {
+        let one = self.lane(lane);
+        if at < one.awaits {
+            one.awaits = at;
+            self.due.push(Reverse((at, lane)));
+            self.wake_by(cx, at);
+        }
+    }
+
+    /// Does what is due, but not too much at once.
+    fn serve_due(&mut self, cx: &mut impl LoopContext) -> u64 {
+        let mut now = cx.clock().as_nanos();
+        for _ in 0..TURN {
+            let Some(&Reverse((at, lane))) = self.due.peek() else { break };
+            if at > now {
+                break;
+            }
+            self.due.pop();
+            if self.lane(lane).awaits != at {
+                continue;
+            }
+            self.lane(lane).awaits = u64::MAX;
+            match self.lane(lane).stage {
+                Stage::Up(_) => self.pump(cx, lane, now),
+                Stage::Connecting(_) => {}
+                Stage::Down => self.revive(cx, lane, now),
+            }
+            now = cx.clock().as_nanos();
+        }
+        now
+    }
+
+    /// A second is over.
+    fn tick(&mut self) {
+        let measured = std::mem::take(&mut self.measured);
+        let (second, alive, in_flight) = (self.second, self.alive, self.in_flight);
+        self.measured = (self.tell)(Tick { second, measured, alive, in_flight });
+        self.second += 1;
+    }
+}
+
+impl Handler for Worker {
+    /// Which of the lanes it is.
+    type Session = u32;
+
+    fn session(&mut self, origin: &Origin) -> Option<u32> {
+        match origin {
+            Origin::Connecting { tag, .. } => u32::try_from(*tag).ok(),
+            _ => None,
+        }
+    }
+
+    fn opened(&mut self, cx: &mut impl Context, lane: &mut u32) -> Action {
+        self.has_opened(cx, *lane);
+        Action::Continue
+    }
+
+    #[inline]
+    fn data(&mut self, cx: &mut impl Context, lane: &mut u32, input: &mut Input<'_>) -> Action {
+        let mut now = cx.clock().as_nanos();
+        let (bytes, lane) = (input.take_all(), *lane);
+        let (payload, size) = (self.share.plan.verifies.then_some(self.payload), self.size());
+        let one = &mut self.lanes[lane as usize];
+        one.receive(payload, bytes, &mut self.verdict);
+        if now >= self.from && now < self.until {
+            self.measured.counts.bytes_received += bytes.len() as u64;
+        }
+        while let Some(landing) = self.lane(lane).land(size, payload.is_some()) {
+            self.landed(landing, now);
+        }
+        if bytes.len() > SHORT {
+            now = cx.clock().as_nanos();
+        }
+        if self.share.plan.connects {
+            self.close_if_answered(cx, lane);
+            return Action::Continue;
+        }
+        self.lane(lane).allowed.get_or_insert(now);
+        self.pump(cx, lane, now);
+        if self.phase == Phase::Grace && self.in_flight == 0 {
+            self.wake_by(cx, now);
+        }
+        Action::Continue
+    }
+
+    fn drained(&mut self, cx: &mut impl Context, lane: &mut u32) -> Action {
+        let (now, lane) = (cx.clock().as_nanos(), *lane);
+        let one = self.lane(lane);
+        one.full = false;
+        one.allowed = Some(now);
+        self.feed(cx, lane, now);
+        self.pump(cx, lane, now);
+        Action::Continue
+    }
+
+    fn closed(&mut self, cx: &mut impl Context, lane: u32, closed: &Closed) {
+        self.has_closed(cx, lane, Class::of_end(closed));
+    }
+
+    fn notified(&mut self, cx: &mut impl LoopContext) {
+        if self.gate.is_interrupted() {
+            self.interrupt(cx);
+        } else if !self.began_opening {
+            self.wake_up(cx);
+        }
+    }
+
+    fn wake_up(&mut self, cx: &mut impl LoopContext) {
+        match self.phase {
+            Phase::Opening => self.open(cx),
+            Phase::Waiting => {
+                if let Some(begin) = self.gate.begin() {
+                    self.begin(cx, begin);
+                }
+            }
+            _ => {}
+        }
+        let now = self.serve_due(cx);
+        if self.phase == Phase::Running {
+            while now >= self.from.saturating_add((self.second + 1) * SECOND) && now < self.until {
+                self.tick();
+            }
+            if now >= self.until || self.left == Some(0) {
+                self.stop_sending(now, End::Whole);
+            }
+        }
+        if self.phase == Phase::Grace && (self.is_done() || now >= self.over) {
+            return self.finish(cx, now);
+        }
+        self.await_next(cx);
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    // Far enough from the end of time that sums don't reach it.
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).min(u64::MAX / 4)
+}

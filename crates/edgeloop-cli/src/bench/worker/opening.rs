@@ -1,0 +1,213 @@
+//! Connections: made at the beginning, made again when they are lost, and how each of them ends.
+
+use std::time::Duration;
+
+use edgeloop::{Context, LoopContext};
+
+use super::{End, LOOK, Phase, Worker, nanos};
+use crate::bench::errors::Class;
+use crate::bench::lane::{Flight, Stage};
+use crate::bench::plan::Load;
+use crate::bench::schedule::Schedule;
+
+/// How many connections are being made at a time: a backlog has room for more.
+const CONNECTING: usize = 256;
+
+impl Worker {
+    /// Begins to make the connections.
+    pub(super) fn open(&mut self, cx: &mut impl LoopContext) {
+        if std::mem::replace(&mut self.began_opening, true) {
+            return self.open_more(cx);
+        }
+        let plan = &self.share.plan;
+        let all = u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
+        if plan.connects {
+            // Each message makes its own.
+            self.tried = self.lanes.len();
+        } else if let Some(rate) = plan.opening {
+            let apart = 1.0 / rate;
+            let threads = u32::try_from(plan.threads.max(1)).unwrap_or(u32::MAX);
+            let thread = u32::try_from(self.share.thread).unwrap_or(0);
+            let begin = cx.now().as_nanos();
+            for lane in 0..all {
+                let place = f64::from(lane) * f64::from(threads) + f64::from(thread);
+                let after = Duration::try_from_secs_f64(place * apart).unwrap_or(Duration::MAX);
+                self.enqueue(cx, lane, begin + nanos(after));
+            }
+        } else {
+            self.unmade = (0..all).collect();
+        }
+        self.open_more(cx);
+    }
+
+    /// Connects as many as may be under way at a time. When all have been tried, this thread is ready.
+    fn open_more(&mut self, cx: &mut impl LoopContext) {
+        while self.connecting < CONNECTING {
+            let Some(lane) = self.unmade.pop_front() else { break };
+            let now = cx.clock().as_nanos();
+            self.connect(cx, lane, now);
+        }
+        if self.phase != Phase::Opening || self.tried < self.lanes.len() {
+            return;
+        }
+        let now = cx.clock().as_nanos();
+        self.phase = Phase::Waiting;
+        self.gate.arrive(now, 2 * LOOK);
+        if self.alive == 0 && !self.share.plan.connects {
+            (self.from, self.until, self.end) = (now, now, End::NoConnection);
+            return self.finish(cx, now);
+        }
+        self.wake_by(cx, now);
+    }
+
+    fn connect(&mut self, cx: &mut impl LoopContext, lane: u32, now: u64) {
+        let target = self.share.plan.target(self.share.first + lane as usize);
+        let begun = cx.connect(target, lane.into());
+        self.lane(lane).dialled = now;
+        match begun {
+            Ok(id) => {
+                self.connecting += 1;
+                self.lane(lane).stage = Stage::Connecting(id);
+            }
+            Err(error) => {
+                self.measured.counts.errors.count(Class::of_connect(&error));
+                self.give_up_flights(lane, now);
+                let step = self.step();
+                self.lane(lane).lost(step);
+                self.retry_later(cx, lane, now);
+            }
+        }
+    }
+
+    /// By how much the number of a connection's stream grows when it is made again.
+    const fn step(&self) -> u64 {
+        self.share.plan.connections as u64
+    }
+
+    /// All threads begin.
+    pub(super) fn begin(&mut self, cx: &mut impl LoopContext, begin: u64) {
+        let plan = &self.share.plan;
+        let (extent, load, seed, active) = (plan.extent, plan.load, plan.seed, plan.active);
+        self.phase = Phase::Running;
+        self.from = begin + nanos(extent.warmup);
+        self.until = extent.duration.map_or(u64::MAX, |duration| self.from + nanos(duration));
+        self.left = self.share.messages;
+        let carrying = self.share.active;
+        for (index, lane) in self.lanes[..carrying].iter_mut().enumerate() {
+            let number = self.share.carrying_before + index;
+            if let Load::Open { rate, arrival } = load {
+                let seed = seed ^ (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                lane.schedule = Some(Schedule::new(arrival, rate, (number, active), seed, begin));
+            }
+        }
+        for lane in 0..u32::try_from(carrying).unwrap_or(u32::MAX) {
+            let one = self.lane(lane);
+            let ready = one.is_up() || self.share.plan.connects;
+            if ready {
+                self.lane(lane).allowed = Some(begin);
+                self.enqueue(cx, lane, begin);
+            }
+        }
+    }
+
+    /// Something is due on a connection that isn't there.
+    pub(super) fn revive(&mut self, cx: &mut impl LoopContext, lane: u32, now: u64) {
+        if !self.share.plan.connects || self.phase == Phase::Opening {
+            return self.connect(cx, lane, now);
+        }
+        let due = self.lane(lane).schedule.as_ref().map_or(now, Schedule::next);
+        if !self.may_begin(due) {
+            return;
+        }
+        if due > now {
+            return self.enqueue(cx, lane, due);
+        }
+        // The connection is a part of the message.
+        self.lane(lane).allowed.get_or_insert(now);
+        self.begin_message(lane, due, now);
+        self.connect(cx, lane, now);
+    }
+
+    pub(super) fn has_opened(&mut self, cx: &mut impl Context, lane: u32) {
+        let now = cx.clock().as_nanos();
+        self.connecting -= 1;
+        self.alive += 1;
+        let one = &mut self.lanes[lane as usize];
+        one.opened(cx.id());
+        one.allowed = Some(now);
+        self.measured.connect.record(now.saturating_sub(one.dialled));
+        self.was_tried(lane);
+        self.open_more(cx);
+        self.feed(cx, lane, now);
+        self.pump(cx, lane, now);
+    }
+
+    fn was_tried(&mut self, lane: u32) {
+        self.tried += usize::from(!std::mem::replace(&mut self.lane(lane).tried, true));
+    }
+
+    pub(super) fn has_closed(&mut self, cx: &mut impl Context, lane: u32, class: Class) {
+        let now = cx.clock().as_nanos();
+        let was_up = self.lane(lane).is_up();
+        if self.phase == Phase::Over {
+            self.connecting -= usize::from(!was_up);
+            return;
+        }
+        self.alive -= usize::from(was_up);
+        self.connecting -= usize::from(!was_up);
+        let size = self.size();
+        let answered = self.share.plan.connects && self.lane(lane).flights.is_empty();
+        if self.share.plan.verifies {
+            self.lanes[lane as usize].finish(self.payload, size, false, &mut self.verdict);
+        }
+        let step = self.step();
+        if answered {
+            // It was made for one message.
+            self.lane(lane).lost(step);
+            return self.revive(cx, lane, now);
+        }
+        self.measured.counts.errors.count(class);
+        self.give_up_flights(lane, now);
+        self.lane(lane).lost(step);
+        self.retry_later(cx, lane, now);
+        self.open_more(cx);
+    }
+
+    fn retry_later(&mut self, cx: &mut impl LoopContext, lane: u32, now: u64) {
+        self.was_tried(lane);
+        // Whatever else it had to do waits for that.
+        self.lane(lane).awaits = u64::MAX;
+        let wait = self.lane(lane).back_off();
+        self.enqueue(cx, lane, now + nanos(wait));
+    }
+
+    fn give_up_flights(&mut self, lane: u32, now: u64) {
+        while let Some(flight) = self.lane(lane).flights.pop_front() {
+            self.in_flight -= 1;
+            self.unanswered(flight, now);
+        }
+    }
+
+    /// A connection that was made for one message has done what it was made for.
+    pub(super) fn close_if_answered(&mut self, cx: &mut impl Context, lane: u32) {
+        if self.lane(lane).flights.is_empty() {
+            cx.close(cx.id());
+        }
+        if self.phase == Phase::Grace && self.in_flight == 0 {
+            let now = cx.clock().as_nanos();
+            self.wake_by(cx, now);
+        }
+    }
+
+    /// No answer will come to this one.
+    pub(super) fn unanswered(&mut self, flight: Flight, now: u64) {
+        if !self.counts(flight.due) {
+            return;
+        }
+        self.measured.latency.record_unanswered(now.saturating_sub(flight.due), 1);
+        if self.is_open_loop() {
+            self.measured.service.record_unanswered(now.saturating_sub(flight.sent), 1);
+        }
+        self.measured.counts.unanswered += 1;
+    }
+}

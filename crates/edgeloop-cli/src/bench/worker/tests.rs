@@ -1,0 +1,340 @@
+//! The worker on the simulated kernel: there time is exact, and every answer comes when it is told to.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use edgeloop::sim::{Faults, Script, Simulation, check};
+
+use super::{End, Outcome, Worker};
+use crate::bench::errors::Class;
+use crate::bench::gate::Gate;
+use crate::bench::payload::Payload;
+use crate::bench::plan::tests::plan;
+use crate::bench::plan::{Extent, Load, Plan};
+use crate::bench::record::{Measured, Times};
+use crate::bench::run::settings;
+use crate::bench::schedule::Arrival;
+use crate::bench::verify::Wrong;
+
+const MILLI: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const SIZE: usize = 64;
+
+/// What a run came to.
+struct Ran {
+    outcome: Outcome,
+    measured: Measured,
+    /// Messages of each second.
+    seconds: Vec<u64>,
+}
+
+impl Ran {
+    fn quantile(&self, quantile: f64) -> Duration {
+        Duration::from_nanos(self.measured.latency.quantile(quantile).expect("enough samples"))
+    }
+
+    fn errors(&self) -> Vec<(Class, u64)> {
+        self.measured.counts.errors.met().collect()
+    }
+}
+
+fn server() -> SocketAddr {
+    plan().addresses[0]
+}
+
+/// This run, in this world.
+fn run(simulation: Simulation, plan: &Plan) -> Ran {
+    let ticks = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&ticks);
+    let [share] = &plan.shares()[..] else { panic!("a simulation has one thread") };
+    let tell = move |tick| {
+        told.lock().expect("no panic").push(tick);
+        Measured::default()
+    };
+    let worker = Worker::new(share.clone(), Arc::new(Gate::new(1)), Box::new(tell));
+    let report = simulation
+        .config(settings(share))
+        .at(Duration::ZERO, edgeloop::Handle::notify)
+        // Or a simulation ends with its last peer.
+        .at(10_000 * SECOND, |_| {})
+        .run(worker)
+        .unwrap_or_else(|failure| panic!("{failure}"));
+    let outcome = report.handler.into_outcome();
+    let (mut measured, mut seconds) = (Measured::default(), Vec::new());
+    for tick in ticks.lock().expect("no panic").drain(..) {
+        seconds.push(tick.measured.counts.messages);
+        measured.add(&tick.measured);
+    }
+    Ran { outcome, measured, seconds }
+}
+
+/// A world in which everything arrives at once, and the services say when they answer.
+fn world() -> Simulation {
+    Simulation::new(1).calm().buffers(100_000..=100_000)
+}
+
+/// The messages of a connection, one after the other.
+fn message(stream: u64, number: usize) -> Vec<u8> {
+    let mut bytes = vec![0; SIZE];
+    Payload::new(plan().seed).fill(stream, (number * SIZE) as u64, &mut bytes);
+    bytes
+}
+
+/// Echoes so many messages, each after so long.
+fn echo(stream: u64, count: usize, delay: impl Fn(usize) -> Duration) -> Script {
+    (0..count).fold(Script::new().may_end(), |script, number| {
+        script.receive(SIZE).wait(delay(number)).send(message(stream, number))
+    })
+}
+
+fn open_loop(rate: f64) -> Plan {
+    let load = Load::Open { rate, arrival: Arrival::Uniform };
+    Plan { load, pipeline: 100_000, ..plan() }
+}
+
+/// The times that are expected, in a histogram.
+fn times(all: impl IntoIterator<Item = Duration>) -> Times {
+    let mut times = Times::default();
+    for one in all {
+        times.record(u64::try_from(one.as_nanos()).expect("short"));
+    }
+    times
+}
+
+#[track_caller]
+fn expect_same(one: &Times, other: &Times) {
+    assert_eq!(one.samples(), other.samples());
+    for percent in 1..=1000 {
+        let at = |times: &Times| times.histogram().value_at_quantile(f64::from(percent) / 1000.0);
+        let (one, other) = (at(one), at(other));
+        // In this world a look in vain takes a microsecond, and behind a pause there are some of them.
+        assert!(one.abs_diff(other) <= 200_000 + other / 500, "{percent}: {one} and {other}");
+    }
+}
+
+/// The server stands still for half a second, of ten.
+fn pauses(number: usize) -> Duration {
+    if number == 500 { 500 * MILLI } else { Duration::ZERO }
+}
+
+#[test]
+fn the_open_loop_tells_what_a_pause_did_to_everybody_who_came_in_it() {
+    let simulation = world().service(server(), |_| echo(0, 1000, pauses));
+    let ran = run(simulation, &open_loop(100.0));
+    // Of 100 a second, the first waits for half a second, the next 10 ms less, and so on.
+    let waits = (0..50).map(|number| (500 - 10 * number) * MILLI);
+    let expected = times(waits.chain((0..950).map(|_| Duration::ZERO)));
+    expect_same(&ran.measured.latency, &expected);
+    expect_same(&ran.measured.service, &expected);
+    let p99 = ran.quantile(0.99);
+    assert!((395 * MILLI..=411 * MILLI).contains(&p99), "{p99:?}");
+    assert_eq!((ran.outcome.end, ran.outcome.span), (End::Whole, 10_000_000_000));
+    assert_eq!(ran.measured.counts.lateness.missed, 0, "the sender was on time");
+    assert_eq!(ran.measured.counts.messages, 1000);
+}
+
+#[test]
+fn with_one_in_flight_the_service_time_hides_the_pause_and_the_latency_does_not() {
+    let simulation = world().service(server(), |_| echo(0, 1000, pauses));
+    let ran = run(simulation, &Plan { pipeline: 1, ..open_loop(100.0) });
+    let waits = (0..50).map(|number| (500 - 10 * number) * MILLI);
+    let rest = |count| (0..count).map(|_| Duration::ZERO);
+    expect_same(&ran.measured.latency, &times(waits.chain(rest(950))));
+    let hides = [500 * MILLI].into_iter().chain(rest(999));
+    expect_same(&ran.measured.service, &times(hides));
+    assert_eq!(ran.measured.counts.lateness.missed, 0, "it was the limit that kept them");
+}
+
+#[test]
+fn the_closed_loop_hides_the_pause() {
+    let delay = |number| MILLI + pauses(number);
+    let simulation = world().service(server(), move |_| echo(0, 12_000, delay));
+    let ran = run(simulation, &plan());
+    assert!((9_400..=9_600).contains(&ran.measured.counts.messages));
+    assert!(ran.quantile(0.999) < 2 * MILLI);
+    assert!(ran.measured.latency.max().expect("one") >= 500_000_000);
+    assert!(ran.seconds.iter().all(|&messages| messages > 400), "{:?}", ran.seconds);
+}
+
+#[test]
+fn answers_that_are_delayed_by_a_known_distribution_are_measured_as_it_is() {
+    // Each of a hundred delays from 1 to 100 ms, as often as any other, in another order.
+    let delay = |number: usize| u32::try_from(1 + number * 37 % 100).expect("small") * MILLI;
+    let simulation = world().service(server(), move |_| echo(0, 1000, delay));
+    // One at a time, so that no answer waits behind another.
+    let ran = run(simulation, &Plan { pipeline: 1, ..open_loop(5.0) }.lasting(100 * SECOND));
+    expect_same(&ran.measured.latency, &times((0..500).map(delay)));
+}
+
+impl Plan {
+    fn lasting(self, duration: Duration) -> Self {
+        let extent = Extent { duration: Some(duration), ..self.extent };
+        Self { extent, ..self }
+    }
+}
+
+#[test]
+fn warm_up_is_left_out_and_so_many_messages_are_that_many() {
+    let simulation = world().service(server(), |_| echo(0, 500, |_| 10 * MILLI));
+    let extent = Extent { duration: None, messages: Some(77), warmup: SECOND, ..plan().extent };
+    let ran = run(simulation, &Plan { extent, ..plan() });
+    assert_eq!((ran.measured.counts.messages, ran.measured.latency.samples()), (77, 77));
+    let span = Duration::from_nanos(ran.outcome.span);
+    assert!((760 * MILLI..=780 * MILLI).contains(&span), "{span:?}");
+    assert_eq!(ran.measured.counts.bytes_sent, 77 * SIZE as u64);
+}
+
+#[test]
+fn what_is_never_answered_is_counted_with_the_time_that_it_has_waited() {
+    // Nothing from the sixth message on, of ten a second.
+    let script = || echo(0, 5, |_| Duration::ZERO).receive(15 * SIZE).wait(100 * SECOND);
+    let simulation = world().service(server(), move |_| script());
+    let ran = run(simulation, &open_loop(10.0).lasting(2 * SECOND));
+    assert_eq!((ran.measured.counts.messages, ran.measured.counts.unanswered), (5, 15));
+    // The end comes a second after the last: the sixth has then waited for 2.5 s, the last for 1.1 s.
+    let waits = (0..15).map(|number| 2500 * MILLI - 100 * number * MILLI);
+    let expected = times(waits.chain((0..5).map(|_| Duration::ZERO)));
+    expect_same(&ran.measured.latency, &expected);
+    let latency = &ran.measured.latency;
+    assert!(latency.is_lower_bound(latency.quantile(0.5).expect("enough")));
+    assert!(!latency.is_lower_bound(latency.min().expect("one")));
+    assert_eq!(ran.outcome.alive, 1);
+}
+
+#[test]
+fn what_waits_behind_the_limit_at_the_end_is_counted_too() {
+    for pipeline in [1, 3] {
+        let script = || Script::new().may_end().receive(SIZE).wait(1000 * SECOND);
+        let simulation = world().service(server(), move |_| script());
+        let plan = Plan { pipeline, ..open_loop(1000.0) }.lasting(10 * SECOND);
+        let ran = run(simulation, &plan);
+        assert_eq!(ran.measured.counts.unanswered, 10_000);
+        // From 11 s down to 1 s, evenly.
+        let waits = (0..10_000).map(|number| 11 * SECOND - number * MILLI);
+        expect_same(&ran.measured.latency, &times(waits));
+        assert_eq!(ran.measured.counts.lateness.missed, 0);
+    }
+}
+
+#[test]
+fn a_connection_that_is_lost_is_made_again_and_its_messages_go_on_counting() {
+    // The first one ends after half a second; the next answers, 10 ms later.
+    let simulation = world().service(server(), |number| match number {
+        0 => echo(0, 500, |_| Duration::ZERO).close(),
+        _ => echo(1, 2000, |_| Duration::ZERO),
+    });
+    let ran = run(simulation, &open_loop(1000.0).lasting(SECOND));
+    assert_eq!(ran.errors(), [(Class::ClosedEarly, 1)]);
+    assert_eq!(ran.measured.counts.messages + ran.measured.counts.unanswered, 1000);
+    assert!(ran.measured.counts.messages >= 998, "{}", ran.measured.counts.messages);
+    assert_eq!((ran.outcome.alive, ran.outcome.verdict.is_clean()), (1, true));
+    // What was due while it was made again waited for it.
+    assert!(ran.measured.latency.max().expect("one") >= 5_000_000);
+}
+
+#[test]
+fn a_server_that_refuses_all_is_told_at_once() {
+    let ran = run(world(), &plan());
+    assert_eq!(ran.outcome.end, End::NoConnection);
+    assert_eq!(ran.errors(), [(Class::Refused, 1)]);
+    assert_eq!(ran.measured.latency.samples(), 0);
+}
+
+#[test]
+fn connects_are_told_apart_by_how_they_fail() {
+    let simulation = world().service(server(), |_| Script::new().never_answers());
+    let ran = run(simulation, &plan());
+    assert_eq!((ran.outcome.end, ran.errors()), (End::NoConnection, vec![(Class::TimedOut, 1)]));
+}
+
+#[test]
+fn each_message_has_a_connection_of_its_own_where_that_is_asked_for() {
+    let script = |number| {
+        let one = Script::new().may_end().receive(SIZE).wait(MILLI);
+        one.send(message(number as u64, 0)).expect_end().close()
+    };
+    let simulation = world().service(server(), script);
+    let ran = run(simulation, &Plan { connects: true, ..plan() }.lasting(SECOND));
+    let messages = ran.measured.counts.messages;
+    assert!((900..=1000).contains(&messages), "{messages}");
+    assert!(ran.measured.connect.samples() >= messages);
+    assert_eq!((ran.errors(), ran.outcome.verdict.is_clean()), (vec![], true));
+    assert!(ran.quantile(0.5) >= MILLI);
+}
+
+#[test]
+fn whatever_is_wrong_with_the_bytes_is_told_by_what_it_is() {
+    let good: Vec<u8> = (0..20).flat_map(|number| message(0, number)).collect();
+    let changed = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = good.clone();
+        change(&mut bytes);
+        bytes
+    };
+    let cases = [
+        (changed(&|bytes| bytes[100] ^= 1), Wrong::Mismatched, 1),
+        (changed(&|bytes| drop(bytes.drain(100..110))), Wrong::Missing, 10),
+        (
+            changed(&|bytes| bytes.splice(640..640, good[576..640].to_vec()).for_each(drop)),
+            Wrong::Surplus,
+            64,
+        ),
+        (changed(&|bytes| bytes.extend_from_slice(b"more")), Wrong::Surplus, 4),
+    ];
+    for (bytes, wrong, count) in cases {
+        let simulation = world().service(server(), move |_| {
+            Script::new().may_end().receive(20 * SIZE).send(&bytes).wait(1000 * SECOND)
+        });
+        let extent = Extent { duration: None, messages: Some(20), ..plan().extent };
+        let ran = run(simulation, &Plan { pipeline: 20, extent, ..plan() });
+        let verdict = &ran.outcome.verdict;
+        let [found] = &verdict.findings[..] else { panic!("{verdict:?}") };
+        assert_eq!((found.wrong, found.stream, found.count), (wrong, 0, count));
+    }
+}
+
+#[test]
+fn an_answer_that_stops_in_its_middle_lacks_the_rest_if_it_had_the_time() {
+    let half = message(0, 0)[..30].to_vec();
+    let simulation = world().service(server(), move |_| {
+        Script::new().may_end().receive(SIZE).send(&half).wait(1000 * SECOND)
+    });
+    let ran = run(simulation, &plan().lasting(SECOND));
+    assert_eq!((ran.outcome.verdict.missing, ran.measured.counts.unanswered), (34, 1));
+}
+
+#[test]
+fn without_verification_bytes_are_only_counted() {
+    let simulation = world().service(server(), |_| {
+        (0..100).fold(Script::new().may_end(), |script, _| script.receive(SIZE).send([7; SIZE]))
+    });
+    let extent = Extent { duration: None, messages: Some(100), ..plan().extent };
+    let ran = run(simulation, &Plan { verifies: false, extent, ..plan() });
+    assert_eq!(ran.measured.counts.messages, 100);
+    assert_eq!(ran.outcome.verdict.checked, 0);
+}
+
+#[test]
+fn polling_before_a_send_changes_nothing_but_the_time_that_it_takes() {
+    let simulation = world().service(server(), |_| echo(0, 100, |_| MILLI));
+    let plan = Plan { busy_poll: 200 * MILLI / 1000, ..open_loop(100.0) };
+    let ran = run(simulation, &plan.lasting(SECOND));
+    assert_eq!(ran.measured.counts.messages, 100);
+    assert!(ran.quantile(0.5) >= MILLI && ran.quantile(0.9) < 2 * MILLI);
+}
+
+#[test]
+fn no_fault_of_the_kernel_or_the_network_makes_it_lose_count() {
+    check(0..200, |simulation| {
+        let simulation = simulation
+            .faults(Faults::passing().breaking(5))
+            .service(server(), |number| echo(number as u64, 300, |_| MILLI));
+        let ran = run(simulation, &Plan { pipeline: 5, ..open_loop(200.0) }.lasting(SECOND));
+        if ran.outcome.end == End::Whole {
+            let counts = ran.measured.counts;
+            assert_eq!(counts.messages + counts.unanswered, 200);
+            assert_eq!(ran.measured.latency.samples(), 200);
+        }
+        Ok(())
+    });
+}
