@@ -56,6 +56,11 @@ pub(crate) struct BenchArgs {
     #[arg(short, long, value_name = "RATE", allow_hyphen_values = true)]
     pub(crate) rate: Option<OsString>,
 
+    /// Look for the highest rate that keeps within this, like p99<1ms or p99.9<500us, by runs of -d
+    /// each [default: 3s] at rates from -r on [default: 1k]
+    #[arg(long, visible_alias = "ramp", value_name = "BOUND", allow_hyphen_values = true)]
+    pub(crate) find: Option<OsString>,
+
     /// How the messages of a rate are spread: uniform or poisson [default: uniform]
     #[arg(long, value_name = "HOW", allow_hyphen_values = true)]
     pub(crate) arrival: Option<OsString>,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::args::BenchArgs;
+use super::find::Bound;
 use super::plan::{Extent, Load, Plan};
 use super::schedule::Arrival;
 use crate::addresses::Address;
@@ -15,6 +16,9 @@ use crate::values;
 
 /// The most messages in flight if no number is asked for: what is remembered of each takes 16 bytes.
 const FLIGHTS: usize = 4_000_000;
+
+/// Where a search for a rate begins, if nothing else is said: messages a second.
+const FIRST_RATE: f64 = 1000.0;
 
 /// The largest message: offsets have room for many more, but answers are waited for whole.
 const LARGEST: u64 = 1 << 30;
@@ -33,6 +37,8 @@ pub(crate) struct BenchConfig {
     /// Without the addresses, which are still to be looked up.
     pub(crate) plan: Plan,
     pub(crate) mode: Mode,
+    /// The rate is looked for that keeps within this.
+    pub(crate) find: Option<Bound>,
     pub(crate) json: Option<Sink>,
     pub(crate) csv: Option<PathBuf>,
     pub(crate) verbose: bool,
@@ -90,7 +96,10 @@ impl BenchConfig {
         if size as u64 > LARGEST {
             return Err(Failure::usage(format!("--size {size} is more than {LARGEST} bytes")));
         }
+        let find = option("--find", &args.find, Bound::parse)?;
         let rate = option("--rate", &args.rate, values::rate)?;
+        // A search begins somewhere.
+        let rate = rate.or(find.is_some().then_some(FIRST_RATE));
         let arrival = option("--arrival", &args.arrival, arrival)?.unwrap_or_default();
         let load = rate.map_or(Load::Closed, |rate| Load::Open { rate, arrival });
         let window = option("--window", &args.window, |text| values::size(text, 1))?;
@@ -139,6 +148,7 @@ impl BenchConfig {
             address,
             plan,
             mode,
+            find,
             json: args.json.as_ref().map(sink),
             csv: args.csv.as_ref().map(PathBuf::from),
             verbose: args.verbose,
@@ -163,6 +173,10 @@ fn contradictions(args: &BenchArgs) -> Result<(), Failure> {
     }
     let pairs = [
         ("--stream", args.stream, "--rate", args.rate.is_some()),
+        ("--stream", args.stream, "--find", args.find.is_some()),
+        ("--hold", args.hold.is_some(), "--find", args.find.is_some()),
+        ("--messages", args.messages.is_some(), "--find", args.find.is_some()),
+        ("--csv", args.csv.is_some(), "--find", args.find.is_some()),
         ("--hold", args.hold.is_some(), "--connections", args.connections.is_some()),
         ("--connect-per-message", args.connect_per_message, "--pipeline", args.pipeline.is_some()),
         ("--window", args.window.is_some(), "--pipeline", args.pipeline.is_some()),
@@ -173,7 +187,7 @@ fn contradictions(args: &BenchArgs) -> Result<(), Failure> {
         }
     }
     let needs = [
-        ("--arrival", args.arrival.is_some(), "--rate", args.rate.is_some()),
+        ("--arrival", args.arrival.is_some(), "--rate", args.rate.is_some() || args.find.is_some()),
         ("--window", args.window.is_some(), "--stream", args.stream),
         ("--active", args.active.is_some(), "--hold", args.hold.is_some()),
         ("--open-rate", args.open_rate.is_some(), "--hold", args.hold.is_some()),
@@ -189,7 +203,9 @@ fn contradictions(args: &BenchArgs) -> Result<(), Failure> {
 fn extent(args: &BenchArgs) -> Result<Extent, Failure> {
     let messages = option("--messages", &args.messages, |text| values::count_with_unit(text, 1))?;
     let asked = option("--duration", &args.duration, values::span)?;
-    let usual = messages.is_none().then_some(Duration::from_secs(10));
+    // A search makes a run for each of its steps.
+    let usual = Duration::from_secs(if args.find.is_some() { 3 } else { 10 });
+    let usual = messages.is_none().then_some(usual);
     let warmup = option("--warmup", &args.warmup, values::pause)?;
     let grace = option("--grace", &args.grace, values::pause)?;
     Ok(Extent {
@@ -224,5 +240,14 @@ fn arrival(text: &str) -> Result<Arrival, String> {
         "uniform" => Ok(Arrival::Uniform),
         "poisson" => Ok(Arrival::Poisson),
         _ => Err("expected uniform or poisson".into()),
+    }
+}
+
+#[cfg(test)]
+impl BenchConfig {
+    /// One that asks for nothing.
+    pub(crate) fn empty() -> Self {
+        let args = BenchArgs { address: "127.0.0.1:7".into(), ..BenchArgs::default() };
+        Self::resolve(&args).unwrap_or_else(|failure| panic!("{}", failure.line))
     }
 }

@@ -8,7 +8,9 @@
 pub(crate) mod args;
 mod config;
 mod errors;
+mod find;
 mod gate;
+mod interrupt;
 mod lane;
 mod live;
 mod machine;
@@ -31,11 +33,13 @@ use std::time::SystemTime;
 
 use args::BenchArgs;
 use config::{BenchConfig, Sink};
+use errors::Class;
+use find::{Bound, Step};
+use interrupt::Interrupt;
 use live::Live;
+use plan::Load;
 use results::{Background, Results};
-use run::{Controls, Done};
 use summary::Summary;
-use worker::End;
 
 use crate::exit::{Exit, Failure};
 use crate::signals;
@@ -60,18 +64,14 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     if let Err(error) = edgeloop::raise_descriptor_limit() {
         say(&format!("cannot raise the limit of descriptors: {error}"));
     }
-    let mut live = Live::new(&config.plan, config.quiet, csv);
-    let (started, before) = (SystemTime::now(), machine::processor_time());
-    let done = run::run(&config.plan, &mut live, interrupt_on_signals)?;
-    let processor = machine::processor_time().saturating_sub(before);
-    let (intervals, table) = live.finish();
-    let background = Background {
-        started: humantime::format_rfc3339_seconds(started).to_string(),
-        command: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
-        machine: machine::machine(),
-        processor,
+    let interrupt = Interrupt::default();
+    let raise = interrupt.clone();
+    signals::install(move |_| raise.raise())
+        .map_err(|error| Failure::fatal(format!("cannot handle signals: {error}")))?;
+    let (results, table) = match &config.find {
+        None => run_once(&config, csv, &interrupt)?,
+        Some(bound) => (search(&config, bound, &interrupt)?, Ok(())),
     };
-    let results = Results::new(&config, background, &done, intervals);
     let mut kept = Ok(());
     if let (Err(error), Some(path)) = (table, &config.csv) {
         kept = Err(unwritable(path, &error));
@@ -83,7 +83,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     }
     print(&config, &results)?;
     kept?;
-    Ok(exit(&done, &results))
+    Ok(exit(&results))
 }
 
 /// Looks the address up, and finds addresses to connect from if it will take many ports.
@@ -110,14 +110,56 @@ fn resolve(config: &mut BenchConfig) -> Result<(), Failure> {
     Ok(())
 }
 
-fn interrupt_on_signals(controls: Controls) -> Result<(), Failure> {
-    let Controls { gate, handles } = controls;
-    let interrupt = move |_: &'static str| {
-        gate.interrupt();
-        handles.iter().for_each(edgeloop::Handle::notify);
+/// Makes a run. Whether its table could be written is told beside what it has come to.
+fn run_once(
+    config: &BenchConfig,
+    csv: Option<File>,
+    interrupt: &Interrupt,
+) -> Result<(Results, io::Result<()>), Failure> {
+    let mut live = Live::new(&config.plan, config.quiet, csv);
+    let (started, before) = (SystemTime::now(), machine::processor_time());
+    let done = run::run(&config.plan, &mut live, interrupt)?;
+    let processor = machine::processor_time().saturating_sub(before);
+    let (intervals, table) = live.finish();
+    let background = Background {
+        started: humantime::format_rfc3339_seconds(started).to_string(),
+        command: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
+        machine: machine::machine(),
+        processor,
     };
-    signals::install(interrupt)
-        .map_err(|error| Failure::fatal(format!("cannot handle signals: {error}")))
+    Ok((Results::new(config, background, &done, intervals), table))
+}
+
+/// Makes runs until the knee is found, and tells of each.
+fn search(config: &BenchConfig, bound: &Bound, interrupt: &Interrupt) -> Result<Results, Failure> {
+    let Load::Open { rate: first, arrival } = config.plan.load else {
+        return Err(Failure::fatal("a search without a schedule"));
+    };
+    let mut cut_short = None;
+    let run = |rate| {
+        if interrupt.is_raised() {
+            return Ok(None);
+        }
+        let mut config = config.clone();
+        config.plan.load = Load::Open { rate, arrival };
+        let (results, _) = run_once(&config, None, interrupt)?;
+        // A run that did not come to its end shows nothing of its rate.
+        if results.ended == "whole" {
+            return Ok(Some(results));
+        }
+        cut_short = Some(results);
+        Ok::<_, Failure>(None)
+    };
+    let tell = |step: &Step| {
+        if !config.quiet {
+            say(&step.line());
+        }
+    };
+    match (find::search(bound, first, run, tell)?, cut_short) {
+        (Some((results, found)), _) => Ok(Results { find: Some(found), ..results }),
+        (None, Some(results)) => Ok(results),
+        (None, None) => Err(Failure::fatal("interrupted before the first run")),
+    }
 }
 
 fn create(path: &Path) -> Result<File, Failure> {
@@ -148,13 +190,20 @@ fn print(config: &BenchConfig, results: &Results) -> Result<(), Failure> {
 }
 
 /// Of what applies, the first of: verification failed, errors, too slow.
-fn exit(done: &Done, results: &Results) -> Exit {
-    let early = done.measured.counts.errors.of(errors::Class::ClosedEarly);
-    if !done.verdict.is_clean() || results.verify.on && early > 0 {
+fn exit(results: &Results) -> Exit {
+    let verify = &results.verify;
+    let early = results.errors.get(Class::ClosedEarly.name()).copied().unwrap_or(0);
+    let wrong = verify.mismatched + verify.missing + verify.surplus;
+    if wrong > 0 || verify.on && early > 0 {
         return Exit::VerificationFailed;
     }
-    let failed = done.measured.counts.errors.total() > 0 || results.unanswered > 0;
-    if failed || done.end == End::NoConnection {
+    // In a search they are what a rate is judged by.
+    let found = results.find.as_ref().map(|found| found.knee.is_some());
+    if found == Some(false) {
+        return Exit::TooSlow;
+    }
+    let failed = !results.errors.is_empty() || results.unanswered > 0;
+    if failed || results.ended == "no_connection" {
         return Exit::NetworkErrors;
     }
     if results.late.is_some() { Exit::TooSlow } else { Exit::Done }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::config::BenchConfig;
+use super::find::Found;
 use super::plan::Load;
 use super::record::{Times, needed};
 use super::run::{Done, Second};
@@ -53,6 +54,9 @@ pub(crate) struct Results {
     pub(crate) unanswered: u64,
     pub(crate) connections_alive: u64,
     pub(crate) cost: Cost,
+    /// Where the rate was looked for: this is then the run at the knee.
+    #[serde(default)]
+    pub(crate) find: Option<Found>,
     pub(crate) intervals: Vec<Interval>,
 }
 
@@ -262,6 +266,7 @@ impl Results {
             unanswered: counts.unanswered,
             connections_alive: done.alive as u64,
             cost: Cost { processor_s: background.processor.as_secs_f64(), turns: done.turns },
+            find: None,
             intervals,
         }
     }
@@ -388,4 +393,84 @@ pub(crate) fn micros(nanos: u64) -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "a figure to be shown")]
 pub(crate) fn to_f64(number: u64) -> f64 {
     number as f64
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::bench::plan::Plan;
+    use crate::bench::plan::tests::plan;
+    use crate::bench::record::Measured;
+    use crate::bench::verify::Verdict;
+
+    /// A run of 200 messages, one every millisecond, in 10 to 2,000 µs.
+    pub(crate) fn results() -> Results {
+        let mut measured = Measured::default();
+        for sample in 1..=200 {
+            measured.latency.record(sample * 10_000);
+            measured.service.record(sample * 9_000);
+        }
+        measured.counts.messages = 200;
+        measured.counts.bytes_sent = 200 * 64;
+        measured.counts.bytes_received = 200 * 64;
+        let load = Load::Open { rate: 1000.0, arrival: Arrival::Uniform };
+        let config = BenchConfig {
+            address: crate::addresses::Address::parse("127.0.0.1:7").expect("an address"),
+            plan: Plan { load, ..plan() },
+            mode: crate::bench::config::Mode::Open,
+            ..BenchConfig::empty()
+        };
+        let machine = Machine {
+            host: "host".to_owned(),
+            kernel: "Linux 6".to_owned(),
+            processor: "one".to_owned(),
+            processors: 2,
+            memory_bytes: 1 << 30,
+        };
+        let background = Background {
+            started: "2026-01-01T00:00:00Z".to_owned(),
+            command: vec!["edgeloop".to_owned(), "bench".to_owned()],
+            machine,
+            processor: Duration::from_millis(5),
+        };
+        let second = Second { number: 0, measured, alive: 1, in_flight: 0 };
+        let intervals = vec![Interval::of(&second)];
+        let done = Done {
+            measured: second.measured,
+            verdict: Verdict { checked: 200 * 64, ..Verdict::default() },
+            end: End::Whole,
+            span: Duration::from_millis(200),
+            alive: 1,
+            turns: 400,
+        };
+        Results::new(&config, background, &done, intervals)
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_as_it_was() {
+        let results = results();
+        let mut written = Vec::new();
+        results.write(&mut written).expect("memory takes all");
+        let read: Results = serde_json::from_slice(&written).expect("what we wrote");
+        assert_eq!(read, results);
+        assert!(written.ends_with(b"}\n"));
+    }
+
+    #[test]
+    fn figures_without_enough_samples_are_null() {
+        let latency = results().latency_us;
+        assert!(latency.p99.is_some() && latency.p99_9.is_none() && latency.p99_99.is_none());
+        assert_eq!(
+            (latency.samples, latency.min, latency.max.map(f64::round)),
+            (200, Some(10.0), Some(2001.0))
+        );
+    }
+
+    #[test]
+    fn every_time_lies_in_a_band() {
+        let interval = &results().intervals[0];
+        assert_eq!(interval.bands.iter().map(|band| band.1).sum::<u64>(), 200);
+        // Four to a doubling: 10 µs lie in band 4 log2(10,000).
+        assert_eq!((band(1), band(2), band(10_000)), (0, 4, 53));
+    }
 }

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use edgeloop::{Config, EventLoop, Handle, Metrics, Time};
+use edgeloop::{Config, EventLoop, Metrics, Time};
 
 use super::gate::Gate;
+use super::interrupt::Interrupt;
 use super::plan::{Plan, Share};
 use super::record::Measured;
 use super::verify::Verdict;
@@ -55,12 +56,6 @@ pub(crate) struct Done {
     pub(crate) turns: u64,
 }
 
-/// Where a run's threads are reached from others.
-pub(crate) struct Controls {
-    pub(crate) gate: Arc<Gate>,
-    pub(crate) handles: Vec<Handle>,
-}
-
 enum Report {
     Tick(Box<Tick>),
     Done(Box<Result<(Outcome, Metrics), edgeloop::Error>>),
@@ -74,7 +69,7 @@ enum Report {
 pub(crate) fn run(
     plan: &Plan,
     watcher: &mut dyn Watcher,
-    control: impl FnOnce(Controls) -> Result<(), Failure>,
+    interrupt: &Interrupt,
 ) -> Result<Done, Failure> {
     let shares = plan.shares();
     let threads = shares.len();
@@ -85,8 +80,7 @@ pub(crate) fn run(
     for share in shares {
         loops.push(make(share, &gate, &pool, &reports_in)?);
     }
-    let handles = loops.iter().map(EventLoop::handle).collect();
-    control(Controls { gate, handles })?;
+    interrupt.attach(&gate, loops.iter().map(EventLoop::handle).collect());
     for mut event_loop in loops {
         let reports = reports_in.clone();
         let run = move || {

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write};
 
+use super::find::Found;
 use super::results::{Quantiles, Results, to_f64};
 use super::show;
 
@@ -15,6 +16,9 @@ pub(crate) struct Summary<'a> {
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let results = self.results;
+        if let Some(found) = &results.find {
+            knee(found, f)?;
+        }
         heading(results, f)?;
         if results.ended != "no_connection" {
             row(f, "messages", &messages(results))?;
@@ -44,6 +48,20 @@ impl fmt::Display for Summary<'_> {
         }
         Ok(())
     }
+}
+
+/// What a search has come to, and all its steps by their rates.
+fn knee(found: &Found, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match found.knee {
+        Some(rate) => writeln!(f, "{}: up to {} messages a second", found.bound, show::rate(rate))?,
+        None => writeln!(f, "{}: at no rate that was tried", found.bound)?,
+    }
+    let mut steps: Vec<_> = found.steps.iter().collect();
+    steps.sort_by(|one, other| one.asked_rate.total_cmp(&other.asked_rate));
+    for step in steps {
+        writeln!(f, "{}", step.line())?;
+    }
+    writeln!(f)
 }
 
 fn row(f: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result {

@@ -27,6 +27,7 @@ pub(crate) struct Verdict {
 }
 
 impl Verdict {
+    #[cfg(test)]
     pub(crate) fn is_clean(&self) -> bool {
         self.mismatched == 0 && self.missing == 0 && self.surplus == 0
     }

@@ -27,6 +27,8 @@ struct Probe {
     stays: bool,
     input_limit: usize,
     timeout: Callback,
+    /// How often its output drained.
+    drained: usize,
     closed: Vec<Closed>,
     notices: Vec<String>,
 }
@@ -39,6 +41,7 @@ impl Probe {
             stays: false,
             input_limit: usize::MAX,
             timeout: Box::new(|_| Action::Continue),
+            drained: 0,
             closed: Vec::new(),
             notices: Vec::new(),
         }
@@ -84,6 +87,11 @@ impl Handler for Probe {
 
     fn end(&mut self, _: &mut impl Context, (): &mut (), _: &mut Input<'_>) -> Action {
         if self.stays { Action::Continue } else { Action::Close }
+    }
+
+    fn drained(&mut self, _: &mut impl Context, (): &mut ()) -> Action {
+        self.drained += 1;
+        Action::Continue
     }
 
     fn timeout(&mut self, cx: &mut impl Context, (): &mut ()) -> Action {
@@ -413,6 +421,31 @@ fn whoever_is_not_read_for_its_output_has_not_reached_the_limit_of_its_input() {
     let script = Script::new().send("hello").wait(SECOND).receive(5000).expect("hello").close();
     let simulation = Simulation::new(1).calm().buffers(1000..=1000).config(config).peer(script);
     assert_eq!(run(simulation, probe).peers[0].reason(), Some(Reason::Finished));
+}
+
+#[test]
+fn c10_reading_goes_on_above_the_mark_where_that_is_asked_for_and_nowhere_else() {
+    for reads in [false, true] {
+        // The server owes it much, and it reads nothing for a second.
+        let config = Config::new().watermarks(1, 0).read_above_mark(reads);
+        let heard = Rc::new(RefCell::new(Vec::new()));
+        let hears = Rc::clone(&heard);
+        let probe = Probe::new()
+            .opened(|cx| {
+                assert_eq!(cx.send(&[7; 5000]), Sent::AboveMark);
+                Action::Continue
+            })
+            .data(move |cx, input| {
+                hears.borrow_mut().push(cx.queued(cx.id()) > 0);
+                let _ = input.take_all();
+                Action::Continue
+            });
+        let script = Script::new().send("hello").wait(SECOND).receive(5000).finish().expect_end();
+        let simulation = Simulation::new(1).calm().buffers(1000..=1000).config(config);
+        let report = run(simulation.peer(script), probe);
+        assert_eq!(heard.take(), [reads], "whether output was queued when it was heard");
+        assert_eq!(report.handler.drained, 1);
+    }
 }
 
 #[test]
