@@ -77,6 +77,7 @@ pub struct Simulation {
     plan: Option<Vec<Fault>>,
     listeners: Vec<SocketAddr>,
     connects: Vec<(Target, u64)>,
+    wakes_after: Option<Duration>,
     errands: Vec<Errand>,
     journal: Rc<Journal>,
 }
@@ -105,6 +106,7 @@ impl Simulation {
             plan,
             listeners: Vec::new(),
             connects: Vec::new(),
+            wakes_after: None,
             errands: Vec::new(),
             journal,
         }
@@ -217,6 +219,12 @@ impl Simulation {
         self
     }
 
+    /// Sets the loop's wake-up at its start, for so long after it, as [`EventLoop::wake_at`] does.
+    pub const fn wake_after(mut self, after: Duration) -> Self {
+        self.wakes_after = Some(after);
+        self
+    }
+
     /// Does something from outside the loop after so much simulated time, as another thread would:
     /// with a [`Handle`]. What is to be done at the same time is done in any order. The run does not
     /// end before.
@@ -251,8 +259,18 @@ impl Simulation {
     ///
     /// When a script connects to an address that nothing was told to listen on.
     pub fn run<H: Handler>(self, handler: H) -> Result<Report<H>, Failure> {
-        let Self { seed, mut world, config, faults, plan, listeners, connects, errands, journal } =
-            self;
+        let Self {
+            seed,
+            mut world,
+            config,
+            faults,
+            plan,
+            listeners,
+            connects,
+            wakes_after,
+            errands,
+            journal,
+        } = self;
         let listeners = if listeners.is_empty() { vec![LISTENER] } else { listeners };
         expect_listeners(&world.peers, &listeners);
         // With a plan, too, so that the schedule stays what it was.
@@ -265,7 +283,10 @@ impl Simulation {
             world.follower = Some(Box::new(move |at, what| journal.tell(at, || what.to_owned())));
         }
         let world = Rc::new(RefCell::new(world));
-        let ended = drive(&world, &journal, handler, config, &listeners, &connects, errands);
+        let ended = {
+            let begin = Beginning { config, listeners, connects, wakes_after, errands };
+            drive(&world, &journal, handler, begin)
+        };
         let ended = ended.and_then(|ended| outlive(&world).map(|()| ended));
         let mut world = world.borrow_mut();
         let faults = std::mem::take(&mut world.faults.injected);
@@ -341,16 +362,23 @@ fn outlive(world: &RefCell<World>) -> Result<(), String> {
     Err(format!("nothing can happen any more{waits}"))
 }
 
+/// What a loop begins with.
+struct Beginning {
+    config: Config,
+    listeners: Vec<SocketAddr>,
+    connects: Vec<(Target, u64)>,
+    wakes_after: Option<Duration>,
+    errands: Vec<Errand>,
+}
+
 /// Makes the loop and runs it.
 fn drive<H: Handler>(
     world: &Rc<RefCell<World>>,
     journal: &Rc<Journal>,
     handler: H,
-    config: Config,
-    listeners: &[SocketAddr],
-    connects: &[(Target, u64)],
-    errands: Vec<Errand>,
+    begin: Beginning,
 ) -> Result<(H, Metrics), String> {
+    let Beginning { config, listeners, connects, wakes_after, errands } = begin;
     let watched = Watched::new(handler, world, journal);
     let mut server = EventLoop::with_kernel(watched, config, SimulatedKernel::new(world))
         .map_err(|error| error.to_string())?;
@@ -358,8 +386,11 @@ fn drive<H: Handler>(
         // No program would go on without; what failed, failed by a fault.
         while server.listen(address).is_err() && !world.borrow().vigil.has_violation() {}
     }
+    if let Some(after) = wakes_after {
+        server.wake_at(Some(START.after(after)));
+    }
     for (to, tag) in connects {
-        while let Err(error) = server.connect(to.clone(), *tag) {
+        while let Err(error) = server.connect(to.clone(), tag) {
             if world.borrow().faults.injected.is_empty() || world.borrow().vigil.has_violation() {
                 return Err(error.to_string());
             }

@@ -1,5 +1,7 @@
 //! Promises of the loop that no run by chance is sure to come to, each brought about by itself.
 
+mod own_time;
+
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -9,7 +11,7 @@ use rustix::io::Errno;
 
 use crate::closed::{Closed, Reason};
 use crate::config::Config;
-use crate::handler::{Action, Context, Handler, Origin, Sent, Stop};
+use crate::handler::{Action, Context, Handler, LoopContext, Origin, Sent, Stop};
 use crate::input::Input;
 use crate::notice::{Notice, Trace};
 use crate::sim::{Call, Fate, Fault, PeerReport, Report, Script, Simulation};
@@ -27,6 +29,7 @@ struct Probe {
     stays: bool,
     input_limit: usize,
     timeout: Callback,
+    wake_up: Box<dyn FnMut(&mut dyn LoopContext)>,
     /// How often its output drained.
     drained: usize,
     closed: Vec<Closed>,
@@ -41,6 +44,7 @@ impl Probe {
             stays: false,
             input_limit: usize::MAX,
             timeout: Box::new(|_| Action::Continue),
+            wake_up: Box::new(|_| {}),
             drained: 0,
             closed: Vec::new(),
             notices: Vec::new(),
@@ -62,6 +66,11 @@ impl Probe {
 
     fn timeout(mut self, call: impl FnMut(&mut dyn Context) -> Action + 'static) -> Self {
         self.timeout = Box::new(call);
+        self
+    }
+
+    fn wake_up(mut self, call: impl FnMut(&mut dyn LoopContext) + 'static) -> Self {
+        self.wake_up = Box::new(call);
         self
     }
 
@@ -96,6 +105,10 @@ impl Handler for Probe {
 
     fn timeout(&mut self, cx: &mut impl Context, (): &mut ()) -> Action {
         (self.timeout)(cx)
+    }
+
+    fn wake_up(&mut self, cx: &mut impl LoopContext) {
+        (self.wake_up)(cx);
     }
 
     fn input_limit(&self, (): &()) -> usize {
