@@ -122,6 +122,7 @@ pub(crate) fn search<E>(
     while (LOWEST..=HIGHEST).contains(&rate) {
         let Some(results) = run(rate)? else { break };
         let failed = bound.failing(&results);
+        let too_few = bound.figure_of(&results).is_none();
         let step = Step::of(rate, &results, failed.clone());
         tell(&step);
         found.steps.push(step);
@@ -132,8 +133,13 @@ pub(crate) fn search<E>(
             held = Some(rate);
             best = Some(results);
         }
+        if too_few {
+            // And lower rates have fewer still.
+            break;
+        }
         rate = match (held, missed) {
-            (Some(held), None) => held * 2.0,
+            (Some(HIGHEST..), None) => break,
+            (Some(held), None) => (held * 2.0).min(HIGHEST),
             (None, Some(missed)) => missed / 2.0,
             (Some(held), Some(missed)) if missed / held <= NEAR => break,
             // Half-way by their ratio, because that is what a rate is judged by.
@@ -236,6 +242,18 @@ mod tests {
         let (_, found) = search(&bound, 1000.0, run, |_| {}).expect("well").expect("some");
         assert_eq!((found.steps.len(), found.knee), (3, Some(4000.0)));
         assert!(search(&bound, 1.0, |_| Ok::<_, ()>(None), |_| {}).expect("well").is_none());
+    }
+
+    #[test]
+    fn rates_with_too_few_samples_are_the_end_of_it() {
+        let bound = Bound::parse("p99<1ms").expect("a bound");
+        let run = |rate| {
+            let mut results = results();
+            results.latency_us.p99 = (rate > 100.0).then_some(5000.0);
+            Ok::<_, ()>(Some(results))
+        };
+        let (_, found) = search(&bound, 1000.0, run, |_| {}).expect("well").expect("some");
+        assert_eq!((found.knee, found.steps.len()), (None, 5));
     }
 
     #[test]

@@ -26,7 +26,7 @@ mod verify;
 mod worker;
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::SystemTime;
@@ -142,6 +142,8 @@ fn search(config: &BenchConfig, bound: &Bound, interrupt: &Interrupt) -> Result<
         }
         let mut config = config.clone();
         config.plan.load = Load::Open { rate, arrival };
+        // Each step has its line; only a line that goes away again may stand beside it.
+        config.quiet |= !io::stderr().is_terminal();
         let (results, _) = run_once(&config, None, interrupt)?;
         // A run that did not come to its end shows nothing of its rate.
         if results.ended == "whole" {

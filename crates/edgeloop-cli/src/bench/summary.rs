@@ -138,14 +138,14 @@ fn times(results: &Results, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let line = |f: &mut fmt::Formatter<'_>, name: &str, cell: &dyn Fn(&Quantiles) -> String| {
         write!(f, "  {name:<12}")?;
         for (_, quantiles) in &columns {
-            write!(f, "{:>22}", cell(quantiles))?;
+            write!(f, "{:>24}", cell(quantiles))?;
         }
         writeln!(f)
     };
     writeln!(f)?;
     write!(f, "  {:<12}", "")?;
     for (name, _) in &columns {
-        write!(f, "{name:>22}")?;
+        write!(f, "{name:>24}")?;
     }
     writeln!(f)?;
     line(f, "min", &|times| figure(times, "min", times.min, 1))?;

@@ -19,6 +19,7 @@ use crate::sim::{Call, Fate, Fault, PeerReport, Report, Script, Simulation};
 const SECOND: Duration = Duration::from_secs(1);
 
 type Callback = Box<dyn FnMut(&mut dyn Context) -> Action>;
+type OfLoop = Box<dyn FnMut(&mut dyn LoopContext)>;
 type WithInput = Box<dyn FnMut(&mut dyn Context, &mut Input<'_>) -> Action>;
 
 /// A handler made of closures, that keeps what it is told. It echoes where nothing else is said.
@@ -29,7 +30,7 @@ struct Probe {
     stays: bool,
     input_limit: usize,
     timeout: Callback,
-    wake_up: Box<dyn FnMut(&mut dyn LoopContext)>,
+    wake_up: OfLoop,
     /// How often its output drained.
     drained: usize,
     closed: Vec<Closed>,
