@@ -45,9 +45,14 @@ impl Payload {
         let (head, mut place) = self.head(stream, offset);
         let count = head.len().min(bytes.len());
         bytes[..count].copy_from_slice(&head.as_slice()[..count]);
-        for chunk in bytes[count..].chunks_mut(WORD) {
-            chunk.copy_from_slice(&self.word(stream, place)[..chunk.len()]);
+        let (words, tail) = bytes[count..].as_chunks_mut();
+        for word in words {
+            *word = self.word(stream, place);
             place += 1;
+        }
+        if !tail.is_empty() {
+            let last = self.word(stream, place);
+            tail.copy_from_slice(&last[..tail.len()]);
         }
     }
 
@@ -59,15 +64,17 @@ impl Payload {
         if same < count {
             return same;
         }
-        for chunk in bytes[count..].chunks(WORD) {
-            let alike = common(chunk, &self.word(stream, place));
-            same += alike;
-            if alike < chunk.len() {
-                break;
+        let (words, tail) = bytes[count..].as_chunks();
+        for word in words {
+            let expected = self.word(stream, place);
+            // As numbers, for one comparison.
+            if u64::from_ne_bytes(*word) != u64::from_ne_bytes(expected) {
+                return same + common(word, &expected);
             }
+            same += WORD;
             place += 1;
         }
-        same
+        if tail.is_empty() { same } else { same + common(tail, &self.word(stream, place)) }
     }
 
     /// The rest of the word in whose middle `offset` lies, and the place of the next one.
@@ -103,11 +110,7 @@ impl Head {
 }
 
 /// How many bytes two slices have in common at their beginnings.
-#[inline]
 fn common(one: &[u8], other: &[u8]) -> usize {
-    if one.len() == WORD && one == other {
-        return WORD;
-    }
     one.iter().zip(other).take_while(|(a, b)| a == b).count()
 }
 

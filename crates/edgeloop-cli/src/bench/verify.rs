@@ -114,6 +114,9 @@ impl Verifier {
     /// Whether a part of the stream never came back. Only for parts that have been reached since this
     /// was last asked of what lies behind them.
     pub(crate) fn lacks(&mut self, part: &Range<u64>) -> bool {
+        if self.gaps.is_empty() {
+            return false;
+        }
         self.gaps.retain(|gap| gap.end > part.start);
         self.gaps.iter().any(|gap| gap.start < part.end)
     }
