@@ -35,6 +35,8 @@ pub(crate) struct BenchConfig {
     pub(crate) mode: Mode,
     pub(crate) json: Option<Sink>,
     pub(crate) csv: Option<PathBuf>,
+    pub(crate) report: Option<PathBuf>,
+    pub(crate) baseline: Option<PathBuf>,
     pub(crate) verbose: bool,
     pub(crate) quiet: bool,
 }
@@ -141,6 +143,8 @@ impl BenchConfig {
             mode,
             json: args.json.as_ref().map(sink),
             csv: args.csv.as_ref().map(PathBuf::from),
+            report: args.report.as_ref().map(PathBuf::from),
+            baseline: args.baseline.as_ref().map(PathBuf::from),
             verbose: args.verbose,
             quiet: args.quiet,
         })
@@ -177,6 +181,7 @@ fn contradictions(args: &BenchArgs) -> Result<(), Failure> {
         ("--window", args.window.is_some(), "--stream", args.stream),
         ("--active", args.active.is_some(), "--hold", args.hold.is_some()),
         ("--open-rate", args.open_rate.is_some(), "--hold", args.hold.is_some()),
+        ("--baseline", args.baseline.is_some(), "--report", args.report.is_some()),
     ];
     for (one, is, needed, there) in needs {
         if is && !there {

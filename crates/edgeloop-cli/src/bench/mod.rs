@@ -14,12 +14,12 @@ mod live;
 mod machine;
 mod payload;
 mod plan;
-mod record;
-mod results;
+pub(crate) mod record;
+pub(crate) mod results;
 mod run;
 mod schedule;
-mod show;
-mod summary;
+pub(crate) mod show;
+pub(crate) mod summary;
 mod verify;
 mod worker;
 
@@ -38,6 +38,7 @@ use summary::Summary;
 use worker::End;
 
 use crate::exit::{Exit, Failure};
+use crate::report::Drawing;
 use crate::signals;
 
 /// How many loopback addresses are used where each message needs a port of its own.
@@ -57,6 +58,9 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
         _ => None,
     };
     let csv = config.csv.as_deref().map(create).transpose()?;
+    let baseline = config.baseline.as_deref();
+    let drawing =
+        config.report.as_deref().map(|page| Drawing::begin(page, baseline)).transpose()?;
     if let Err(error) = edgeloop::raise_descriptor_limit() {
         say(&format!("cannot raise the limit of descriptors: {error}"));
     }
@@ -83,6 +87,9 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     }
     print(&config, &results)?;
     kept?;
+    if let Some(drawing) = drawing {
+        drawing.finish(&results)?;
+    }
     Ok(exit(&done, &results))
 }
 
@@ -120,11 +127,11 @@ fn interrupt_on_signals(controls: Controls) -> Result<(), Failure> {
         .map_err(|error| Failure::fatal(format!("cannot handle signals: {error}")))
 }
 
-fn create(path: &Path) -> Result<File, Failure> {
+pub(crate) fn create(path: &Path) -> Result<File, Failure> {
     File::create(path).map_err(|error| unwritable(path, &error))
 }
 
-fn unwritable(path: &Path, error: &io::Error) -> Failure {
+pub(crate) fn unwritable(path: &Path, error: &io::Error) -> Failure {
     let path = path.to_string_lossy();
     Failure::usage(format!("cannot write {}: {error}", crate::escape::OneLine(&path)))
 }
