@@ -146,6 +146,7 @@ fn duration(micros: f64) -> String {
 pub(super) fn percent(beyond: f64) -> String {
     let share = 100.0 * (1.0 - 1.0 / beyond);
     // As many digits as tell it from 100, and no zeros behind them.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small number")]
     let digits = if beyond < 10.5 { 1 } else { 1 + (beyond * 1.001).log10().floor() as usize };
     let shown = format!("{share:.digits$}");
     format!("{} %", shown.trim_end_matches('0').trim_end_matches('.'))

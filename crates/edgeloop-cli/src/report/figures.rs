@@ -60,8 +60,8 @@ pub(super) fn times(kind: &str, times: &Quantiles) -> Vec<Figure> {
     figures
 }
 
-/// What was counted.
-pub(super) fn counts(results: &Results) -> Vec<Figure> {
+/// What was counted, in groups with a name.
+pub(super) fn counts(results: &Results) -> Vec<(&'static str, Vec<Figure>)> {
     let whole = Figure::whole;
     let bytes = |name, label, number: u64| Figure {
         shown: show::bytes(to_f64(number)),
@@ -75,37 +75,40 @@ pub(super) fn counts(results: &Results) -> Vec<Figure> {
     let seconds = |name, label, seconds: f64| {
         Figure::of(name, label, Some(seconds), show::time(seconds * 1e6))
     };
-    let mut figures = vec![
-        whole("messages", "messages answered", results.messages),
+    let messages = vec![
+        whole("messages", "answered", results.messages),
         whole("unanswered", "never answered", results.unanswered),
         seconds("seconds", "measured for", results.seconds),
         rate("rate", "rate", Some(results.rate)),
         rate("asked_rate", "rate asked for", results.asked_rate),
+    ];
+    let transferred = vec![
         bytes("bytes_sent", "sent", results.bytes_sent),
         bytes("bytes_received", "received", results.bytes_received),
-        whole("connections_alive", "connections alive at the end", results.connections_alive),
+        whole("connections_alive", "alive at the end", results.connections_alive),
+        seconds("cost.processor_s", "processor time", results.cost.processor_s),
+        whole("cost.turns", "waits", results.cost.turns),
     ];
+    let mut groups = vec![("messages", messages), ("bytes, connections, cost", transferred)];
     let verify = &results.verify;
     if verify.on {
-        figures.extend([
+        let compared = vec![
             bytes("verify.checked", "compared", verify.checked),
             whole("verify.mismatched", "bytes changed", verify.mismatched),
             whole("verify.missing", "bytes missing", verify.missing),
             whole("verify.surplus", "bytes too many", verify.surplus),
-        ]);
+        ];
+        groups.push(("verification", compared));
     }
     if let Some(late) = &results.late {
-        figures.extend([
+        let late = vec![
             whole("late.missed", "sends over 1 ms late", late.missed),
             whole("late.sends", "sends in all", late.sends),
             Figure::of("late.lag_us", "latest by", Some(late.lag_us), show::time(late.lag_us)),
-        ]);
+        ];
+        groups.push(("schedule", late));
     }
-    figures.extend([
-        seconds("cost.processor_s", "processor time", results.cost.processor_s),
-        whole("cost.turns", "waits", results.cost.turns),
-    ]);
-    figures
+    groups
 }
 
 /// Errors of each kind that was met.
@@ -160,7 +163,7 @@ fn signed(percent: f64) -> String {
     }
 }
 
-/// What a run was asked for and made on: a name, the text, and whether it says how runs compare.
+/// What a run was asked for and made on, each with its name.
 pub(super) fn settings(results: &Results) -> Vec<(&'static str, String)> {
     let (options, machine) = (&results.options, &results.machine);
     let seconds = |seconds: Option<f64>| {
@@ -243,7 +246,7 @@ mod tests {
         assert_eq!(figure(&times, "latency_us.max").shown, "≥ 40.0 µs");
         assert_eq!(figure(&times, "latency_us.p99_99").label, "99.99 %");
         assert_eq!(figure(&times, "latency_us.samples").shown, "4");
-        let counts = counts(&results);
+        let counts: Vec<_> = counts(&results).into_iter().flat_map(|group| group.1).collect();
         assert_eq!(figure(&counts, "rate").shown, "1.50/s");
         assert_eq!(figure(&counts, "bytes_sent").exact.as_deref(), Some("192"));
         assert_eq!(figure(&counts, "verify.mismatched").shown, "0");

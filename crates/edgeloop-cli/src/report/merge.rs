@@ -36,6 +36,7 @@ pub(super) fn merge(runs: &[Run], force: bool) -> Result<Run, Failure> {
         add(&mut sum.results, &other.results);
     }
     if !others.is_empty() {
+        sum.results.machine = machines(runs);
         sum.results.latency_us = Quantiles::of(&sum.latency);
         sum.results.service_us = Quantiles::of(&sum.service);
         sum.results.connect_us = Quantiles::of(&sum.connect);
@@ -99,7 +100,6 @@ fn add(sum: &mut Results, other: &Results) {
     both(&mut sum.edgeloop, &other.edgeloop);
     // Times of day in one notation and one zone are in order as texts.
     sum.started = sum.started.clone().min(other.started.clone());
-    add_machine(&mut sum.machine, &other.machine);
     add_ends(&mut sum.target, &other.target);
     add_options(&mut sum.options, &other.options);
     sum.ended = match (sum.ended.as_str(), other.ended.as_str()) {
@@ -143,12 +143,23 @@ fn both(sum: &mut String, other: &str) {
     }
 }
 
-fn add_machine(sum: &mut Machine, other: &Machine) {
-    both(&mut sum.host, &other.host);
-    both(&mut sum.kernel, &other.kernel);
-    both(&mut sum.processor, &other.processor);
-    sum.processors = sum.processors.saturating_add(other.processors);
-    count(&mut sum.memory_bytes, other.memory_bytes);
+/// All machines in one, each of them once: several runs may have been made on the same.
+fn machines(runs: &[Run]) -> Machine {
+    let mut seen: Vec<&Machine> = Vec::new();
+    for machine in runs.iter().map(|run| &run.results.machine) {
+        if !seen.contains(&machine) {
+            seen.push(machine);
+        }
+    }
+    let mut sum = seen[0].clone();
+    for other in &seen[1..] {
+        both(&mut sum.host, &other.host);
+        both(&mut sum.kernel, &other.kernel);
+        both(&mut sum.processor, &other.processor);
+        sum.processors = sum.processors.saturating_add(other.processors);
+        count(&mut sum.memory_bytes, other.memory_bytes);
+    }
+    sum
 }
 
 fn add_ends(sum: &mut Ends, other: &Ends) {
@@ -166,6 +177,9 @@ fn add_options(sum: &mut Options, other: &Options) {
     sum.command.push(";".to_owned());
     sum.command.extend_from_slice(&other.command);
     both(&mut sum.mode, &other.mode);
+    if let (Some(mine), Some(theirs)) = (&mut sum.arrival, &other.arrival) {
+        both(mine, theirs);
+    }
     sum.connections = sum.connections.saturating_add(other.connections);
     sum.active = sum.active.saturating_add(other.active);
     sum.open_rate = plus(sum.open_rate, other.open_rate, |one, two| one + two);
@@ -315,7 +329,10 @@ mod tests {
         assert_eq!((results.rate, results.seconds), (rates.0, rates.2));
         assert_eq!(results.asked_rate, rates.1.map(|rate| 2.0 * rate));
         assert_eq!(results.options.connections, 2 * one.options.connections);
-        assert_eq!(results.machine.host, "host, other");
+        assert_eq!((results.machine.host.as_str(), results.machine.processors), ("host, other", 4));
+        let same = [run("a", one.clone()), run("b", one.clone())];
+        let same = merge(&same, false).expect("merged").results;
+        assert_eq!(same.machine, one.machine, "a machine is counted once");
         assert_eq!(results.target, one.target);
         assert_eq!(results.late.as_ref().map(|late| late.missed), Some(5));
         assert_eq!(results.options.command.iter().filter(|word| *word == ";").count(), 1);
@@ -362,7 +379,8 @@ mod tests {
         other.options.seed = 3;
         other.target.asked = "elsewhere:1".to_owned();
         assert!(merge(&[run("a", one.clone()), run("b", other)], false).is_ok());
-        let changes: [(&str, fn(&mut Results)); 7] = [
+        type Change = fn(&mut Results);
+        let changes: [(&str, Change); 7] = [
             ("they differ in mode, open and hold", |results| results.options.mode = "hold".into()),
             ("they differ in rate, a rate and no rate", |results| results.asked_rate = None),
             ("they differ in size, 64 and 65", |results| results.options.size = 65),

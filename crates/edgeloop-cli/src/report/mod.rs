@@ -1,7 +1,7 @@
 //! `edgeloop report`, and `edgeloop bench --report`: pages of what runs came to.
 //!
 //! `read` takes the results of a run from a file, `merge` makes one run of several. A `page` is put
-//! together from `figures` and `plots`; an `axis` places values and labels them, a `chart` is the
+//! together from `tables` of `figures` and from `plots`; an `axis` places values and labels them, a `chart` is the
 //! SVG in between, and `html` keeps texts from becoming markup.
 
 pub(crate) mod args;
@@ -14,6 +14,7 @@ mod merge;
 mod page;
 mod plots;
 mod read;
+mod tables;
 #[cfg(test)]
 mod samples;
 

@@ -1,13 +1,14 @@
 //! The page: one file of HTML that fetches nothing and runs nothing.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use super::columns::Columns;
-use super::figures::{self, Figure, difference};
+use super::figures::{self, Figure};
 use super::html::{Text, shell};
 use super::plots;
 use super::read::Run;
-use crate::bench::results::Quantiles;
+use super::tables::{cell, seconds, table};
+use crate::bench::results::{Interval, Quantiles, Results};
 use crate::bench::{show, summary};
 
 const STYLE: &str = include_str!("style.css");
@@ -42,7 +43,9 @@ impl fmt::Display for Page<'_> {
         )?;
         self.heading(f)?;
         f.write_str("<main>\n")?;
-        self.tiles(f)?;
+        if self.run.results.latency_us.samples > 0 {
+            self.tiles(f)?;
+        }
         self.charts(f, &columns)?;
         self.figures(f)?;
         self.errors(f, &columns)?;
@@ -61,7 +64,7 @@ impl Page<'_> {
         let asked = &results.target.asked;
         let how = heading.strip_prefix(&format!("{asked}: ")).unwrap_or(&heading);
         write!(f, "<header>\n<h1>{}</h1>\n<p class=\"how\">{}", Text(asked), Text(how))?;
-        write!(f, "<br>{} on {}</p>\n", Text(&results.started), Text(&results.machine.host))?;
+        writeln!(f, "<br>{} on {}</p>", Text(&results.started), Text(&results.machine.host))?;
         if let Some(baseline) = self.baseline {
             writeln!(
                 f,
@@ -118,7 +121,7 @@ impl Page<'_> {
     fn tiles(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let results = &self.run.results;
         let mut figures = figures::times("latency_us", &results.latency_us);
-        figures.extend(figures::counts(results));
+        figures.extend(figures::counts(results).into_iter().flat_map(|group| group.1));
         let tiles = [
             ("rate", "messages"),
             ("latency_us.p50", "latency, 50 %"),
@@ -165,7 +168,7 @@ impl Page<'_> {
             }
             f.write_str("</section>\n")?;
         }
-        if results.messages > 0 {
+        if let Some(chart) = plots::throughput(self.run, columns, baseline) {
             f.write_str("<section>\n<h2>Messages a second</h2>\n<figure class=\"low\">\n")?;
             let mut keys = vec![("latency", "answered")];
             if results.asked_rate.is_some() {
@@ -175,7 +178,6 @@ impl Page<'_> {
                 keys.push(("baseline", "baseline"));
             }
             legend(f, &keys)?;
-            let chart = plots::throughput(self.run, columns, baseline);
             writeln!(f, "{chart}</figure>\n</section>")?;
         }
         Ok(())
@@ -184,7 +186,7 @@ impl Page<'_> {
     fn figures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let results = &self.run.results;
         let baseline = self.baseline.map(|run| &run.results);
-        f.write_str("<section>\n<h2>Figures</h2>\n<div class=\"tables\">\n")?;
+        write!(f, "<section>\n<h2>Figures</h2>\n<div class=\"{}\">\n", self.tables())?;
         let shows_connect = |times: &Quantiles| times.samples > 0;
         let mut kinds = vec![("latency_us", "latency")];
         if results.asked_rate.is_some() {
@@ -194,7 +196,7 @@ impl Page<'_> {
             kinds.push(("connect_us", "connect"));
         }
         for (kind, title) in kinds {
-            let of = |results: &crate::bench::results::Results| {
+            let of = |results: &Results| {
                 let times = match kind {
                     "latency_us" => &results.latency_us,
                     "service_us" => &results.service_us,
@@ -204,14 +206,29 @@ impl Page<'_> {
             };
             table(f, title, &of(results), baseline.map(of).as_deref())?;
         }
-        let counts = figures::counts(results);
-        table(f, "counts", &counts, baseline.map(figures::counts).as_deref())?;
+        // A group that only the baseline has says something of this run, too.
+        let others = baseline.map(figures::counts);
+        let mut groups = figures::counts(results);
+        for (title, _) in others.iter().flatten() {
+            if groups.iter().all(|group| group.0 != *title) {
+                groups.push((title, Vec::new()));
+            }
+        }
+        for (title, figures) in groups {
+            let find = |groups: &Vec<(&str, Vec<Figure>)>| {
+                let group = groups.iter().find(|group| group.0 == title);
+                group.map(|group| group.1.clone()).unwrap_or_default()
+            };
+            table(f, title, &figures, others.as_ref().map(find).as_deref())?;
+        }
         f.write_str("</div>\n")?;
         let times = [&results.latency_us, &results.service_us, &results.connect_us];
         if times.iter().any(|times| !times.lower_bounds.is_empty()) {
             f.write_str("<p class=\"small\">≥ at the least: some of these messages were never answered.</p>\n")?;
         }
-        writeln!(f, "<p class=\"small\">Compared: {}.</p>", Text(&summary::verified(results)))?;
+        if !results.verify.on {
+            f.write_str("<p class=\"small\">What came back was counted, not compared.</p>\n")?;
+        }
         if !results.verify.findings.is_empty() {
             f.write_str("<ul>\n")?;
             for finding in results.verify.findings.iter().take(FINDINGS) {
@@ -228,17 +245,31 @@ impl Page<'_> {
         f.write_str("<section>\n<h2>Errors</h2>\n")?;
         if let Some(chart) = plots::errors(columns) {
             f.write_str("<figure class=\"low\">\n")?;
-            legend(f, &[("errors", "errors"), ("unanswered", "never answered")])?;
+            let met =
+                |column: fn(&Interval) -> u64| columns.columns.iter().any(|one| column(one) > 0);
+            let mut keys = Vec::new();
+            if met(|one| one.errors) {
+                keys.push(("errors", "errors"));
+            }
+            if met(|one| one.unanswered) {
+                keys.push(("unanswered", "never answered"));
+            }
+            legend(f, &keys)?;
             writeln!(f, "{chart}</figure>")?;
         }
         if figures.is_empty() && baseline.as_ref().is_none_or(Vec::is_empty) {
             f.write_str("<p>None.</p>\n")?;
         } else {
-            f.write_str("<div class=\"tables\">\n")?;
+            writeln!(f, "<div class=\"{}\">", self.tables())?;
             table(f, "by kind", &figures, baseline.as_deref())?;
             f.write_str("</div>\n")?;
         }
         f.write_str("</section>\n")
+    }
+
+    /// How tables are laid out: those with a baseline are wider.
+    fn tables(&self) -> &'static str {
+        if self.baseline.is_some() { "tables compared" } else { "tables" }
     }
 
     /// The runs that were merged.
@@ -342,121 +373,9 @@ fn heat_map(
     write!(f, " {most} in {each}</span></figcaption>\n{}</figure>\n", plots::heat(columns, y))
 }
 
-/// A figure in an element, for people and for programs.
-fn cell(
-    f: &mut fmt::Formatter<'_>,
-    element: &str,
-    attribute: &str,
-    figure: &Figure,
-) -> fmt::Result {
-    write!(f, "<{element} {attribute}=\"{}\"", Text(&figure.name))?;
-    if let Some(exact) = &figure.exact {
-        write!(f, " data-value=\"{}\"", Text(exact))?;
-    }
-    let missing = if figure.exact.is_none() { " class=\"missing\"" } else { "" };
-    write!(f, "{missing}>{}</{element}>", Text(&figure.shown))
-}
-
-/// Figures in rows, with those of the baseline and the differences beside them.
-fn table(
-    f: &mut fmt::Formatter<'_>,
-    title: &str,
-    figures: &[Figure],
-    baseline: Option<&[Figure]>,
-) -> fmt::Result {
-    write!(f, "<table class=\"figures\">\n<thead><tr><th scope=\"col\">{title}</th>")?;
-    f.write_str(if baseline.is_some() {
-        "<th scope=\"col\">this run</th><th scope=\"col\">baseline</th>\
-         <th scope=\"col\">difference</th></tr></thead>\n<tbody>\n"
-    } else {
-        "<th></th></tr></thead>\n<tbody>\n"
-    })?;
-    for figure in figures {
-        write!(f, "<tr><th scope=\"row\">{}</th>", Text(&figure.label))?;
-        cell(f, "td", "data-figure", figure)?;
-        if let Some(baseline) = baseline {
-            let other = baseline.iter().find(|other| other.name == figure.name);
-            compared(f, figure, other)?;
-        }
-        f.write_str("</tr>\n")?;
-    }
-    let only = |other: &&Figure| figures.iter().all(|figure| figure.name != other.name);
-    for other in baseline.unwrap_or_default().iter().filter(only) {
-        write!(f, "<tr><th scope=\"row\">{}</th><td>–</td>", Text(&other.label))?;
-        cell(f, "td", "data-baseline", other)?;
-        f.write_str("<td>–</td></tr>\n")?;
-    }
-    f.write_str("</tbody>\n</table>\n")
-}
-
-fn compared(f: &mut fmt::Formatter<'_>, figure: &Figure, other: Option<&Figure>) -> fmt::Result {
-    match other {
-        Some(other) => cell(f, "td", "data-baseline", other)?,
-        None => f.write_str("<td>–</td>")?,
-    }
-    let difference = difference(figure, other);
-    write!(f, "<td data-difference=\"{}\"", Text(&figure.name))?;
-    if let Some(percent) = difference.percent {
-        write!(f, " data-value=\"{percent}\"")?;
-    }
-    write!(f, ">{}</td>", Text(&difference.shown))
-}
-
-/// What every second came to.
-fn seconds(f: &mut fmt::Formatter<'_>, columns: &Columns) -> fmt::Result {
-    if columns.columns.is_empty() {
-        return Ok(());
-    }
-    let what = match columns.width {
-        1 => "Second by second".to_owned(),
-        width => format!("Every {width} seconds"),
-    };
-    write!(f, "<section>\n<details>\n<summary><h2>{what}</h2></summary>\n")?;
-    if columns.width > 1 {
-        f.write_str("<p class=\"small\">50 % and 99 % are read from the bands of the heat map, up to 19 % too high.</p>\n")?;
-    }
-    f.write_str("<div class=\"wide\"><table>\n<thead><tr><th>from</th>")?;
-    let names = ["messages", "50 %", "99 %", "max", "errors", "unanswered", "alive", "in flight"];
-    for name in names {
-        write!(f, "<th scope=\"col\">{name}</th>")?;
-    }
-    f.write_str("</tr></thead>\n<tbody>\n")?;
-    for column in &columns.columns {
-        let mut row =
-            format!("<tr data-second=\"{0}\"><th scope=\"row\">{0} s</th>", column.second);
-        let mut count = |name: &str, number: u64| {
-            let shown = show::count(number);
-            write!(row, "<td data-column=\"{name}\" data-value=\"{number}\">{shown}</td>")
-        };
-        count("messages", column.messages)?;
-        for (name, time) in
-            [("p50_us", column.p50_us), ("p99_us", column.p99_us), ("max_us", column.max_us)]
-        {
-            match time {
-                Some(time) => {
-                    let shown = show::time(time);
-                    write!(row, "<td data-column=\"{name}\" data-value=\"{time}\">{shown}</td>")?;
-                }
-                None => write!(row, "<td data-column=\"{name}\">–</td>")?,
-            }
-        }
-        let mut count = |name: &str, number: u64| {
-            let shown = show::count(number);
-            write!(row, "<td data-column=\"{name}\" data-value=\"{number}\">{shown}</td>")
-        };
-        count("errors", column.errors)?;
-        count("unanswered", column.unanswered)?;
-        count("alive", column.alive)?;
-        count("in_flight", column.in_flight)?;
-        writeln!(f, "{row}</tr>")?;
-    }
-    f.write_str("</tbody>\n</table></div>\n</details>\n</section>\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::results::Results;
     use crate::report::samples;
 
     fn page(results: Results, baseline: Option<Results>) -> String {

@@ -140,7 +140,7 @@ pub(super) fn heat(columns: &Columns, y: &Axis) -> String {
         ("halo", "line max", |column| column.max_us),
     ];
     for (halo, class, time) in lines {
-        let points = over_time(columns, |column| time(column));
+        let points = over_time(columns, time);
         layers.push(Layer::Line { class: halo, points: points.clone() });
         layers.push(Layer::Line { class, points });
     }
@@ -156,18 +156,19 @@ pub(super) fn shade(times: u64, most: u64) -> usize {
     ((share * f64::from(SHADES)) as usize).min(SHADES as usize - 1)
 }
 
-/// Messages a second, over time.
+/// Messages a second, over time. None of a run that is too short for that.
 pub(super) fn throughput(
     run: &Run,
     columns: &Columns,
     baseline: Option<(&Run, &Columns)>,
-) -> String {
+) -> Option<String> {
     let end = baseline.map_or(0, |(_, columns)| columns.end()).max(columns.end());
     let x = Axis::seconds(end);
     let line = |run: &Run, columns: &Columns| {
         over_time(columns, |column| rate(column, columns.width, run.results.seconds))
     };
     let points = line(run, columns);
+    points.iter().flatten().next()?;
     let others = baseline.map(|(run, columns)| line(run, columns)).unwrap_or_default();
     let highest = points.iter().chain(&others).flatten().map(|point| point.1);
     let top = highest.chain(run.results.asked_rate).fold(0.0, f64::max);
@@ -179,7 +180,7 @@ pub(super) fn throughput(
     layers.push(Layer::Line { class: "line latency", points });
     let notes = notes(columns);
     let description = "Messages a second over time; the figures stand in the table of seconds.";
-    Chart { description, x: &x, y: &y, layers, notes }.to_string()
+    Some(Chart { description, x: &x, y: &y, layers, notes }.to_string())
 }
 
 /// How many messages a second a column comes to. The last may be no whole second; of a very short
