@@ -176,6 +176,15 @@ fn contradictions(args: &BenchArgs) -> Result<(), Failure> {
             return together(one, other);
         }
     }
+    for (option, file) in [("--json", &args.json), ("--csv", &args.csv)] {
+        if args.report.is_some() && args.report == *file {
+            return Err(Failure::usage(format!("--report and {option} are the same file")));
+        }
+    }
+    if args.report.as_ref().is_some_and(|file| file == "-") {
+        let line = "--report - can't be: standard output has the summary; see 'edgeloop report'";
+        return Err(Failure::usage(line));
+    }
     let needs = [
         ("--arrival", args.arrival.is_some(), "--rate", args.rate.is_some()),
         ("--window", args.window.is_some(), "--stream", args.stream),

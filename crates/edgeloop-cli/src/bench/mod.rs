@@ -85,11 +85,13 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     {
         kept = Err(unwritable(&path, &error));
     }
+    if let Some(drawing) = drawing
+        && let Err(failure) = drawing.finish(&results)
+    {
+        kept = Err(failure);
+    }
     print(&config, &results)?;
     kept?;
-    if let Some(drawing) = drawing {
-        drawing.finish(&results)?;
-    }
     Ok(exit(&done, &results))
 }
 

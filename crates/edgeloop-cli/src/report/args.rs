@@ -11,9 +11,11 @@ markup too: <td data-figure=\"latency_us.p99\" data-value=\"123.4\">.
 Several FILEs are merged into one run, as if one machine had made it: they are the parts of a load that several \
 machines have made at once. Counts, rates, connections and histograms are added, so percentiles are those of all \
 messages; the time is the longest. Percentiles of a single second can't be had exactly from the parts: they are read \
-from the bands of the heat map, and are up to 19 % too high, never too low. The target, the number of connections, \
-threads and messages, and the seed may differ; runs that differ in anything else that was asked for, or that were not \
-made at the same time, are merged only with --force.
+from the bands of the heat map, and are up to 19 % too high, never too low.
+
+The parts must have the same mode, message size, arrival, duration, warm-up and verification, a rate all or none and, \
+without one, the same pipeline, and must have been made at the same time; --force merges others, too. What else they \
+were asked for, such as the target and the number of connections, may differ.
 
 Exit codes:
   0      Done

@@ -94,16 +94,10 @@ impl Chart<'_> {
             }
             Layer::Boxes { class, boxes } => {
                 for [left, bottom, right, top] in boxes {
-                    let (left, right) = (self.across(*left), self.across(*right));
-                    let (bottom, top) = (self.down(*bottom), self.down(*top));
-                    let (width, height) = (Number(right - left), Number(bottom - top));
-                    write!(
-                        path,
-                        "M{} {}h{width}v{height}H{}z",
-                        Number(left),
-                        Number(top),
-                        Number(left)
-                    )?;
+                    // Edges and not widths, so that neighbours round alike and leave no seam.
+                    let (left, right) = (Number(self.across(*left)), Number(self.across(*right)));
+                    let (bottom, top) = (Number(self.down(*bottom)), Number(self.down(*top)));
+                    write!(path, "M{left} {top}H{right}V{bottom}H{left}z")?;
                 }
                 class.as_str()
             }
@@ -177,7 +171,7 @@ mod tests {
         let across = Layer::Across { class: "a", y: 1.0 };
         let none = Layer::Line { class: "none", points: vec![None] };
         let drawn = drawn(vec![boxes, across, none], Vec::new());
-        assert!(drawn.contains("<path class=\"b\" d=\"M250 250h250v750H250z\"/>"), "{drawn}");
+        assert!(drawn.contains("<path class=\"b\" d=\"M250 250H500V1000H250z\"/>"), "{drawn}");
         assert!(drawn.contains("<path class=\"a\" d=\"M0 750H1000\"/>"), "{drawn}");
         assert!(!drawn.contains("none\" d="), "{drawn}");
     }

@@ -154,6 +154,7 @@ impl Page<'_> {
             }
             if results.latency_us.unanswered_from.is_some() {
                 keys.push(("bound", "at the least: some were never answered"));
+                keys.push(("mark", "the first of these was given up"));
             }
             legend(f, &keys)?;
             writeln!(f, "{chart}</figure>\n</section>")?;
@@ -243,7 +244,12 @@ impl Page<'_> {
         let figures = figures::errors(&self.run.results);
         let baseline = self.baseline.map(|run| figures::errors(&run.results));
         f.write_str("<section>\n<h2>Errors</h2>\n")?;
-        if let Some(chart) = plots::errors(columns) {
+        let chart = plots::errors(columns);
+        let nothing = figures.is_empty() && baseline.as_ref().is_none_or(Vec::is_empty);
+        if nothing && chart.is_none() {
+            f.write_str("<p>None.</p>\n")?;
+        }
+        if let Some(chart) = chart {
             f.write_str("<figure class=\"low\">\n")?;
             let met =
                 |column: fn(&Interval) -> u64| columns.columns.iter().any(|one| column(one) > 0);
@@ -257,9 +263,7 @@ impl Page<'_> {
             legend(f, &keys)?;
             writeln!(f, "{chart}</figure>")?;
         }
-        if figures.is_empty() && baseline.as_ref().is_none_or(Vec::is_empty) {
-            f.write_str("<p>None.</p>\n")?;
-        } else {
+        if !nothing {
             writeln!(f, "<div class=\"{}\">", self.tables())?;
             table(f, "by kind", &figures, baseline.as_deref())?;
             f.write_str("</div>\n")?;
@@ -326,7 +330,9 @@ impl Page<'_> {
             write!(f, "<tr><th scope=\"row\">{name}</th><td>{}</td>", Text(&text))?;
             if let Some(theirs) = &theirs {
                 let other = find(theirs, name);
-                let differs = if other == text { "" } else { " class=\"differs\"" };
+                // No two runs begin at once.
+                let same = other == text || name == "started";
+                let differs = if same { "" } else { " class=\"differs\"" };
                 write!(f, "<td{differs}>{}</td>", Text(&other))?;
             }
             f.write_str("</tr>\n")?;
