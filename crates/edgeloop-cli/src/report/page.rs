@@ -13,8 +13,9 @@ use crate::bench::{show, summary};
 
 const STYLE: &str = include_str!("style.css");
 
-/// Whatever a text in the results may hold, a browser fetches and runs nothing of it.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
+/// How every page begins. Its policy has a browser fetch and run nothing, whatever a text in the
+/// results may hold.
+const HEAD: &str = include_str!("head.html");
 
 /// The most findings of the verification that are shown.
 const FINDINGS: usize = 20;
@@ -34,12 +35,7 @@ impl fmt::Display for Page<'_> {
         let target = Text(&results.target.asked);
         write!(
             f,
-            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta name=\"color-scheme\" content=\"light dark\">\n\
-             <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
-             <link rel=\"icon\" href=\"data:,\">\n\
-             <title>{target} – edgeloop bench</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n"
+            "{HEAD}<title>{target} – edgeloop bench</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n"
         )?;
         self.heading(f)?;
         f.write_str("<main>\n")?;
