@@ -12,6 +12,8 @@ use crate::bench;
 use crate::bench::args::BenchArgs;
 use crate::escape::OneLine;
 use crate::exit::Failure;
+use crate::report;
+use crate::report::args::ReportArgs;
 
 const ABOUT: &str = "An echo server on an epoll event loop that loses no byte";
 
@@ -56,6 +58,9 @@ pub(crate) enum Command {
     /// Load a service that echoes, and tell the truth about its latency
     #[command(after_help = bench::args::AFTER_HELP)]
     Bench(BenchArgs),
+    /// Draw a page of what earlier runs came to, and merge runs that were made at once
+    #[command(after_help = report::args::AFTER_HELP)]
+    Report(ReportArgs),
 }
 
 /// The arguments of `edgeloop serve`. The environment variable of each is added by [`command`].

@@ -9,6 +9,7 @@ mod escape;
 mod exit;
 mod log;
 mod notices;
+mod report;
 mod serve;
 mod signals;
 mod values;
@@ -40,6 +41,7 @@ fn run() -> Result<Exit, Failure> {
             serve::serve(&config)
         }
         Parsed::Run(Command::Bench(args)) => bench::bench(&args),
+        Parsed::Run(Command::Report(args)) => report::report(&args),
     }
 }
 

@@ -42,6 +42,10 @@ pub const SOCAT: Tool = Tool { program: "socat", probe: &["-V"], advice: "socat 
 pub const PYTHON: Tool =
     Tool { program: "python3", probe: &["-c", "import asyncio"], advice: "python3 is missing" };
 
+/// `chromium`, the browser, whose probe begins no session.
+pub const CHROMIUM: Tool =
+    Tool { program: "chromium", probe: &["--version"], advice: "chromium is missing" };
+
 impl Tool {
     fn works(self) -> bool {
         Command::new(self.program)

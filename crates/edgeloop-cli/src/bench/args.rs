@@ -134,6 +134,14 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) csv: Option<OsString>,
 
+    /// Draw a page of the results into this file, in HTML (see 'edgeloop report --help')
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<OsString>,
+
+    /// The results of an earlier run (its --json) that the page compares this one with
+    #[arg(long, value_name = "FILE")]
+    pub(crate) baseline: Option<OsString>,
+
     /// Tell what it cost, and how often
     #[arg(short, long, overrides_with = "quiet")]
     pub(crate) verbose: bool,

@@ -41,6 +41,8 @@ pub(crate) struct BenchConfig {
     pub(crate) find: Option<Bound>,
     pub(crate) json: Option<Sink>,
     pub(crate) csv: Option<PathBuf>,
+    pub(crate) report: Option<PathBuf>,
+    pub(crate) baseline: Option<PathBuf>,
     pub(crate) verbose: bool,
     pub(crate) quiet: bool,
 }
@@ -151,6 +153,8 @@ impl BenchConfig {
             find,
             json: args.json.as_ref().map(sink),
             csv: args.csv.as_ref().map(PathBuf::from),
+            report: args.report.as_ref().map(PathBuf::from),
+            baseline: args.baseline.as_ref().map(PathBuf::from),
             verbose: args.verbose,
             quiet: args.quiet,
         })
@@ -186,11 +190,21 @@ fn contradictions(args: &BenchArgs) -> Result<(), Failure> {
             return together(one, other);
         }
     }
+    for (option, file) in [("--json", &args.json), ("--csv", &args.csv)] {
+        if args.report.is_some() && args.report == *file {
+            return Err(Failure::usage(format!("--report and {option} are the same file")));
+        }
+    }
+    if args.report.as_ref().is_some_and(|file| file == "-") {
+        let line = "--report - can't be: standard output has the summary; see 'edgeloop report'";
+        return Err(Failure::usage(line));
+    }
     let needs = [
         ("--arrival", args.arrival.is_some(), "--rate", args.rate.is_some() || args.find.is_some()),
         ("--window", args.window.is_some(), "--stream", args.stream),
         ("--active", args.active.is_some(), "--hold", args.hold.is_some()),
         ("--open-rate", args.open_rate.is_some(), "--hold", args.hold.is_some()),
+        ("--baseline", args.baseline.is_some(), "--report", args.report.is_some()),
     ];
     for (one, is, needed, there) in needs {
         if is && !there {

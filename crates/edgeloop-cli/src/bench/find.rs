@@ -138,13 +138,12 @@ pub(crate) fn search<E>(
             break;
         }
         rate = match (held, missed) {
-            (Some(HIGHEST..), None) => break,
+            (Some(HIGHEST..), None) | (None, None) => break,
             (Some(held), None) => (held * 2.0).min(HIGHEST),
             (None, Some(missed)) => missed / 2.0,
             (Some(held), Some(missed)) if missed / held <= NEAR => break,
             // Half-way by their ratio, because that is what a rate is judged by.
             (Some(held), Some(missed)) => (held * missed).sqrt(),
-            (None, None) => break,
         };
     }
     found.knee = held;

@@ -16,12 +16,12 @@ mod live;
 mod machine;
 mod payload;
 mod plan;
-mod record;
-mod results;
+pub(crate) mod record;
+pub(crate) mod results;
 mod run;
 mod schedule;
-mod show;
-mod summary;
+pub(crate) mod show;
+pub(crate) mod summary;
 mod verify;
 mod worker;
 
@@ -42,6 +42,7 @@ use results::{Background, Results};
 use summary::Summary;
 
 use crate::exit::{Exit, Failure};
+use crate::report::Drawing;
 use crate::signals;
 
 /// How many loopback addresses are used where each message needs a port of its own.
@@ -61,6 +62,9 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
         _ => None,
     };
     let csv = config.csv.as_deref().map(create).transpose()?;
+    let baseline = config.baseline.as_deref();
+    let drawing =
+        config.report.as_deref().map(|page| Drawing::begin(page, baseline)).transpose()?;
     if let Err(error) = edgeloop::raise_descriptor_limit() {
         say(&format!("cannot raise the limit of descriptors: {error}"));
     }
@@ -80,6 +84,11 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
         && let Err(error) = results.write(BufWriter::new(file))
     {
         kept = Err(unwritable(&path, &error));
+    }
+    if let Some(drawing) = drawing
+        && let Err(failure) = drawing.finish(&results)
+    {
+        kept = Err(failure);
     }
     print(&config, &results)?;
     kept?;
@@ -164,11 +173,11 @@ fn search(config: &BenchConfig, bound: &Bound, interrupt: &Interrupt) -> Result<
     }
 }
 
-fn create(path: &Path) -> Result<File, Failure> {
+pub(crate) fn create(path: &Path) -> Result<File, Failure> {
     File::create(path).map_err(|error| unwritable(path, &error))
 }
 
-fn unwritable(path: &Path, error: &io::Error) -> Failure {
+pub(crate) fn unwritable(path: &Path, error: &io::Error) -> Failure {
     let path = path.to_string_lossy();
     Failure::usage(format!("cannot write {}: {error}", crate::escape::OneLine(&path)))
 }

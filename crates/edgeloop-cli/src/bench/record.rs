@@ -1,6 +1,6 @@
 //! What is measured: histograms and counts, of one second or of a whole run.
 
-use hdrhistogram::Histogram;
+use hdrhistogram::{AdditionError, Histogram};
 
 use super::errors::Errors;
 
@@ -26,6 +26,20 @@ impl Default for Times {
 }
 
 impl Times {
+    /// Times that were recorded elsewhere, and the shortest of those that went on.
+    ///
+    /// # Errors
+    ///
+    /// When some of them are longer than any that are told apart.
+    pub(crate) fn recorded(
+        histogram: &Histogram<u64>,
+        censored: Option<u64>,
+    ) -> Result<Self, AdditionError> {
+        let mut times = Self { censored, ..Self::default() };
+        times.histogram.add(histogram)?;
+        Ok(times)
+    }
+
     #[inline]
     pub(crate) fn record(&mut self, nanos: u64) {
         self.histogram.saturating_record(nanos);

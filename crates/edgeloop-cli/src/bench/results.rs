@@ -297,7 +297,7 @@ impl Results {
 }
 
 impl Quantiles {
-    fn of(times: &Times) -> Self {
+    pub(crate) fn of(times: &Times) -> Self {
         let at = |quantile| times.quantile(quantile);
         let mut figures: Vec<_> =
             QUANTILES.iter().map(|&(quantile, name)| (name, at(quantile))).collect();

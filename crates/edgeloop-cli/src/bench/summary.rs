@@ -3,7 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::find::Found;
-use super::results::{Quantiles, Results, to_f64};
+use super::results::{Late, Quantiles, Results, to_f64};
 use super::show;
 
 /// The summary of a run.
@@ -19,7 +19,10 @@ impl fmt::Display for Summary<'_> {
         if let Some(found) = &results.find {
             knee(found, f)?;
         }
-        heading(results, f)?;
+        writeln!(f, "{}", heading(results))?;
+        if let Some(early) = early(results) {
+            writeln!(f, "{early}")?;
+        }
         if results.ended != "no_connection" {
             row(f, "messages", &messages(results))?;
             row(f, "bytes", &transferred(results))?;
@@ -32,16 +35,7 @@ impl fmt::Display for Summary<'_> {
             row(f, "", finding)?;
         }
         if let Some(late) = &results.late {
-            row(
-                f,
-                "LATE",
-                &format!(
-                    "the schedule was not held: {} of {} sends came over 1 ms late, the latest by {}",
-                    show::count(late.missed),
-                    show::count(late.sends),
-                    show::time(late.lag_us)
-                ),
-            )?;
+            row(f, "LATE", &lateness(late))?;
         }
         if self.verbose {
             row(f, "cost", &cost(results))?;
@@ -68,7 +62,8 @@ fn row(f: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result {
     writeln!(f, "  {name:<12}{text}")
 }
 
-fn heading(results: &Results, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// What was measured, and how.
+pub(crate) fn heading(results: &Results) -> String {
     let options = &results.options;
     let mut how = match (options.mode.as_str(), results.asked_rate) {
         ("stream", _) => "streams".to_owned(),
@@ -89,18 +84,30 @@ fn heading(results: &Results, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if results.asked_rate.is_none() && options.pipeline > 1 {
         let _ = write!(how, ", {} in flight on each", options.pipeline);
     }
-    writeln!(
-        f,
+    format!(
         "{}: {}, {} a message, {how}",
         results.target.asked,
         show::counted(options.connections as u64, "connection"),
         show::bytes(to_f64(options.size as u64)),
-    )?;
+    )
+}
+
+/// Why a run has come to less than was asked for.
+pub(crate) fn early(results: &Results) -> Option<&'static str> {
     match results.ended.as_str() {
-        "interrupted" => writeln!(f, "Interrupted; this is what was measured until then."),
-        "no_connection" => writeln!(f, "No connection could be made; nothing was measured."),
-        _ => Ok(()),
+        "interrupted" => Some("Interrupted; this is what was measured until then."),
+        "no_connection" => Some("No connection could be made; nothing was measured."),
+        _ => None,
     }
+}
+
+pub(crate) fn lateness(late: &Late) -> String {
+    format!(
+        "the schedule was not held: {} of {} sends came over 1 ms late, the latest by {}",
+        show::count(late.missed),
+        show::count(late.sends),
+        show::time(late.lag_us)
+    )
 }
 
 fn messages(results: &Results) -> String {
@@ -184,7 +191,7 @@ fn connections(results: &Results) -> String {
     )
 }
 
-fn errors(results: &Results) -> String {
+pub(crate) fn errors(results: &Results) -> String {
     if results.errors.is_empty() {
         return "none".to_owned();
     }
@@ -201,7 +208,7 @@ fn errors(results: &Results) -> String {
     text
 }
 
-fn verified(results: &Results) -> String {
+pub(crate) fn verified(results: &Results) -> String {
     let verify = &results.verify;
     if !verify.on {
         return "not".to_owned();

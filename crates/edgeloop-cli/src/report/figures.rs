@@ -1,0 +1,281 @@
+//! The figures of a run, each with the name that it has in files, and what tells two runs apart.
+
+use crate::bench::record::needed;
+use crate::bench::results::{QUANTILES, Quantiles, Results, to_f64};
+use crate::bench::show;
+
+/// A figure to be shown.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Figure {
+    /// Where it stands in the results: `latency_us.p99`.
+    pub(super) name: String,
+    pub(super) label: String,
+    /// As the results have it. None is a figure that there is not.
+    pub(super) exact: Option<String>,
+    pub(super) shown: String,
+    value: Option<f64>,
+    /// Whether it may be larger, because messages were never answered.
+    is_lower_bound: bool,
+}
+
+impl Figure {
+    fn whole(name: &str, label: &str, number: u64) -> Self {
+        Self {
+            exact: Some(number.to_string()),
+            ..Self::of(name, label, Some(to_f64(number)), show::count(number))
+        }
+    }
+
+    fn of(name: &str, label: &str, value: Option<f64>, shown: String) -> Self {
+        Self {
+            name: name.to_owned(),
+            label: label.to_owned(),
+            exact: value.map(|value| value.to_string()),
+            shown,
+            value,
+            is_lower_bound: false,
+        }
+    }
+}
+
+/// The figures of one kind of time.
+pub(super) fn times(kind: &str, times: &Quantiles) -> Vec<Figure> {
+    let figure = |name: &str, label: &str, value: Option<f64>, needed: u64| {
+        let is_lower_bound = times.is_lower_bound(name);
+        let shown = match value {
+            Some(value) if is_lower_bound => format!("≥ {}", show::time(value)),
+            Some(value) => show::time(value),
+            None => format!("needs {}", show::counted(needed, "sample")),
+        };
+        Figure { is_lower_bound, ..Figure::of(&format!("{kind}.{name}"), label, value, shown) }
+    };
+    let mut figures =
+        vec![figure("min", "min", times.min, 1), figure("mean", "mean", times.mean, 1)];
+    for ((name, value, _), (quantile, _)) in times.each().into_iter().zip(QUANTILES) {
+        let label = super::axis::percent(to_f64(needed(quantile)));
+        figures.push(figure(name, &label, value, needed(quantile)));
+    }
+    figures.push(figure("max", "max", times.max, 1));
+    figures.push(Figure::whole(&format!("{kind}.samples"), "samples", times.samples));
+    figures
+}
+
+/// What was counted, in groups with a name.
+pub(super) fn counts(results: &Results) -> Vec<(&'static str, Vec<Figure>)> {
+    let whole = Figure::whole;
+    let bytes = |name, label, number: u64| Figure {
+        shown: show::bytes(to_f64(number)),
+        ..whole(name, label, number)
+    };
+    let rate = |name, label, rate: Option<f64>| {
+        let shown =
+            rate.map_or_else(|| "none".to_owned(), |rate| format!("{}/s", show::rate(rate)));
+        Figure::of(name, label, rate, shown)
+    };
+    let seconds = |name, label, seconds: f64| {
+        Figure::of(name, label, Some(seconds), show::time(seconds * 1e6))
+    };
+    let messages = vec![
+        whole("messages", "answered", results.messages),
+        whole("unanswered", "never answered", results.unanswered),
+        seconds("seconds", "measured for", results.seconds),
+        rate("rate", "rate", Some(results.rate)),
+        rate("asked_rate", "rate asked for", results.asked_rate),
+    ];
+    let transferred = vec![
+        bytes("bytes_sent", "sent", results.bytes_sent),
+        bytes("bytes_received", "received", results.bytes_received),
+        whole("connections_alive", "alive at the end", results.connections_alive),
+        seconds("cost.processor_s", "processor time", results.cost.processor_s),
+        whole("cost.turns", "waits", results.cost.turns),
+    ];
+    let mut groups = vec![("messages", messages), ("bytes, connections, cost", transferred)];
+    let verify = &results.verify;
+    if verify.on {
+        let compared = vec![
+            bytes("verify.checked", "compared", verify.checked),
+            whole("verify.mismatched", "bytes changed", verify.mismatched),
+            whole("verify.missing", "bytes missing", verify.missing),
+            whole("verify.surplus", "bytes too many", verify.surplus),
+        ];
+        groups.push(("verification", compared));
+    }
+    if let Some(late) = &results.late {
+        let late = vec![
+            whole("late.missed", "sends over 1 ms late", late.missed),
+            whole("late.sends", "sends in all", late.sends),
+            Figure::of("late.lag_us", "latest by", Some(late.lag_us), show::time(late.lag_us)),
+        ];
+        groups.push(("schedule", late));
+    }
+    groups
+}
+
+/// Errors of each kind that was met.
+pub(super) fn errors(results: &Results) -> Vec<Figure> {
+    let one = |(name, count): (&String, &u64)| {
+        Figure::whole(&format!("errors.{name}"), &name.replace('_', " "), *count)
+    };
+    results.errors.iter().map(one).collect()
+}
+
+/// By how much a figure differs from that of the baseline.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Difference {
+    pub(super) shown: String,
+    /// In percent of the baseline.
+    pub(super) percent: Option<f64>,
+}
+
+/// Compares a figure with that of the baseline.
+pub(super) fn difference(figure: &Figure, baseline: Option<&Figure>) -> Difference {
+    let values = figure.value.zip(baseline.and_then(|baseline| baseline.value));
+    let percent = values.and_then(|(new, old)| match old {
+        0.0 if new == 0.0 => Some(0.0),
+        0.0 => None,
+        old => Some((new / old - 1.0) * 100.0),
+    });
+    let bounds = (figure.is_lower_bound, baseline.is_some_and(|old| old.is_lower_bound));
+    match (percent, bounds) {
+        (Some(percent), (false, false)) => {
+            Difference { shown: signed(percent), percent: Some(percent) }
+        }
+        // At the least, or at the most, where one of the two may be larger than it seems.
+        (Some(percent), (true, false)) => {
+            Difference { shown: format!("≥ {}", signed(percent)), percent: None }
+        }
+        (Some(percent), (false, true)) => {
+            Difference { shown: format!("≤ {}", signed(percent)), percent: None }
+        }
+        _ => Difference { shown: "–".to_owned(), percent: None },
+    }
+}
+
+fn signed(percent: f64) -> String {
+    let sign = match percent {
+        percent if percent.abs() < 0.05 => return "0.0 %".to_owned(),
+        percent if percent < 0.0 => '−',
+        _ => '+',
+    };
+    match percent.abs() {
+        percent if percent < 99.95 => format!("{sign}{percent:.1} %"),
+        percent => format!("{sign}{} %", show::rate(percent)),
+    }
+}
+
+/// What a run was asked for and made on, each with its name.
+pub(super) fn settings(results: &Results) -> Vec<(&'static str, String)> {
+    let (options, machine) = (&results.options, &results.machine);
+    let seconds = |seconds: Option<f64>| {
+        seconds.map_or_else(|| "none".to_owned(), |seconds| show::time(seconds * 1e6))
+    };
+    let count = |count: usize| show::count(count as u64);
+    let mut settings = vec![
+        ("target", results.target.asked.clone()),
+        ("addresses", results.target.addresses.join(", ")),
+        ("mode", options.mode.clone()),
+        ("connections", count(options.connections)),
+    ];
+    if options.active != options.connections {
+        settings.push(("of them active", count(options.active)));
+    }
+    if let Some(rate) = options.open_rate {
+        settings.push(("opened a second", show::rate(rate)));
+    }
+    if let Some(rate) = results.asked_rate {
+        let arrival = options.arrival.as_deref().unwrap_or("unknown");
+        settings.push(("messages a second", format!("{}, {arrival}", show::rate(rate))));
+    }
+    settings.push(("message", show::bytes(to_f64(options.size as u64))));
+    settings.push(("in flight on each, at the most", count(options.pipeline)));
+    if let Some(messages) = options.messages {
+        settings.push(("messages to send", show::count(messages)));
+    }
+    settings.extend([
+        ("duration", seconds(options.duration_s)),
+        ("warm-up", seconds(Some(options.warmup_s))),
+        ("grace", seconds(Some(options.grace_s))),
+        ("connect timeout", seconds(options.connect_timeout_s)),
+        ("busy poll", show::time(options.busy_poll_us)),
+        ("threads", count(options.threads)),
+        ("seed", options.seed.to_string()),
+        ("verification", if results.verify.on { "on" } else { "off" }.to_owned()),
+    ]);
+    if !results.target.sources.is_empty() {
+        settings.push(("connected from", sources(&results.target.sources)));
+    }
+    settings.extend([
+        ("host", machine.host.clone()),
+        ("kernel", machine.kernel.clone()),
+        ("processor", format!("{} × {}", count(machine.processors), machine.processor)),
+        ("memory", show::bytes(to_f64(machine.memory_bytes))),
+        ("edgeloop", results.edgeloop.clone()),
+        ("started", results.started.clone()),
+    ]);
+    settings
+}
+
+/// Some of many addresses.
+fn sources(sources: &[String]) -> String {
+    match sources {
+        [first, .., last] if sources.len() > 4 => {
+            format!("{first} to {last}, {} addresses", show::count(sources.len() as u64))
+        }
+        few => few.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    fn figure<'a>(figures: &'a [Figure], name: &str) -> &'a Figure {
+        figures.iter().find(|figure| figure.name == name).expect(name)
+    }
+
+    #[test]
+    fn figures_are_those_of_the_results_and_missing_ones_say_what_they_need() {
+        let results = samples::open(&[10, 20, 30], &[40]);
+        let times = times("latency_us", &results.latency_us);
+        let median = figure(&times, "latency_us.p50");
+        assert_eq!(median.exact, results.latency_us.p50.map(|value| value.to_string()));
+        assert_eq!((median.shown.as_str(), median.label.as_str()), ("20.0 µs", "50 %"));
+        let p99 = figure(&times, "latency_us.p99");
+        assert_eq!((&p99.exact, p99.shown.as_str()), (&None, "needs 100 samples"));
+        assert_eq!(figure(&times, "latency_us.max").shown, "≥ 40.0 µs");
+        assert_eq!(figure(&times, "latency_us.p99_99").label, "99.99 %");
+        assert_eq!(figure(&times, "latency_us.samples").shown, "4");
+        let counts: Vec<_> = counts(&results).into_iter().flat_map(|group| group.1).collect();
+        assert_eq!(figure(&counts, "rate").shown, "1.50/s");
+        assert_eq!(figure(&counts, "bytes_sent").exact.as_deref(), Some("192"));
+        assert_eq!(figure(&counts, "verify.mismatched").shown, "0");
+    }
+
+    #[test]
+    fn differences_are_in_percent_of_the_baseline() {
+        let of = |value| Figure::of("a", "a", Some(value), String::new());
+        let shown = |new, old| difference(&of(new), Some(&of(old))).shown;
+        assert_eq!(shown(112.34, 100.0), "+12.3 %");
+        assert_eq!(shown(95.5, 100.0), "−4.5 %");
+        assert_eq!(shown(100.01, 100.0), "0.0 %");
+        assert_eq!(shown(350.0, 100.0), "+250 %");
+        assert_eq!(shown(12_346.0, 10.0), "+123,360 %");
+        assert_eq!((shown(0.0, 0.0), shown(1.0, 0.0)), ("0.0 %".into(), "–".into()));
+        assert_eq!(difference(&of(150.0), Some(&of(100.0))).percent, Some(50.0));
+        assert_eq!(difference(&of(1.0), None).shown, "–");
+        let none = Figure::of("a", "a", None, String::new());
+        assert_eq!(difference(&none, Some(&of(1.0))).percent, None);
+        assert_eq!(difference(&of(1.0), Some(&none)).shown, "–");
+    }
+
+    #[test]
+    fn a_difference_to_a_lower_bound_is_a_bound_itself() {
+        let exact = Figure::of("a", "a", Some(200.0), String::new());
+        let bound = Figure { value: Some(100.0), is_lower_bound: true, ..exact.clone() };
+        assert_eq!(difference(&bound, Some(&exact)).shown, "≥ −50.0 %");
+        assert_eq!(difference(&exact, Some(&bound)).shown, "≤ +100 %");
+        let both = difference(&bound, Some(&bound));
+        assert_eq!((both.shown.as_str(), both.percent), ("–", None));
+    }
+}

@@ -1,0 +1,406 @@
+//! Merges runs that several machines have made at once, as if one had made them all.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use super::read::Run;
+use crate::bench::record::needed;
+use crate::bench::results::{
+    BANDS, Ends, Interval, Late, Machine, Options, Quantiles, Results, Verify, to_f64,
+};
+use crate::escape::OneLine;
+use crate::exit::Failure;
+
+/// Merges runs; `force` merges those that don't fit together, too.
+///
+/// # Errors
+///
+/// When they don't fit together, with a line that says why.
+pub(super) fn merge(runs: &[Run], force: bool) -> Result<Run, Failure> {
+    let (first, others) = runs.split_first().ok_or_else(|| Failure::usage("no run to merge"))?;
+    for other in others.iter().filter(|_| !force) {
+        if let Some(reason) = unfit(first, other) {
+            let line = format!(
+                "cannot merge {} and {}: {reason}; --force merges them all the same",
+                first.name, other.name
+            );
+            return Err(Failure::usage(OneLine(&line).to_string()));
+        }
+    }
+    let mut sum = first.clone();
+    for other in others {
+        sum.name = format!("{}, {}", sum.name, other.name);
+        sum.latency.add(&other.latency);
+        sum.service.add(&other.service);
+        sum.connect.add(&other.connect);
+        add(&mut sum.results, &other.results);
+    }
+    if !others.is_empty() {
+        sum.results.machine = machines(runs);
+        sum.results.latency_us = Quantiles::of(&sum.latency);
+        sum.results.service_us = Quantiles::of(&sum.service);
+        sum.results.connect_us = Quantiles::of(&sum.connect);
+    }
+    Ok(sum)
+}
+
+/// Why two runs are not parts of one.
+fn unfit(one: &Run, other: &Run) -> Option<String> {
+    let settings = settings(&one.results).into_iter().zip(settings(&other.results));
+    for ((option, mine), (_, theirs)) in settings {
+        if mine != theirs {
+            return Some(format!("they differ in {option}, {mine} and {theirs}"));
+        }
+    }
+    let (Some(mine), Some(theirs)) = (span(&one.results), span(&other.results)) else {
+        return None;
+    };
+    let at_once = mine.0 < theirs.1 && theirs.0 < mine.1;
+    (!at_once).then(|| {
+        format!(
+            "they were not made at the same time, but at {} and {}",
+            one.results.started, other.results.started
+        )
+    })
+}
+
+/// What the parts of one run have in common, by the names that the options have in files.
+fn settings(results: &Results) -> Vec<(&'static str, String)> {
+    let options = &results.options;
+    let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
+    let number = |value: Option<f64>| value.map_or_else(|| "none".to_owned(), |v| v.to_string());
+    let open = results.asked_rate.is_some();
+    let load = if open { "a rate" } else { "no rate" };
+    let mut settings = vec![
+        ("mode", options.mode.clone()),
+        ("rate", load.to_owned()),
+        ("size", options.size.to_string()),
+        ("arrival", text(&options.arrival)),
+        ("duration_s", number(options.duration_s)),
+        ("warmup_s", options.warmup_s.to_string()),
+        ("verify", if results.verify.on { "on" } else { "off" }.to_owned()),
+    ];
+    if !open {
+        // With a rate it is only a bound, which depends on the number of connections.
+        settings.push(("pipeline", options.pipeline.to_string()));
+    }
+    settings
+}
+
+/// From when to when a run went, at the most: clocks of machines differ by a bit.
+fn span(results: &Results) -> Option<(SystemTime, SystemTime)> {
+    let started = humantime::parse_rfc3339(&results.started).ok()?;
+    let options = &results.options;
+    let seconds = results.seconds + options.warmup_s + options.grace_s + 1.0;
+    let length = Duration::try_from_secs_f64(seconds).ok()?;
+    Some((started, started.checked_add(length)?))
+}
+
+fn add(sum: &mut Results, other: &Results) {
+    both(&mut sum.edgeloop, &other.edgeloop);
+    // Times of day in one notation and one zone are in order as texts.
+    sum.started = sum.started.clone().min(other.started.clone());
+    add_ends(&mut sum.target, &other.target);
+    add_options(&mut sum.options, &other.options);
+    sum.ended = match (sum.ended.as_str(), other.ended.as_str()) {
+        ("interrupted", _) | (_, "interrupted") => "interrupted",
+        ("whole", _) | (_, "whole") => "whole",
+        _ => "no_connection",
+    }
+    .to_owned();
+    count(&mut sum.messages, other.messages);
+    sum.seconds = sum.seconds.max(other.seconds);
+    sum.rate += other.rate;
+    sum.asked_rate = plus(sum.asked_rate, other.asked_rate, |one, two| one + two);
+    count(&mut sum.bytes_sent, other.bytes_sent);
+    count(&mut sum.bytes_received, other.bytes_received);
+    for (class, errors) in &other.errors {
+        count(sum.errors.entry(class.clone()).or_default(), *errors);
+    }
+    add_verify(&mut sum.verify, &other.verify);
+    add_late(&mut sum.late, other.late.as_ref());
+    count(&mut sum.unanswered, other.unanswered);
+    count(&mut sum.connections_alive, other.connections_alive);
+    sum.cost.processor_s += other.cost.processor_s;
+    count(&mut sum.cost.turns, other.cost.turns);
+    // What was found with a part of the load says nothing of the whole.
+    sum.find = None;
+    add_intervals(&mut sum.intervals, &other.intervals);
+}
+
+fn count(sum: &mut u64, other: u64) {
+    *sum = sum.saturating_add(other);
+}
+
+/// One figure of two that is only there if both are.
+fn plus<T>(one: Option<T>, two: Option<T>, add: impl FnOnce(T, T) -> T) -> Option<T> {
+    Some(add(one?, two?))
+}
+
+/// Two texts in one, if they differ.
+fn both(sum: &mut String, other: &str) {
+    if !sum.split(", ").any(|part| part == other) {
+        sum.push_str(", ");
+        sum.push_str(other);
+    }
+}
+
+/// All machines in one, each of them once: several runs may have been made on the same.
+fn machines(runs: &[Run]) -> Machine {
+    let mut seen: Vec<&Machine> = Vec::new();
+    for machine in runs.iter().map(|run| &run.results.machine) {
+        if !seen.contains(&machine) {
+            seen.push(machine);
+        }
+    }
+    let mut sum = seen[0].clone();
+    for other in &seen[1..] {
+        both(&mut sum.host, &other.host);
+        both(&mut sum.kernel, &other.kernel);
+        both(&mut sum.processor, &other.processor);
+        sum.processors = sum.processors.saturating_add(other.processors);
+        count(&mut sum.memory_bytes, other.memory_bytes);
+    }
+    sum
+}
+
+fn add_ends(sum: &mut Ends, other: &Ends) {
+    both(&mut sum.asked, &other.asked);
+    for (mine, theirs) in
+        [(&mut sum.addresses, &other.addresses), (&mut sum.sources, &other.sources)]
+    {
+        let new: Vec<_> = theirs.iter().filter(|one| !mine.contains(one)).cloned().collect();
+        mine.extend(new);
+    }
+}
+
+fn add_options(sum: &mut Options, other: &Options) {
+    // As one would type them in a line.
+    sum.command.push(";".to_owned());
+    sum.command.extend_from_slice(&other.command);
+    both(&mut sum.mode, &other.mode);
+    if let (Some(mine), Some(theirs)) = (&mut sum.arrival, &other.arrival) {
+        both(mine, theirs);
+    }
+    sum.connections = sum.connections.saturating_add(other.connections);
+    sum.active = sum.active.saturating_add(other.active);
+    sum.open_rate = plus(sum.open_rate, other.open_rate, |one, two| one + two);
+    sum.threads = sum.threads.saturating_add(other.threads);
+    sum.pipeline = sum.pipeline.max(other.pipeline);
+    sum.messages = plus(sum.messages, other.messages, u64::saturating_add);
+    sum.duration_s = plus(sum.duration_s, other.duration_s, f64::max);
+}
+
+fn add_verify(sum: &mut Verify, other: &Verify) {
+    // What one of them found is not to be lost because another did not look.
+    sum.on |= other.on;
+    count(&mut sum.checked, other.checked);
+    count(&mut sum.mismatched, other.mismatched);
+    count(&mut sum.missing, other.missing);
+    count(&mut sum.surplus, other.surplus);
+    sum.findings.extend_from_slice(&other.findings);
+}
+
+fn add_late(sum: &mut Option<Late>, other: Option<&Late>) {
+    let Some(other) = other else { return };
+    let late = sum.get_or_insert(Late { missed: 0, sends: 0, lag_us: 0.0 });
+    count(&mut late.missed, other.missed);
+    count(&mut late.sends, other.sends);
+    late.lag_us = late.lag_us.max(other.lag_us);
+}
+
+fn add_intervals(sum: &mut Vec<Interval>, others: &[Interval]) {
+    let mut seconds: BTreeMap<u64, Interval> = BTreeMap::new();
+    for interval in sum.drain(..).chain(others.iter().cloned()) {
+        if let Some(there) = seconds.get_mut(&interval.second) {
+            add_measured(there, &interval);
+            count(&mut there.alive, interval.alive);
+            count(&mut there.in_flight, interval.in_flight);
+        } else {
+            seconds.insert(interval.second, interval);
+        }
+    }
+    sum.extend(seconds.into_values());
+}
+
+/// Adds what was measured in one interval to another, whether it went on beside it or after it.
+pub(super) fn add_measured(sum: &mut Interval, other: &Interval) {
+    count(&mut sum.messages, other.messages);
+    count(&mut sum.unanswered, other.unanswered);
+    count(&mut sum.bytes_sent, other.bytes_sent);
+    count(&mut sum.bytes_received, other.bytes_received);
+    count(&mut sum.errors, other.errors);
+    if other.bands.is_empty() {
+        return;
+    }
+    if sum.bands.is_empty() {
+        sum.bands.clone_from(&other.bands);
+        (sum.p50_us, sum.p99_us, sum.max_us) = (other.p50_us, other.p99_us, other.max_us);
+        return;
+    }
+    let mut bands: BTreeMap<u32, u64> = sum.bands.iter().copied().collect();
+    for &(band, times) in &other.bands {
+        count(bands.entry(band).or_default(), times);
+    }
+    sum.bands = bands.into_iter().collect();
+    sum.max_us = match (sum.max_us, other.max_us) {
+        (Some(one), Some(two)) => Some(one.max(two)),
+        (one, two) => one.or(two),
+    };
+    sum.p50_us = quantile(&sum.bands, 0.5, sum.max_us);
+    sum.p99_us = quantile(&sum.bands, 0.99, sum.max_us);
+}
+
+/// A quantile as far as bands tell it: the end of the band in which it lies, which is too long by a
+/// band at the most, and never too short.
+fn quantile(bands: &[(u32, u64)], quantile: f64, max_us: Option<f64>) -> Option<f64> {
+    let samples = bands.iter().fold(0_u64, |sum, (_, times)| sum.saturating_add(*times));
+    if samples < needed(quantile) {
+        return None;
+    }
+    let rank = (to_f64(samples) * quantile).ceil();
+    let mut below = 0;
+    let band = bands.iter().find(|(_, times)| {
+        count(&mut below, *times);
+        to_f64(below) >= rank
+    });
+    let end = (f64::from(band?.0 + 1) / BANDS).exp2() / 1000.0;
+    Some(max_us.map_or(end, |max| end.min(max)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    fn run(name: &str, results: Results) -> Run {
+        Run::new(name.to_owned(), results).expect("results")
+    }
+
+    #[track_caller]
+    fn refusal(one: &Results, other: &Results) -> String {
+        let runs = [run("a.json", one.clone()), run("b.json", other.clone())];
+        let failure = merge(&runs, false).expect_err("they don't fit together");
+        assert!(merge(&runs, true).is_ok());
+        assert!(failure.line.contains("a.json") && failure.line.contains("b.json"));
+        failure.line
+    }
+
+    #[test]
+    fn percentiles_of_merged_runs_are_those_of_one_run_with_all_samples() {
+        let (mut one, mut other, mut all) = (Vec::new(), Vec::new(), Vec::new());
+        for sample in 1..=20_000_u64 {
+            let micros = 10 + sample * sample % 7919;
+            if sample % 3 == 0 { &mut one } else { &mut other }.push(micros);
+            all.push(micros);
+        }
+        let (one, other) = (samples::open(&one, &[]), samples::open(&other, &[]));
+        let whole = samples::open(&all, &[]);
+        let merged = merge(&[run("a", one), run("b", other)], false).expect("merged");
+        assert_eq!(merged.results.latency_us, whole.latency_us);
+        assert!(merged.results.latency_us.p99_99.is_some());
+        assert_eq!(merged.results.messages, 20_000);
+        assert_eq!(merged.name, "a, b");
+    }
+
+    #[test]
+    fn lower_bounds_are_those_of_all_that_was_never_answered() {
+        let some: Vec<u64> = (1..=99).collect();
+        let (one, other) = (samples::open(&some, &[]), samples::open(&some, &[98, 500]));
+        assert_eq!(one.latency_us.lower_bounds, [""; 0]);
+        let merged = merge(&[run("a", one), run("b", other)], false).expect("merged");
+        let latency = &merged.results.latency_us;
+        assert_eq!(latency.unanswered_from, Some(98.0));
+        assert!(latency.is_lower_bound("mean") && latency.is_lower_bound("max"));
+        assert!(latency.is_lower_bound("p99") && !latency.is_lower_bound("p50"));
+    }
+
+    #[test]
+    fn what_was_counted_is_added_and_the_longest_time_counts() {
+        let (mut one, mut other) = (samples::open(&[10, 20], &[]), samples::open(&[30], &[]));
+        one.errors.insert("reset".to_owned(), 2);
+        other.errors = BTreeMap::from([("reset".to_owned(), 1), ("refused".to_owned(), 5)]);
+        other.seconds = one.seconds + 0.5;
+        other.machine.host = "other".to_owned();
+        other.late = Some(Late { missed: 5, sends: 9, lag_us: 1500.0 });
+        let rates = (one.rate + other.rate, one.asked_rate, other.seconds);
+        let merged = merge(&[run("a", one.clone()), run("b", other)], false).expect("merged");
+        let results = &merged.results;
+        assert_eq!(results.errors["reset"], 3);
+        assert_eq!(results.errors["refused"], 5);
+        assert_eq!((results.rate, results.seconds), (rates.0, rates.2));
+        assert_eq!(results.asked_rate, rates.1.map(|rate| 2.0 * rate));
+        assert_eq!(results.options.connections, 2 * one.options.connections);
+        assert_eq!((results.machine.host.as_str(), results.machine.processors), ("host, other", 4));
+        let same = [run("a", one.clone()), run("b", one.clone())];
+        let same = merge(&same, false).expect("merged").results;
+        assert_eq!(same.machine, one.machine, "a machine is counted once");
+        assert_eq!(results.target, one.target);
+        assert_eq!(results.late.as_ref().map(|late| late.missed), Some(5));
+        assert_eq!(results.options.command.iter().filter(|word| *word == ";").count(), 1);
+    }
+
+    #[test]
+    fn seconds_are_added_by_their_number() {
+        let second = |second, bands: &[(u32, u64)], max| Interval {
+            second,
+            messages: bands.iter().map(|band| band.1).sum(),
+            alive: 5,
+            p50_us: Some(1.0),
+            max_us: Some(max),
+            bands: bands.to_vec(),
+            ..samples::second()
+        };
+        let mut sum = vec![second(0, &[(40, 3), (44, 1)], 2.0), second(2, &[(40, 1)], 1.2)];
+        add_intervals(&mut sum, &[second(1, &[(41, 1)], 1.3), second(0, &[(36, 95)], 0.6)]);
+        assert_eq!(sum.iter().map(|interval| interval.second).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(sum[0].bands, [(36, 95), (40, 3), (44, 1)]);
+        assert_eq!((sum[0].messages, sum[0].alive, sum[0].max_us), (99, 10, Some(2.0)));
+        // The end of band 36 is 2 to the power of 37/4 nanoseconds.
+        assert_eq!(sum[0].p50_us, Some(9.25_f64.exp2() / 1000.0));
+        assert_eq!(sum[0].p99_us, None, "99 samples are too few");
+        assert_eq!((sum[1].alive, sum[1].p50_us), (5, Some(1.0)));
+    }
+
+    #[test]
+    fn a_quantile_from_bands_is_too_high_by_a_band_at_the_most() {
+        let bands = [(40, 50), (41, 49), (60, 1)];
+        let edge = |band: u32| (f64::from(band) / BANDS).exp2() / 1000.0;
+        assert_eq!(quantile(&bands, 0.5, None), Some(edge(41)));
+        assert_eq!(quantile(&bands, 0.99, None), Some(edge(42)));
+        assert_eq!(quantile(&bands, 0.99, Some(1.3)), Some(1.3));
+        assert_eq!(quantile(&bands, 0.999, None), None);
+    }
+
+    #[test]
+    fn runs_that_are_no_parts_of_one_are_refused() {
+        let one = samples::open(&[10], &[]);
+        let mut other = one.clone();
+        other.options.connections = 7;
+        other.options.pipeline = 9;
+        other.options.seed = 3;
+        other.target.asked = "elsewhere:1".to_owned();
+        assert!(merge(&[run("a", one.clone()), run("b", other)], false).is_ok());
+        type Change = fn(&mut Results);
+        let changes: [(&str, Change); 7] = [
+            ("they differ in mode, open and hold", |results| results.options.mode = "hold".into()),
+            ("they differ in rate, a rate and no rate", |results| results.asked_rate = None),
+            ("they differ in size, 64 and 65", |results| results.options.size = 65),
+            ("they differ in arrival", |results| results.options.arrival = Some("poisson".into())),
+            ("they differ in duration_s", |results| results.options.duration_s = None),
+            ("they differ in verify, on and off", |results| results.verify.on = false),
+            (
+                "not made at the same time, but at 2026-01-02T03:04:05Z and 2026-01-02T03:04",
+                |run| {
+                    run.started = "2026-01-02T03:04:55Z".to_owned();
+                },
+            ),
+        ];
+        for (reason, change) in changes {
+            let mut other = one.clone();
+            change(&mut other);
+            let line = refusal(&one, &other);
+            assert!(line.contains(reason), "{line}");
+        }
+    }
+}

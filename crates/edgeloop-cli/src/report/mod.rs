@@ -1,0 +1,140 @@
+//! `edgeloop report`, and `edgeloop bench --report`: pages of what runs came to.
+//!
+//! `read` takes the results of a run from a file, `merge` makes one run of several. A `page` is put
+//! together from `tables` of `figures` and from `plots`; an `axis` places values and labels them, a `chart` is the
+//! SVG in between, and `html` keeps texts from becoming markup.
+
+pub(crate) mod args;
+mod axis;
+mod chart;
+mod columns;
+mod figures;
+mod html;
+mod merge;
+mod page;
+mod plots;
+mod read;
+mod tables;
+#[cfg(test)]
+mod samples;
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use args::ReportArgs;
+use page::Page;
+use read::Run;
+
+use crate::bench::results::Results;
+use crate::bench::{create, unwritable};
+use crate::escape::OneLine;
+use crate::exit::{Exit, Failure};
+
+/// Draws a page of earlier runs, as the command line says.
+///
+/// # Errors
+///
+/// When something is wrong with the command line or a file.
+pub(crate) fn report(args: &ReportArgs) -> Result<Exit, Failure> {
+    contradictions(args)?;
+    let runs = args.files.iter().map(|file| read::read(file)).collect::<Result<Vec<_>, _>>()?;
+    let baseline = args.baseline.as_deref().map(read::read).transpose()?;
+    let run = merge::merge(&runs, args.force)?;
+    if let Some(json) = &args.json {
+        let mut bytes = Vec::new();
+        // Writing into memory can't fail.
+        let _ = run.results.write(&mut bytes);
+        put(json, &bytes)?;
+    }
+    if let Some(output) = &args.output {
+        let page = Page { run: &run, parts: &runs, baseline: baseline.as_ref() };
+        put(output, page.to_string().as_bytes())?;
+    }
+    Ok(Exit::Done)
+}
+
+fn contradictions(args: &ReportArgs) -> Result<(), Failure> {
+    let outputs = [("--output", &args.output), ("--json", &args.json)];
+    let [output, json] = [&args.output, &args.json];
+    if output.is_none() && json.is_none() {
+        return Err(Failure::usage("nowhere to draw to: --output FILE says where"));
+    }
+    if args.output.is_none() && args.baseline.is_some() {
+        return Err(Failure::usage("--baseline says something only beside --output"));
+    }
+    if output == json {
+        return Err(Failure::usage("--output and --json are the same file"));
+    }
+    let inputs = || args.files.iter().chain(&args.baseline);
+    if inputs().filter(|input| *input == "-").count() > 1 {
+        return Err(Failure::usage("standard input can be read only once"));
+    }
+    for (option, path) in outputs {
+        let Some(path) = path.as_deref().filter(|path| *path != "-") else { continue };
+        if inputs().any(|input| same(input, path)) {
+            let path = path.to_string_lossy();
+            let line = format!("{option} {} would overwrite what is read", OneLine(&path));
+            return Err(Failure::usage(line));
+        }
+    }
+    Ok(())
+}
+
+/// Whether two paths are one file.
+fn same(one: &OsStr, other: &OsStr) -> bool {
+    let found = |path| fs::canonicalize(path).ok();
+    found(one).is_some_and(|one| found(other) == Some(one))
+}
+
+/// Writes to a file; `-` is standard output.
+fn put(path: &OsStr, bytes: &[u8]) -> Result<(), Failure> {
+    if path != "-" {
+        let path = Path::new(path);
+        return create(path)?.write_all(bytes).map_err(|error| unwritable(path, &error));
+    }
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        // A reader that has seen enough is no failure.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::usage(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A page that is to be drawn of a run which has not begun.
+pub(crate) struct Drawing {
+    file: File,
+    path: PathBuf,
+    baseline: Option<Run>,
+}
+
+impl Drawing {
+    /// Makes the file and reads the baseline, so that a run is not made in vain.
+    ///
+    /// # Errors
+    ///
+    /// When one of them is not as it should be.
+    pub(crate) fn begin(path: &Path, baseline: Option<&Path>) -> Result<Self, Failure> {
+        let baseline = baseline.map(|baseline| read::read(baseline.as_os_str())).transpose()?;
+        Ok(Self { file: create(path)?, path: path.to_owned(), baseline })
+    }
+
+    /// Draws what the run has come to.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be written.
+    pub(crate) fn finish(self, results: &Results) -> Result<(), Failure> {
+        let run = Run::new(String::new(), results.clone())
+            .map_err(|fault| Failure::fatal(format!("this run {fault}")))?;
+        let baseline = self.baseline.as_ref();
+        let page = Page { run: &run, parts: std::slice::from_ref(&run), baseline };
+        let mut out = BufWriter::new(self.file);
+        write!(out, "{page}")
+            .and_then(|()| out.flush())
+            .map_err(|error| unwritable(&self.path, &error))
+    }
+}

@@ -1,0 +1,183 @@
+//! Reads the results of a run, and sees that they are such.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, Read as _};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hdrhistogram::serialization::Deserializer;
+use serde_json::Value;
+
+use crate::bench::record::{LONGEST, Times};
+use crate::bench::results::{BANDS, Quantiles, Results, SCHEMA, to_f64};
+use crate::escape::OneLine;
+use crate::exit::Failure;
+
+/// A run with its histograms unpacked.
+#[derive(Debug, Clone)]
+pub(crate) struct Run {
+    /// Where it comes from.
+    pub(super) name: String,
+    pub(super) results: Results,
+    pub(super) latency: Times,
+    pub(super) service: Times,
+    pub(super) connect: Times,
+}
+
+/// Reads a file; `-` is standard input.
+///
+/// # Errors
+///
+/// When it can't be read, or does not hold the results of a run.
+pub(super) fn read(path: &OsStr) -> Result<Run, Failure> {
+    let shown = path.to_string_lossy();
+    let (name, bytes) = if path == "-" {
+        let mut bytes = Vec::new();
+        let read = io::stdin().lock().read_to_end(&mut bytes);
+        ("standard input".to_owned(), read.map(|_| bytes))
+    } else {
+        (shown.into_owned(), fs::read(path))
+    };
+    let run = match bytes {
+        Ok(bytes) => parse(&name, &bytes),
+        Err(error) => return Err(wrong(&format!("cannot read {name}: {error}"))),
+    };
+    run.map_err(|fault| wrong(&format!("{name} {fault}")))
+}
+
+fn wrong(line: &str) -> Failure {
+    Failure::usage(OneLine(line).to_string())
+}
+
+/// What a text says of a run, or what is wrong with it.
+pub(super) fn parse(name: &str, bytes: &[u8]) -> Result<Run, String> {
+    let value: Value =
+        serde_json::from_slice(bytes).map_err(|error| format!("is not JSON: {error}"))?;
+    match value.get("schema").map(Value::as_u64) {
+        Some(Some(schema)) if schema == u64::from(SCHEMA) => {}
+        Some(Some(schema)) => {
+            return Err(format!("has schema {schema}, and this edgeloop reads schema {SCHEMA}"));
+        }
+        _ => return Err("does not hold results of edgeloop bench: it has no schema".to_owned()),
+    }
+    // From the text again, because only then an error says where it is.
+    let results = serde_json::from_slice(bytes)
+        .map_err(|error| format!("does not hold results of edgeloop bench: {error}"))?;
+    Run::new(name.to_owned(), results)
+}
+
+impl Run {
+    /// # Errors
+    ///
+    /// When something in the results can't be.
+    pub(super) fn new(name: String, results: Results) -> Result<Self, String> {
+        let times = |figures: &Quantiles, name: &str| {
+            unpack(figures).map_err(|fault| format!("has a wrong {name}.histogram: {fault}"))
+        };
+        let run = Self {
+            name,
+            latency: times(&results.latency_us, "latency_us")?,
+            service: times(&results.service_us, "service_us")?,
+            connect: times(&results.connect_us, "connect_us")?,
+            results,
+        };
+        impossible(&run.results).map_or(Ok(run), Err)
+    }
+}
+
+fn unpack(figures: &Quantiles) -> Result<Times, String> {
+    let bytes = STANDARD.decode(&figures.histogram).map_err(|error| error.to_string())?;
+    let histogram =
+        Deserializer::new().deserialize(&mut &bytes[..]).map_err(|error| error.to_string())?;
+    let censored = figures.unanswered_from.map(nanos);
+    let times = Times::recorded(&histogram, censored).map_err(|error| error.to_string())?;
+    if times.samples() == figures.samples {
+        return Ok(times);
+    }
+    Err(format!("it holds {} samples and not {}", times.samples(), figures.samples))
+}
+
+/// Of figures that are drawn, one that no run comes to.
+fn impossible(results: &Results) -> Option<String> {
+    let last = band(LONGEST);
+    for interval in &results.intervals {
+        if let Some((band, _)) = interval.bands.iter().find(|(band, _)| *band > last) {
+            let second = interval.second;
+            return Some(format!("has a band {band} in second {second}, where {last} is the last"));
+        }
+    }
+    let times = [&results.latency_us, &results.service_us, &results.connect_us];
+    let mut figures: Vec<_> = times
+        .into_iter()
+        .flat_map(|times| [times.min, times.mean, times.max, times.unanswered_from])
+        .chain(times.into_iter().flat_map(|times| times.each().map(|(_, value, _)| value)))
+        .flatten()
+        .collect();
+    figures.extend([results.seconds, results.rate]);
+    figures.extend(results.asked_rate);
+    for interval in &results.intervals {
+        figures.extend([interval.p50_us, interval.p99_us, interval.max_us].into_iter().flatten());
+    }
+    figures
+        .into_iter()
+        .find(|figure| !(0.0..1e15).contains(figure))
+        .map(|figure| format!("has a figure that no run comes to: {figure:e}"))
+}
+
+/// The last band is the one that the longest time lies in, as the histogram rounds it up.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small number")]
+fn band(nanos: u64) -> u32 {
+    ((to_f64(nanos) * 1.001).log2() * BANDS) as u32
+}
+
+/// Microseconds, as files have them, in nanoseconds, as they were recorded.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+fn nanos(micros: f64) -> u64 {
+    (micros * 1000.0).round() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    #[track_caller]
+    fn expect_fault(text: &str, words: &str) {
+        let parsed = parse("a.json", text.as_bytes()).map(|run| run.name);
+        let fault = parsed.expect_err("something is wrong with it");
+        assert!(fault.contains(words), "{fault}");
+    }
+
+    #[test]
+    fn results_are_read_as_they_were_written() {
+        let results = samples::open(&[10, 20, 30], &[40]);
+        let mut bytes = Vec::new();
+        results.write(&mut bytes).expect("written");
+        let run = parse("a.json", &bytes).expect("results");
+        assert_eq!(run.results, results);
+        assert_eq!((run.latency.samples(), run.latency.censored()), (4, Some(40_000)));
+        assert_eq!(Quantiles::of(&run.latency), results.latency_us);
+    }
+
+    #[test]
+    fn what_is_not_the_results_of_a_run_is_told_apart() {
+        let results = samples::open(&[10, 20, 30], &[]);
+        let mut bytes = Vec::new();
+        results.write(&mut bytes).expect("written");
+        let good = String::from_utf8(bytes).expect("UTF-8");
+        expect_fault("", "is not JSON");
+        expect_fault("<html>", "is not JSON");
+        expect_fault("[1]", "no schema");
+        expect_fault("{}", "no schema");
+        expect_fault("{\"schema\": \"one\"}", "no schema");
+        expect_fault("{\"schema\": 2}", "schema 2, and this edgeloop reads schema 1");
+        expect_fault("{\"schema\": 1}", "missing field `edgeloop`");
+        expect_fault(&good.replace("\"rate\": ", "\"pace\": "), "missing field `rate`");
+        expect_fault(&good.replace("\"samples\":3", "\"samples\":4"), "3 samples and not 4");
+        expect_fault(&good.replace("HISTFAAA", "HISTGAAA"), "latency_us.histogram");
+        expect_fault(&good.replace("\"bands\":[[", "\"bands\":[[9"), "band 9");
+        expect_fault(&good.replace("\"seconds\": ", "\"seconds\": -"), "no run comes to");
+        expect_fault(&good.replace("\"seconds\": 2.0", "\"seconds\": 2e30"), "no run comes to");
+    }
+}

@@ -1,0 +1,98 @@
+//! Results to test with.
+
+use std::collections::BTreeMap;
+
+use crate::bench::record::Times;
+use crate::bench::results::{
+    Cost, Ends, Interval, Machine, Options, Quantiles, Results, SCHEMA, Verify, to_f64,
+};
+
+/// A second in which nothing happened.
+pub(super) fn second() -> Interval {
+    Interval {
+        second: 0,
+        messages: 0,
+        unanswered: 0,
+        bytes_sent: 0,
+        bytes_received: 0,
+        errors: 0,
+        alive: 0,
+        in_flight: 0,
+        p50_us: None,
+        p99_us: None,
+        max_us: None,
+        bands: Vec::new(),
+    }
+}
+
+/// A run in the open loop: after how many microseconds messages were answered, or given up.
+pub(super) fn open(answered: &[u64], unanswered: &[u64]) -> Results {
+    let mut times = Times::default();
+    answered.iter().for_each(|micros| times.record(micros * 1000));
+    unanswered.iter().for_each(|micros| times.record_unanswered(micros * 1000, 1));
+    let latency_us = Quantiles::of(&times);
+    let messages = answered.len() as u64;
+    Results {
+        schema: SCHEMA,
+        edgeloop: "0.1.0".to_owned(),
+        started: "2026-01-02T03:04:05Z".to_owned(),
+        machine: Machine {
+            host: "host".to_owned(),
+            kernel: "Linux 6.1".to_owned(),
+            processor: "a processor".to_owned(),
+            processors: 2,
+            memory_bytes: 8_000_000_000,
+        },
+        target: Ends {
+            asked: "127.0.0.1:3000".to_owned(),
+            addresses: vec!["127.0.0.1:3000".to_owned()],
+            sources: Vec::new(),
+        },
+        options: Options {
+            command: vec!["edgeloop".to_owned(), "bench".to_owned(), "3000".to_owned()],
+            mode: "open".to_owned(),
+            connections: 50,
+            active: 50,
+            open_rate: None,
+            threads: 1,
+            size: 64,
+            pipeline: 80_000,
+            arrival: Some("uniform".to_owned()),
+            duration_s: Some(2.0),
+            messages: None,
+            warmup_s: 1.0,
+            grace_s: 1.0,
+            connect_timeout_s: Some(10.0),
+            busy_poll_us: 200.0,
+            seed: 1,
+        },
+        ended: "whole".to_owned(),
+        messages,
+        seconds: 2.0,
+        rate: to_f64(messages) / 2.0,
+        asked_rate: Some(1000.0),
+        service_us: latency_us.clone(),
+        connect_us: Quantiles::of(&Times::default()),
+        latency_us,
+        bytes_sent: 64 * messages,
+        bytes_received: 64 * messages,
+        errors: BTreeMap::new(),
+        verify: Verify {
+            on: true,
+            checked: 64 * messages,
+            mismatched: 0,
+            missing: 0,
+            surplus: 0,
+            findings: Vec::new(),
+        },
+        late: None,
+        unanswered: unanswered.len() as u64,
+        connections_alive: 50,
+        cost: Cost { processor_s: 0.5, turns: 100 },
+        find: None,
+        intervals: vec![
+            Interval { messages, max_us: Some(20.0), bands: vec![(55, messages)], ..second() },
+            Interval { second: 1, ..second() },
+        ],
+    }
+}
