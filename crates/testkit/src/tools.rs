@@ -42,6 +42,13 @@ pub const SOCAT: Tool = Tool { program: "socat", probe: &["-V"], advice: "socat 
 pub const PYTHON: Tool =
     Tool { program: "python3", probe: &["-c", "import asyncio"], advice: "python3 is missing" };
 
+/// `unshare`, with the right to mount.
+pub const UNSHARE: Tool = Tool {
+    program: "unshare",
+    probe: &["-rm", "mount", "--bind", "/etc/hosts", "/etc/hosts"],
+    advice: "unshare is missing or may not mount",
+};
+
 impl Tool {
     fn works(self) -> bool {
         Command::new(self.program)

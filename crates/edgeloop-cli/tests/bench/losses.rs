@@ -1,0 +1,120 @@
+//! Connections that end, connections that are never made, and answers that never come.
+
+use std::time::Duration;
+
+use testkit::{OddServer, Oddity};
+
+use crate::run::{Bench, DONE, NETWORK_ERRORS, VERIFICATION_FAILED, bench, nobody};
+use crate::serve::server;
+
+#[test]
+fn a_server_that_closes_early_is_counted_and_the_exit_code_is_3() {
+    let server = OddServer::start(Oddity::Closes { after: 5 * 64 });
+    let ran = bench(server.address(), "-c 1 -d 300ms --grace 300ms");
+    ran.expect_exit(VERIFICATION_FAILED).expect_errors(&["closed_early"]).expect_wrong(0, 0, 0);
+    ran.expect_said("closed early");
+    assert!(ran.number("/messages") >= 5, "{}", ran.summary);
+    // It was made again, again and again.
+    assert!(server.peers().len() > 1, "{:?}", server.peers());
+}
+
+#[test]
+fn a_server_that_closes_early_is_an_error_of_the_network_where_nothing_is_verified() {
+    let server = OddServer::start(Oddity::Closes { after: 5 * 64 });
+    let ran = bench(server.address(), "-c 1 -d 300ms --grace 300ms --no-verify");
+    ran.expect_exit(NETWORK_ERRORS).expect_errors(&["closed_early"]);
+}
+
+#[test]
+fn an_answer_that_is_cut_off_by_the_end_is_no_wrong_byte() {
+    let server = OddServer::start(Oddity::Closes { after: 5 * 64 + 10 });
+    let ran = bench(server.address(), "-c 1 -d 300ms --grace 300ms");
+    ran.expect_exit(VERIFICATION_FAILED).expect_errors(&["closed_early"]).expect_wrong(0, 0, 0);
+    assert!(ran.number("/unanswered") >= 1, "{}", ran.summary);
+}
+
+#[test]
+fn a_reset_is_told_from_an_early_end_and_the_exit_code_is_1() {
+    let server = OddServer::start(Oddity::Resets { after: 5 * 64 });
+    let ran = bench(server.address(), "-c 1 -d 300ms --grace 300ms");
+    ran.expect_exit(NETWORK_ERRORS).expect_errors(&["reset"]).expect_wrong(0, 0, 0);
+    ran.expect_said(" reset");
+}
+
+#[test]
+fn where_nobody_listens_each_connection_is_refused_and_nothing_is_measured() {
+    let ran = bench(nobody(), "-c 3 -d 10s");
+    ran.expect_exit(NETWORK_ERRORS).expect_errors(&["refused"]).expect_messages(0, 0);
+    assert_eq!(ran.number("/errors/refused"), 3);
+    assert_eq!(ran.at("/ended"), "no_connection");
+    ran.expect_said("3 refused").expect_said("No connection could be made; nothing was measured.");
+    for figure in ["min", "mean", "p50", "p99_99", "max"] {
+        assert!(ran.at(&format!("/latency_us/{figure}")).is_null(), "{figure}");
+    }
+}
+
+#[test]
+fn messages_that_are_never_answered_are_counted_with_the_time_they_have_waited() {
+    for rest in ["", "--no-verify", "-t 2"] {
+        let server = OddServer::start(Oddity::Silent);
+        let ran = bench(server.address(), &format!("-c 3 -d 300ms --grace 200ms {rest}"));
+        ran.expect_exit(NETWORK_ERRORS).expect_messages(0, 3).expect_errors(&[]);
+        ran.expect_said("3 never answered")
+            .expect_said("some of these messages were never answered");
+        assert_eq!(ran.number("/latency_us/samples"), 3);
+        // They were sent at the beginning.
+        assert!(ran.figure("/latency_us/min") >= 499_000.0, "{}", ran.summary);
+        assert_eq!(ran.number("/connections_alive"), 3);
+    }
+}
+
+#[test]
+fn a_rate_that_nobody_answers_is_counted_to_the_last_message() {
+    for oddity in [Oddity::Silent, Oddity::Deaf] {
+        let server = OddServer::start(oddity);
+        let ran = bench(server.address(), "-c 3 -r 100 -d 500ms --grace 100ms");
+        ran.expect_exit(NETWORK_ERRORS).expect_messages(0, 50).expect_errors(&[]);
+        assert_eq!(ran.number("/latency_us/samples"), 50);
+    }
+}
+
+#[test]
+fn answers_that_take_their_time_are_no_error_and_no_time_is_below_theirs() {
+    let server = OddServer::start(Oddity::Delays(Duration::from_millis(50)));
+    let ran = bench(server.address(), "-c 2 -d 300ms --grace 10s");
+    ran.expect_exit(DONE).expect_errors(&[]);
+    assert!(ran.number("/messages") >= 2, "{}", ran.summary);
+    assert!(ran.figure("/latency_us/min") >= 49_950.0, "{}", ran.summary);
+}
+
+#[test]
+fn wrong_bytes_weigh_more_than_answers_that_never_come_and_these_more_than_a_late_schedule() {
+    let wrong = OddServer::start(Oddity::Closes { after: 64 });
+    let ran = bench(wrong.address(), "-c 1 -r 1G -d 100ms --grace 0");
+    ran.expect_exit(VERIFICATION_FAILED);
+    assert!(ran.number("/unanswered") > 0);
+    let silent = OddServer::start(Oddity::Silent);
+    let ran = bench(silent.address(), "-c 1 -r 1G -d 100ms --grace 0");
+    ran.expect_exit(NETWORK_ERRORS);
+}
+
+#[test]
+fn running_out_of_descriptors_is_counted_and_said() {
+    let server = server(&[]).start();
+    let address = server.address().to_string();
+    let ran = Bench::of(&address, "-c 50 -d 300ms --grace 10s").descriptors(30).run();
+    ran.expect_exit(NETWORK_ERRORS).expect_errors(&["out_of_descriptors"]);
+    ran.expect_said("out of descriptors; see the limit of descriptors, ulimit -Hn");
+    // Those that there were did their work.
+    assert!(ran.number("/messages") > 0 && ran.number("/connections_alive") < 30);
+}
+
+#[test]
+fn running_out_of_ports_is_counted_and_said() {
+    let server = server(&[]).start();
+    let address = server.address().to_string();
+    // An address that no machine has can't be connected from.
+    let ran = Bench::of(&address, "-c 2 -d 300ms --source 192.0.2.1").run();
+    ran.expect_exit(NETWORK_ERRORS).expect_errors(&["out_of_ports"]);
+    ran.expect_said("several --source addresses have more ports");
+}
