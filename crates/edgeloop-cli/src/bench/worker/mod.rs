@@ -330,7 +330,9 @@ impl Handler for Worker {
         }
         let now = self.serve_due(cx);
         if self.phase == Phase::Running {
-            while now >= self.from.saturating_add((self.second + 1) * SECOND) && now < self.until {
+            // The last one ends with the run, also where this thread has overslept that.
+            let told = now.min(self.until - 1);
+            while told >= self.from.saturating_add((self.second + 1) * SECOND) {
                 self.tick();
             }
             if now >= self.until || self.left == Some(0) {
