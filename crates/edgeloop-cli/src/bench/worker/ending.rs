@@ -25,6 +25,10 @@ impl Worker {
                 self.stop_sending(now, End::Interrupted);
                 self.wake_by(cx, now);
             }
+            Phase::Grace if self.end == End::Whole => {
+                self.end = End::Interrupted;
+                self.finish(cx, now);
+            }
             Phase::Grace | Phase::Over => {}
         }
     }
