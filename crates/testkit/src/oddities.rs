@@ -206,10 +206,10 @@ impl Shared {
             let reply = editor.edit(&piece[..count]);
             match self.oddity {
                 Oddity::Delays(span) => thread::sleep(span),
-                Oddity::Pauses { after, span } if editor.offset > after => {
-                    if !self.paused.swap(true, Ordering::SeqCst) {
-                        thread::sleep(span);
-                    }
+                Oddity::Pauses { after, span }
+                    if editor.offset > after && !self.paused.swap(true, Ordering::SeqCst) =>
+                {
+                    thread::sleep(span);
                 }
                 _ => {}
             }

@@ -65,7 +65,8 @@ fn of_two_messages_that_are_swapped_one_is_missing_and_one_is_too_many() {
     let ran = twenty(Oddity::Swaps { at: 128, size: 64 });
     ran.expect_exit(VERIFICATION_FAILED).expect_wrong(0, 64, 64);
     ran.expect_said("connection 0, offset 128: 64 bytes missing");
-    ran.expect_said("connection 0, offset 192: 64 bytes too many");
+    // When the first comes after all, nobody waits for it any more.
+    ran.expect_said("connection 0, offset 128: 64 bytes too many");
 }
 
 #[test]
@@ -91,7 +92,7 @@ fn answers_on_the_wrong_connection_are_changed_on_both() {
     let (mismatched, checked) = (ran.number("/verify/mismatched"), ran.number("/verify/checked"));
     // One byte in 256 is the same by chance.
     assert!(checked > 0 && mismatched * 10 > checked * 9, "{mismatched} of {checked}");
-    ran.expect_said("connection 0, offset 0: ").expect_said("connection 1, offset 0: ");
+    ran.expect_said("connection 0, offset ").expect_said("connection 1, offset ");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use testkit::{OddServer, Oddity, eventually};
 
-use crate::run::{Bench, DONE, TOO_SLOW, bench};
+use crate::run::{Bench, DONE, TOO_SLOW, VERIFICATION_FAILED, bench};
 use crate::serve::server;
 
 #[test]
@@ -87,6 +87,14 @@ fn so_many_messages_are_that_many_however_they_are_shared_out() {
         assert_eq!(server.received(), messages * 64, "{options}");
         assert_eq!(ran.at("/ended"), "whole");
     }
+}
+
+#[test]
+fn where_the_time_ends_before_the_messages_do_it_is_the_time_that_is_told() {
+    let server = OddServer::start(Oddity::Loses { at: 5 * 64 + 63, count: 1 });
+    let ran = bench(server.address(), "-c 1 -n 100 -d 300ms --grace 100ms");
+    ran.expect_exit(VERIFICATION_FAILED).expect_messages(5, 1);
+    assert!(ran.figure("/seconds") >= 0.3, "{}", ran.summary);
 }
 
 #[test]
