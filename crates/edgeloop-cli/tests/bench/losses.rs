@@ -34,6 +34,36 @@ fn an_answer_that_is_cut_off_by_the_end_is_no_wrong_byte() {
 }
 
 #[test]
+fn a_server_that_goes_away_in_the_middle_is_told_by_its_end_and_then_by_its_refusals() {
+    let server = server(&["-v"]).start();
+    let address = server.address().to_string();
+    let going = Bench::of(&address, "-c 2 -r 100 -d 1500ms --grace 100ms").begin();
+    server.log().expect_line("opened id=2@");
+    drop(server);
+    let ran = going.end();
+    // By a FIN, or by an RST where something was under way.
+    assert!(
+        [Some(NETWORK_ERRORS), Some(VERIFICATION_FAILED)].contains(&ran.code),
+        "{}",
+        ran.summary
+    );
+    let refused = ran.number("/errors/refused");
+    // Two connections, each tried again after 10 ms, 20 ms, and so on, up to a second.
+    assert!((2..=18).contains(&refused), "{}", ran.summary);
+    assert_eq!(ran.number("/messages") + ran.number("/unanswered"), 150);
+    assert_eq!(ran.number("/connections_alive"), 0);
+}
+
+#[test]
+fn a_server_that_comes_back_is_connected_to_again() {
+    let server = OddServer::start(Oddity::Resets { after: 64 });
+    let ran = bench(server.address(), "-c 1 -r 100 -d 500ms --grace 1s");
+    ran.expect_exit(NETWORK_ERRORS).expect_errors(&["reset"]);
+    assert_eq!(ran.number("/messages") + ran.number("/unanswered"), 50);
+    assert!(ran.number("/messages") > 1 && server.peers().len() > 1, "{}", ran.summary);
+}
+
+#[test]
 fn a_reset_is_told_from_an_early_end_and_the_exit_code_is_1() {
     let server = OddServer::start(Oddity::Resets { after: 5 * 64 });
     let ran = bench(server.address(), "-c 1 -d 300ms --grace 300ms");
