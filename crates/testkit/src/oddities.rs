@@ -2,7 +2,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -88,6 +88,7 @@ struct Shared {
     over: AtomicBool,
     paused: AtomicBool,
     received: AtomicU64,
+    heard: AtomicUsize,
     peers: Mutex<Vec<SocketAddr>>,
 }
 
@@ -118,6 +119,7 @@ impl OddServer {
             over: AtomicBool::new(false),
             paused: AtomicBool::new(false),
             received: AtomicU64::new(0),
+            heard: AtomicUsize::new(0),
             peers: Mutex::new(Vec::new()),
         });
         let server = Self { address, shared: Arc::clone(&shared) };
@@ -135,6 +137,12 @@ impl OddServer {
     #[must_use]
     pub fn received(&self) -> u64 {
         self.shared.received.load(Ordering::Relaxed)
+    }
+
+    /// On how many connections anything has come.
+    #[must_use]
+    pub fn heard(&self) -> usize {
+        self.shared.heard.load(Ordering::Relaxed)
     }
 
     /// Who has connected, in order.
@@ -201,8 +209,9 @@ impl Shared {
             if count == 0 {
                 return Ok(());
             }
-            self.received.fetch_add(count as u64, Ordering::Relaxed);
             let before = editor.offset;
+            self.heard.fetch_add(usize::from(before == 0), Ordering::Relaxed);
+            self.received.fetch_add(count as u64, Ordering::Relaxed);
             let reply = editor.edit(&piece[..count]);
             match self.oddity {
                 Oddity::Delays(span) => thread::sleep(span),
@@ -333,7 +342,7 @@ mod tests {
         other.send(b"from the other");
         one.expect(b"from the other");
         other.expect(b"from one");
-        assert_eq!(crosses.received(), 22);
+        assert_eq!((crosses.received(), crosses.heard()), (22, 2));
         assert_eq!(crosses.peers(), [one.address(), other.address()]);
     }
 }

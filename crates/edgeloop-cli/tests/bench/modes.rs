@@ -82,6 +82,18 @@ fn held_connections_are_opened_at_their_rate_and_are_all_alive_at_the_end() {
 }
 
 #[test]
+fn of_the_held_connections_only_the_active_ones_carry_messages() {
+    for options in ["--hold 40 --active 5", "--hold 40 --active 5 -r 200 -t 2", "--hold 500"] {
+        let server = OddServer::start(Oddity::None);
+        let ran = bench(server.address(), &format!("{options} -d 300ms --grace 10s"));
+        ran.expect_all_answered();
+        assert_eq!(server.peers().len() as u64, ran.number("/connections_alive"), "{options}");
+        // Without a number, it is one in a hundred.
+        assert_eq!(server.heard(), 5, "{options}");
+    }
+}
+
+#[test]
 fn several_threads_share_the_connections_out() {
     let server = server(&[]).start();
     for options in ["-c 5 -t 2", "-c 5 -t 3 -r 300", "-c 2 -t 8", "--hold 20 --active 3 -t 2"] {
