@@ -35,6 +35,6 @@ pub use peer::Peer;
 pub use process::{Descriptor, Memory, Process};
 pub use server::{Closing, Server};
 pub use sockets::{Socket, SocketState, TcpSockets};
-pub use tools::{NC, PYTHON, SOCAT, STRACE, Tool, UNSHARE, VALGRIND, say, skip_unless};
+pub use tools::{NC, NETWORKS, PYTHON, SOCAT, STRACE, Tool, UNSHARE, VALGRIND, say, skip_unless};
 pub use trace::{Call, Mark, Trace, turns};
 pub use wait::{PATIENCE, eventually, eventually_some, holds_for, within};

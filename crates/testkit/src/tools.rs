@@ -49,6 +49,13 @@ pub const UNSHARE: Tool = Tool {
     advice: "unshare is missing or may not mount",
 };
 
+/// `unshare` and `nsenter`, with the right to make a network, and `ip`.
+pub const NETWORKS: Tool = Tool {
+    program: "sh",
+    probe: &["-c", "command -v nsenter && unshare -rn ip link set lo up"],
+    advice: "unshare, nsenter or ip is missing, or may not make a network",
+};
+
 impl Tool {
     fn works(self) -> bool {
         Command::new(self.program)

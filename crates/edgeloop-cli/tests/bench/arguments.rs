@@ -128,6 +128,14 @@ fn an_address_that_is_none_is_named() {
 }
 
 #[test]
+fn a_source_that_is_no_address_of_this_machine_is_named() {
+    for source in ["192.0.2.1", "2001:db8::1"] {
+        let line = usage_error(&[&nobody().to_string(), "--source", source]);
+        assert!(line.contains(&format!("cannot use --source {source}: ")), "{line}");
+    }
+}
+
+#[test]
 fn a_file_that_cannot_be_made_is_named_before_anything_is_sent() {
     let server = OddServer::start(Oddity::None);
     let address = server.address().to_string();

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use testkit::{OddServer, Oddity};
+use testkit::{NETWORKS, OddServer, Oddity, skip_unless};
 
 use crate::run::{Bench, DONE, NETWORK_ERRORS, VERIFICATION_FAILED, bench, nobody};
-use crate::serve::server;
+use crate::serve::{edgeloop, server};
 
 #[test]
 fn a_server_that_closes_early_is_counted_and_the_exit_code_is_3() {
@@ -143,12 +143,34 @@ fn running_out_of_descriptors_is_counted_and_said() {
     assert!(ran.number("/messages") > 0 && ran.number("/connections_alive") < 30);
 }
 
+/// Makes a network of its own, with ten ports for connections.
+const TEN_PORTS: &str = r#"exec unshare -rn sh -c '
+    ip link set lo up && echo 40000 40009 >/proc/sys/net/ipv4/ip_local_port_range && exec "$@"
+' sh "$@""#;
+
 #[test]
-fn running_out_of_ports_is_counted_and_said() {
-    let server = server(&[]).start();
-    let address = server.address().to_string();
-    // An address that no machine has can't be connected from.
-    let ran = Bench::of(&address, "-c 2 -d 300ms --source 192.0.2.1").run();
+fn running_out_of_ports_is_counted_and_said_and_more_addresses_help() {
+    let test = "running_out_of_ports_is_counted_and_said_and_more_addresses_help";
+    if skip_unless(test, NETWORKS) {
+        return;
+    }
+    let server = edgeloop(&["serve", "127.0.0.1:7000"]).shell(TEN_PORTS).start();
+    let join =
+        format!(r#"exec nsenter --user --net --preserve-credentials -t {} "$@""#, server.pid());
+    let run = |options: &str| {
+        let options = format!("-c 20 -d 300ms --grace 10s {options}");
+        Bench::of("127.0.0.1:7000", &options).shell(&join).run()
+    };
+    let ran = run("");
     ran.expect_exit(NETWORK_ERRORS).expect_errors(&["out_of_ports"]);
-    ran.expect_said("several --source addresses have more ports");
+    ran.expect_said(" out of ports; several --source addresses have more ports");
+    // Those that there were did their work.
+    assert!(
+        ran.number("/messages") > 0 && ran.number("/connections_alive") == 10,
+        "{}",
+        ran.summary
+    );
+    let ran = run("--source 127.0.0.2 --source 127.0.0.3");
+    ran.expect_exit(DONE).expect_errors(&[]);
+    assert_eq!(ran.number("/connections_alive"), 20);
 }
