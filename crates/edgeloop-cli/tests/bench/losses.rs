@@ -96,7 +96,19 @@ fn messages_that_are_never_answered_are_counted_with_the_time_they_have_waited()
         // For so long they were waited for, and the histogram tells one part in a thousand apart.
         assert!(ran.figure("/latency_us/min") >= 199_800.0, "{}", ran.summary);
         assert_eq!(ran.number("/connections_alive"), 3);
+        // Not even the shortest of them is known.
+        let bounds = serde_json::json!(["min", "mean", "p50", "max"]);
+        assert_eq!(ran.at("/latency_us/lower_bounds"), &bounds);
     }
+}
+
+#[test]
+fn figures_that_reach_no_unanswered_message_are_no_bounds() {
+    let server = OddServer::start(Oddity::Loses { at: 20 * 64 - 1, count: 1 });
+    let ran = bench(server.address(), "-c 1 -n 20 -p 20 -d 300ms --grace 1s");
+    ran.expect_messages(19, 1);
+    assert_eq!(ran.at("/latency_us/lower_bounds"), &serde_json::json!(["mean", "max"]));
+    ran.expect_said("≥ at the least: some of these messages were never answered");
 }
 
 #[test]
