@@ -6,6 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::log::Log;
+use crate::process::Process;
 use crate::server::Server;
 use crate::trace::Trace;
 use crate::wait::{PATIENCE, eventually_some};
@@ -162,6 +163,17 @@ impl Launch {
         Server::new(child, trace)
     }
 
+    /// Starts a program that is no server, and reads what it writes.
+    #[must_use]
+    #[track_caller]
+    pub fn begin(self) -> Running {
+        let (mut child, trace) = self.spawn();
+        let stdout = read_to_end(child.stdout.take().expect("a pipe for stdout"));
+        let stderr = read_to_end(child.stderr.take().expect("a pipe for stderr"));
+        let name = format!("{} {:?}", self.program, self.arguments);
+        Running { child, _trace: trace, name, outputs: Some([stdout, stderr]) }
+    }
+
     /// Runs it to its end.
     ///
     /// # Panics
@@ -170,24 +182,7 @@ impl Launch {
     #[must_use]
     #[track_caller]
     pub fn run(self) -> Ended {
-        let (mut child, _trace) = self.spawn();
-        let stdout = read_to_end(child.stdout.take().expect("a pipe for stdout"));
-        let stderr = read_to_end(child.stderr.take().expect("a pipe for stderr"));
-        let start = Instant::now();
-        let status = loop {
-            if let Some(status) = child.try_wait().expect("wait for the program") {
-                break status;
-            }
-            if start.elapsed() > PATIENCE {
-                let _ = child.kill();
-                let _ = child.wait();
-                panic!("{} {:?} did not end within {PATIENCE:?}", self.program, self.arguments);
-            }
-            thread::sleep(Duration::from_millis(2));
-        };
-        let [stdout, stderr] =
-            [stdout, stderr].map(|reader| reader.join().expect("the reader of a pipe"));
-        Ended { code: status.code(), stdout, stderr }
+        self.begin().end()
     }
 
     #[track_caller]
@@ -229,6 +224,59 @@ impl Launch {
             assert!(log.append_line(&mut stderr), "it does not listen:\n{}", log.text());
         }
         (log, (self.stderr == Stderr::Stalled).then_some(stderr))
+    }
+}
+
+/// A program that runs, and whose output is read. Dropping it kills that one process.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    _trace: Option<Trace>,
+    name: String,
+    /// Standard output and standard error, until they are taken.
+    outputs: Option<[JoinHandle<String>; 2]>,
+}
+
+impl Running {
+    /// What can be read about it in `/proc`.
+    #[must_use]
+    pub fn process(&self) -> Process {
+        Process::new(self.child.id())
+    }
+
+    /// Whether it has not ended.
+    #[must_use]
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|status| status.is_none())
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    ///
+    /// When it does not end within [`PATIENCE`]; it is killed then.
+    #[must_use]
+    #[track_caller]
+    pub fn end(mut self) -> Ended {
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("wait for the program") {
+                break status;
+            }
+            assert!(start.elapsed() < PATIENCE, "{} did not end within {PATIENCE:?}", self.name);
+            thread::sleep(Duration::from_millis(2));
+        };
+        let outputs = self.outputs.take().expect("they are taken once");
+        let [stdout, stderr] = outputs.map(|reader| reader.join().expect("the reader of a pipe"));
+        Ended { code: status.code(), stdout, stderr }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Both fail when it has ended already, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

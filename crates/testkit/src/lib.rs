@@ -5,7 +5,8 @@
 //! machine lacks is said once, on the real stderr, with the word `SKIPPED` or `SCALED DOWN`.
 //!
 //! [`Server`] and what hangs on it ([`Process`], [`Trace`]) know a server by its process alone;
-//! [`Peer`] knows it by its address alone, so tests of the library use it too.
+//! [`Peer`] knows it by its address alone, so tests of the library use it too. For tests of clients
+//! there is an [`OddServer`], which gets one thing wrong.
 
 // Elsewhere the library says why nothing can be built; this says nothing beside it.
 #![cfg(target_os = "linux")]
@@ -15,6 +16,7 @@ mod crowd;
 mod launch;
 mod limits;
 mod log;
+mod oddities;
 mod peer;
 mod process;
 mod server;
@@ -25,13 +27,16 @@ mod wait;
 
 pub use bytes::{Prng, Stream, assert_same_bytes};
 pub use crowd::{Crowd, pour, pour_once};
-pub use launch::{Ended, Launch};
+pub use launch::{Ended, Launch, Running};
 pub use limits::{descriptors_granted, machine_to_myself, raise_descriptor_limit};
 pub use log::Log;
+pub use oddities::{OddServer, Oddity};
 pub use peer::Peer;
 pub use process::{Descriptor, Memory, Process};
 pub use server::{Closing, Server};
 pub use sockets::{Socket, SocketState, TcpSockets};
-pub use tools::{CHROMIUM, NC, PYTHON, SOCAT, STRACE, Tool, VALGRIND, say, skip_unless};
+pub use tools::{
+    CHROMIUM, NC, NETWORKS, PYTHON, SOCAT, STRACE, Tool, UNSHARE, VALGRIND, say, skip_unless,
+};
 pub use trace::{Call, Mark, Trace, turns};
 pub use wait::{PATIENCE, eventually, eventually_some, holds_for, within};

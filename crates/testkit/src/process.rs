@@ -187,6 +187,14 @@ impl Process {
         Memory { pss: bytes("Pss:"), rss: bytes("Rss:"), anonymous: bytes("Anonymous:") }
     }
 
+    /// The most that it has ever occupied, in bytes (VmHWM). `None` when it has ended.
+    #[must_use]
+    pub fn peak(self) -> Option<usize> {
+        let status = fs::read_to_string(self.path("status")).ok()?;
+        let kib: usize = value_of(&status, "VmHWM:")?.parse().ok()?;
+        Some(kib * 1024)
+    }
+
     /// Its soft and its hard limit of descriptors; `None` is no limit.
     ///
     /// # Panics
@@ -227,6 +235,7 @@ mod tests {
         assert!(matches!(me.state(), Some('R' | 'S')), "{:?}", me.state());
         assert!(me.memory().pss <= me.memory().rss);
         assert!(me.memory().pss > 0);
+        assert!(me.peak().is_some_and(|peak| peak >= me.memory().anonymous));
         assert!(me.times_scheduled() > 0);
         assert!(me.cpu_time() > Duration::ZERO);
         assert!(me.descriptors().len() >= 3);

@@ -46,6 +46,20 @@ pub const PYTHON: Tool =
 pub const CHROMIUM: Tool =
     Tool { program: "chromium", probe: &["--version"], advice: "chromium is missing" };
 
+/// `unshare`, with the right to mount.
+pub const UNSHARE: Tool = Tool {
+    program: "unshare",
+    probe: &["-rm", "mount", "--bind", "/etc/hosts", "/etc/hosts"],
+    advice: "nothing can be mounted here (unshare)",
+};
+
+/// `unshare` and `nsenter`, with the right to make a network, and `ip`.
+pub const NETWORKS: Tool = Tool {
+    program: "sh",
+    probe: &["-c", "command -v nsenter && unshare -rn ip link set lo up"],
+    advice: "no network can be made here (unshare, nsenter, ip)",
+};
+
 impl Tool {
     fn works(self) -> bool {
         Command::new(self.program)

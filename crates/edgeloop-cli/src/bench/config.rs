@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::args::BenchArgs;
 use super::find::Bound;
+use super::lane::STREAMS;
 use super::plan::{Extent, Load, Plan};
 use super::schedule::Arrival;
 use crate::addresses::Address;
@@ -77,12 +78,11 @@ impl BenchConfig {
         contradictions(args)?;
         let address = read("ADDRESS", &args.address, Address::parse)?.reachable();
         let count = |name, value| option(name, value, |text| values::count_with_unit(text, 1));
-        let hold = count("--hold", &args.hold)?;
+        let hold = option("--hold", &args.hold, lanes)?;
         let connections = match hold {
             Some(hold) => hold,
-            None => count("--connections", &args.connections)?.unwrap_or(50),
+            None => option("--connections", &args.connections, lanes)?.unwrap_or(50),
         };
-        let connections = usize::try_from(connections).unwrap_or(usize::MAX);
         let active = match (hold, count("--active", &args.active)?) {
             (_, Some(active)) => usize::try_from(active).unwrap_or(usize::MAX),
             (Some(_), None) => connections.div_ceil(100),
@@ -236,6 +236,13 @@ fn option<T>(
     parse: impl FnOnce(&str) -> Result<T, String>,
 ) -> Result<Option<T>, Failure> {
     value.as_ref().map(|value| read(name, value, parse)).transpose()
+}
+
+/// How many connections: no two may have the same number.
+fn lanes(text: &str) -> Result<usize, String> {
+    let lanes = values::count_with_unit(text, 1)?;
+    let known = usize::try_from(lanes).ok().filter(|_| lanes <= STREAMS);
+    known.ok_or_else(|| format!("expected {STREAMS} connections at the most"))
 }
 
 fn sources(values: &[OsString]) -> Result<Vec<IpAddr>, Failure> {

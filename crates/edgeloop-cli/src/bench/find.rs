@@ -138,7 +138,7 @@ pub(crate) fn search<E>(
             break;
         }
         rate = match (held, missed) {
-            (Some(HIGHEST..), None) | (None, None) => break,
+            (Some(HIGHEST..) | None, None) => break,
             (Some(held), None) => (held * 2.0).min(HIGHEST),
             (None, Some(missed)) => missed / 2.0,
             (Some(held), Some(missed)) if missed / held <= NEAR => break,

@@ -14,7 +14,7 @@ const BACKOFF: Duration = Duration::from_millis(10);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
 
 /// Streams have numbers of 24 bits: see `payload`.
-const STREAMS: u64 = 1 << 24;
+pub(crate) const STREAMS: u64 = 1 << 24;
 
 /// A message that has no answer yet.
 #[derive(Debug, Clone, Copy)]

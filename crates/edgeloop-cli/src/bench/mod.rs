@@ -27,7 +27,7 @@ mod worker;
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -104,6 +104,11 @@ fn resolve(config: &mut BenchConfig) -> Result<(), Failure> {
         return Err(Failure::usage(format!("cannot resolve {}: no address", config.address)));
     }
     let plan = &mut config.plan;
+    for &source in &plan.sources {
+        // Else each connect would fail, as if there were no port. This takes one, and nothing more.
+        UdpSocket::bind((source, 0))
+            .map_err(|error| Failure::usage(format!("cannot use --source {source}: {error}")))?;
+    }
     plan.addresses = addresses;
     let loopback = plan.addresses.iter().all(|address| match address.ip() {
         IpAddr::V4(ip) => ip.is_loopback(),

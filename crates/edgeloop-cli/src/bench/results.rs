@@ -311,6 +311,11 @@ impl Quantiles {
         if times.censored().is_some() {
             lower_bounds.insert(0, "mean".to_owned());
         }
+        // Nothing was answered sooner than the first was given up.
+        let given_up = times.censored().map(|nanos| times.shortest_alike(nanos));
+        if given_up.is_some() && given_up <= times.min() {
+            lower_bounds.insert(0, "min".to_owned());
+        }
         let micros_at = |quantile| at(quantile).map(micros);
         Self {
             min: times.min().map(micros),

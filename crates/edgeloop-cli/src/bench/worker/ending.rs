@@ -25,6 +25,10 @@ impl Worker {
                 self.stop_sending(now, End::Interrupted);
                 self.wake_by(cx, now);
             }
+            Phase::Grace if self.end == End::Whole => {
+                self.end = End::Interrupted;
+                self.finish(cx, now);
+            }
             Phase::Grace | Phase::Over => {}
         }
     }
@@ -49,6 +53,7 @@ impl Worker {
     pub(super) fn finish(&mut self, cx: &mut impl LoopContext, now: u64) {
         // An answer of which a part has come, and that then had all this time.
         let had_time = self.phase == Phase::Grace && now >= self.over;
+        let is_numbered = self.is_numbered();
         self.phase = Phase::Over;
         let (size, scale) = (self.size(), Times::default());
         for lane in 0..self.lanes.len() {
@@ -64,8 +69,7 @@ impl Worker {
                 cx.close(id);
             }
         }
-        if self.share.messages.is_some() && self.end == End::Whole {
-            // The messages took as long as their last answer.
+        if is_numbered {
             self.until = self.last_answer.max(self.from);
         }
         self.tick();

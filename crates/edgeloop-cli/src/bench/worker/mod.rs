@@ -182,6 +182,17 @@ impl Worker {
         due >= self.from && due < self.until
     }
 
+    /// Whether bytes that go or come at this time count. If messages are numbered, those of the last
+    /// answer do.
+    fn measures(&self, now: u64) -> bool {
+        now >= self.from && (now < self.until || self.phase == Phase::Grace && self.is_numbered())
+    }
+
+    /// Whether it ends with its last message, and so takes as long as the answers do.
+    fn is_numbered(&self) -> bool {
+        self.left == Some(0) && self.end == End::Whole
+    }
+
     fn lane(&mut self, lane: u32) -> &mut Lane {
         &mut self.lanes[lane as usize]
     }
@@ -275,7 +286,7 @@ impl Handler for Worker {
         let (payload, size) = (self.share.plan.verifies.then_some(self.payload), self.size());
         let one = &mut self.lanes[lane as usize];
         one.receive(payload, bytes, &mut self.verdict);
-        if now >= self.from && now < self.until {
+        if self.measures(now) {
             self.measured.counts.bytes_received += bytes.len() as u64;
         }
         while let Some(landing) = self.lane(lane).land(size, payload.is_some()) {
@@ -330,7 +341,9 @@ impl Handler for Worker {
         }
         let now = self.serve_due(cx);
         if self.phase == Phase::Running {
-            while now >= self.from.saturating_add((self.second + 1) * SECOND) && now < self.until {
+            // The last one ends with the run, also where this thread has overslept that.
+            let told = now.min(self.until - 1);
+            while told >= self.from.saturating_add((self.second + 1) * SECOND) {
                 self.tick();
             }
             if now >= self.until || self.left == Some(0) {

@@ -80,6 +80,7 @@ impl Worker {
 
     /// Hands the loop what was begun, as far as the kernel takes it.
     pub(super) fn feed(&mut self, cx: &mut impl LoopContext, lane: u32, now: u64) {
+        let measures = self.measures(now);
         let one = &mut self.lanes[lane as usize];
         let Stage::Up(id) = one.stage else { return };
         while one.sent < one.begun && !one.full {
@@ -93,7 +94,7 @@ impl Worker {
                 Sent::Gone | Sent::Refused => return,
             }
             one.sent += count as u64;
-            if now >= self.from && now < self.until {
+            if measures {
                 self.measured.counts.bytes_sent += count as u64;
             }
         }

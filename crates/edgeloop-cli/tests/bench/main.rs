@@ -1,0 +1,17 @@
+//! `edgeloop bench` as its users run it: the program, real sockets, and servers that err.
+//!
+//! Runs are short, and nothing here depends on how fast the machine is: what is expected follows from
+//! what was sent, or is a bound with its reason beside it.
+
+mod arguments;
+mod bytes;
+mod files;
+mod interrupts;
+mod losses;
+mod modes;
+mod others;
+mod pauses;
+mod rates;
+mod run;
+#[path = "../serve/mod.rs"]
+mod serve;

@@ -1,0 +1,82 @@
+//! A server that stands still for half a second: what the open loop tells of it, and what others hide.
+
+use std::thread;
+use std::time::Duration;
+
+use tempfile::NamedTempFile;
+use testkit::{OddServer, Oddity, eventually};
+
+use crate::run::{Bench, Ran, bench};
+use crate::serve::serve;
+
+const HALF_A_SECOND: Duration = Duration::from_millis(500);
+
+/// A hundred messages a second, of which 50 are due while the server stands still. So few that a machine
+/// with much else to do keeps up with them one by one.
+const OPEN: &str = "-r 100 -d 4s --grace 10s";
+
+fn pauses(after: u64) -> OddServer {
+    OddServer::start(Oddity::Pauses { after, span: HALF_A_SECOND })
+}
+
+/// Latencies fall evenly from half a second, as those of 50 messages.
+///
+/// Hardly fewer can be above: the server was still for so long at the least. There are more where it
+/// went on later than it should, or where the machine had others to serve: half a second for that is
+/// plenty, and still far from all messages.
+#[track_caller]
+fn expect_an_even_fall(ran: &Ran) {
+    for (millis, count) in [(100, 40), (250, 25), (375, 12)] {
+        let above = ran.above("latency_us", millis);
+        assert!(
+            (count - 2..=count + 50).contains(&above),
+            "{above} above {millis} ms:\n{}",
+            ran.summary
+        );
+    }
+    assert!(ran.figure("/latency_us/max") >= 495_000.0, "{}", ran.summary);
+}
+
+#[test]
+fn the_open_loop_tells_of_all_who_came_while_the_server_stood_still() {
+    // On one connection, so that all stand behind the one that the server took before.
+    let server = pauses(200 * 64);
+    let ran = bench(server.address(), &format!("-c 1 {OPEN}"));
+    ran.expect_all_answered().expect_messages(400, 0);
+    expect_an_even_fall(&ran);
+}
+
+#[test]
+fn with_one_in_flight_the_service_time_hides_the_pause_and_the_latency_does_not() {
+    let server = pauses(200 * 64);
+    let ran = bench(server.address(), &format!("-c 1 -p 1 {OPEN}"));
+    ran.expect_all_answered().expect_messages(400, 0);
+    expect_an_even_fall(&ran);
+    // One message was under way; two more for a machine that stumbles on its own.
+    assert!((1..=3).contains(&ran.above("service_us", 250)), "{}", ran.summary);
+}
+
+#[test]
+fn the_closed_loop_hides_the_pause() {
+    let server = pauses(20 * 64);
+    let ran = bench(server.address(), "-c 1 -d 2s --grace 10s");
+    ran.expect_all_answered();
+    assert!((1..=3).contains(&ran.above("latency_us", 250)), "{}", ran.summary);
+    assert_eq!(ran.above("service_us", 250), ran.above("latency_us", 250));
+}
+
+#[test]
+fn a_real_server_that_is_stopped_and_goes_on_is_told_of_as_well() {
+    let server = serve(&[]);
+    let table = NamedTempFile::new().expect("a temporary file");
+    let path = table.path().to_str().expect("a path in UTF-8");
+    let going =
+        Bench::of(&server.address().to_string(), &format!("-c 4 {OPEN} --csv {path}")).begin();
+    eventually("a second is over", || {
+        std::fs::read_to_string(table.path()).is_ok_and(|rows| rows.lines().count() > 1)
+    });
+    server.stopped(|| thread::sleep(HALF_A_SECOND));
+    let ran = going.end();
+    ran.expect_all_answered().expect_messages(400, 0);
+    expect_an_even_fall(&ran);
+}
