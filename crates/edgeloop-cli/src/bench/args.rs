@@ -48,7 +48,7 @@ pub(crate) struct BenchArgs {
     #[arg(short, long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) duration: Option<OsString>,
 
-    /// Messages to send in all
+    /// Messages to send in all. Without -d, a run in which nothing comes back for 10s ends, too
     #[arg(short = 'n', long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) messages: Option<OsString>,
 

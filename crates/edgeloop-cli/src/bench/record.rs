@@ -128,8 +128,9 @@ pub(crate) struct Measured {
 /// What is counted and not timed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
-    /// Messages that were answered.
+    /// Messages that were answered, and those of them that were answered in the measured time.
     pub(crate) messages: u64,
+    pub(crate) in_time: u64,
     pub(crate) unanswered: u64,
     pub(crate) bytes_sent: u64,
     pub(crate) bytes_received: u64,
@@ -144,6 +145,7 @@ impl Measured {
         self.connect.add(&other.connect);
         let (mine, theirs) = (&mut self.counts, &other.counts);
         mine.messages += theirs.messages;
+        mine.in_time += theirs.in_time;
         mine.unanswered += theirs.unanswered;
         mine.bytes_sent += theirs.bytes_sent;
         mine.bytes_received += theirs.bytes_received;

@@ -37,7 +37,7 @@ pub(crate) struct Results {
     pub(crate) machine: Machine,
     pub(crate) target: Ends,
     pub(crate) options: Options,
-    /// `whole`, `interrupted` or `no_connection`.
+    /// `whole`, `interrupted`, `no_connection` or `stalled`.
     pub(crate) ended: String,
     pub(crate) messages: u64,
     pub(crate) seconds: f64,
@@ -187,7 +187,7 @@ impl Results {
     ) -> Self {
         let (plan, counts) = (&config.plan, &done.measured.counts);
         let seconds = done.span.as_secs_f64();
-        let rate = if seconds > 0.0 { to_f64(counts.messages) / seconds } else { 0.0 };
+        let rate = if seconds > 0.0 { to_f64(counts.in_time) / seconds } else { 0.0 };
         let (asked_rate, arrival) = match plan.load {
             Load::Closed => (None, None),
             Load::Open { rate, arrival } => (Some(rate), Some(arrival)),
@@ -234,6 +234,7 @@ impl Results {
                 End::Whole => "whole",
                 End::Interrupted => "interrupted",
                 End::NoConnection => "no_connection",
+                End::Stalled => "stalled",
             }
             .to_owned(),
             messages: counts.messages,
@@ -416,6 +417,7 @@ pub(crate) mod tests {
             measured.service.record(sample * 9_000);
         }
         measured.counts.messages = 200;
+        measured.counts.in_time = 200;
         measured.counts.bytes_sent = 200 * 64;
         measured.counts.bytes_received = 200 * 64;
         let load = Load::Open { rate: 1000.0, arrival: Arrival::Uniform };

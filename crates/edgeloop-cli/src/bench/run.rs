@@ -186,6 +186,7 @@ fn gather(
         alive += outcome.alive;
         end = match (end, outcome.end) {
             (End::Interrupted, _) | (_, End::Interrupted) => End::Interrupted,
+            (End::Stalled, _) | (_, End::Stalled) => End::Stalled,
             (End::Whole, _) | (_, End::Whole) => End::Whole,
             _ => End::NoConnection,
         };

@@ -96,6 +96,7 @@ pub(crate) fn heading(results: &Results) -> String {
 pub(crate) fn early(results: &Results) -> Option<&'static str> {
     match results.ended.as_str() {
         "interrupted" => Some("Interrupted; this is what was measured until then."),
+        "stalled" => Some("Nothing came back for 10 s; this is what was measured until then."),
         "no_connection" => Some("No connection could be made; nothing was measured."),
         _ => None,
     }

@@ -104,6 +104,7 @@ fn add(sum: &mut Results, other: &Results) {
     add_options(&mut sum.options, &other.options);
     sum.ended = match (sum.ended.as_str(), other.ended.as_str()) {
         ("interrupted", _) | (_, "interrupted") => "interrupted",
+        ("stalled", _) | (_, "stalled") => "stalled",
         ("whole", _) | (_, "whole") => "whole",
         _ => "no_connection",
     }

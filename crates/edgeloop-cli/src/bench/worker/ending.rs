@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use edgeloop::{LoopContext, Stop};
 
-use super::{End, Phase, Worker, nanos};
+use super::{End, Phase, SECOND, Worker, nanos};
 use crate::bench::lane::Stage;
 use crate::bench::record::Times;
 use crate::bench::schedule::Schedule;
+
+/// How long a run that ends with its last message waits for anything to come back, in nanoseconds.
+const STALLED: u64 = 10 * SECOND;
 
 /// How long the end of a run waits for the connections to end.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -25,12 +28,21 @@ impl Worker {
                 self.stop_sending(now, End::Interrupted);
                 self.wake_by(cx, now);
             }
-            Phase::Grace if self.end == End::Whole => {
+            Phase::Grace if self.end != End::Interrupted => {
                 self.end = End::Interrupted;
                 self.finish(cx, now);
             }
             Phase::Grace | Phase::Over => {}
         }
+    }
+
+    /// Whether nothing has come back for so long that a run which ends with its last message never
+    /// would.
+    pub(super) fn has_stalled(&self, now: u64) -> bool {
+        let since = self.last_news.max(self.from);
+        // A slow schedule may have nothing to wait for.
+        let waits = self.in_flight > 0 || self.alive == 0 || !self.is_open_loop();
+        self.until == u64::MAX && waits && now > since.saturating_add(STALLED)
     }
 
     /// Nothing more becomes due.

@@ -69,6 +69,8 @@ pub(crate) enum End {
     Interrupted,
     /// Not one connection could be made at the beginning.
     NoConnection,
+    /// Nothing came back for so long that the last message would never have been sent.
+    Stalled,
 }
 
 /// What a thread's part of a run has come to, beside what it has told each second.
@@ -124,6 +126,8 @@ pub(crate) struct Worker {
     /// Messages that may still be begun, if they are numbered.
     left: Option<u64>,
     last_answer: u64,
+    /// When anything came back last.
+    last_news: u64,
     /// Of the present second.
     measured: Measured,
     verdict: Verdict,
@@ -154,6 +158,7 @@ impl Worker {
             second: 0,
             left: None,
             last_answer: 0,
+            last_news: 0,
             measured: Measured::default(),
             verdict: Verdict::default(),
             end: End::Whole,
@@ -286,6 +291,7 @@ impl Handler for Worker {
         let (payload, size) = (self.share.plan.verifies.then_some(self.payload), self.size());
         let one = &mut self.lanes[lane as usize];
         one.receive(payload, bytes, &mut self.verdict);
+        self.last_news = now;
         if self.measures(now) {
             self.measured.counts.bytes_received += bytes.len() as u64;
         }
@@ -348,6 +354,8 @@ impl Handler for Worker {
             }
             if now >= self.until || self.left == Some(0) {
                 self.stop_sending(now, End::Whole);
+            } else if self.has_stalled(now) {
+                self.stop_sending(now, End::Stalled);
             }
         }
         if self.phase == Phase::Grace && (self.is_done() || now >= self.over) {

@@ -115,6 +115,7 @@ impl Worker {
             self.measured.service.record(now.saturating_sub(flight.sent));
         }
         self.measured.counts.messages += 1;
+        self.measured.counts.in_time += u64::from(self.measures(now));
         self.last_answer = now;
     }
 }

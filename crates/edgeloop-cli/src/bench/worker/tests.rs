@@ -203,6 +203,28 @@ fn what_is_never_answered_is_counted_with_the_time_that_it_has_waited() {
 }
 
 #[test]
+fn a_run_of_so_many_messages_does_not_wait_for_ever_for_one_that_was_lost() {
+    let script = || echo(0, 5, |_| MILLI).receive(SIZE).wait(1000 * SECOND);
+    let simulation = world().service(server(), move |_| script());
+    let extent = Extent { duration: None, messages: Some(100), ..plan().extent };
+    let ran = run(simulation, &Plan { extent, ..plan() });
+    assert_eq!(ran.outcome.end, End::Stalled);
+    assert_eq!((ran.measured.counts.messages, ran.measured.counts.unanswered), (5, 1));
+    let waited = Duration::from_nanos(ran.measured.latency.max().expect("one"));
+    assert!((11 * SECOND..13 * SECOND).contains(&waited), "{waited:?}");
+}
+
+#[test]
+fn answers_that_come_behind_the_measured_time_are_no_part_of_the_rate() {
+    let simulation = world().service(server(), |_| echo(0, 100, |_| 30 * MILLI));
+    let ran = run(simulation, &open_loop(100.0).lasting(SECOND));
+    // Each takes 30 ms, one after the other: 33 come in a second, and as many in the second of grace.
+    let counts = ran.measured.counts;
+    assert!((32..=34).contains(&counts.in_time), "{counts:?}");
+    assert!((65..=67).contains(&counts.messages), "{counts:?}");
+}
+
+#[test]
 fn what_waits_behind_the_limit_at_the_end_is_counted_too() {
     for pipeline in [1, 3] {
         let script = || Script::new().may_end().receive(SIZE).wait(1000 * SECOND);
