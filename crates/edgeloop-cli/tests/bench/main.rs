@@ -5,6 +5,7 @@
 
 mod arguments;
 mod bytes;
+mod costs;
 mod files;
 mod interrupts;
 mod losses;

@@ -1,4 +1,4 @@
-//! Echo servers that others wrote: nc, socat, and Python's asyncio.
+//! Echo servers that others wrote: nc, socat, and on Python's asyncio and on tokio.
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -92,6 +92,36 @@ fn asyncio_is_loaded_and_nothing_is_wrong() {
     let mut python = Command::new("python3");
     python.args(["-c", ASYNCIO, &address.port().to_string()]);
     let _server = Foreign::start(python, address);
+    expect_clean(address, "-c 20 -d 300ms");
+    expect_clean(address, "-c 20 -r 200 -d 300ms");
+    expect_clean(address, "-c 3 -n 30 --connect-per-message");
+    expect_clean(address, "-c 2 -d 300ms --stream --verify");
+}
+
+/// Serves echo on tokio, on a thread of its own, until the test ends.
+fn tokio_echo() -> SocketAddr {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+        runtime.expect("a runtime").block_on(async move {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("listen");
+            tell.send(listener.local_addr().expect("an address")).expect("the test listens");
+            loop {
+                let (mut stream, _) = listener.accept().await.expect("a connection");
+                tokio::spawn(async move {
+                    let (mut reader, mut writer) = stream.split();
+                    // A load generator may leave with a reset.
+                    let _ = tokio::io::copy(&mut reader, &mut writer).await;
+                });
+            }
+        });
+    });
+    told.recv().expect("a server")
+}
+
+#[test]
+fn tokio_is_loaded_and_nothing_is_wrong() {
+    let address = tokio_echo();
     expect_clean(address, "-c 20 -d 300ms");
     expect_clean(address, "-c 20 -r 200 -d 300ms");
     expect_clean(address, "-c 3 -n 30 --connect-per-message");

@@ -8,11 +8,15 @@ use testkit::{Launch, Server};
 /// Everything that a trace needs to tell a turn from the next and one connection from another.
 pub(crate) const SOCKETS_AND_EVENTS: &[&str] = &["-e", "trace=%network,%desc"];
 
+/// The binary under test.
+pub(crate) fn program() -> String {
+    std::env::var("EDGELOOP_UNDER_TEST")
+        .unwrap_or_else(|_| env!("CARGO_BIN_EXE_edgeloop").to_owned())
+}
+
 /// The binary under test, with any arguments.
 pub(crate) fn edgeloop(arguments: &[&str]) -> Launch {
-    let program = std::env::var("EDGELOOP_UNDER_TEST")
-        .unwrap_or_else(|_| env!("CARGO_BIN_EXE_edgeloop").to_owned());
-    Launch::new(&program).args(arguments)
+    Launch::new(&program()).args(arguments)
 }
 
 /// An echo server on a free port of loopback, about to be started.

@@ -1,0 +1,47 @@
+//! What a message costs the load generator, in system calls: those of any client, and none to time it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+
+use testkit::{STRACE, skip_unless};
+
+use crate::serve::{program, server};
+
+/// How often each system call was made by a run of so many messages.
+fn calls(address: SocketAddr, messages: u32) -> BTreeMap<String, u32> {
+    let counts = tempfile::NamedTempFile::new().expect("a temporary file");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-c", "-U", "name,calls", "-o"]).arg(counts.path()).arg(program());
+    strace.args(["bench", &address.to_string(), "-c", "1", "--warmup", "0", "-q"]);
+    strace.args(["-n", &messages.to_string()]).stdout(Stdio::null());
+    assert!(strace.status().expect("run strace").success());
+    let text = std::fs::read_to_string(counts.path()).expect("the counts");
+    let row = |line: &str| {
+        let mut words = line.split_whitespace();
+        Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
+    };
+    text.lines().filter_map(row).filter(|(name, _)| name != "total").collect()
+}
+
+#[test]
+fn a_message_is_a_send_a_receive_and_a_wait_and_no_call_to_time_it() {
+    if skip_unless("a_message_is_a_send_a_receive_and_a_wait_and_no_call_to_time_it", STRACE) {
+        return;
+    }
+    const MORE: u32 = 1000;
+    let server = server(&[]).start();
+    let (few, many) = (calls(server.address(), 100), calls(server.address(), 100 + MORE));
+    let more = |name: &str| {
+        many.get(name).copied().unwrap_or(0).abs_diff(few.get(name).copied().unwrap_or(0))
+    };
+    assert_eq!((more("sendto"), more("recvfrom")), (MORE, MORE), "{few:?}, {many:?}");
+    let waits: u32 = ["epoll_wait", "epoll_pwait", "epoll_pwait2"].map(more).iter().sum();
+    assert!(waits <= MORE + MORE / 50, "{waits} waits, {few:?}, {many:?}");
+    // What a run does each second, or as its memory grows, is none of the messages'.
+    for name in many.keys().filter(|name| !name.starts_with("epoll")) {
+        if !matches!(name.as_str(), "sendto" | "recvfrom") {
+            assert!(more(name) < MORE / 10, "{} more calls of {name}", more(name));
+        }
+    }
+}
