@@ -40,7 +40,10 @@ fn ctrl_c_ends_a_long_run_at_once_with_what_was_measured_until_then() {
         assert!(ran.number("/messages") >= 8, "{}", ran.summary);
         let (seconds, rate) = (ran.figure("/seconds"), ran.figure("/rate"));
         assert!(seconds > 0.0 && seconds < 60.0, "{seconds}");
-        assert!((rate * seconds - ran.figure("/messages")).abs() < 0.5, "{rate}");
+        // The last answer of each connection may have come when the measured time was over.
+        let in_time = rate * seconds;
+        let messages = ran.figure("/messages");
+        assert!((messages - 2.5..messages + 0.5).contains(&in_time), "{in_time} of {messages}");
     }
 }
 

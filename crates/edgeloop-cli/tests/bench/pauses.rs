@@ -34,7 +34,8 @@ fn expect_an_even_fall(ran: &Ran) {
             ran.summary
         );
     }
-    assert!(ran.figure("/latency_us/max") >= 495_000.0, "{}", ran.summary);
+    // The first one was due within 10 ms, if the machine had nothing else to do just then.
+    assert!(ran.figure("/latency_us/max") >= 475_000.0, "{}", ran.summary);
 }
 
 #[test]
