@@ -111,6 +111,7 @@ impl<H: Handler> Handler for Watched<H> {
 
     fn opened(&mut self, cx: &mut impl Context, session: &mut H::Session) -> Action {
         self.find(cx.id());
+        self.world.borrow_mut().is_made(cx.id());
         self.called_back("opened", cx.id(), None);
         let action = self.handler.opened(cx, session);
         self.answered("opened", action, 0);

@@ -210,7 +210,12 @@ impl Echo {
         }
         if self.random.chance(self.manner.floods) {
             let (id, wire) = self.any_session();
-            if self.world.borrow_mut().peer_of(wire).client().kind == Kind::Vanishing {
+            let mut world = self.world.borrow_mut();
+            // Of one that isn't made yet it is not known who will read that.
+            let known = !world.wires[wire].tentative;
+            let meant = known && world.peer_of(wire).client().kind == Kind::Vanishing;
+            drop(world);
+            if meant {
                 self.flood(cx, id, wire);
                 flooded = true;
             }
@@ -374,6 +379,7 @@ impl Handler for Echo {
         self.seen.connected += u64::from(session.outbound);
         {
             let mut world = self.world.borrow_mut();
+            world.is_made(session.id);
             // It may be another address that was connected to in the end.
             session.wire = world.wire_named(session.id).expect("it is registered");
             let mut sessions = self.sessions.borrow_mut();
@@ -473,6 +479,10 @@ impl Handler for Echo {
 
     fn closed(&mut self, cx: &mut impl Context, mut session: Session, closed: &Closed) {
         self.called_back(cx, &session);
+        // It may end at another address than the first without ever having been made.
+        if let Some(wire) = self.world.borrow().wire_named(session.id) {
+            session.wire = wire;
+        }
         self.leaves(&mut session, 0);
         self.world.borrow_mut().wires[session.wire].known.served = false;
         self.expect_its_time(cx.now(), &session, closed.reason);

@@ -288,6 +288,14 @@ impl World {
         added
     }
 
+    /// The loop has told its handler that this connection is made.
+    pub(crate) fn is_made(&mut self, id: ConnectionId) {
+        if let Some(wire) = self.wire_named(id) {
+            self.wires[wire].tentative = false;
+            self.touch_wire(wire);
+        }
+    }
+
     /// The connection that is registered with this id, or was last.
     pub(crate) fn wire_named(&self, id: ConnectionId) -> Option<usize> {
         self.registered.get(&Token(id.to_bits())).copied()
@@ -475,9 +483,10 @@ impl World {
             Stage::Dialled(_) => steps = steps.with_if(Steps::ESTABLISH, !one.place.silent),
             Stage::Connected(wire) => {
                 let wire = &self.wires[wire];
-                steps = steps
-                    .with_if(Steps::ACT, one.can_act(&wire.link, now))
-                    .with_if(Steps::MAIL, wire.held.is_some() && one.next_mail(1).is_some());
+                steps = steps.with_if(Steps::ACT, one.can_act(&wire.link, now)).with_if(
+                    Steps::MAIL,
+                    wire.held.is_some() && !wire.tentative && one.next_mail(1).is_some(),
+                );
             }
             Stage::Gone { .. } => {}
         }

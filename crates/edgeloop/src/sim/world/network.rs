@@ -75,7 +75,9 @@ impl World {
         let Some(open) = self.files.close(number) else {
             return self.violated(|| format!("descriptor {number} is closed twice"));
         };
-        let closes = matches!(open.file, File::Stream(_)) && self.epoll.token(number).is_some();
+        // One that was never made is closed where that shows, and not by the closing phase alone.
+        let counts = matches!(open.file, File::Stream(wire) if !self.wires[wire].tentative);
+        let closes = counts && self.epoll.token(number).is_some();
         self.vigil.turn.closes += u64::from(closes);
         self.epoll.closed(number);
         match open.file {
@@ -91,11 +93,13 @@ impl World {
                 self.wires[wire].held = None;
                 self.wires[wire].aborted = open.abort;
                 self.wires[wire].link.close(Side::Ours, open.abort);
+                let tentative = self.wires[wire].tentative;
                 let peer = self.peer_of(wire);
+                // The handler never heard of it, whatever the peer did on it.
+                peer.place.excused |= tentative && matches!(peer.role, Role::Client(_));
                 if let Stage::Dialled(_) = peer.place.stage {
                     // It never hears of it.
                     peer.place.stage = Stage::Gone { at_the_end: false };
-                    peer.place.excused |= matches!(peer.role, Role::Client(_));
                 }
                 self.touch_wire(wire);
             }
@@ -194,6 +198,7 @@ impl World {
             _ => [address_of(wire), address],
         };
         *file = File::Stream(wire);
+        self.wires[wire].tentative = true;
         self.wires[wire].held = Some(number);
         self.touch(peer);
         Err(meets.err().unwrap_or(Errno::INPROGRESS))

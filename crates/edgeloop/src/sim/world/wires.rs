@@ -31,6 +31,9 @@ pub(crate) struct Wire {
     pub(crate) aborted: bool,
     /// When our kernel last accepted output.
     pub(crate) sent_at: Time,
+    /// The loop has asked for it, and was not told yet that it is made. Until then it may close it, and
+    /// try another address.
+    pub(crate) tentative: bool,
     pub(crate) known: Known,
 }
 
@@ -67,6 +70,7 @@ impl Wire {
             taken: 0,
             aborted: false,
             sent_at: Time::ZERO,
+            tentative: false,
             known: Known::default(),
         }
     }
