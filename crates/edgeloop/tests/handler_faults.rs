@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use common::{ON_PURPOSE, Running, Script, Session, hush_panics_on_purpose};
+use common::{ON_PURPOSE, Running, Script, Session, hush_panics_on_purpose, next};
 use edgeloop::{Action, ConnectionId, Reason, Sent, Stop};
 use testkit::Peer;
 
@@ -203,7 +203,7 @@ fn c32_a_notice_callback_that_always_panics_does_not_stop_the_loop() {
     let (victim, _) = server.connect();
     victim.send(b"boom");
     victim.expect_reset();
-    let _ = common::next(&told, "a notice");
+    let _ = next(&told, "a notice");
     let (peer, _) = server.connect();
     peer.expect_echo(b"after");
     let (metrics, _) = server.stop(Stop::Now);
@@ -221,10 +221,17 @@ fn c07_the_end_behind_a_send_error_is_no_orderly_end() {
         .end(|_, _| Action::Continue)
         .start();
     let (peer, _) = server.connect();
-    // Three reads: the echo of the first meets the reset, and the end is behind the last.
+    // While the loop stands still, so that the echo meets the reset and the end is behind the data.
     let (go, wait) = mpsc::channel::<()>();
+    let (tell, stands) = mpsc::channel();
     let asker = server.asker();
-    let blocked = std::thread::spawn(move || asker.ask(move |_| wait.recv().is_err()));
+    let blocked = std::thread::spawn(move || {
+        asker.ask(move |_| {
+            tell.send(()).expect("the test listens");
+            wait.recv().is_err()
+        })
+    });
+    next(&stands, "the loop stands still");
     peer.send(&[b'x'; 40 << 10]);
     peer.reset();
     drop(go);

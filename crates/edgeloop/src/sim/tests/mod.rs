@@ -1,6 +1,7 @@
 //! Promises of the loop that no run by chance is sure to come to, each brought about by itself.
 
 mod own_time;
+mod traces;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -13,7 +14,7 @@ use crate::closed::{Closed, Reason};
 use crate::config::Config;
 use crate::handler::{Action, Context, Handler, LoopContext, Origin, Sent, Stop};
 use crate::input::Input;
-use crate::notice::{Notice, Trace};
+use crate::notice::Notice;
 use crate::sim::{Call, Fate, Fault, PeerReport, Report, Script, Simulation};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -494,6 +495,22 @@ fn c07_a_reset_behind_the_peers_end_ends_a_connection_that_stayed() {
 }
 
 #[test]
+fn c07_an_end_behind_a_failed_send_is_no_orderly_end() {
+    let mut probe = Probe::new().data(|cx, input| {
+        assert_eq!(cx.send(input.take_all()), Sent::Gone);
+        Action::Continue
+    });
+    // It would keep the connection, and the error would never be told.
+    probe.stays = true;
+    let script = Script::new().may_end().send("x").finish().wait(SECOND).expect_end();
+    let report = run(failing(Call::Send, 1, Errno::PIPE).peer(script), probe);
+    let closed = &report.handler.closed[0];
+    assert_eq!((closed.reason, closed.dropped), (Reason::Failed, 1));
+    assert_eq!(closed.errno, Some(Errno::PIPE.raw_os_error()));
+    assert!(report.elapsed < 2 * SECOND, "after {:?}", report.elapsed);
+}
+
+#[test]
 fn c12_what_was_left_of_much_input_takes_no_more_than_it_needs() {
     const MUCH: usize = 3000;
     // The share of kept input is a quarter of this, less than all of them have ever left.
@@ -537,52 +554,4 @@ fn c37_a_drain_accepts_who_waits_in_the_backlog() {
         behind_the_stop += served - 1;
     }
     assert!(behind_the_stop >= 50, "{behind_the_stop} were accepted after the stop");
-}
-
-/// Counts what is traced, where it is asked for.
-struct Traced<const TRACE: bool> {
-    events: usize,
-    bytes: usize,
-}
-
-impl<const TRACE: bool> Handler for Traced<TRACE> {
-    type Session = ();
-
-    const TRACE: bool = TRACE;
-
-    fn session(&mut self, _: &Origin) -> Option<()> {
-        Some(())
-    }
-
-    fn data(&mut self, cx: &mut impl Context, (): &mut (), input: &mut Input<'_>) -> Action {
-        cx.send(input.take_all()).or_reset()
-    }
-
-    fn trace(&mut self, trace: &Trace<'_>) {
-        match trace {
-            Trace::Received { bytes, .. } => {
-                assert!(!bytes.is_empty(), "nothing was received");
-                self.bytes += bytes.len();
-            }
-            Trace::Event { id, .. } => {
-                assert_ne!(id.generation, 0, "the waker's, the alarm's and the listeners' are not");
-                self.events += 1;
-            }
-            _ => {}
-        }
-    }
-}
-
-#[test]
-fn what_is_received_is_traced_to_the_byte_and_only_where_that_is_asked_for() {
-    let simulation = |seed| Simulation::new(seed).peer(caller("one")).peer(caller("two"));
-    for seed in 0..20 {
-        let traced = simulation(seed).run(Traced::<true> { events: 0, bytes: 0 });
-        let traced = traced.expect("an echo").handler;
-        assert_eq!(traced.bytes, 10);
-        assert!(traced.events >= 4, "{} events", traced.events);
-        let quiet = simulation(seed).run(Traced::<false> { events: 0, bytes: 0 });
-        let quiet = quiet.expect("an echo").handler;
-        assert_eq!((quiet.events, quiet.bytes), (0, 0));
-    }
 }
