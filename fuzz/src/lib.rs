@@ -29,8 +29,11 @@ shared! {
 shared! {
     addresses = "../../crates/edgeloop-cli/src/addresses.rs";
     args = "../../crates/edgeloop-cli/src/args.rs";
+    bench = "../../crates/edgeloop-cli/src/bench/mod.rs";
     config = "../../crates/edgeloop-cli/src/config.rs";
     escape = "../../crates/edgeloop-cli/src/escape.rs";
     exit = "../../crates/edgeloop-cli/src/exit.rs";
+    report = "../../crates/edgeloop-cli/src/report/mod.rs";
+    signals = "../../crates/edgeloop-cli/src/signals.rs";
     values = "../../crates/edgeloop-cli/src/values.rs";
 }

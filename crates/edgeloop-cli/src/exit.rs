@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use edgeloop::{Error, ErrorKind};
+
 /// How the program ends. A second signal N ends it with 128 + N, which is `signals`' affair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -54,5 +56,14 @@ impl Failure {
 
     pub(crate) fn fatal(line: impl Into<String>) -> Self {
         Self { exit: Exit::Fatal, line: line.into() }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error.kind() {
+            ErrorKind::Listen | ErrorKind::Config => Self::usage(error.to_string()),
+            _ => Self::fatal(error.to_string()),
+        }
     }
 }

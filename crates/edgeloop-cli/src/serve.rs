@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use edgeloop::{Error, ErrorKind, EventLoop, Handler, Metrics, Stop};
+use edgeloop::{Error, EventLoop, Handler, Metrics, Stop};
 use rustix::io::Errno;
 
 use crate::addresses::Address;
@@ -155,13 +155,4 @@ fn tell_totals(metrics: &Metrics, duration: Duration, log: &Log) {
         log_lines_dropped = (log_lines_dropped > 0).then_some(log_lines_dropped),
         "totals"
     );
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        match error.kind() {
-            ErrorKind::Listen | ErrorKind::Config => Self::usage(error.to_string()),
-            _ => Self::fatal(error.to_string()),
-        }
-    }
 }

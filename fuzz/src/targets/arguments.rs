@@ -8,6 +8,8 @@ use edgeloop::{Action, Context, EventLoop, Handler, Input, Origin};
 
 use super::expect_line;
 use crate::args::{self, Command, Parsed};
+use crate::bench::args::BenchArgs;
+use crate::bench::config::BenchConfig;
 use crate::config::ServeConfig;
 use crate::exit::{Exit, Failure};
 
@@ -27,6 +29,9 @@ pub fn arguments(data: &[u8]) {
     }
     let serve = match args::parse(arguments) {
         Ok(Parsed::Run(Command::Serve(serve))) => serve,
+        Ok(Parsed::Run(Command::Bench(bench))) => return expect_run(&bench),
+        // It has nothing but files, which are not looked at here.
+        Ok(Parsed::Run(Command::Report(_))) => return,
         Ok(Parsed::Print(help)) => {
             assert!(!help.render().to_string().is_empty());
             return;
@@ -41,6 +46,25 @@ pub fn arguments(data: &[u8]) {
             assert!(config.max_connections.is_none_or(|asked| made.max_connections() <= asked));
         }
         Err(failure) => expect_usage(&failure),
+    }
+}
+
+/// A run is shared out to its threads to the last connection, if it can be meant at all.
+fn expect_run(args: &BenchArgs) {
+    let config = match BenchConfig::resolve(args) {
+        Ok(config) => config,
+        Err(failure) => return expect_usage(&failure),
+    };
+    let plan = &config.plan;
+    assert!(plan.active >= 1 && plan.active <= plan.connections && plan.size >= 1);
+    assert!(plan.pipeline >= 1, "nothing could be sent");
+    assert!(plan.extent.duration.is_some() || plan.extent.messages.is_some(), "it has no end");
+    // Each part holds what is known of the whole.
+    if plan.threads <= 64 {
+        let shares = plan.shares();
+        let connections: usize = shares.iter().map(|share| share.connections).sum();
+        assert_eq!(connections, plan.connections);
+        assert!(shares.iter().all(|share| share.active >= 1));
     }
 }
 

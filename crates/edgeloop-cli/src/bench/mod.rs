@@ -6,7 +6,7 @@
 //! `summary` and all files are made.
 
 pub(crate) mod args;
-mod config;
+pub(crate) mod config;
 mod errors;
 mod find;
 mod gate;
