@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
+use crate::exit::Failure;
 use crate::values::digits;
 
 /// What an address that lacks its host listens on.
@@ -50,6 +51,21 @@ impl Address {
             host => host,
         };
         Self { host, ..self }
+    }
+
+    /// Every address that this one stands for, at least one.
+    ///
+    /// # Errors
+    ///
+    /// A line that names it, when there is none or it can't be looked up.
+    pub(crate) fn look_up(&self) -> Result<Vec<SocketAddr>, Failure> {
+        match self.resolve() {
+            Ok(addresses) if addresses.is_empty() => {
+                Err(Failure::usage(format!("cannot resolve {self}: no address")))
+            }
+            Ok(addresses) => Ok(addresses),
+            Err(error) => Err(Failure::usage(format!("cannot resolve {self}: {error}"))),
+        }
     }
 
     /// Every address that this one stands for, each once. A name is looked up, which may block.

@@ -82,14 +82,7 @@ struct Resolved<'a> {
 }
 
 fn resolve(addresses: &[Address]) -> Result<Vec<Resolved<'_>>, Failure> {
-    let resolve = |asked: &'_ Address| match asked.resolve() {
-        Ok(addresses) if addresses.is_empty() => {
-            Err(Failure::usage(format!("cannot resolve {asked}: no address")))
-        }
-        Ok(addresses) => Ok(addresses),
-        Err(error) => Err(Failure::usage(format!("cannot resolve {asked}: {error}"))),
-    };
-    addresses.iter().map(|asked| Ok(Resolved { asked, addresses: resolve(asked)? })).collect()
+    addresses.iter().map(|asked| Ok(Resolved { asked, addresses: asked.look_up()? })).collect()
 }
 
 /// Listens on everything, and answers with the real addresses.

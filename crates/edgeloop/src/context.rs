@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::closed::Reason;
 use crate::connection::Connection;
-use crate::core::{Agenda, Core};
+use crate::core::Core;
 use crate::error::Error;
 use crate::handler::{Context, LoopContext, Sent, Stop};
 use crate::id::ConnectionId;
@@ -65,8 +65,7 @@ impl<K: Kernel> LoopContext for Turn<'_, K> {
     }
 
     fn wake_at(&mut self, at: Option<Time>) {
-        self.core.wake_up = at.unwrap_or(Time::NEVER);
-        self.core.agenda.add(Agenda::WAKE_UP);
+        self.core.wake_at(at);
     }
 
     fn clock(&mut self) -> Time {

@@ -41,6 +41,9 @@ impl Flags {
     /// ([`Config::read_above_mark`](crate::Config::read_above_mark)).
     pub(crate) const ABOVE_READING: Self = Self(1 << 15);
 
+    /// The queue is above its mark, with whichever consequence.
+    pub(crate) const MARKED: Self = Self(Self::ABOVE.0 | Self::ABOVE_READING.0);
+
     /// Reading waits for something.
     pub(crate) const NO_READING: Self =
         Self(Self::PAUSED.0 | Self::ABOVE.0 | Self::ENDED.0 | Self::STARVED.0 | Self::RETRY.0);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::args::BenchArgs;
 use super::find::Bound;
-use super::lane::STREAMS;
+use super::payload::STREAMS;
 use super::plan::{Extent, Load, Plan};
 use super::schedule::Arrival;
 use crate::addresses::Address;

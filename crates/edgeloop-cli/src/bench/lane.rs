@@ -5,16 +5,13 @@ use std::time::Duration;
 
 use edgeloop::ConnectionId;
 
-use super::payload::Payload;
+use super::payload::{Payload, STREAMS};
 use super::schedule::Schedule;
 use super::verify::{Verdict, Verifier, Wrong};
 
 /// How long a connection that was lost waits before it is opened again, at first and at the most.
 const BACKOFF: Duration = Duration::from_millis(10);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
-
-/// Streams have numbers of 24 bits: see `payload`.
-pub(crate) const STREAMS: u64 = 1 << 24;
 
 /// A message that has no answer yet.
 #[derive(Debug, Clone, Copy)]

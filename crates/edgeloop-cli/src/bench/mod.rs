@@ -97,12 +97,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
 
 /// Looks the address up, and finds addresses to connect from if it will take many ports.
 fn resolve(config: &mut BenchConfig) -> Result<(), Failure> {
-    let addresses = config.address.resolve();
-    let addresses = addresses
-        .map_err(|error| Failure::usage(format!("cannot resolve {}: {error}", config.address)))?;
-    if addresses.is_empty() {
-        return Err(Failure::usage(format!("cannot resolve {}: no address", config.address)));
-    }
+    let addresses = config.address.look_up()?;
     let plan = &mut config.plan;
     for &source in &plan.sources {
         // Else each connect would fail, as if there were no port. This takes one, and nothing more.
@@ -196,8 +191,12 @@ fn print(config: &BenchConfig, results: &Results) -> Result<(), Failure> {
         let summary = Summary { results, verbose: config.verbose };
         write!(out, "{summary}").and_then(|()| out.flush())
     };
+    standard_output(printed)
+}
+
+/// What writing to standard output has come to. A reader that has seen enough is no failure.
+pub(crate) fn standard_output(printed: io::Result<()>) -> Result<(), Failure> {
     match printed {
-        // A reader that has seen enough is no failure.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::usage(format!("cannot write to standard output: {error}")))
         }

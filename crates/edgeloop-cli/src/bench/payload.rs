@@ -10,6 +10,9 @@ pub(crate) const WORD: usize = 8;
 /// The places of a stream that have a number of their own: eight tebibytes.
 const PLACES: u32 = 40;
 
+/// How many streams have a number of their own: the rest of a word.
+pub(crate) const STREAMS: u64 = 1 << (u64::BITS - PLACES);
+
 /// What a run sends, decided by its seed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Payload {
@@ -119,7 +122,7 @@ fn common(one: &[u8], other: &[u8]) -> usize {
 const FACTORS: [u64; 2] = [0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb];
 const INVERSES: [u64; 2] = [0x96de_1b17_3f11_9089, 0x3196_42b2_d24d_8ec3];
 
-const fn scramble(mut word: u64) -> u64 {
+pub(crate) const fn scramble(mut word: u64) -> u64 {
     word = (word ^ word >> 30).wrapping_mul(FACTORS[0]);
     word = (word ^ word >> 27).wrapping_mul(FACTORS[1]);
     word ^ word >> 31

@@ -1,5 +1,7 @@
 //! When messages are due: the open loop's plan, which no answer changes.
 
+use super::payload::scramble;
+
 const SECOND: f64 = 1e9;
 
 /// How messages are spread over time.
@@ -90,10 +92,7 @@ impl Schedule {
     fn random_gap(&mut self) -> f64 {
         // SplitMix64.
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.random;
-        word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^= word >> 31;
+        let word = scramble(self.random);
         // In (0, 1]: the logarithm is finite.
         let unit = (to_f64(word >> 11) + 1.0) / to_f64(1 << 53);
         -unit.ln() * self.gap

@@ -28,7 +28,7 @@ use page::Page;
 use read::Run;
 
 use crate::bench::results::Results;
-use crate::bench::{create, unwritable};
+use crate::bench::{create, standard_output, unwritable};
 use crate::escape::OneLine;
 use crate::exit::{Exit, Failure};
 
@@ -95,13 +95,7 @@ fn put(path: &OsStr, bytes: &[u8]) -> Result<(), Failure> {
         return create(path)?.write_all(bytes).map_err(|error| unwritable(path, &error));
     }
     let mut out = io::stdout().lock();
-    match out.write_all(bytes).and_then(|()| out.flush()) {
-        // A reader that has seen enough is no failure.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::usage(format!("cannot write to standard output: {error}")))
-        }
-        _ => Ok(()),
-    }
+    standard_output(out.write_all(bytes).and_then(|()| out.flush()))
 }
 
 /// A page that is to be drawn of a run which has not begun.

@@ -278,14 +278,14 @@ impl<S> Connection<S> {
 
     /// Whether the queue rose above the high watermark, and has not fallen to the low one.
     pub(crate) const fn is_above(&self) -> bool {
-        self.has(Flags::ABOVE) || self.has(Flags::ABOVE_READING)
+        self.has(Flags::MARKED)
     }
 
     /// Whether the queue has just fallen to the low watermark after it was above the high one.
     pub(crate) fn falls(&mut self, low: usize) -> bool {
         let falls = self.is_above() && self.queued() <= low;
         if falls {
-            self.clear(Flags::ABOVE | Flags::ABOVE_READING);
+            self.clear(Flags::MARKED);
             if self.has(Flags::KEPT) {
                 self.set(Flags::SHOW);
             }
@@ -309,7 +309,7 @@ impl<S> Connection<S> {
     }
 
     fn drop_output(&mut self) -> usize {
-        self.clear(Flags::OUTPUT | Flags::WRITABLE | Flags::ABOVE | Flags::ABOVE_READING);
+        self.clear(Flags::OUTPUT | Flags::WRITABLE | Flags::MARKED);
         let Some(cold) = &mut self.cold else { return 0 };
         let output = std::mem::take(&mut cold.output);
         cold.dropped += output.len() as u64;
@@ -408,8 +408,7 @@ impl<S> Connection<S> {
         debug_assert_eq!(self.life, Life::Open);
         self.enter(Life::Flushing);
         self.reason.get_or_insert(reason);
-        self.clear(Flags::PAUSED | Flags::ABOVE | Flags::ABOVE_READING);
-        self.clear(Flags::STARVED | Flags::SHOW | Flags::KEPT);
+        self.clear(Flags::PAUSED | Flags::MARKED | Flags::STARVED | Flags::SHOW | Flags::KEPT);
         self.flushed()
     }
 

@@ -172,6 +172,12 @@ impl<K: Kernel> Core<K> {
         }
     }
 
+    /// Sets, moves or cancels the handler's wake-up.
+    pub(crate) fn wake_at(&mut self, at: Option<Time>) {
+        self.wake_up = at.unwrap_or(Time::NEVER);
+        self.agenda.add(Agenda::WAKE_UP);
+    }
+
     /// From when on the loop polls, to be on time for the handler's wake-up.
     pub(crate) fn polls_from(&self) -> Time {
         if self.wake_up == Time::NEVER {

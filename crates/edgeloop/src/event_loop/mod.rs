@@ -180,8 +180,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     /// Sets, moves or cancels the loop's wake-up, as [`LoopContext::wake_at`] does from a callback.
     pub fn wake_at(&mut self, at: Option<Time>) {
-        self.core.wake_up = at.unwrap_or(Time::NEVER);
-        self.core.agenda.add(Agenda::WAKE_UP);
+        self.core.wake_at(at);
     }
 
     /// Reaches this loop from other threads.

@@ -69,10 +69,7 @@ impl Worker {
         self.phase = Phase::Over;
         let (size, scale) = (self.size(), Times::default());
         for lane in 0..self.lanes.len() {
-            while let Some(flight) = self.lanes[lane].flights.pop_front() {
-                self.in_flight -= 1;
-                self.unanswered(flight, now);
-            }
+            self.give_up_flights(lane, now);
             self.never_sent(lane, now, &scale);
             if self.share.plan.verifies {
                 self.lanes[lane].finish(self.payload, size, had_time, &mut self.verdict);

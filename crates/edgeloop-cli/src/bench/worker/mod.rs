@@ -303,10 +303,10 @@ impl Handler for Worker {
         }
         if self.share.plan.connects {
             self.close_if_answered(cx, lane);
-            return Action::Continue;
+        } else {
+            self.lane(lane).allowed.get_or_insert(now);
+            self.pump(cx, lane, now);
         }
-        self.lane(lane).allowed.get_or_insert(now);
-        self.pump(cx, lane, now);
         if self.phase == Phase::Grace && self.in_flight == 0 {
             self.wake_by(cx, now);
         }

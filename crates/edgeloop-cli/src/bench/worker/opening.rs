@@ -71,7 +71,7 @@ impl Worker {
             }
             Err(error) => {
                 self.measured.counts.errors.count(Class::of_connect(&error));
-                self.give_up_flights(lane, now);
+                self.give_up_flights(lane as usize, now);
                 let step = self.step();
                 self.lane(lane).lost(step);
                 self.retry_later(cx, lane, now);
@@ -167,7 +167,7 @@ impl Worker {
             return self.revive(cx, lane, now);
         }
         self.measured.counts.errors.count(class);
-        self.give_up_flights(lane, now);
+        self.give_up_flights(lane as usize, now);
         self.lane(lane).lost(step);
         self.retry_later(cx, lane, now);
         self.open_more(cx);
@@ -181,8 +181,9 @@ impl Worker {
         self.enqueue(cx, lane, now + nanos(wait));
     }
 
-    fn give_up_flights(&mut self, lane: u32, now: u64) {
-        while let Some(flight) = self.lane(lane).flights.pop_front() {
+    /// No answer comes to what is under way on a connection.
+    pub(super) fn give_up_flights(&mut self, lane: usize, now: u64) {
+        while let Some(flight) = self.lanes[lane].flights.pop_front() {
             self.in_flight -= 1;
             self.unanswered(flight, now);
         }
@@ -192,10 +193,6 @@ impl Worker {
     pub(super) fn close_if_answered(&mut self, cx: &mut impl Context, lane: u32) {
         if self.lane(lane).flights.is_empty() {
             cx.close(cx.id());
-        }
-        if self.phase == Phase::Grace && self.in_flight == 0 {
-            let now = cx.clock().as_nanos();
-            self.wake_by(cx, now);
         }
     }
 
