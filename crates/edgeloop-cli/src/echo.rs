@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use edgeloop::{Action, Closed, Context, Handler, Input, Notice, Origin, Time, Trace};
+use edgeloop::{Action, Closed, Context, Handler, Input, Notice, Origin, Sent, Time, Trace};
 
 use crate::escape::Payload;
 use crate::log::millis;
@@ -28,6 +28,10 @@ impl Handler for Echo {
     #[inline(always)]
     fn data(&mut self, cx: &mut impl Context, _: &mut (), input: &mut Input<'_>) -> Action {
         cx.send(input.take_all()).or_reset()
+    }
+
+    fn echoes(&self, (): &()) -> bool {
+        true
     }
 
     fn notice(&mut self, notice: &Notice) {
@@ -86,10 +90,28 @@ impl<const STEPS: bool> Handler for LoggedEcho<STEPS> {
         let bytes = input.take_all();
         let sent = cx.send(bytes);
         session.received += bytes.len() as u64;
-        if sent.is_accepted() {
+        // What of it was dropped is subtracted at the end.
+        if sent != Sent::Refused {
             session.sent += bytes.len() as u64;
         }
         sent.or_reset()
+    }
+
+    // Whoever sees each step sees the payload, too.
+    fn echoes(&self, _: &Opened) -> bool {
+        !STEPS
+    }
+
+    fn passed(
+        &mut self,
+        _: &mut impl Context,
+        session: &mut Opened,
+        bytes: usize,
+        _: Sent,
+    ) -> Action {
+        session.received += bytes as u64;
+        session.sent += bytes as u64;
+        Action::Continue
     }
 
     fn closed(&mut self, cx: &mut impl Context, session: Opened, closed: &Closed) {

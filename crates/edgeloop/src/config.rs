@@ -36,6 +36,7 @@ pub struct Config {
     pub(crate) output_limit: usize,
     pub(crate) buffer_limit: usize,
     pub(crate) read_buffer: usize,
+    pub(crate) pipes: usize,
     pub(crate) turn_bytes: usize,
     pub(crate) turn_accepts: usize,
     pub(crate) turn_jobs: usize,
@@ -53,6 +54,9 @@ pub const MIN_BUFFER_LIMIT: usize = 256 * KIB;
 
 /// The largest event batch that a loop grows to by itself or can be asked for.
 pub const MAX_EVENT_BATCH: usize = 4096;
+
+/// The largest [`Config::pipes`].
+const MAX_PIPES: usize = 1024;
 
 impl Default for Config {
     fn default() -> Self {
@@ -80,6 +84,7 @@ impl Config {
             output_limit: MIB,
             buffer_limit: 256 * MIB,
             read_buffer: 64 * KIB,
+            pipes: 16,
             turn_bytes: 256 * KIB,
             turn_accepts: 128,
             turn_jobs: 1024,
@@ -195,6 +200,17 @@ impl Config {
         self
     }
 
+    /// How many pipes the loop has at the most for the connections of a handler that
+    /// [echoes](crate::Handler::echoes); 16 by default, at most 1,024. A pipe has two descriptors, which the connection
+    /// cap leaves free (C24); where a process may have few descriptors, there is one pipe in 64 at the
+    /// most. The loop makes a pipe when it needs one, and while nobody reads too slowly it needs one only.
+    /// With none, or when all are taken, bytes are copied instead.
+    #[must_use]
+    pub const fn pipes(mut self, pipes: usize) -> Self {
+        self.pipes = pipes;
+        self
+    }
+
     /// What one turn does at the most (C13, C15, C16): `bytes` read and written for one
     /// connection (256 KiB by default), `accepts` for one listener (128), and `jobs` each of
     /// timers, letters of other threads, and closings (1,024).
@@ -261,6 +277,9 @@ impl Config {
                 self.output_limit, self.read_buffer, self.high_watermark
             ));
         }
+        if self.pipes > MAX_PIPES {
+            return wrong(format!("a pool of {} pipes is above {MAX_PIPES}", self.pipes));
+        }
         if self.backlog < MIN_BACKLOG {
             return wrong(format!("a backlog of {} is below {MIN_BACKLOG}", self.backlog));
         }
@@ -296,6 +315,7 @@ mod tests {
             (Config::new().watermarks(1, 2), "low watermark of 2 bytes"),
             (Config::new().read_buffer(0), "read buffer of 0 bytes"),
             (Config::new().output_limit(100_000), "output limit of 100000 bytes"),
+            (Config::new().pipes(1025), "pool of 1025 pipes"),
             (Config::new().backlog(128), "backlog of 128"),
             (Config::new().event_batch(0), "event batch of 0"),
             (Config::new().budgets(1, 0, 1), "budget of zero"),

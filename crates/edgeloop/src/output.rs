@@ -10,6 +10,8 @@ use std::ops::{Deref, DerefMut};
 
 use memmap2::MmapMut;
 
+use crate::pipes::PipeId;
+
 /// The unit in which queues are charged.
 pub(crate) const PAGE: usize = 4 * 1024;
 /// The largest chunk. A read buffer's worth never needs more than two.
@@ -18,10 +20,65 @@ pub(crate) const CHUNK: usize = 64 * 1024;
 /// Output in order, first in first out.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
+    /// What is in a pipe goes before all chunks.
+    piped: Option<Piped>,
     chunks: VecDeque<Chunk>,
     /// How much of the first chunk is already sent.
     sent: usize,
     len: usize,
+}
+
+/// Bytes in a pipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Piped {
+    pub(crate) pipe: PipeId,
+    pub(crate) count: usize,
+}
+
+/// The next output to write, in one piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Front<'a> {
+    Bytes(&'a [u8]),
+    Piped(Piped),
+}
+
+impl Front<'_> {
+    pub(crate) const fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Piped(piped) => piped.count,
+        }
+    }
+
+    /// The same but for its first `count` bytes, which are gone.
+    pub(crate) fn behind(self, count: usize) -> Self {
+        match self {
+            Self::Bytes(bytes) => Self::Bytes(&bytes[count..]),
+            Self::Piped(Piped { pipe, count: all }) => {
+                Self::Piped(Piped { pipe, count: all - count })
+            }
+        }
+    }
+
+    /// Its first bytes, `most` of them if there are more.
+    pub(crate) fn first(self, most: usize) -> Self {
+        match self {
+            Self::Bytes(bytes) => Self::Bytes(&bytes[..bytes.len().min(most)]),
+            Self::Piped(Piped { pipe, count }) => {
+                Self::Piped(Piped { pipe, count: count.min(most) })
+            }
+        }
+    }
+}
+
+/// What a queue has no use for any more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[must_use = "it is to be given back"]
+pub(crate) struct Released {
+    /// Memory that was charged.
+    pub(crate) memory: usize,
+    /// A pipe, with what is still in it.
+    pub(crate) piped: Option<Piped>,
 }
 
 impl Output {
@@ -55,17 +112,36 @@ impl Output {
         grown
     }
 
-    /// The next bytes to send, in one piece; empty only if the queue is.
-    pub(crate) fn front(&self) -> &[u8] {
-        self.chunks.front().map_or(&[], |chunk| &chunk.filled()[self.sent..])
+    /// Queues bytes that are in a pipe, in a queue that is empty; answers by how much the memory held
+    /// has grown. The pages are the kernel's, and counted as if they were full.
+    pub(crate) fn adopt(&mut self, piped: Piped) -> usize {
+        debug_assert!(self.is_empty(), "what is in the pipe would overtake what is queued");
+        self.piped = Some(piped);
+        self.len = piped.count;
+        piped.count
+    }
+
+    /// The next bytes to send, in one piece; no bytes only if the queue is empty.
+    pub(crate) fn front(&self) -> Front<'_> {
+        match self.piped {
+            Some(piped) => Front::Piped(piped),
+            None => {
+                Front::Bytes(self.chunks.front().map_or(&[], |chunk| &chunk.filled()[self.sent..]))
+            }
+        }
     }
 
     /// Forgets `count` bytes that the kernel has accepted, all from [`front`](Self::front);
-    /// answers how much memory that released.
-    pub(crate) fn advance(&mut self, count: usize) -> usize {
+    /// answers what that released.
+    pub(crate) fn advance(&mut self, count: usize) -> Released {
         self.len -= count;
+        if let Some(piped) = &mut self.piped {
+            piped.count -= count;
+            let emptied = self.piped.take_if(|piped| piped.count == 0);
+            return Released { memory: count, piped: emptied };
+        }
         self.sent += count;
-        match self.chunks.front() {
+        let memory = match self.chunks.front() {
             Some(chunk) if self.sent == chunk.filled().len() => {
                 let released = chunk.capacity();
                 self.chunks.pop_front();
@@ -73,12 +149,19 @@ impl Output {
                 released
             }
             _ => 0,
-        }
+        };
+        Released { memory, piped: None }
     }
 
     /// The memory held.
     pub(crate) fn held(&self) -> usize {
-        self.chunks.iter().map(Chunk::capacity).sum()
+        let piped = self.piped.map_or(0, |piped| piped.count);
+        piped + self.chunks.iter().map(Chunk::capacity).sum::<usize>()
+    }
+
+    /// Gives everything back, whatever is left to send.
+    pub(crate) fn drop_all(self) -> Released {
+        Released { memory: self.held(), piped: self.piped }
     }
 }
 
@@ -164,18 +247,19 @@ impl DerefMut for Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipes::Pipes;
 
     /// Sends all of it in pieces of at most `piece`, checking the accounts on the way.
     fn drain(output: &mut Output, piece: usize) -> Vec<u8> {
         let mut sent = Vec::new();
         while !output.is_empty() {
-            let front = output.front();
+            let Front::Bytes(front) = output.front() else { unreachable!("nothing is piped") };
             assert!(!front.is_empty(), "bytes are queued, but none are at the front");
             let count = front.len().min(piece);
             sent.extend_from_slice(&front[..count]);
             let before = output.held();
             let released = output.advance(count);
-            assert_eq!(output.held(), before - released);
+            assert_eq!(output.held(), before - released.memory);
         }
         sent
     }
@@ -209,7 +293,35 @@ mod tests {
         let mut output = Output::default();
         assert_eq!(output.push(b"a"), PAGE);
         assert_eq!(output.push(b"b"), 0);
-        assert_eq!(output.advance(1), 0);
-        assert_eq!(output.advance(1), PAGE);
+        assert_eq!(output.advance(1).memory, 0);
+        assert_eq!(output.advance(1).memory, PAGE);
+    }
+
+    #[test]
+    fn c11_what_is_in_a_pipe_goes_first_and_is_charged() {
+        let mut pipes = Pipes::new(1);
+        let pipe = pipes.lend(|| Ok::<_, ()>(())).expect("made").expect("room");
+        let mut output = Output::default();
+        assert_eq!(output.adopt(Piped { pipe, count: 10 }), 10);
+        assert_eq!(output.push(b"behind"), PAGE);
+        assert_eq!((output.len(), output.held()), (16, 10 + PAGE));
+        assert_eq!(output.front(), Front::Piped(Piped { pipe, count: 10 }));
+        assert_eq!(output.advance(4), Released { memory: 4, piped: None });
+        assert_eq!(output.front(), Front::Piped(Piped { pipe, count: 6 }));
+        let empty = Some(Piped { pipe, count: 0 });
+        assert_eq!(output.advance(6), Released { memory: 6, piped: empty });
+        assert_eq!(output.front(), Front::Bytes(b"behind"));
+        assert_eq!(output.drop_all(), Released { memory: PAGE, piped: None });
+    }
+
+    #[test]
+    fn a_queue_that_is_dropped_says_what_is_left_in_its_pipe() {
+        let mut pipes = Pipes::new(1);
+        let pipe = pipes.lend(|| Ok::<_, ()>(())).expect("made").expect("room");
+        let mut output = Output::default();
+        output.adopt(Piped { pipe, count: 10 });
+        let _ = output.advance(3);
+        let left = Some(Piped { pipe, count: 7 });
+        assert_eq!(output.drop_all(), Released { memory: 7, piped: left });
     }
 }

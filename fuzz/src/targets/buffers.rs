@@ -5,12 +5,17 @@ use std::sync::LazyLock;
 
 use crate::bytes::Bytes;
 use crate::input::{Input, Scanned};
-use crate::output::{CHUNK, Output, PAGE};
+use crate::output::{CHUNK, Front, Output, PAGE, Piped};
+use crate::pipes::Pipes;
 
 /// The queue of output: bytes come out once and in order, and its accounts of memory are exact.
 pub fn output(data: &[u8]) {
     let mut bytes = Bytes::new(data);
     let mut output = Output::default();
+    let mut pipes = Pipes::new(1);
+    let pipe = pipes.lend(|| Ok::<_, ()>(())).expect("it is made").expect("none is lent");
+    // How many bytes of the model are in the pipe: the first.
+    let mut piped = 0;
     let mut model = VecDeque::new();
     let mut held = 0;
     let mut next = 0;
@@ -18,6 +23,12 @@ pub fn output(data: &[u8]) {
     while !bytes.is_empty() {
         if bytes.flag() && model.len() < 8 * CHUNK {
             let piece = piece(&mut next, length(&mut bytes));
+            if model.is_empty() && !piece.is_empty() && bytes.flag() {
+                piped = piece.len();
+                held += output.adopt(Piped { pipe, count: piped });
+                model.extend(piece);
+                continue;
+            }
             let foretold = output.growth(piece.len());
             let grown = output.push(&piece);
             assert_eq!(grown, foretold, "the growth was foretold wrongly");
@@ -25,14 +36,26 @@ pub fn output(data: &[u8]) {
             model.extend(piece);
         } else {
             let front = output.front();
-            assert_eq!(front.is_empty(), model.is_empty(), "the front is empty or not for nothing");
+            assert_eq!(front.len() == 0, model.is_empty(), "the front is empty or not for nothing");
             let count = front.len().min(length(&mut bytes));
-            assert!(model.drain(..count).eq(front[..count].iter().copied()), "other bytes");
-            held -= output.advance(count);
+            match front.first(count) {
+                Front::Bytes(front) => {
+                    assert_eq!(piped, 0, "bytes overtake those in the pipe");
+                    assert!(model.drain(..count).eq(front.iter().copied()), "other bytes");
+                }
+                Front::Piped(_) => {
+                    piped -= count;
+                    model.drain(..count);
+                }
+            }
+            let released = output.advance(count);
+            let emptied = released.piped.map(|piped| piped.count);
+            assert!(emptied.is_none_or(|left| left == 0 && piped == 0), "a pipe came back early");
+            held -= released.memory;
         }
         assert_eq!((output.len(), output.held()), (model.len(), held));
         assert_eq!(output.is_empty(), model.is_empty());
-        assert!(held.is_multiple_of(PAGE) && held >= model.len());
+        assert!((held - piped).is_multiple_of(PAGE) && held >= model.len());
         // One chunk that is sent in part, one that is filled in part, and full ones between them;
         // small pushes make chunks of a page, and waste nothing of them.
         assert!(held <= model.len() + CHUNK + PAGE, "{held} bytes are held for {}", model.len());

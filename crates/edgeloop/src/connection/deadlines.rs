@@ -258,15 +258,15 @@ mod tests {
         let drain = Timeouts { drain: Some((Time::ZERO, SECOND)), ..NONE };
         let mut connection = connection();
         assert_eq!(connection.due(Time::ZERO.after(100 * SECOND), &drain), Due::Nothing);
-        connection.wrote(b"queued".len(), Time::ZERO);
+        let _ = connection.wrote(b"queued".len(), Time::ZERO);
         assert_eq!(connection.due(Time::ZERO.after(SECOND), &drain), Due::Idle(Reason::DrainQuiet));
     }
 
     #[test]
     fn c07_the_first_error_is_the_one_that_is_told() {
         let mut connection = connection();
-        connection.fail(Errno::CONNRESET);
-        connection.fail(Errno::PIPE);
+        let _ = connection.fail(Errno::CONNRESET);
+        let _ = connection.fail(Errno::PIPE);
         assert_eq!(connection.error(), Some(Errno::CONNRESET));
     }
 
@@ -280,7 +280,7 @@ mod tests {
             let send = connection.retry(Transfer::Send, Errno::NOMEM, Time::ZERO);
             assert_eq!(send, Retry::Later);
             connection.push(b"more", Time::ZERO, 1000, Flags::ABOVE);
-            connection.wrote(1, Time::ZERO);
+            let _ = connection.wrote(1, Time::ZERO);
         }
     }
 

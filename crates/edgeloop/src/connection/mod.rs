@@ -24,7 +24,7 @@ use crate::closed::Reason;
 use crate::epoll::Readiness;
 use crate::flags::{Flags, State};
 use crate::input::Scanned;
-use crate::output::Output;
+use crate::output::{Front, Output, Piped, Released};
 use crate::table::Entry;
 use crate::time::Time;
 use deadlines::Retries;
@@ -214,6 +214,13 @@ impl<S> Connection<S> {
         }
     }
 
+    /// Whether its input may go straight on to its output: nothing is queued or kept, and nothing is
+    /// known of that only a receive can tell from emptiness.
+    pub(crate) fn may_pass(&self) -> bool {
+        let otherwise = Flags::OUTPUT | Flags::DRAIN | Flags::SHOW | Flags::KEPT | Flags::FAILED;
+        self.life == Life::Open && self.has(Flags::STREAMS) && !self.has(otherwise)
+    }
+
     /// Whether queued output may be written now.
     pub(crate) fn wants_flushing(&self) -> bool {
         self.has(Flags::WRITABLE)
@@ -243,11 +250,26 @@ impl<S> Connection<S> {
     /// Queues bytes, and sets the flag `mark` if that makes more than `high`; answers by how much memory
     /// the queue grew.
     pub(crate) fn push(&mut self, bytes: &[u8], now: Time, high: usize, mark: Flags) -> usize {
+        self.queue(now, high, mark, |output| output.push(bytes))
+    }
+
+    /// The same with what is in a pipe, where nothing is queued yet.
+    pub(crate) fn adopt(&mut self, piped: Piped, now: Time, high: usize, mark: Flags) -> usize {
+        self.queue(now, high, mark, |output| output.adopt(piped))
+    }
+
+    fn queue(
+        &mut self,
+        now: Time,
+        high: usize,
+        mark: Flags,
+        queue: impl FnOnce(&mut Output) -> usize,
+    ) -> usize {
         let cold = self.cold();
         if cold.output.is_empty() {
             cold.progress = now;
         }
-        let grown = cold.output.push(bytes);
+        let grown = queue(&mut cold.output);
         let above = cold.output.len() > high;
         self.set(Flags::OUTPUT);
         if above {
@@ -257,12 +279,12 @@ impl<S> Connection<S> {
     }
 
     /// The next output to write.
-    pub(crate) fn front(&self) -> &[u8] {
-        self.cold.as_ref().map_or(&[], |cold| cold.output.front())
+    pub(crate) fn front(&self) -> Front<'_> {
+        self.cold.as_ref().map_or(Front::Bytes(&[]), |cold| cold.output.front())
     }
 
-    /// The kernel accepted so much of the front; answers how much memory that released.
-    pub(crate) fn wrote(&mut self, count: usize, now: Time) -> usize {
+    /// The kernel accepted so much of the front; answers what that released.
+    pub(crate) fn wrote(&mut self, count: usize, now: Time) -> Released {
         self.active = now;
         let cold = self.cold();
         cold.progress = now;
@@ -301,19 +323,19 @@ impl<S> Connection<S> {
     }
 
     /// A call on the socket failed: the first error is kept, and the output is lost, but what can
-    /// be read is read to its end (C7). Answers how much memory was released.
-    pub(crate) fn fail(&mut self, error: Errno) -> usize {
+    /// be read is read to its end (C7). Answers what was released.
+    pub(crate) fn fail(&mut self, error: Errno) -> Released {
         self.remember(error);
         self.set(Flags::FAILED | Flags::READABLE | Flags::DRAIN);
         self.drop_output()
     }
 
-    fn drop_output(&mut self) -> usize {
+    fn drop_output(&mut self) -> Released {
         self.clear(Flags::OUTPUT | Flags::WRITABLE | Flags::MARKED);
-        let Some(cold) = &mut self.cold else { return 0 };
+        let Some(cold) = &mut self.cold else { return Released::default() };
         let output = std::mem::take(&mut cold.output);
         cold.dropped += output.len() as u64;
-        output.held()
+        output.drop_all()
     }
 
     // Input.
@@ -436,8 +458,8 @@ impl<S> Connection<S> {
         cold.discardable = discardable;
     }
 
-    /// Its end is decided. Answers how much memory its output and its kept input released.
-    pub(crate) fn doom(&mut self, reason: Reason, abort: bool) -> usize {
+    /// Its end is decided. Answers what its output released.
+    pub(crate) fn doom(&mut self, reason: Reason, abort: bool) -> Released {
         debug_assert_ne!(self.life, Life::Doomed);
         self.enter(Life::Doomed);
         // Why we ended it counts for more than what came of it while it lingered.

@@ -24,6 +24,7 @@ use crate::kernel::Kernel;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::notice::Notice;
+use crate::pipes::Pipes;
 use crate::table::{self, Slots};
 use crate::target::Target;
 use crate::time::Time;
@@ -40,6 +41,9 @@ const CONNECTION: Interest = Interest::READABLE
 /// what else the program opens while it runs (C24).
 const RESERVE: usize = 32;
 
+/// Of how many descriptors one pipe may be had.
+const PIPES_SHARE: usize = 64;
+
 /// An outbound connection whose session is still to be made.
 #[derive(Debug)]
 pub(crate) struct Born {
@@ -53,6 +57,7 @@ pub(crate) struct Core<K: Kernel> {
     pub(crate) config: Config,
     pub(crate) connections: Slots<Connection<K::Socket>>,
     pub(crate) memory: Memory,
+    pub(crate) pipes: Pipes<K::Pipe>,
     pub(crate) metrics: Metrics,
     pub(crate) agenda: Agenda,
     /// The time of this turn (C28).
@@ -87,12 +92,16 @@ impl<K: Kernel> Core<K> {
     pub(crate) fn new(mut kernel: K, config: Config) -> Self {
         let now = kernel.now();
         let spare = kernel.spare_descriptors();
-        let allowed = spare.saturating_sub(RESERVE.min(spare / 2)).clamp(1, table::MOST);
+        // Each pipe has two descriptors. Where there are few, there are fewer pipes.
+        let pipes = config.pipes.min(spare / PIPES_SHARE);
+        let reserve = (RESERVE + 2 * pipes).min(spare / 2);
+        let allowed = (spare - reserve).clamp(1, table::MOST);
         Self {
             cap: config.max_connections.map_or(allowed, |asked| asked.min(allowed)),
             kernel,
             connections: Slots::default(),
             memory: Memory::new(&config),
+            pipes: Pipes::new(pipes),
             metrics: Metrics::default(),
             agenda: Agenda::default(),
             now,

@@ -1,4 +1,5 @@
-//! Sending: at once where the socket takes it, else from a queue, within the limits of memory.
+//! Sending: at once where the socket takes it, else from a queue, within the limits of memory; and
+//! passing input on to the output through a pipe.
 
 use rustix::io::Errno;
 
@@ -10,6 +11,8 @@ use crate::handler::Sent;
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
 use crate::notice::Notice;
+use crate::output::{Front, Piped, Released};
+use crate::pipes::Pipes;
 
 impl<K: Kernel> Core<K> {
     #[inline(always)]
@@ -22,7 +25,7 @@ impl<K: Kernel> Core<K> {
         }
         let answer = self.kernel.send(&connection.socket, bytes);
         if answer != Ok(bytes.len()) {
-            return self.send_on(id, bytes, answer);
+            return self.send_on(id, Front::Bytes(bytes), answer);
         }
         connection.active = self.now;
         self.metrics.bytes_out += bytes.len() as u64;
@@ -54,9 +57,81 @@ impl<K: Kernel> Core<K> {
         }
         if connection.life() == Life::Open && !connection.has(Flags::OUTPUT) {
             let answer = self.kernel.send(&connection.socket, bytes);
-            return self.send_on(id, bytes, answer);
+            return self.send_on(id, Front::Bytes(bytes), answer);
         }
-        self.queue(id, bytes)
+        self.queue(id, Front::Bytes(bytes))
+    }
+
+    /// Passes up to `most` bytes of a connection's input on to its output, through a pipe (splice(2)).
+    /// There must be room for them. Answers how many, and what became of them, if it did. If not, only a receive can tell whether
+    /// there are any: at an urgent mark splice says EAGAIN for ever, and 0 if a FIN is queued behind it
+    /// (seen on Linux 6.18). The connection may have failed by it.
+    pub(crate) fn pass(&mut self, id: ConnectionId, most: usize) -> Option<(usize, Sent)> {
+        let connection = self.connections.get_mut(id)?;
+        let pipe = match self.pipes.lend(|| self.kernel.pipe()) {
+            Ok(pipe) => pipe?,
+            Err(error) => {
+                self.cannot_pass(error);
+                return None;
+            }
+        };
+        let answer = self.kernel.splice_in(&connection.socket, self.pipes.get(pipe), most);
+        let count = match answer {
+            Ok(count) if count > 0 => count,
+            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {
+                self.take_back(Piped { pipe, count: 0 });
+                return None;
+            }
+            Err(error) => {
+                self.take_back(Piped { pipe, count: 0 });
+                if !self.cannot_pass(error) {
+                    // An error is reported once, and the next receive would look like a clean end (C7).
+                    self.fail(id, error);
+                }
+                return None;
+            }
+        };
+        connection.active = self.now;
+        connection.received();
+        self.metrics.bytes_in += count as u64;
+        let piped = Piped { pipe, count };
+        let answer = self.kernel.splice_out(self.pipes.get(pipe), &connection.socket, count);
+        let sent = self.send_on(id, Front::Piped(piped), answer);
+        match sent {
+            Sent::Written => self.take_back(Piped { pipe, count: 0 }),
+            // The connection has the pipe, or failed, and what is left is lost.
+            Sent::Queued | Sent::AboveMark => {}
+            Sent::Refused | Sent::Gone => self.take_back(piped),
+        }
+        Some((count, sent))
+    }
+
+    /// There is no pipe, or nothing went into it. Answers whether that is for a reason that receiving does
+    /// not share.
+    #[cold]
+    fn cannot_pass(&mut self, error: Errno) -> bool {
+        // Not on this kernel, not in this sandbox, or not with these signals.
+        if matches!(error, Errno::INVAL | Errno::NOSYS | Errno::PERM | Errno::ACCESS) {
+            if let Some(pipe) = self.pipes.give_up() {
+                self.kernel.close_pipe(pipe);
+            }
+            return true;
+        }
+        is_exhaustion(error) || matches!(error, Errno::MFILE | Errno::NFILE)
+    }
+
+    /// Closes the pipe that is kept for the next connection that streams.
+    pub(crate) fn shed_pipe(&mut self) {
+        if let Some(pipe) = self.pipes.shed() {
+            self.kernel.close_pipe(pipe);
+        }
+    }
+
+    /// A pipe comes back to the pool; with bytes in it, it is closed.
+    fn take_back(&mut self, piped: Piped) {
+        if let Some(pipe) = self.pipes.give_back(piped.pipe, piped.count) {
+            self.kernel.close_pipe(pipe);
+        }
     }
 
     /// Goes on after a first send was answered so. A partial send is followed by another until the
@@ -65,42 +140,60 @@ impl<K: Kernel> Core<K> {
     fn send_on(
         &mut self,
         id: ConnectionId,
-        bytes: &[u8],
+        mut rest: Front<'_>,
         mut answer: Result<usize, Errno>,
     ) -> Sent {
-        let mut sent = 0;
         loop {
             let Some(connection) = self.connections.get_mut(id) else { return Sent::Gone };
             match answer {
                 Ok(count) => {
-                    sent += count;
                     connection.active = self.now;
                     self.metrics.bytes_out += count as u64;
-                    if sent == bytes.len() {
+                    rest = rest.behind(count);
+                    if rest.len() == 0 {
                         return Sent::Written;
                     }
                 }
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return self.queue(id, &bytes[sent..]),
+                Err(Errno::AGAIN) => return self.queue(id, rest),
                 Err(error) if is_exhaustion(error) => {
-                    let queued = self.queue(id, &bytes[sent..]);
+                    let queued = self.queue(id, rest);
                     return if self.retry(id, Transfer::Send, error) { queued } else { Sent::Gone };
                 }
                 Err(error) => {
-                    connection.lose(bytes.len() - sent);
+                    connection.lose(rest.len());
                     self.fail(id, error);
                     return Sent::Gone;
                 }
             }
-            answer = self.kernel.send(&connection.socket, &bytes[sent..]);
+            answer = Self::transmit(&mut self.kernel, &self.pipes, &connection.socket, rest);
         }
     }
 
-    fn queue(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
+    /// One send of these bytes, wherever they are.
+    fn transmit(
+        kernel: &mut K,
+        pipes: &Pipes<K::Pipe>,
+        socket: &K::Socket,
+        front: Front<'_>,
+    ) -> Result<usize, Errno> {
+        match front {
+            Front::Bytes(bytes) => kernel.send(socket, bytes),
+            Front::Piped(Piped { pipe, count }) => {
+                kernel.splice_out(pipes.get(pipe), socket, count)
+            }
+        }
+    }
+
+    fn queue(&mut self, id: ConnectionId, rest: Front<'_>) -> Sent {
         let Some(connection) = self.connections.get_mut(id) else { return Sent::Gone };
         let first = !connection.has(Flags::OUTPUT);
         let mark = if self.config.read_above_mark { Flags::ABOVE_READING } else { Flags::ABOVE };
-        let grown = connection.push(bytes, self.now, self.config.high_watermark, mark);
+        let (now, high) = (self.now, self.config.high_watermark);
+        let grown = match rest {
+            Front::Bytes(bytes) => connection.push(bytes, now, high, mark),
+            Front::Piped(piped) => connection.adopt(piped, now, high, mark),
+        };
         let above = connection.is_above();
         if self.memory.charge(grown) {
             self.ordinary = Readiness::NOTHING;
@@ -120,14 +213,15 @@ impl<K: Kernel> Core<K> {
         loop {
             let Some(connection) = self.connections.get_mut(id) else { return false };
             let front = connection.front();
-            if front.is_empty() {
+            if front.len() == 0 {
                 break;
             }
             if budget == 0 {
                 self.list(id);
                 break;
             }
-            match self.kernel.send(&connection.socket, &front[..front.len().min(budget)]) {
+            let front = front.first(budget);
+            match Self::transmit(&mut self.kernel, &self.pipes, &connection.socket, front) {
                 Ok(count) => {
                     budget -= count;
                     self.metrics.bytes_out += count as u64;
@@ -163,9 +257,12 @@ impl<K: Kernel> Core<K> {
         fell
     }
 
-    /// Queues released memory; reading may go on again.
-    pub(crate) fn release(&mut self, bytes: usize) {
-        if bytes > 0 && self.memory.release(bytes) {
+    /// A queue gives back what it has no use for; reading may go on again.
+    pub(crate) fn release(&mut self, released: Released) {
+        if let Some(piped) = released.piped {
+            self.take_back(piped);
+        }
+        if released.memory > 0 && self.memory.release(released.memory) {
             self.ordinary = Readiness::INPUT;
             self.agenda.add(Agenda::STARVED);
         }

@@ -31,6 +31,9 @@ macro_rules! call {
 }
 pub(super) use call;
 
+/// A connection streams no more when it passes on less than this part of a read buffer at a time.
+const PASSING_PAYS: usize = 4;
+
 impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// An event of a connection.
     #[inline(always)]
@@ -170,6 +173,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// budget is spent or somebody wants no more.
     fn read(&mut self, id: ConnectionId, mut budget: usize) {
         loop {
+            if let Some(count) = self.pass(id, budget) {
+                budget -= count;
+                continue;
+            }
             let Some(connection) = self.core.connections.get_mut(id) else { return };
             if !connection.wants_reading() {
                 return;
@@ -194,6 +201,41 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
     }
 
+    /// Passes input on unseen, where that may be and there is room for a whole read. Answers how many
+    /// bytes, if any.
+    fn pass(&mut self, id: ConnectionId, budget: usize) -> Option<usize> {
+        let connection = self.core.connections.get(id)?;
+        let room = budget.min(self.core.memory.room());
+        if !connection.may_pass()
+            || !connection.wants_reading()
+            || self.core.memory.is_paused()
+            || room < self.buffer.len()
+        {
+            return None;
+        }
+        let (count, sent) = self.core.pass(id, room)?;
+        if count < self.buffer.len() / PASSING_PAYS
+            && let Some(connection) = self.core.connections.get_mut(id)
+        {
+            connection.clear(Flags::STREAMS);
+        }
+        let action = call!(self, id, passed, count, sent);
+        self.apply(id, action);
+        Some(count)
+    }
+
+    /// A read has filled the whole buffer: the connection streams, if its handler lets it.
+    #[cold]
+    fn streams(&mut self, id: ConnectionId) {
+        self.core.current = id;
+        if let Some(session) = self.sessions.get(id.slot)
+            && self.handler.echoes(session)
+            && let Some(connection) = self.core.connections.get_mut(id)
+        {
+            connection.set(Flags::STREAMS);
+        }
+    }
+
     /// What a receive of at most `limit` bytes has answered. Answers whether to go on.
     fn received(&mut self, id: ConnectionId, answer: Result<usize, Errno>, limit: usize) -> bool {
         let Some(connection) = self.core.connections.get_mut(id) else { return false };
@@ -211,6 +253,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                     self.discard(id, count);
                 } else {
                     self.show(id, count);
+                    if !H::TRACE && count == self.buffer.len() {
+                        self.streams(id);
+                    }
                 }
                 return true;
             }

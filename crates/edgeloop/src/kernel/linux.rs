@@ -11,6 +11,7 @@ use rustix::net::{
     self, AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrAny, SocketFlags, SocketType,
     sockopt,
 };
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
@@ -58,8 +59,33 @@ impl Linux {
 
 impl crate::sealed::Sealed for Linux {}
 
+/// Both ends of a pipe: to read from and to write to.
+#[derive(Debug)]
+pub struct Pipe {
+    reader: OwnedFd,
+    writer: OwnedFd,
+}
+
+/// What a pipe is to hold. A piece of a socket's input takes one of its pages, however large or small
+/// it is: with so many, a splice meets no more than there is of large ones, and enough of packets'.
+const PIPE_SIZE: usize = 256 * 1024;
+
+/// The bit of SIGPIPE, which is 13 (signal(7)), in the masks of proc(5).
+const SIGPIPE_BIT: u64 = 1 << 12;
+
+/// Whether SIGPIPE is ignored, or blocked in this thread, by what proc(5) says of the thread. If that
+/// can't be read, it isn't.
+fn sigpipe_is_harmless(status: &str) -> bool {
+    let mask = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+    };
+    (mask("SigIgn:") | mask("SigBlk:")) & SIGPIPE_BIT != 0
+}
+
 impl Kernel for Linux {
     type Socket = OwnedFd;
+    type Pipe = Pipe;
     type Waker = EventfdWaker;
 
     #[inline]
@@ -170,6 +196,29 @@ impl Kernel for Linux {
         net::send(socket, bytes, SendFlags::NOSIGNAL)
     }
 
+    fn pipe(&mut self) -> Result<Pipe, Errno> {
+        let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+        if !sigpipe_is_harmless(&status) {
+            return Err(Errno::PERM);
+        }
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        // It may be more than this user may have; then the pipe is as good with 16 pages.
+        let _ = fcntl_setpipe_size(&writer, PIPE_SIZE);
+        Ok(Pipe { reader, writer })
+    }
+
+    fn splice_in(&mut self, socket: &OwnedFd, pipe: &Pipe, most: usize) -> Result<usize, Errno> {
+        splice(socket, None, &pipe.writer, None, most, SpliceFlags::NONBLOCK | SpliceFlags::MOVE)
+    }
+
+    fn splice_out(&mut self, pipe: &Pipe, socket: &OwnedFd, count: usize) -> Result<usize, Errno> {
+        splice(&pipe.reader, None, socket, None, count, SpliceFlags::NONBLOCK | SpliceFlags::MOVE)
+    }
+
+    fn close_pipe(&mut self, pipe: Pipe) {
+        drop(pipe);
+    }
+
     fn shutdown_write(&mut self, socket: &OwnedFd) -> Result<(), Errno> {
         net::shutdown(socket, Shutdown::Write)
     }
@@ -209,5 +258,27 @@ impl Wake for EventfdWaker {
         // error can come of a descriptor that is open and a buffer of 8 bytes (eventfd(2)).
         let one = 1_u64.to_ne_bytes();
         while rustix::io::write(&*self.0, &one) == Err(Errno::INTR) {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c08_pipes_are_used_where_sigpipe_is_ignored_or_blocked_and_nowhere_else() {
+        let status = |blocked: u64, ignored: u64| {
+            format!(
+                "Name:\tserver\nSigBlk:\t{blocked:016x}\nSigIgn:\t{ignored:016x}\nSigCgt:\t{:016x}\n",
+                u64::MAX
+            )
+        };
+        let sigpipe = 1 << (rustix::process::Signal::PIPE.as_raw() - 1);
+        assert!(sigpipe_is_harmless(&status(0, sigpipe)));
+        assert!(sigpipe_is_harmless(&status(sigpipe, 0)));
+        assert!(!sigpipe_is_harmless(&status(!sigpipe, !sigpipe)));
+        assert!(!sigpipe_is_harmless(""), "nothing is known");
+        // The runtime of this program ignores it.
+        assert!(Linux::new().expect("descriptors").pipe().is_ok());
     }
 }

@@ -33,6 +33,8 @@ pub(crate) const LISTENERS: Token = Token(2);
 pub trait Kernel: crate::sealed::Sealed {
     /// An open socket. It is closed when it is dropped.
     type Socket;
+    /// A pipe. It is closed when it is dropped.
+    type Pipe;
     /// What other threads wake the loop with.
     type Waker: Wake;
 
@@ -91,6 +93,31 @@ pub trait Kernel: crate::sealed::Sealed {
 
     /// send(2), with `MSG_NOSIGNAL` (C8).
     fn send(&mut self, socket: &Self::Socket, bytes: &[u8]) -> Result<usize, Errno>;
+
+    /// pipe2(2), non-blocking and close-on-exec from birth (C20). Fails with `EPERM` where writing to a
+    /// connection that is gone through a pipe would raise a signal that isn't ignored: splice(2) has no
+    /// `MSG_NOSIGNAL` (C8).
+    fn pipe(&mut self) -> Result<Self::Pipe, Errno>;
+
+    /// splice(2) from a socket into an empty pipe, of up to `most` bytes. Neither 0 nor `EAGAIN` says
+    /// that the socket is empty or at its end.
+    fn splice_in(
+        &mut self,
+        socket: &Self::Socket,
+        pipe: &Self::Pipe,
+        most: usize,
+    ) -> Result<usize, Errno>;
+
+    /// splice(2) of `count` bytes, which must be in the pipe, to a socket.
+    fn splice_out(
+        &mut self,
+        pipe: &Self::Pipe,
+        socket: &Self::Socket,
+        count: usize,
+    ) -> Result<usize, Errno>;
+
+    /// close(2) of both its ends, whatever is in it.
+    fn close_pipe(&mut self, pipe: Self::Pipe);
 
     /// shutdown(2) of the write side: our FIN.
     fn shutdown_write(&mut self, socket: &Self::Socket) -> Result<(), Errno>;

@@ -23,6 +23,7 @@ impl<S> crate::sealed::Sealed for Model<S> {}
 
 impl<S: Signal> Kernel for Model<S> {
     type Socket = ();
+    type Pipe = ();
     type Waker = S;
 
     fn waker(&self) -> S {
@@ -90,6 +91,22 @@ impl<S: Signal> Kernel for Model<S> {
     }
 
     fn send(&mut self, (): &(), _: &[u8]) -> Result<usize, Errno> {
+        unreachable!("{NONE}")
+    }
+
+    fn pipe(&mut self) -> Result<(), Errno> {
+        unreachable!("{NONE}")
+    }
+
+    fn splice_in(&mut self, (): &(), (): &(), _: usize) -> Result<usize, Errno> {
+        unreachable!("{NONE}")
+    }
+
+    fn splice_out(&mut self, (): &(), (): &(), _: usize) -> Result<usize, Errno> {
+        unreachable!("{NONE}")
+    }
+
+    fn close_pipe(&mut self, (): ()) {
         unreachable!("{NONE}")
     }
 

@@ -12,6 +12,9 @@ pub(crate) enum Call {
     Register,
     Receive,
     Send,
+    Pipe,
+    SpliceIn,
+    SpliceOut,
     Shutdown,
     SetAlarm,
     ClearWaker,
@@ -27,12 +30,15 @@ pub(crate) enum Call {
 }
 
 impl Call {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Wait,
         Self::Accept,
         Self::Register,
         Self::Receive,
         Self::Send,
+        Self::Pipe,
+        Self::SpliceIn,
+        Self::SpliceOut,
         Self::Shutdown,
         Self::SetAlarm,
         Self::ClearWaker,
@@ -54,6 +60,9 @@ impl Call {
             Self::Register => "epoll_ctl",
             Self::Receive => "recv",
             Self::Send => "send",
+            Self::Pipe => "pipe2",
+            Self::SpliceIn => "splice from a socket",
+            Self::SpliceOut => "splice to a socket",
             Self::Shutdown => "shutdown",
             Self::SetAlarm => "timerfd_settime",
             Self::ClearWaker => "read",
@@ -77,7 +86,9 @@ impl Call {
             Self::Accept => &ACCEPT,
             Self::Register => &[Errno::NOMEM, Errno::NOSPC],
             Self::Receive => &RECEIVE,
-            Self::Send => &SEND,
+            Self::Send | Self::SpliceOut => &SEND,
+            Self::Pipe => &[Errno::MFILE, Errno::NFILE, Errno::NOMEM],
+            Self::SpliceIn => &SPLICE_IN,
             Self::Shutdown => &[Errno::INTR, Errno::NOTCONN, Errno::NOBUFS],
             Self::Socket => &SOCKET,
             Self::SetOption => &[Errno::NOBUFS, Errno::NOMEM],
@@ -89,10 +100,15 @@ impl Call {
         }
     }
 
+    /// Whether it moves bytes of a connection.
+    pub(crate) const fn transfers(self) -> bool {
+        matches!(self, Self::Receive | Self::Send | Self::SpliceIn | Self::SpliceOut)
+    }
+
     /// What can become of this call: each of its errors, an early EAGAIN, and a single byte.
     pub(crate) fn fates(self) -> Vec<Fate> {
         let mut fates: Vec<Fate> = self.errors().iter().copied().map(Fate::Fails).collect();
-        if matches!(self, Self::Receive | Self::Send) {
+        if self.transfers() {
             fates.extend([Fate::Late, Fate::Short(1)]);
         }
         fates
@@ -152,6 +168,18 @@ const SEND: [Errno; 8] = [
     Errno::NOBUFS,
     Errno::NOMEM,
     Errno::PIPE,
+    Errno::CONNRESET,
+    Errno::TIMEDOUT,
+    Errno::HOSTUNREACH,
+    Errno::NETUNREACH,
+];
+
+/// splice(2), where a seccomp filter may forbid it, and the same of tcp(7) and ip(7).
+const SPLICE_IN: [Errno; 8] = [
+    Errno::INTR,
+    Errno::NOMEM,
+    Errno::INVAL,
+    Errno::PERM,
     Errno::CONNRESET,
     Errno::TIMEDOUT,
     Errno::HOSTUNREACH,
@@ -263,9 +291,10 @@ impl Fault {
         }
     }
 
-    /// Whether a receive or a send found no memory.
+    /// Whether a receive or a send found no memory. A splice from a socket that finds none is followed by
+    /// a receive.
     pub(crate) fn is_want_of_memory(&self) -> bool {
-        let transfers = matches!(self.call, Call::Receive | Call::Send);
+        let transfers = self.call.transfers() && self.call != Call::SpliceIn;
         transfers && matches!(self.fate, Fate::Fails(error) if meaning(error) == Meaning::Exhausted)
     }
 
@@ -275,21 +304,25 @@ impl Fault {
     }
 
     /// Whether the loop, or one of its listeners, can't live on.
-    pub(crate) const fn is_fatal(&self) -> bool {
-        matches!(self.fate, Fate::Fails(error) if matches!(meaning(error), Meaning::Fatal))
+    pub(crate) fn is_fatal(&self) -> bool {
+        let fatal = matches!(self.fate, Fate::Fails(error) if meaning(error) == Meaning::Fatal);
+        // A receive does instead.
+        fatal && self.call != Call::SpliceIn
     }
 
     /// Whether the connection of the call can live on.
     pub(crate) fn is_passing(&self) -> bool {
         match (self.call, self.fate) {
-            (Call::Receive | Call::Send | Call::Shutdown | Call::Connect, Fate::Fails(error)) => {
+            (Call::SpliceIn, Fate::Fails(Errno::INVAL | Errno::PERM))
+            | (_, Fate::Short(_) | Fate::Late) => true,
+            (call, Fate::Fails(error))
+                if call.transfers() || matches!(call, Call::Shutdown | Call::Connect) =>
+            {
                 let meaning = meaning(error);
                 meaning == Meaning::Interrupted
-                    || (meaning == Meaning::Exhausted
-                        && matches!(self.call, Call::Receive | Call::Send))
+                    || (meaning == Meaning::Exhausted && call.transfers())
             }
             (_, Fate::Fails(_)) => false,
-            (_, Fate::Short(_) | Fate::Late) => true,
         }
     }
 }

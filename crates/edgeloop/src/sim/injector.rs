@@ -96,7 +96,7 @@ impl Faults {
             return with(random, Meaning::Interrupted).map(Fate::Fails);
         }
         if is(self.exhausted) {
-            if self.sparing && !matches!(call, Call::Receive | Call::Send | Call::Accept) {
+            if self.sparing && !call.transfers() && call != Call::Accept {
                 return None;
             }
             return with(random, Meaning::Exhausted).map(Fate::Fails);
@@ -106,7 +106,7 @@ impl Faults {
             // An EPIPE comes from an end that one has shut down oneself.
             return broken.filter(|&error| error != Errno::PIPE).map(Fate::Fails);
         }
-        let transfers = matches!(call, Call::Receive | Call::Send);
+        let transfers = call.transfers();
         if is(self.late) {
             return transfers.then_some(Fate::Late);
         }

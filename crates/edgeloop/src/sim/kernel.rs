@@ -1,6 +1,7 @@
 //! The simulated kernel behind the loop's own trait.
 
 use std::cell::{RefCell, RefMut};
+use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -65,6 +66,14 @@ impl fmt::Debug for Socket {
     }
 }
 
+/// A pipe of the simulated process; dropping it closes both its ends.
+#[derive(Debug)]
+pub struct Pipe {
+    /// To read from, and to write to.
+    ends: [Socket; 2],
+    bytes: RefCell<VecDeque<u8>>,
+}
+
 /// What a call answered, for people to read.
 struct Answer(Result<usize, Errno>);
 
@@ -91,6 +100,7 @@ impl crate::sealed::Sealed for SimulatedKernel {}
 
 impl Kernel for SimulatedKernel {
     type Socket = Socket;
+    type Pipe = Pipe;
     type Waker = Waker;
 
     fn now(&mut self) -> Time {
@@ -168,7 +178,7 @@ impl Kernel for SimulatedKernel {
         match world.files.get(socket.number).file {
             File::Fresh(address) | File::Listener(address, _) => Ok(address),
             File::Stream(wire) => Ok(world.wires[wire].addresses[Side::Ours as usize]),
-            File::Foreign => Err(Errno::INVAL),
+            File::Foreign | File::Pipe => Err(Errno::INVAL),
         }
     }
 
@@ -177,7 +187,7 @@ impl Kernel for SimulatedKernel {
         world.meet(Call::PeerAddress, None, 0)?;
         match world.files.get(socket.number).file {
             File::Stream(wire) => Ok(world.wires[wire].addresses[Side::Theirs as usize]),
-            File::Fresh(_) | File::Listener(..) | File::Foreign => Err(Errno::NOTCONN),
+            File::Fresh(_) | File::Listener(..) | File::Foreign | File::Pipe => Err(Errno::NOTCONN),
         }
     }
 
@@ -244,6 +254,60 @@ impl Kernel for SimulatedKernel {
         let answer = world.send(socket.number, &bytes[..most]);
         world.note(|| format!("send({}, {}): {}", socket.number, bytes.len(), Answer(answer)));
         answer
+    }
+
+    fn pipe(&mut self) -> Result<Pipe, Errno> {
+        let mut world = self.call();
+        if !world.ignores_sigpipe {
+            return Err(Errno::PERM);
+        }
+        world.meet(Call::Pipe, None, 0)?;
+        if world.files.spare() < 2 {
+            return Err(Errno::MFILE);
+        }
+        let numbers = [world.open(File::Pipe)?, world.open(File::Pipe)?];
+        world.note(|| format!("pipe2: {} to {}", numbers[1], numbers[0]));
+        drop(world);
+        Ok(Pipe { ends: numbers.map(|number| self.socket_of(number)), bytes: RefCell::default() })
+    }
+
+    fn splice_in(&mut self, socket: &Socket, pipe: &Pipe, most: usize) -> Result<usize, Errno> {
+        let mut world = self.call();
+        let mut bytes = pipe.bytes.borrow_mut();
+        if !bytes.is_empty() {
+            world.violated(|| format!("{} bytes are in a pipe that is lent", bytes.len()));
+        }
+        let most = world.meet(Call::SpliceIn, Some(socket.number), most)?;
+        // A pipe is full of few bytes, if they came one by one.
+        let most = if world.random.chance(300) { world.random.size(1, most) } else { most };
+        let answer = world.with_link(socket.number, |link| {
+            link.splice(Side::Ours, most, |piece| bytes.extend(piece))
+        });
+        world.has_read(socket.number, bytes.len());
+        let to = pipe.ends[1].number;
+        world.note(|| format!("splice({}, {to}, {most}): {}", socket.number, Answer(answer)));
+        answer
+    }
+
+    fn splice_out(&mut self, pipe: &Pipe, socket: &Socket, count: usize) -> Result<usize, Errno> {
+        let mut world = self.call();
+        let mut bytes = pipe.bytes.borrow_mut();
+        if bytes.len() < count {
+            let held = bytes.len();
+            world.violated(|| format!("{count} bytes are taken from a pipe that holds {held}"));
+        }
+        world.vigil.turn.sends += 1;
+        let most = world.meet(Call::SpliceOut, Some(socket.number), count)?;
+        let answer = world.send(socket.number, &bytes.make_contiguous()[..most.min(count)]);
+        bytes.drain(..answer.unwrap_or(0));
+        let from = pipe.ends[0].number;
+        world.note(|| format!("splice({from}, {}, {count}): {}", socket.number, Answer(answer)));
+        answer
+    }
+
+    fn close_pipe(&mut self, pipe: Pipe) {
+        self.call().note(|| format!("close({}, {})", pipe.ends[0].number, pipe.ends[1].number));
+        drop(pipe);
     }
 
     fn shutdown_write(&mut self, socket: &Socket) -> Result<(), Errno> {

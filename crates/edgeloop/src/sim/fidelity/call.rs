@@ -63,6 +63,8 @@ pub(super) enum Call {
     Send(File, usize),
     SendUrgent(File),
     Receive(File, usize),
+    /// splice(2) of so many bytes into an empty pipe, which is read to its end.
+    Splice(File, usize),
     ShutDown(File),
     TakeError(File),
     Close(File),
@@ -82,7 +84,7 @@ impl Call {
     /// The next call of a script.
     pub(super) fn of(random: &mut Random, opened: usize, serial: u64) -> Self {
         let set = random.below(SETS);
-        match random.below(64) {
+        match random.below(67) {
             0..=3 if opened < CONNECTIONS => Self::Open(opened),
             4..=7 => Self::Connect(random.below(CONNECTIONS)),
             8 => Self::ConnectNowhere(random.below(CONNECTIONS)),
@@ -102,6 +104,7 @@ impl Call {
             42 => Self::AddExclusive(set, file(random, opened), wish(random, serial)),
             43..=46 => Self::Modify(set, file(random, opened), wish(random, serial)),
             47 => Self::Remove(set, file(random, opened)),
+            64..=66 => Self::Splice(end(random, opened), random.size(1, 700)),
             _ => Self::Wait(set, random.pick(&[1, 1, 2, 3, 16])),
         }
     }

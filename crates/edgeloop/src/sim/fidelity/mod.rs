@@ -30,6 +30,7 @@
 //!   with a call on an epoll set, both ways are followed, until one of them differs. Its place among the events that
 //!   the last call has caused is disregarded as theirs is.
 //! - That wake-ups of one call are merged: the kernel has no more of them to show than one event.
+//! - How much fits into a pipe: all does here. A pipe that is full of small segments stops a splice early.
 //! - How much a buffer takes. It is never full here; [`full`] looks at full ones.
 
 mod call;
@@ -240,7 +241,8 @@ impl Comparison {
                 let count = usize::try_from(count).unwrap_or(usize::MAX);
                 self.streams[connection][side as usize].sent.extend_from_slice(&bytes[..count]);
             }
-            Call::Receive(File::End(connection, side), _) => {
+            Call::Receive(File::End(connection, side), _)
+            | Call::Splice(File::End(connection, side), _) => {
                 let stream = &mut self.streams[connection][side.other() as usize];
                 if !stream.sent[stream.read..].starts_with(&got.bytes) {
                     return Err(format!("what is read behind byte {} was not sent", stream.read));
@@ -292,6 +294,7 @@ fn touched(call: Call, got: &Answer) -> Vec<File> {
         Call::Send(file, _)
         | Call::SendUrgent(file)
         | Call::Receive(file, _)
+        | Call::Splice(file, _)
         | Call::ShutDown(file)
         | Call::TakeError(file)
         | Call::Close(file)

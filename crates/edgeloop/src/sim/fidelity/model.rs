@@ -97,6 +97,7 @@ impl Model {
             Call::Send(file, _)
             | Call::SendUrgent(file)
             | Call::Receive(file, _)
+            | Call::Splice(file, _)
             | Call::TakeError(file)
             | Call::Close(file)
             | Call::Abort(file)
@@ -157,6 +158,7 @@ impl Model {
             Call::Send(file, _)
             | Call::SendUrgent(file)
             | Call::Receive(file, _)
+            | Call::Splice(file, _)
             | Call::ShutDown(file)
             | Call::TakeError(file) => match (self.stage(file), file) {
                 (Stage::Open, File::End(connection, side)) => {
@@ -206,6 +208,11 @@ impl Model {
             Call::Receive(_, most) => {
                 let mut bytes = Vec::new();
                 let count = link.receive(side, most, |piece| bytes.extend_from_slice(piece));
+                Answer { bytes, ..Answer::of_count(count) }
+            }
+            Call::Splice(_, most) => {
+                let mut bytes = Vec::new();
+                let count = link.splice(side, most, |piece| bytes.extend_from_slice(piece));
                 Answer { bytes, ..Answer::of_count(count) }
             }
             Call::ShutDown(_) => {
@@ -433,7 +440,9 @@ impl Model {
 fn fresh_call(call: Call) -> Answer {
     match call {
         Call::Send(..) | Call::SendUrgent(_) => Answer::of_error(Errno::PIPE),
-        Call::Receive(..) | Call::ShutDown(_) => Answer::of_error(Errno::NOTCONN),
+        Call::Receive(..) | Call::Splice(..) | Call::ShutDown(_) => {
+            Answer::of_error(Errno::NOTCONN)
+        }
         _ => Answer::of_done(Ok(())),
     }
 }

@@ -16,6 +16,7 @@ use rustix::net::{
 use super::call::{Answer, CONNECTIONS, Call, FILES, File, SETS, Wish};
 use crate::epoll::{Epoll, Events, ExclusiveInterest, Interest, Mode, Readiness, Token, Trigger};
 use crate::sim::Side;
+use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
 
 /// Everything that an interest can ask for.
 const ALL: Interest = Interest::READABLE
@@ -115,6 +116,7 @@ impl Real {
                 bytes.truncate(count.unwrap_or(0));
                 Answer { bytes, ..Answer::of_count(count) }
             }),
+            Call::Splice(file, most) => self.with(file, |end| splice_from(end, most)),
             Call::ShutDown(file) => {
                 self.with(file, |end| Answer::of_done(net::shutdown(end, Shutdown::Write)))
             }
@@ -285,4 +287,16 @@ fn answer(done: io::Result<()>) -> Answer {
 
 fn errno(error: &io::Error) -> Errno {
     Errno::from_io_error(error).unwrap_or(Errno::INVAL)
+}
+
+/// Splices into a pipe, and reads that to its end.
+fn splice_from(end: &OwnedFd, most: usize) -> Answer {
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).expect("a pipe");
+    let spliced = splice(end, None, &writer, None, most, SpliceFlags::NONBLOCK);
+    let mut bytes = vec![0; spliced.unwrap_or(0)];
+    if !bytes.is_empty() {
+        let read = rustix::io::read(&reader, &mut *bytes);
+        assert_eq!(read, spliced, "what is in the pipe");
+    }
+    Answer { bytes, ..Answer::of_count(spliced) }
 }

@@ -236,15 +236,7 @@ impl Link {
     ) -> Result<usize, Errno> {
         let way = self.way(side.other());
         if way.received.is_empty() {
-            // Behind a FIN there is the end, whatever came after it (`SOCK_DONE`).
-            if way.fin_delivered {
-                return Ok(0);
-            }
-            let end = self.end(side);
-            if let Some(error) = end.error.take() {
-                return Err(error);
-            }
-            return if end.dead { Ok(0) } else { Err(Errno::AGAIN) };
+            return self.nothing_to_take(side);
         }
         let mut count = most.min(way.received.len());
         // A receive stops at the urgent mark, and one that begins there goes on (tcp_recvmsg).
@@ -262,6 +254,34 @@ impl Link {
             way.urgent = None;
         }
         Ok(count)
+    }
+
+    /// splice(2) of up to `most` bytes into an empty pipe (`tcp_splice_read`): it stops at the urgent mark
+    /// as a receive does, but one that begins there takes nothing, as if there were nothing.
+    pub(crate) fn splice(
+        &mut self,
+        side: Side,
+        most: usize,
+        take: impl FnMut(&[u8]),
+    ) -> Result<usize, Errno> {
+        let way = self.way(side.other());
+        if way.urgent == Some(way.read) {
+            return self.nothing_to_take(side);
+        }
+        self.receive(side, most, take)
+    }
+
+    /// What a call answers that finds nothing to take.
+    fn nothing_to_take(&mut self, side: Side) -> Result<usize, Errno> {
+        // Behind a FIN there is the end, whatever came after it (`SOCK_DONE`).
+        if self.way(side.other()).fin_delivered {
+            return Ok(0);
+        }
+        let end = self.end(side);
+        if let Some(error) = end.error.take() {
+            return Err(error);
+        }
+        if end.dead { Ok(0) } else { Err(Errno::AGAIN) }
     }
 
     /// `SO_ERROR`, which resets it.
@@ -497,6 +517,24 @@ mod tests {
         assert_eq!(read(&mut link, Ours), Ok(b"abc".to_vec()));
         assert_eq!(read(&mut link, Ours), Ok(b"defgh".to_vec()));
         assert!(!link.readiness(Ours).is_priority());
+    }
+
+    #[test]
+    fn a_splice_stops_at_the_urgent_mark_and_does_not_go_on_behind_it() {
+        for fin in [false, true] {
+            let mut link = Link::new(100);
+            assert_eq!(link.send(Theirs, b"abc"), Ok(3));
+            assert_eq!(link.send_urgent(Theirs, b'd'), Ok(1));
+            if fin {
+                link.shut_down(Theirs).expect("alive");
+            }
+            deliver_all(&mut link, Theirs);
+            assert_eq!(link.splice(Ours, 100, |_| ()), Ok(3));
+            let stuck = if fin { Ok(0) } else { Err(Errno::AGAIN) };
+            assert_eq!(link.splice(Ours, 100, |_| ()), stuck);
+            assert_eq!(link.splice(Ours, 100, |_| ()), stuck);
+            assert_eq!(read(&mut link, Ours), Ok(b"d".to_vec()));
+        }
     }
 
     #[test]

@@ -300,6 +300,21 @@ impl Echo {
         sent
     }
 
+    /// The handler pauses, if it is to and the connection is there.
+    fn may_pause(
+        &mut self,
+        cx: &mut impl Context,
+        session: &mut Session,
+        sent: Sent,
+    ) -> Option<Action> {
+        if !sent.is_accepted() || !self.random.chance(self.manner.pauses) {
+            return None;
+        }
+        cx.set_timeout(Some(PAUSE));
+        session.paused = Some(cx.now());
+        Some(self.answer(session, Action::Pause))
+    }
+
     /// The answer of a callback, with what it means for the connection.
     fn answer(&self, session: &Session, action: Action) -> Action {
         let known = &mut self.world.borrow_mut().wires[session.wire].known;
@@ -425,12 +440,45 @@ impl Handler for Echo {
         if session.echoed >= self.manner.enough {
             return self.answer(session, Action::Close);
         }
-        if sent.is_accepted() && self.random.chance(self.manner.pauses) {
-            cx.set_timeout(Some(PAUSE));
-            session.paused = Some(cx.now());
-            return self.answer(session, Action::Pause);
+        if let Some(pause) = self.may_pause(cx, session, sent) {
+            return pause;
         }
         self.answer(session, sent.or_reset())
+    }
+
+    fn echoes(&self, session: &Session) -> bool {
+        self.expect(!session.ended, "a stream is asked for behind its end", session);
+        self.manner.echoes
+    }
+
+    fn passed(
+        &mut self,
+        cx: &mut impl Context,
+        session: &mut Session,
+        bytes: usize,
+        sent: Sent,
+    ) -> Action {
+        self.called_back(cx, session);
+        self.expect(self.manner.echoes, "bytes passed unseen", session);
+        self.expect(!session.ended, "more is passed behind the end", session);
+        self.expect(session.paused.is_none(), "more is passed, though the handler paused", session);
+        session.heard = cx.now();
+        self.expect(sent != Sent::Refused, "what passes is refused", session);
+        session.offered += bytes as u64;
+        session.echoed += bytes as u64;
+        self.world.borrow_mut().wires[session.wire].known.given += bytes as u64;
+        if let Some(queued) = self.queued(session) {
+            let told = cx.queued(cx.id()) as u64 == queued;
+            self.expect(told, "the loop holds more or less output than passed", session);
+            let few = queued <= bytes as u64;
+            self.expect(few, "more is passed behind what is queued", session);
+        }
+        let _ = self.meddle(cx);
+        self.may_panic(session);
+        if session.echoed >= self.manner.enough {
+            return self.answer(session, Action::Close);
+        }
+        self.may_pause(cx, session, sent).unwrap_or(Action::Continue)
     }
 
     fn end(

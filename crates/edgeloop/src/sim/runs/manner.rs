@@ -15,6 +15,8 @@ const MOST_LEFT: usize = 100;
 pub(crate) struct Manner {
     /// Only whole pieces of so many bytes are taken; the rest is left to be shown again.
     pub(crate) piece: usize,
+    /// It does nothing but to echo, so that bytes may pass on unseen.
+    pub(crate) echoes: bool,
     /// Nothing is taken before the end of the peer's stream.
     pub(crate) hoards: bool,
     /// The most that may be left of a connection's input.
@@ -40,6 +42,7 @@ pub(crate) struct Manner {
 impl Manner {
     pub(crate) const PLAIN: Self = Self {
         piece: 1,
+        echoes: false,
         hoards: false,
         input_limit: usize::MAX,
         pauses: 0,
@@ -54,8 +57,10 @@ impl Manner {
 
     pub(crate) fn of(random: &mut Random) -> Self {
         let hoards = random.chance(50);
+        let echoes = !hoards && random.chance(400);
         Self {
-            piece: random.pick(&[1, 1, 2, 7, MOST_LEFT]),
+            piece: if echoes { 1 } else { random.pick(&[1, 1, 2, 7, MOST_LEFT]) },
+            echoes,
             hoards,
             // One that waits for a whole piece must be let wait.
             input_limit: if hoards { random.pick(&[usize::MAX, 1000]) } else { usize::MAX },
@@ -115,6 +120,7 @@ pub(crate) fn settings(world: &mut World) -> (Config, Limits) {
         .output_limit(output_limit)
         .budgets(turn_bytes, accepts, jobs)
         .watermarks(high_watermark, low_watermark)
+        .pipes(random.pick(&[0, 1, 2, 16]))
         .max_connections(cap)
         .idle_timeout(idle);
     if low_ceiling {
@@ -124,6 +130,7 @@ pub(crate) fn settings(world: &mut World) -> (Config, Limits) {
     world.outlasts = idle.is_some() || low_ceiling;
     world.vigil.budgets =
         Budgets { bytes: turn_bytes, accepts: accepts as u64, closes: jobs as u64 };
+    world.ignores_sigpipe = world.random.chance(900);
     if scarce {
         world.files.limit = world.random.size(8, 40);
         world.foreign = world.random.size(1, 40);

@@ -19,6 +19,8 @@ pub(crate) enum File {
     Foreign,
     /// Our end of a connection.
     Stream(usize),
+    /// An end of a pipe.
+    Pipe,
 }
 
 /// A descriptor that is open.

@@ -103,6 +103,8 @@ pub(crate) struct World {
     pub(crate) unanswered: usize,
     /// Who answers where the loop connects to.
     pub(crate) services: Vec<Service>,
+    /// SIGPIPE is ignored, so that pipes may be used.
+    pub(crate) ignores_sigpipe: bool,
     /// How many descriptors another part of the program may use.
     pub(crate) foreign: usize,
     /// The longest backlog that listeners are granted, if that can be told.
@@ -174,6 +176,7 @@ impl World {
             latency: (Duration::ZERO, Duration::ZERO),
             unanswered: 0,
             services: Vec::new(),
+            ignores_sigpipe: true,
             foreign: 0,
             longest_backlog: None,
             rests: None,
@@ -222,13 +225,13 @@ impl World {
             let known = &mut self.wires[wire].known;
             match call {
                 Call::Receive => known.exhausted[0] = false,
-                Call::Send => known.exhausted[1] = false,
+                Call::Send | Call::SpliceOut => known.exhausted[1] = false,
                 _ => {}
             }
             self.wires[wire].link.readiness(Side::Ours)
         });
-        let ready =
-            if call == Call::Send { readiness.is_writable() } else { readiness.is_readable() };
+        let writes = matches!(call, Call::Send | Call::SpliceOut);
+        let ready = if writes { readiness.is_writable() } else { readiness.is_readable() };
         let Some(fault) = self.faults.meet(call, most, ready) else { return Ok(most) };
         self.note(|| fault.to_string());
         let Fate::Fails(error) = fault.fate else {
@@ -240,7 +243,9 @@ impl World {
         if meaning(error) == Meaning::Exhausted {
             match (call, wire) {
                 (Call::Receive, Some(wire)) => self.wires[wire].known.exhausted[0] = true,
-                (Call::Send, Some(wire)) => self.wires[wire].known.exhausted[1] = true,
+                (Call::Send | Call::SpliceOut, Some(wire)) => {
+                    self.wires[wire].known.exhausted[1] = true;
+                }
                 (Call::Accept, _) => self.accept_exhausted = true,
                 _ => {}
             }
@@ -251,12 +256,6 @@ impl World {
             self.excuse(wire);
         }
         Err(error)
-    }
-
-    /// The kernel has let this connection down, and nothing more is owed to its peer.
-    fn excuse(&mut self, wire: usize) {
-        self.wires[wire].known.served = false;
-        self.peer_of(wire).place.excused = true;
     }
 
     /// So many bytes of a connection were read.

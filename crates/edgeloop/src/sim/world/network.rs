@@ -81,7 +81,7 @@ impl World {
         self.vigil.turn.closes += u64::from(closes);
         self.epoll.closed(number);
         match open.file {
-            File::Fresh(_) | File::Foreign => {}
+            File::Fresh(_) | File::Foreign | File::Pipe => {}
             File::Listener(_, waiting) => {
                 for wire in waiting {
                     self.wires[wire].link.close(Side::Ours, true);
@@ -137,6 +137,12 @@ impl World {
         let answer = self.with_link(number, |link| link.shut_down(Side::Ours));
         self.wake(number, SHUT_DOWN);
         answer
+    }
+
+    /// The kernel has let this connection down, and nothing more is owed to its peer.
+    pub(super) fn excuse(&mut self, wire: usize) {
+        self.wires[wire].known.served = false;
+        self.peer_of(wire).place.excused = true;
     }
 
     /// The peer of a connection.

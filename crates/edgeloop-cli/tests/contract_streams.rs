@@ -1,0 +1,166 @@
+//! Contract, for the streams that pass through pipes unseen: they are held to all that others are.
+
+mod serve;
+
+use std::thread;
+
+use serve::{serve, server};
+use testkit::{Call, Mark, Peer, Process, STRACE, Server, Stream, eventually, pour, skip_unless};
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// What is traced to see whether bytes are copied or passed.
+const TRANSFERS: &[&str] = &["-e", "trace=%network,%desc"];
+
+/// How many calls of this name moved bytes, and how many bytes.
+fn moved(calls: &[Call], name: &str) -> (usize, i64) {
+    let counts = calls.iter().filter(|call| call.name == name).filter_map(Call::returned);
+    counts.filter(|&count| count > 0).fold((0, 0), |(calls, all), count| (calls + 1, all + count))
+}
+
+/// The pipes that a process has open, by their ends.
+fn pipe_ends(process: Process) -> usize {
+    process.descriptors().iter().filter(|one| one.target.starts_with("pipe:")).count()
+}
+
+/// A peer whose connection streams: much of it has come at once.
+fn streaming(server: &Server) -> Peer {
+    let peer = Peer::connect(server.address());
+    peer.expect_stream_echo(1, 8 * MIB as u64);
+    peer
+}
+
+#[test]
+fn c09_a_stream_passes_through_a_pipe_and_no_buffer() {
+    if skip_unless("c09_a_stream_passes_through_a_pipe_and_no_buffer", STRACE) {
+        return;
+    }
+    let server = server(&[]).traced(TRANSFERS).start();
+    let peer = streaming(&server);
+    let mark = server.trace().mark();
+    let bytes = Stream::new(2).take(MIB);
+    for part in bytes.chunks(128 * KIB) {
+        // All of it is there when the server looks.
+        server.stopped(|| {
+            peer.send(part);
+            eventually("it waits to be read", || {
+                let sockets = testkit::TcpSockets::now();
+                let socket = sockets.between(server.address(), peer.address());
+                socket.is_some_and(|socket| socket.unread == part.len() as u64)
+            });
+        });
+        peer.expect(part);
+    }
+    let calls = server.trace().expect(mark, "all has been sent", |calls| {
+        moved(calls, "splice").1 / 2 + moved(calls, "sendto").1 == MIB as i64
+    });
+    assert_eq!(moved(&calls, "sendto").1, 0, "copied, though it streams: {calls:#?}");
+}
+
+#[test]
+fn c09_small_messages_are_copied_even_behind_a_stream() {
+    if skip_unless("c09_small_messages_are_copied_even_behind_a_stream", STRACE) {
+        return;
+    }
+    let server = server(&[]).traced(TRANSFERS).start();
+    let peer = streaming(&server);
+    // The first may yet be tried; it shows that the stream is over.
+    peer.expect_echo(b"a small one");
+    let mark = server.trace().mark();
+    for _ in 0..20 {
+        peer.expect_echo(b"and another");
+    }
+    let calls =
+        server.trace().expect(mark, "all are answered", |calls| moved(calls, "sendto").0 == 20);
+    assert_eq!(calls.iter().filter(|call| call.name == "splice").count(), 0, "{calls:#?}");
+}
+
+#[test]
+fn c09_whoever_logs_the_payload_passes_nothing_unseen() {
+    if skip_unless("c09_whoever_logs_the_payload_passes_nothing_unseen", STRACE) {
+        return;
+    }
+    let server = server(&["-vv"]).traced(TRANSFERS).start();
+    drop(streaming(&server));
+    let calls = server.trace().calls_since(Mark::START);
+    assert!(moved(&calls, "sendto").1 >= 8 * MIB as i64);
+    assert_eq!(calls.iter().filter(|call| call.name == "splice").count(), 0);
+}
+
+#[test]
+fn c01_an_urgent_byte_within_a_stream_is_echoed_in_its_place() {
+    let server = serve(&[]);
+    for behind in [1, 100 * KIB, 300 * KIB] {
+        let peer = streaming(&server);
+        let (before, after) = (Stream::new(2).take(200 * KIB), Stream::new(3).take(behind));
+        let all = [before.as_slice(), b"!", &after].concat();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                peer.send(&before);
+                peer.send_urgent(b'!');
+                peer.send(&after);
+                peer.half_close();
+            });
+            testkit::assert_same_bytes(&peer.receive_to_end(), &all);
+        });
+    }
+}
+
+#[test]
+fn c09_pipes_are_few_however_many_streams_stall() {
+    let server = server(&[]).start();
+    let peers: Vec<Peer> = (0..40).map(|_| Peer::narrow(server.address())).collect();
+    let mut streams: Vec<Stream> = (0..40).map(Stream::new).collect();
+    pour(&peers, &mut streams);
+    let ends = pipe_ends(server.process());
+    // A few more are those that the program was started with.
+    assert!(ends <= 2 * 16 + 3, "{ends} ends of pipes");
+    thread::scope(|scope| {
+        for (seed, (peer, stream)) in (0..).zip(peers.iter().zip(&streams)) {
+            scope.spawn(move || {
+                peer.expect_stream(&mut Stream::new(seed), stream.position());
+                peer.half_close();
+                peer.expect_eof();
+            });
+        }
+    });
+}
+
+#[test]
+fn c12_no_pipe_is_kept_when_everybody_has_gone() {
+    let server = server(&[]).start();
+    let before = server.process().descriptor_count();
+    let peers: Vec<Peer> = (0..4).map(|_| streaming(&server)).collect();
+    peers.into_iter().for_each(Peer::close);
+    eventually("all is closed again", || server.process().descriptor_count() == before);
+    // Nor where bytes are left in them.
+    let peers: Vec<Peer> = (0..4).map(|_| Peer::narrow(server.address())).collect();
+    pour(&peers, &mut (0..4).map(Stream::new).collect::<Vec<_>>());
+    peers.into_iter().for_each(Peer::reset);
+    eventually("all is closed again", || server.process().descriptor_count() == before);
+}
+
+#[test]
+fn c20_pipes_are_born_close_on_exec_and_non_blocking() {
+    if skip_unless("c20_pipes_are_born_close_on_exec_and_non_blocking", STRACE) {
+        return;
+    }
+    let server = server(&[]).traced(TRANSFERS).start();
+    let mark = server.trace().mark();
+    let _peer = streaming(&server);
+    let is_made = |call: &Call| call.name.starts_with("pipe");
+    let calls = server.trace().expect(mark, "a pipe is made", |calls| calls.iter().any(is_made));
+    for call in calls.iter().filter(|call| is_made(call)) {
+        assert_eq!((call.name.as_str(), call.argument(2)), ("pipe2", "O_NONBLOCK|O_CLOEXEC"));
+    }
+}
+
+#[test]
+fn c24_there_are_fewer_pipes_where_descriptors_are_few() {
+    // None at all: a pipe for each 64 of them.
+    let server = server(&[]).descriptors(60).start();
+    let before = pipe_ends(server.process());
+    let _peer = streaming(&server);
+    assert_eq!(pipe_ends(server.process()), before);
+}
