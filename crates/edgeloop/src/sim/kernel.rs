@@ -279,7 +279,8 @@ impl Kernel for SimulatedKernel {
         }
         let most = world.meet(Call::SpliceIn, Some(socket.number), most)?;
         // A pipe is full of few bytes, if they came one by one.
-        let most = if world.random.chance(300) { world.random.size(1, most) } else { most };
+        let most =
+            if !world.calm && world.random.chance(300) { world.random.size(1, most) } else { most };
         let answer = world.with_link(socket.number, |link| {
             link.splice(Side::Ours, most, |piece| bytes.extend(piece))
         });

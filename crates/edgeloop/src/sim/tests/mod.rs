@@ -1,6 +1,7 @@
 //! Promises of the loop that no run by chance is sure to come to, each brought about by itself.
 
 mod own_time;
+mod passing;
 mod traces;
 
 use std::cell::RefCell;
@@ -32,6 +33,9 @@ struct Probe {
     input_limit: usize,
     timeout: Callback,
     wake_up: OfLoop,
+    /// Whether what streams may pass unseen, and what did, with what became of it.
+    echoes: bool,
+    passed: Vec<(usize, Sent)>,
     /// How often its output drained.
     drained: usize,
     closed: Vec<Closed>,
@@ -47,6 +51,8 @@ impl Probe {
             input_limit: usize::MAX,
             timeout: Box::new(|_| Action::Continue),
             wake_up: Box::new(|_| {}),
+            echoes: false,
+            passed: Vec::new(),
             drained: 0,
             closed: Vec::new(),
             notices: Vec::new(),
@@ -76,6 +82,11 @@ impl Probe {
         self
     }
 
+    fn echoes(mut self) -> Self {
+        self.echoes = true;
+        self
+    }
+
     fn told(&self, words: &str) -> usize {
         self.notices.iter().filter(|notice| notice.contains(words)).count()
     }
@@ -94,6 +105,15 @@ impl Handler for Probe {
 
     fn data(&mut self, cx: &mut impl Context, (): &mut (), input: &mut Input<'_>) -> Action {
         (self.data)(cx, input)
+    }
+
+    fn echoes(&self, (): &()) -> bool {
+        self.echoes
+    }
+
+    fn passed(&mut self, _: &mut impl Context, (): &mut (), bytes: usize, sent: Sent) -> Action {
+        self.passed.push((bytes, sent));
+        Action::Continue
     }
 
     fn end(&mut self, _: &mut impl Context, (): &mut (), _: &mut Input<'_>) -> Action {

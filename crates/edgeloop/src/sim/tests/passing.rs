@@ -1,0 +1,86 @@
+//! What passes through pipes, each case brought about by itself.
+
+use super::*;
+
+/// A peer that sends so much at once, and reads it all when it likes.
+fn stream(bytes: usize) -> Script {
+    Script::new().send(vec![b'x'; bytes]).expect(vec![b'x'; bytes]).finish().expect_end()
+}
+
+/// A loop with a read buffer of 100 bytes, in a world where all that is sent is there at once.
+fn calm(simulation: Simulation, config: Config) -> Simulation {
+    simulation.calm().buffers(10_000..=10_000).config(config.read_buffer(100))
+}
+
+#[test]
+fn what_fills_the_buffer_passes_from_then_on() {
+    let report =
+        run(calm(Simulation::new(1), Config::new()).peer(stream(5000)), Probe::new().echoes());
+    let passed: usize = report.handler.passed.iter().map(|one| one.0).sum();
+    // All but the first buffer, and what a last receive may have found.
+    assert!((4800..=4900).contains(&passed), "{:?}", report.handler.passed);
+    assert_eq!((report.metrics.bytes_in, report.metrics.bytes_out), (5000, 5000));
+}
+
+#[test]
+fn nothing_passes_of_a_handler_that_wants_to_see_it() {
+    let report = run(calm(Simulation::new(1), Config::new()).peer(stream(5000)), Probe::new());
+    assert_eq!(report.handler.passed, []);
+}
+
+#[test]
+fn nothing_passes_where_there_are_no_pipes() {
+    let simulation = calm(Simulation::new(1), Config::new().pipes(0)).peer(stream(5000));
+    assert_eq!(run(simulation, Probe::new().echoes()).handler.passed, []);
+}
+
+#[test]
+fn c07_the_error_that_a_splice_saw_is_told_at_the_end() {
+    let simulation = failing(Call::SpliceIn, 1, Errno::TIMEDOUT);
+    let peer = Script::new().may_end().send(vec![b'x'; 5000]);
+    let report = run(calm(simulation, Config::new()).peer(peer), Probe::new().echoes());
+    let [closed] = &report.handler.closed[..] else { panic!("one end") };
+    assert_eq!((closed.reason, closed.dropped), (Reason::Failed, 4900), "{closed:?}");
+    assert_eq!(closed.errno, Some(Errno::TIMEDOUT.raw_os_error()));
+}
+
+#[test]
+fn c03_what_a_pipe_holds_when_its_connection_fails_is_counted() {
+    // The peer's window is full, and then the connection breaks.
+    let simulation = failing(Call::SpliceOut, 1, Errno::HOSTUNREACH);
+    let peer = Script::new().may_end().send(vec![b'x'; 1000]);
+    let report = run(calm(simulation, Config::new()).peer(peer), Probe::new().echoes());
+    let [closed] = &report.handler.closed[..] else { panic!("one end") };
+    assert_eq!((closed.reason, closed.dropped), (Reason::Failed, 900), "{closed:?}");
+    assert_eq!(report.handler.passed, [(900, Sent::Gone)]);
+}
+
+#[test]
+fn where_splicing_is_forbidden_all_is_copied_and_it_is_tried_once() {
+    for error in [Errno::INVAL, Errno::PERM] {
+        let simulation = failing(Call::SpliceIn, 1, error);
+        let all = vec![b'x'; 5000];
+        let later = Script::new().wait(SECOND).exchange(&all, &all).finish().expect_end();
+        let peers = [stream(5000), later];
+        let simulation = peers.into_iter().fold(calm(simulation, Config::new()), Simulation::peer);
+        let report = run(simulation, Probe::new().echoes());
+        assert_eq!(report.handler.passed, [], "{error}");
+    }
+}
+
+#[test]
+fn want_of_memory_or_of_descriptors_delays_passing_only() {
+    let faults = [
+        (Call::Pipe, Errno::MFILE),
+        (Call::Pipe, Errno::NFILE),
+        (Call::SpliceIn, Errno::NOMEM),
+        (Call::SpliceIn, Errno::INTR),
+    ];
+    for (call, error) in faults {
+        let simulation = calm(failing(call, 1, error), Config::new()).peer(stream(5000));
+        let report = run(simulation, Probe::new().echoes());
+        let passed: usize = report.handler.passed.iter().map(|one| one.0).sum();
+        assert!((4700..=4800).contains(&passed), "{call:?}, {error}: {:?}", report.handler.passed);
+        assert_eq!(report.metrics.retries, 0);
+    }
+}
