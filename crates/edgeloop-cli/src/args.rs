@@ -103,6 +103,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) event_batch: Option<OsString>,
 
+    /// The most pipes, with two descriptors each, through which what streams is passed on inside the
+    /// kernel: 0 copies everything [default: 16]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(crate) pipes: Option<OsString>,
+
     /// Leave IPv4 alone when listening on an IPv6 address such as [::]
     #[arg(long)]
     pub(crate) ipv6_only: bool,

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
-use edgeloop::{Config, MAX_EVENT_BATCH, MIN_BACKLOG, MIN_BUFFER_LIMIT};
+use edgeloop::{Config, MAX_EVENT_BATCH, MAX_PIPES, MIN_BACKLOG, MIN_BUFFER_LIMIT};
 
 use crate::addresses::Address;
 use crate::args::{ServeArgs, variable};
@@ -80,8 +80,13 @@ impl ServeConfig {
         if let Some(backlog) = get("backlog", args.backlog).read(backlog)? {
             event_loop = event_loop.backlog(backlog);
         }
-        if let Some(events) = get("event-batch", args.event_batch).read(event_batch)? {
+        if let Some(events) =
+            get("event-batch", args.event_batch).read(|text| at_most(text, 1, MAX_EVENT_BATCH))?
+        {
             event_loop = event_loop.event_batch(events);
+        }
+        if let Some(pipes) = get("pipes", args.pipes).read(|text| at_most(text, 0, MAX_PIPES))? {
+            event_loop = event_loop.pipes(pipes);
         }
         Ok(Self {
             addresses: addresses(&args.address, environment)?,
@@ -190,9 +195,9 @@ fn backlog(text: &str) -> Result<u32, String> {
     Ok(u32::try_from(count).unwrap_or(most))
 }
 
-fn event_batch(text: &str) -> Result<usize, String> {
-    let count = values::count(text, 1, MAX_EVENT_BATCH as u64)?;
-    Ok(usize::try_from(count).unwrap_or(MAX_EVENT_BATCH))
+fn at_most(text: &str, least: u64, most: usize) -> Result<usize, String> {
+    let count = values::count(text, least, most as u64)?;
+    Ok(usize::try_from(count).unwrap_or(most))
 }
 
 fn format(text: &str) -> Result<Format, String> {

@@ -56,7 +56,7 @@ pub const MIN_BUFFER_LIMIT: usize = 256 * KIB;
 pub const MAX_EVENT_BATCH: usize = 4096;
 
 /// The largest [`Config::pipes`].
-const MAX_PIPES: usize = 1024;
+pub const MAX_PIPES: usize = 1024;
 
 impl Default for Config {
     fn default() -> Self {
@@ -201,7 +201,7 @@ impl Config {
     }
 
     /// How many pipes the loop has at the most for the connections of a handler that
-    /// [echoes](crate::Handler::echoes); 16 by default, at most 1,024. A pipe has two descriptors, which the connection
+    /// [echoes](crate::Handler::echoes); 16 by default, at most [`MAX_PIPES`]. A pipe has two descriptors, which the connection
     /// cap leaves free (C24); where a process may have few descriptors, there is one pipe in 64 at the
     /// most. The loop makes a pipe when it needs one, and while nobody reads too slowly it needs one only.
     /// With none, or when all are taken, bytes are copied instead.

@@ -64,7 +64,7 @@ fn the_defaults_that_the_help_names_are_those_that_hold() {
         );
         named += 1;
     }
-    assert_eq!(named, 7);
+    assert_eq!(named, 8);
 }
 
 #[test]
@@ -81,6 +81,7 @@ fn each_option_reaches_the_configuration_from_either_place() {
         ("buffer-limit", "1MiB", event_loop(|config| config.buffer_limit(1_048_576))),
         ("backlog", "5000", event_loop(|config| config.backlog(5000))),
         ("event-batch", "32", event_loop(|config| config.event_batch(32))),
+        ("pipes", "0", event_loop(|config| config.pipes(0))),
         ("drain-timeout", "0", ServeConfig { drain_timeout: Some(Duration::ZERO), ..base() }),
         ("drain-timeout", "none", ServeConfig { drain_timeout: None, ..base() }),
         ("drain-timeout", "1m", ServeConfig { drain_timeout: minute, ..base() }),
@@ -162,6 +163,7 @@ fn a_bad_value_is_reported_by_the_name_that_it_came_under() {
         ("buffer-limit", "1KiB", "at least 262144 bytes"),
         ("backlog", "128", "from 4096 to 2147483647"),
         ("event-batch", "4097", "from 1 to 4096"),
+        ("pipes", "1025", "from 0 to 1024"),
         ("log-format", "xml", "text or json"),
     ];
     let expect = |line: &str, variables: &[(&str, &str)], start: &str, words: &str| {
