@@ -49,14 +49,14 @@ pub(crate) fn fanout(read_buffer: usize) -> io::Result<Infallible> {
         let listener = TcpListener::from_std(listener)?;
         loop {
             let (stream, _) = listener.accept().await?;
-            spawn_local(serve(Rc::clone(&room), stream));
+            let member = Rc::new(Member { stream, owed: RefCell::default() });
+            let key = room.members.borrow_mut().insert(Rc::clone(&member));
+            spawn_local(serve(Rc::clone(&room), key, member));
         }
     })
 }
 
-async fn serve(room: Rc<Room>, stream: TcpStream) {
-    let member = Rc::new(Member { stream, owed: RefCell::default() });
-    let key = room.members.borrow_mut().insert(Rc::clone(&member));
+async fn serve(room: Rc<Room>, key: usize, member: Rc<Member>) {
     // Its only error that matters is that it has ended.
     let _ = pass_on(&room, key, &member.stream).await;
     room.members.borrow_mut().remove(key);
