@@ -1,0 +1,35 @@
+//! The servers that edgeloop is compared with, each in its best idiomatic form.
+//!
+//! Every server listens on a port of its own on the loopback, says `listening on 127.0.0.1:PORT` on
+//! its standard output, and serves on one thread until a signal ends it. Those in C are programs
+//! that the build script compiles; those in Rust run in the caller's own program, started again.
+//!
+//! ```no_run
+//! use peers::{Service, find};
+//!
+//! let bare = find("bare").expect("it is always there");
+//! if bare.left_out().is_none() {
+//!     let server = bare.command(Service::Echo, 65_536).spawn()?;
+//! }
+//! # std::io::Result::Ok(())
+//! ```
+
+// Elsewhere than on Linux there is nothing to compare.
+#![cfg(target_os = "linux")]
+
+mod compio;
+mod example;
+mod listen;
+mod mio;
+mod monoio;
+mod peer;
+mod polling;
+mod queue;
+mod service;
+mod smol;
+mod tokio_copy;
+mod tokio_fanout;
+mod tokio_ready;
+
+pub use peer::{Peer, all, find, serve};
+pub use service::Service;
