@@ -1,52 +1,74 @@
-//! Compiles the peers that are written in C, and says of each why it is left out if it can't be.
+//! Compiles the peers that are written in C, finds out the versions of all, and says of each why it
+//! is left out if it can't be compiled.
 //!
 //! Nothing here fails the build: a machine without a C compiler still has the other peers.
 
 use std::env;
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// A C program of ours, and the library that it stands on.
-struct Program {
-    /// The file in `c/`, without its ending.
-    name: &'static str,
-    library: Option<Library>,
-}
-
+/// A library that programs stand on.
 struct Library {
-    /// What pkg-config calls it.
+    /// What pkg-config calls it, and the linker.
     name: &'static str,
-    /// The Debian package with its headers.
+    linked: &'static str,
+    header: &'static str,
+    /// The Debian package with that header.
     package: &'static str,
 }
 
-const PROGRAMS: &[Program] = &[Program { name: "bare_echo", library: None }];
+const LIBUV: Library =
+    Library { name: "libuv", linked: "-luv", header: "uv.h", package: "libuv1-dev" };
+const LIBEVENT: Library = Library {
+    name: "libevent",
+    linked: "-levent",
+    header: "event2/event.h",
+    package: "libevent-dev",
+};
+
+/// Our programs, which are the files in `c/`, and the library of each.
+const PROGRAMS: &[(&str, Option<&Library>)] = &[
+    ("bare_echo", None),
+    ("bare_fanout", None),
+    ("bare_splice", None),
+    ("libuv_echo", Some(&LIBUV)),
+    ("libuv_fanout", Some(&LIBUV)),
+    ("libevent_echo", Some(&LIBEVENT)),
+    ("libevent_fanout", Some(&LIBEVENT)),
+];
+
+/// The crates whose versions are shown.
+const CRATES: &[&str] = &["compio", "mio", "monoio", "polling", "smol", "tokio"];
 
 fn main() {
-    println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=c");
+    for path in ["build.rs", "c", "../../Cargo.lock"] {
+        println!("cargo::rerun-if-changed={path}");
+    }
+    // So that a library that is installed later is found.
+    for library in [&LIBUV, &LIBEVENT] {
+        println!("cargo::rerun-if-changed=/usr/include/{}", library.header);
+    }
     println!("cargo::rerun-if-env-changed=CC");
-    println!("cargo::rerun-if-env-changed=PATH");
     let compiler = env::var("CC").unwrap_or_else(|_| "cc".to_owned());
-    tell("COMPILER", &first_line(Command::new(&compiler).arg("--version")).unwrap_or_default());
+    tell("COMPILER", &output(&compiler, &["--version"]).unwrap_or_default());
     let rustc = env::var("RUSTC").expect("cargo sets it");
-    tell("RUSTC", &first_line(Command::new(rustc).arg("--version")).unwrap_or_default());
-    for program in PROGRAMS {
-        let name = program.name.to_uppercase();
-        match build(&compiler, program) {
-            Ok(path) => {
-                tell(&name, &path.display().to_string());
-                tell(&format!("{name}_LEFT_OUT"), "");
-            }
-            Err(reason) => {
-                tell(&name, "");
-                tell(&format!("{name}_LEFT_OUT"), &reason);
-            }
-        }
-        let version = program.library.as_ref().and_then(|library| {
-            first_line(Command::new("pkg-config").args(["--modversion", library.name]))
-        });
-        tell(&format!("{name}_VERSION"), &version.unwrap_or_default());
+    tell("RUSTC", &output(&rustc, &["--version"]).unwrap_or_default());
+    let lock = fs::read_to_string("../../Cargo.lock").unwrap_or_default();
+    for name in CRATES {
+        tell(&name.to_uppercase(), &locked(&lock, name));
+    }
+    for library in [&LIBUV, &LIBEVENT] {
+        let version = output("pkg-config", &["--modversion", library.name]);
+        tell(&library.name.to_uppercase(), &version.unwrap_or_else(|| "unknown".to_owned()));
+    }
+    for (name, library) in PROGRAMS {
+        let (path, left_out) = match build(&compiler, name, *library) {
+            Ok(path) => (path.display().to_string(), String::new()),
+            Err(reason) => (String::new(), reason),
+        };
+        tell(&name.to_uppercase(), &path);
+        tell(&format!("{}_LEFT_OUT", name.to_uppercase()), &left_out);
     }
 }
 
@@ -56,33 +78,45 @@ fn tell(name: &str, text: &str) {
 }
 
 /// Compiles one program; the error is why it is left out.
-fn build(compiler: &str, program: &Program) -> Result<PathBuf, String> {
-    let flags = match &program.library {
-        Some(library) => {
-            first_line(Command::new("pkg-config").args(["--cflags", "--libs", library.name]))
-                .ok_or_else(|| format!("{} is not installed", library.package))?
-        }
-        None => String::new(),
-    };
-    let output = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join(program.name);
+fn build(compiler: &str, name: &str, library: Option<&Library>) -> Result<PathBuf, String> {
+    let program = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join(name);
+    let flags = library.map_or_else(String::new, |library| {
+        let known = output("pkg-config", &["--cflags", "--libs", library.name]);
+        known.unwrap_or_else(|| library.linked.to_owned())
+    });
     let compiled = Command::new(compiler)
         .args(["-std=gnu11", "-O2", "-Wall", "-Wextra", "-o"])
-        .arg(&output)
-        .arg(format!("c/{}.c", program.name))
+        .arg(&program)
+        .arg(format!("c/{name}.c"))
         .args(flags.split_whitespace())
         .output()
-        .map_err(|error| format!("no C compiler: {compiler}: {error}"))?;
+        .map_err(|error| format!("the C compiler {compiler} does not start: {error}"))?;
     if compiled.status.success() {
-        return Ok(output);
+        return Ok(program);
     }
     let errors = String::from_utf8_lossy(&compiled.stderr);
-    let error = errors.lines().find(|line| line.contains("error")).unwrap_or("no reason given");
-    Err(format!("c/{}.c does not compile: {error}", program.name))
+    match library {
+        Some(library) if errors.contains(library.header) || errors.contains(library.linked) => {
+            Err(format!("{} is not installed", library.package))
+        }
+        _ => {
+            let error = errors.lines().find(|line| line.contains("error"));
+            Err(format!("c/{name}.c does not compile: {}", error.unwrap_or("no reason given")))
+        }
+    }
 }
 
 /// The first line that a command prints, if it succeeds.
-fn first_line(command: &mut Command) -> Option<String> {
-    let output = command.output().ok().filter(|output| output.status.success())?;
+fn output(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    text.lines().next().map(|line| line.trim().to_owned())
+    let first = text.lines().next().unwrap_or_default().trim();
+    output.status.success().then(|| first.to_owned())
+}
+
+/// The version of a crate in the lock file, the newest where there are several.
+fn locked(lock: &str, name: &str) -> String {
+    let entry = format!("name = \"{name}\"\nversion = \"");
+    let version = lock.rsplit_once(&entry).and_then(|(_, rest)| rest.split_once('"'));
+    version.map_or_else(|| "unknown".to_owned(), |(version, _)| version.to_owned())
 }

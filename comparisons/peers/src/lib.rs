@@ -17,10 +17,19 @@
 // Elsewhere than on Linux there is nothing to compare.
 #![cfg(target_os = "linux")]
 
+mod compio;
 mod example;
 mod listen;
+mod mio;
+mod monoio;
 mod peer;
+mod polling;
+mod queue;
 mod service;
+mod smol;
+mod tokio_copy;
+mod tokio_fanout;
+mod tokio_ready;
 
 pub use peer::{Peer, all, find, serve};
 pub use service::Service;

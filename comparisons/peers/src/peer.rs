@@ -6,7 +6,9 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::{Service, example};
+use crate::{
+    Service, compio, example, mio, monoio, polling, smol, tokio_copy, tokio_fanout, tokio_ready,
+};
 
 /// A server to compare with.
 #[derive(Debug)]
@@ -16,7 +18,8 @@ pub struct Peer {
     version: &'static str,
     echo: Option<Server>,
     fanout: Option<Server>,
-    requires: fn() -> Option<&'static str>,
+    /// Why a server in Rust can't run here.
+    left_out: fn() -> Option<&'static str>,
 }
 
 /// Where a server's code is.
@@ -38,9 +41,12 @@ macro_rules! c {
     };
 }
 
-fn nothing() -> Option<&'static str> {
-    None
+const fn rust(run: fn(usize) -> io::Result<Infallible>) -> Option<Server> {
+    Some(Server::Rust(run))
 }
+
+const NOTHING: Peer =
+    Peer { name: "", about: "", version: "", echo: None, fanout: None, left_out: || None };
 
 static PEERS: &[Peer] = &[
     Peer {
@@ -48,24 +54,98 @@ static PEERS: &[Peer] = &[
         about: "edge-triggered epoll in C and nothing else: the limit",
         version: env!("PEERS_COMPILER"),
         echo: c!("BARE_ECHO"),
-        fanout: None,
-        requires: nothing,
+        fanout: c!("BARE_FANOUT"),
+        ..NOTHING
+    },
+    Peer {
+        name: "bare-splice",
+        about: "the same with splice through a pipe for each connection: the limit for streams",
+        version: env!("PEERS_COMPILER"),
+        echo: c!("BARE_SPLICE"),
+        ..NOTHING
+    },
+    Peer {
+        name: "mio",
+        about: "mio by hand, with a slab of connections and one read buffer",
+        version: env!("PEERS_MIO"),
+        echo: rust(mio::echo),
+        fanout: rust(mio::fanout),
+        ..NOTHING
+    },
+    Peer {
+        name: "polling",
+        about: "polling by hand, edge-triggered",
+        version: env!("PEERS_POLLING"),
+        echo: rust(polling::echo),
+        ..NOTHING
+    },
+    Peer {
+        name: "smol",
+        about: "smol on one thread, with the usual copy loop",
+        version: env!("PEERS_SMOL"),
+        echo: rust(smol::echo),
+        ..NOTHING
+    },
+    Peer {
+        name: "tokio-copy",
+        about: "tokio on one thread, with the usual copy loop",
+        version: env!("PEERS_TOKIO"),
+        echo: rust(tokio_copy::echo),
+        ..NOTHING
+    },
+    Peer {
+        name: "tokio-ready",
+        about: "tokio on one thread, written for speed: one read buffer, writes tried at once",
+        version: env!("PEERS_TOKIO"),
+        echo: rust(tokio_ready::echo),
+        fanout: rust(tokio_fanout::fanout),
+        ..NOTHING
+    },
+    Peer {
+        name: "monoio",
+        about: "monoio on io_uring, with its usual copy loop",
+        version: env!("PEERS_MONOIO"),
+        echo: rust(monoio::echo),
+        left_out: monoio::left_out,
+        ..NOTHING
+    },
+    Peer {
+        name: "compio",
+        about: "compio on io_uring, with its usual copy loop",
+        version: env!("PEERS_COMPIO"),
+        echo: rust(compio::echo),
+        left_out: compio::left_out,
+        ..NOTHING
+    },
+    Peer {
+        name: "libuv",
+        about: "libuv in C: one read buffer, uv_try_write, uv_write for the rest",
+        version: env!("PEERS_LIBUV"),
+        echo: c!("LIBUV_ECHO"),
+        fanout: c!("LIBUV_FANOUT"),
+        ..NOTHING
+    },
+    Peer {
+        name: "libevent",
+        about: "libevent in C: bufferevents, input moved to output, watermarks",
+        version: env!("PEERS_LIBEVENT"),
+        echo: c!("LIBEVENT_ECHO"),
+        fanout: c!("LIBEVENT_FANOUT"),
+        ..NOTHING
     },
     Peer {
         name: "example",
         about: "the 100-line Go example ported, with its faults and without its printing",
         version: env!("PEERS_RUSTC"),
-        echo: Some(Server::Rust(example::quiet)),
-        fanout: None,
-        requires: nothing,
+        echo: rust(example::quiet),
+        ..NOTHING
     },
     Peer {
         name: "example-printing",
         about: "the same with its printing: 32 KiB as numbers for each event, to /dev/null",
         version: env!("PEERS_RUSTC"),
-        echo: Some(Server::Rust(example::printing)),
-        fanout: None,
-        requires: nothing,
+        echo: rust(example::printing),
+        ..NOTHING
     },
 ];
 
@@ -108,7 +188,7 @@ impl Peer {
                 Server::C { left_out, .. } => Some(left_out).filter(|reason| !reason.is_empty()),
                 Server::Rust(_) => None,
             });
-        reasons.next().or_else(self.requires)
+        reasons.next().or_else(self.left_out)
     }
 
     /// Whether it has a server for this.

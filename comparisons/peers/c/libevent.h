@@ -1,0 +1,36 @@
+/* What the two servers on libevent share: the loop and the listener. */
+
+#ifndef LIBEVENT_H
+#define LIBEVENT_H
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <event2/listener.h>
+
+#include "listen.h"
+
+static void run(evconnlistener_cb on_connection)
+{
+    struct event_base *base = event_base_new();
+    int fd = listen_on_loopback();
+    /* A backlog of 0 says that the socket listens already. */
+    if (!base || !evconnlistener_new(base, on_connection, base, LEV_OPT_CLOSE_ON_EXEC, 0, fd))
+        die("libevent");
+    announce(fd);
+    event_base_dispatch(base);
+}
+
+/* A new connection that reads up to so many bytes in a callback, as far as libevent 2.1 lets it: it
+   never reads more than 4096 bytes at once. */
+static struct bufferevent *connection(struct event_base *base, evutil_socket_t fd, size_t size)
+{
+    struct bufferevent *connection = bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE);
+    if (!connection)
+        close(fd);
+    else
+        bufferevent_set_max_single_read(connection, size);
+    return connection;
+}
+
+#endif

@@ -1,0 +1,137 @@
+//! mio by hand: an event loop on mio's `Poll`, with a slab of connections and one read buffer.
+
+use mio::event::Event;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+use std::convert::Infallible;
+use std::io::{self, ErrorKind, Read};
+
+use crate::Service;
+use crate::queue::{Partial, Queue};
+
+const EVENTS: usize = 1024;
+const LISTENER: Token = Token(usize::MAX);
+
+/// A connection, what it owes, and what its service keeps for it.
+struct Connection<K> {
+    stream: TcpStream,
+    owed: Queue,
+    kept: K,
+}
+
+/// The loop. An error of `serve` ends the connection of that key.
+fn run<K: Default>(
+    mut serve: impl FnMut(&mut Slab<Connection<K>>, usize, &Event) -> io::Result<()>,
+) -> io::Result<Infallible> {
+    let listener = crate::listen::listener()?;
+    crate::listen::announce(&listener)?;
+    let mut listener = TcpListener::from_std(listener);
+    let mut poll = Poll::new()?;
+    let mut events = Events::with_capacity(EVENTS);
+    let mut connections = Slab::new();
+    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+    loop {
+        match poll.poll(&mut events, None) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            result => result?,
+        }
+        for event in &events {
+            let Token(key) = event.token();
+            if event.token() == LISTENER {
+                accept(&listener, &poll, &mut connections)?;
+            } else if serve(&mut connections, key, event).is_err() {
+                // Dropped, it closes its descriptor, and that ends the registration.
+                connections.remove(key);
+            }
+        }
+    }
+}
+
+fn accept<K: Default>(
+    listener: &TcpListener,
+    poll: &Poll,
+    connections: &mut Slab<Connection<K>>,
+) -> io::Result<()> {
+    loop {
+        let mut stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let place = connections.vacant_entry();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        poll.registry().register(&mut stream, Token(place.key()), interest)?;
+        place.insert(Connection { stream, owed: Queue::default(), kept: K::default() });
+    }
+}
+
+/// Reads; nothing means that there is nothing more for now, and the end of the stream is an error.
+fn read(mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    match stream.read(buffer) {
+        Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+        Ok(got) => Ok(Some(got)),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a short read leaves something: the end or an error, behind the bytes.
+fn is_last(event: &Event) -> bool {
+    event.is_read_closed() || event.is_error()
+}
+
+pub(crate) fn echo(read_buffer: usize) -> io::Result<Infallible> {
+    let mut buffer = vec![0; read_buffer];
+    run::<()>(|connections, key, event| {
+        let Connection { stream, owed, .. } = &mut connections[key];
+        let mut must_drain = is_last(event);
+        if !owed.is_empty() {
+            if !owed.flush(stream)? {
+                return Ok(());
+            }
+            // The edge of what came meanwhile is gone.
+            must_drain = true;
+        } else if !event.is_readable() {
+            return Ok(());
+        }
+        while let Some(got) = read(stream, &mut buffer)? {
+            let is_sent = owed.send(stream, &buffer[..got])?;
+            if !is_sent || (got < buffer.len() && !must_drain) {
+                break;
+            }
+        }
+        Ok(())
+    })
+}
+
+pub(crate) fn fanout(read_buffer: usize) -> io::Result<Infallible> {
+    let mut buffer = vec![0; Service::MESSAGE + read_buffer];
+    run::<Partial>(|connections, key, event| {
+        let Connection { stream, owed, .. } = &mut connections[key];
+        if !owed.is_empty() {
+            owed.flush(stream)?;
+        }
+        if !event.is_readable() {
+            return Ok(());
+        }
+        while let Some(got) = read(&connections[key].stream, &mut buffer[Service::MESSAGE..])? {
+            let messages = connections[key].kept.whole(&mut buffer, got);
+            for (other, Connection { stream, owed, .. }) in connections.iter_mut() {
+                if other == key {
+                    continue;
+                }
+                if owed.is_empty() {
+                    // Whoever's connection has failed is told so by an event of its own.
+                    let _ = owed.send(stream, messages);
+                } else {
+                    owed.add(messages);
+                }
+            }
+            if got < read_buffer && !is_last(event) {
+                break;
+            }
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,70 @@
+//! A peer under test: its process, started by the command that measurements start it by.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Stdio};
+
+use peers::{Peer, Service, find};
+use rustix::process::Signal;
+use testkit::{Process, say};
+
+/// The usual size of a read buffer, and the one for streams.
+pub(crate) const USUAL: usize = 64 * 1024;
+pub(crate) const STREAM: usize = 32 * 1024;
+
+/// A running peer. Dropping it ends that one process.
+pub(crate) struct Server {
+    child: Child,
+    /// Kept open, so that the server could go on printing.
+    _output: BufReader<ChildStdout>,
+    pub(crate) address: SocketAddr,
+    pub(crate) process: Process,
+}
+
+/// The peer of that name, unless it is left out here, which is then said.
+#[track_caller]
+pub(crate) fn unless_left_out(name: &str) -> Option<&'static Peer> {
+    let peer = find(name).unwrap_or_else(|| panic!("no peer is called {name}"));
+    if let Some(reason) = peer.left_out() {
+        say(&format!("LEFT OUT: {name}: {reason}"));
+        return None;
+    }
+    Some(peer)
+}
+
+impl Server {
+    /// Starts it, and waits until it says where it listens.
+    #[track_caller]
+    pub(crate) fn start(peer: &Peer, service: Service, read_buffer: usize) -> Self {
+        let program = Path::new(env!("CARGO_BIN_EXE_peer"));
+        let mut command = peer.command_with(program, &[], service, read_buffer);
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("start the server");
+        let process = Process::new(child.id());
+        let mut output = BufReader::new(child.stdout.take().expect("its output is piped"));
+        let mut line = String::new();
+        output.read_line(&mut line).expect("a line of text");
+        let port = line
+            .strip_prefix("listening on 127.0.0.1:")
+            .and_then(|rest| rest.strip_suffix('\n')?.parse().ok())
+            .unwrap_or_else(|| panic!("{} said {line:?}", peer.name()));
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        Self { child, _output: output, address, process }
+    }
+
+    /// Sends it SIGTERM, and returns the signal that it ended by.
+    #[track_caller]
+    pub(crate) fn terminate(mut self) -> Option<i32> {
+        self.process.signal(Signal::TERM);
+        self.child.wait().expect("it ends").signal()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail when it has ended already, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
