@@ -1,20 +1,26 @@
 //! Compares what edgeloop costs with its peers, and writes down what it came to.
-#![expect(dead_code, reason = "the commands that use the rest come next")]
 
 mod args;
 mod binary;
 mod client;
+mod counts;
+mod draw;
 mod failure;
+mod gate;
 mod interrupt;
 mod ours;
 mod pair;
 mod place;
 mod plan;
 mod process;
+mod recorded;
+mod results;
 mod servers;
 mod shapes;
 mod show;
 mod statistics;
+mod targets;
+mod whole;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -25,6 +31,7 @@ use clap::error::ErrorKind;
 use failure::Failure;
 use pair::Settings;
 use peers::Service;
+use results::Results;
 
 fn main() -> ExitCode {
     let line = match CommandLine::try_parse() {
@@ -71,7 +78,24 @@ fn run(line: CommandLine) -> Result<bool, Failure> {
     }
     match line.command {
         Some(Command::Pair(arguments)) => compare(&arguments),
-        _ => Err(Failure::usage("not written yet")),
+        Some(Command::Counts(arguments)) => whole::counts(&arguments),
+        Some(Command::Gate) => {
+            prepare()?;
+            gate::run()
+        }
+        Some(Command::Draw(arguments)) => {
+            let results = Results::read(&arguments.from).map_err(|error| error.to_string())?;
+            draw::write(&results, arguments.markdown.as_ref(), arguments.report.as_ref())?;
+            if arguments.markdown.is_none() && arguments.report.is_none() {
+                show::print(&draw::text(&results))?;
+            }
+            Ok(true)
+        }
+        Some(Command::List) => {
+            show::print(&list())?;
+            Ok(true)
+        }
+        _ => whole::run(&line.all),
     }
 }
 
@@ -86,6 +110,7 @@ fn serve(name: &str, service: Service, read_buffer: usize) -> std::io::Result<()
 /// Measures one pair.
 fn compare(arguments: &PairArgs) -> Result<bool, Failure> {
     let pair = plan::pair(&arguments.of, &arguments.against, &arguments.shape)?;
+    draw::check_writable(&[arguments.json.as_ref()])?;
     let settings = Settings {
         cycles: arguments.cycles,
         slice: arguments.slice.map(Duration::from_millis),
@@ -100,6 +125,11 @@ fn compare(arguments: &PairArgs) -> Result<bool, Failure> {
     bar.finish_and_clear();
     let measured = measured?;
     show::print(&show::pair(&measured))?;
+    if let Some(path) = &arguments.json {
+        let mut results = Results::new();
+        results.take_pair(measured.clone());
+        results.write(path)?;
+    }
     Ok(measured.valid_ratio().is_some())
 }
 
@@ -108,4 +138,22 @@ fn prepare() -> Result<(), Failure> {
     place::raise_descriptor_limit();
     place::pin_client()?;
     Ok(())
+}
+
+/// The servers and the shapes, for who wants to name some.
+fn list() -> String {
+    let mut servers =
+        vec![vec!["server".to_owned(), "version".to_owned(), "what it is".to_owned()]];
+    for server in servers::all() {
+        let about = match server.left_out() {
+            Some(reason) => format!("left out: {reason}"),
+            None => server.about().to_owned(),
+        };
+        servers.push(vec![server.name().to_owned(), server.version().to_owned(), about]);
+    }
+    let mut shapes = vec![vec!["shape".to_owned(), "what it is".to_owned()]];
+    shapes.extend(
+        shapes::SHAPES.iter().map(|shape| vec![shape.name.to_owned(), shape.about.to_owned()]),
+    );
+    format!("{}\n{}", show::table_left(&servers), show::table_left(&shapes))
 }

@@ -86,8 +86,17 @@ pub(crate) fn pair(measured: &Measured) -> String {
     )
 }
 
-/// A table of texts, the first row its head; the first column is flush left.
+/// A table of texts, the first row its head; the first column is flush left, the others right.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
+    aligned(rows, 1)
+}
+
+/// A table of words: all columns are flush left.
+pub(crate) fn table_left(rows: &[Vec<String>]) -> String {
+    aligned(rows, usize::MAX)
+}
+
+fn aligned(rows: &[Vec<String>], flush_left: usize) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column| {
         let cells = rows.iter().filter_map(|row| row.get(column));
@@ -98,10 +107,11 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
     for row in rows {
         let mut line = String::new();
         for (index, (cell, &width)) in row.iter().zip(&widths).enumerate() {
-            if index == 0 {
+            line.push_str(if index == 0 { "" } else { "  " });
+            if index < flush_left {
                 line.push_str(&format!("{cell:<width$}"));
             } else {
-                line.push_str(&format!("  {cell:>width$}"));
+                line.push_str(&format!("{cell:>width$}"));
             }
         }
         text.push_str(line.trim_end());

@@ -19,7 +19,7 @@ fn connect_all(server: SocketAddr, connections: usize) -> io::Result<Vec<Socket>
 
 /// All send, then all answers are collected: every server has the same batches to serve.
 #[derive(Debug)]
-pub(super) struct Crowd {
+pub(crate) struct Crowd {
     sockets: Vec<Socket>,
     /// What each sends with one call: one message or several.
     message: Vec<u8>,
@@ -38,16 +38,27 @@ impl Crowd {
         let answer = vec![0; message.len()];
         Ok(Self { sockets: connect_all(server, connections)?, message, answer, in_flight })
     }
+
+    /// So many rounds.
+    pub(crate) fn rounds(&mut self, rounds: u64) -> io::Result<()> {
+        (0..rounds).try_for_each(|_| self.round().map(drop))
+    }
+
+    /// The first half of a round.
+    pub(crate) fn send_all(&self) -> io::Result<()> {
+        self.sockets.iter().try_for_each(|socket| socket.send(&self.message))
+    }
+
+    /// The second half of a round.
+    pub(crate) fn receive_all(&mut self) -> io::Result<()> {
+        self.sockets.iter().try_for_each(|socket| socket.receive(&mut self.answer))
+    }
 }
 
 impl Client for Crowd {
     fn round(&mut self) -> io::Result<u64> {
-        for socket in &self.sockets {
-            socket.send(&self.message)?;
-        }
-        for socket in &self.sockets {
-            socket.receive(&mut self.answer)?;
-        }
+        self.send_all()?;
+        self.receive_all()?;
         Ok((self.sockets.len() * self.in_flight) as u64)
     }
 

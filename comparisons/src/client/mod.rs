@@ -12,8 +12,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-pub(crate) use crowd::Holder;
-pub(crate) use crowd::hold;
+pub(crate) use crowd::{Crowd, Holder, hold};
 
 use crate::shapes::{Load, Shape};
 
@@ -67,7 +66,7 @@ pub(crate) trait Client {
 pub(crate) fn connect(shape: &Shape, server: SocketAddr) -> io::Result<Box<dyn Client>> {
     Ok(match shape.load {
         Load::Rounds { connections, bytes, in_flight } => {
-            Box::new(crowd::Crowd::connect(server, connections, bytes, in_flight)?)
+            Box::new(Crowd::connect(server, connections, bytes, in_flight)?)
         }
         Load::Stream { connections, window } => {
             Box::new(streams::Streams::connect(server, connections, window)?)
@@ -76,4 +75,11 @@ pub(crate) fn connect(shape: &Shape, server: SocketAddr) -> io::Result<Box<dyn C
         Load::Segments { bytes } => Box::new(crowd::Segments::connect(server, bytes)?),
         Load::Fanout { receivers } => Box::new(crowd::Chat::connect(server, receivers)?),
     })
+}
+
+/// A crowd that has been served once: what is counted then is what follows.
+pub(crate) fn crowd(server: SocketAddr, connections: usize) -> io::Result<Crowd> {
+    let mut crowd = Crowd::connect(server, connections, 64, 1)?;
+    crowd.verify()?;
+    Ok(crowd)
 }
