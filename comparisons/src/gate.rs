@@ -31,10 +31,7 @@ enum Held {
 }
 
 /// All checks, with a line for each. Answers whether none failed.
-pub(crate) fn run() -> Result<bool, Failure> {
-    let edgeloop = servers::find(EDGELOOP)?;
-    // An old binary, or none, fails here and by name.
-    edgeloop.command(Service::Echo, plan::READ_BUFFER)?;
+pub(crate) fn run(edgeloop: &Contestant) -> Result<bool, Failure> {
     let mut good = true;
     let mut tell = |held: io::Result<Held>| -> Result<(), Failure> {
         interrupt::check()?;
@@ -54,16 +51,16 @@ pub(crate) fn run() -> Result<bool, Failure> {
         Ok(())
     };
     for shape in SHAPES {
-        tell(progress(&edgeloop, shape))?;
+        tell(progress(edgeloop, shape))?;
     }
     let rustc = results::rustc();
     let recorded = recorded::of(&rustc)?;
-    let one = counts::instructions::one(&edgeloop, plan::READ_BUFFER);
+    let one = counts::instructions::one(edgeloop, plan::READ_BUFFER);
     tell(instructions("1 connection", one, INSTRUCTIONS.0, &rustc, recorded, |all| all.one))?;
-    let fifty = counts::instructions::fifty(&edgeloop, plan::READ_BUFFER);
+    let fifty = counts::instructions::fifty(edgeloop, plan::READ_BUFFER);
     tell(instructions("50 connections", fifty, INSTRUCTIONS.1, &rustc, recorded, |all| all.fifty))?;
-    tell(calls(&edgeloop))?;
-    tell(memory(&edgeloop))?;
+    tell(calls(edgeloop))?;
+    tell(memory(edgeloop))?;
     for shape in ["small-1", "small-50"] {
         tell(ratio(shape))?;
     }
@@ -83,7 +80,7 @@ fn progress(edgeloop: &Contestant, shape: &crate::shapes::Shape) -> io::Result<H
             .transpose()?;
         let mut client = client::connect(shape, running.address())?;
         client.verify()?;
-        client.drive(Until::Rounds(3))?;
+        client.drive(Until::Rounds(3), &mut client::rounds()?)?;
         client.verify()
     };
     Ok(match go_on() {

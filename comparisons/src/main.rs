@@ -32,6 +32,7 @@ use failure::Failure;
 use pair::Settings;
 use peers::Service;
 use results::Results;
+use servers::Contestant;
 
 fn main() -> ExitCode {
     let line = match CommandLine::try_parse() {
@@ -80,8 +81,9 @@ fn run(line: CommandLine) -> Result<bool, Failure> {
         Some(Command::Pair(arguments)) => compare(&arguments),
         Some(Command::Counts(arguments)) => whole::counts(&arguments),
         Some(Command::Gate) => {
-            prepare()?;
-            gate::run()
+            let edgeloop = servers::find(servers::EDGELOOP)?;
+            prepare([edgeloop])?;
+            gate::run(&edgeloop)
         }
         Some(Command::Draw(arguments)) => {
             let results = Results::read(&arguments.from).map_err(|error| error.to_string())?;
@@ -116,7 +118,7 @@ fn compare(arguments: &PairArgs) -> Result<bool, Failure> {
         slice: arguments.slice.map(Duration::from_millis),
         read_buffer: arguments.read_buffer,
     };
-    prepare()?;
+    prepare([pair.of.server, pair.against.server])?;
     let bar = show::progress(settings.cycles.into());
     let measured = pair::measure(&pair, &settings, &mut |attempt, cycle| {
         bar.set_message(format!("run {attempt}"));
@@ -133,8 +135,13 @@ fn compare(arguments: &PairArgs) -> Result<bool, Failure> {
     Ok(measured.valid_ratio().is_some())
 }
 
-/// What every measurement needs of this process.
-fn prepare() -> Result<(), Failure> {
+/// What every measurement needs: the programs of the servers, and this process in its place.
+fn prepare(servers: impl IntoIterator<Item = Contestant>) -> Result<(), Failure> {
+    for server in servers {
+        // The program `edgeloop` is built here if it has to be, and not on the client's core alone.
+        let command = server.command(Service::Echo, plan::READ_BUFFER);
+        command.map_err(|error| Failure::usage(error.to_string()))?;
+    }
     place::raise_descriptor_limit();
     place::pin_client()?;
     Ok(())

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::client::{self, Client, Holder, Until};
+use crate::client::{self, Client, Holder, Rounds, Until};
 use crate::interrupt;
 use crate::process::Process;
 use crate::servers::{Contestant, Server};
@@ -95,6 +95,16 @@ pub(crate) struct Cost {
     pub(crate) units_per_second: f64,
     /// Of the whole run.
     pub(crate) units: u64,
+    /// How long a round took, where a shape has rounds; on one connection, a message there and back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) round: Option<Round>,
+}
+
+/// Percentiles of the rounds of all slices, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Round {
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
 }
 
 impl Measured {
@@ -168,6 +178,7 @@ struct Lane {
     nanoseconds: Vec<f64>,
     rates: Vec<f64>,
     units: u64,
+    rounds: Rounds,
 }
 
 impl Lane {
@@ -179,8 +190,8 @@ impl Lane {
             .transpose()?;
         let mut client = client::connect(shape, server.address()).map_err(named)?;
         client.verify().map_err(named)?;
-        let (nanoseconds, rates) = (Vec::new(), Vec::new());
-        Ok(Self { client, _idle: idle, server, nanoseconds, rates, units: 0 })
+        let (nanoseconds, rates, rounds) = (Vec::new(), Vec::new(), client::rounds()?);
+        Ok(Self { client, _idle: idle, server, nanoseconds, rates, units: 0, rounds })
     }
 
     fn process(&self) -> Process {
@@ -190,7 +201,7 @@ impl Lane {
     /// Loads the server for so long, and returns what it used for a unit, and the units a second.
     fn slice(&mut self, length: Duration) -> io::Result<(f64, f64, u64)> {
         let before = self.process().settle()?;
-        let done = self.client.drive(Until::Time(Instant::now() + length))?;
+        let done = self.client.drive(Until::Time(Instant::now() + length), &mut self.rounds)?;
         let after = self.process().settle()?;
         if done.units == 0 {
             return Err(io::Error::other("nothing was done in a slice"));
@@ -210,10 +221,13 @@ impl Lane {
     }
 
     fn cost(&self) -> Cost {
+        let microseconds = |quantile| self.rounds.value_at_quantile(quantile) as f64 / 1000.0;
+        let round = Round { p50: microseconds(0.5), p99: microseconds(0.99) };
         Cost {
             nanoseconds: median(&self.nanoseconds),
             units_per_second: median(&self.rates),
             units: self.units,
+            round: (!self.rounds.is_empty()).then_some(round),
         }
     }
 }
@@ -237,6 +251,7 @@ fn run(pair: &Pair, settings: &Settings, tick: &mut dyn FnMut(u32)) -> io::Resul
             lane.slice(slice).map_err(|error| named(&lane.server, &error))?;
         }
     }
+    run.lanes.iter_mut().for_each(|lane| lane.rounds.reset());
     for cycle in 0..settings.cycles {
         interrupt::check()?;
         if cycle % 2 == 0 {

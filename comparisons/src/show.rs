@@ -32,7 +32,7 @@ pub(crate) fn progress(cycles: u64) -> ProgressBar {
 pub(crate) fn estimate(estimate: Option<Estimate>) -> String {
     match estimate {
         Some(Estimate { median, low, high }) => format!("{median:.3} ({low:.3} to {high:.3})"),
-        None => "none, with so few cycles".to_owned(),
+        None => "none".to_owned(),
     }
 }
 
@@ -75,7 +75,10 @@ pub(crate) fn pair(measured: &Measured) -> String {
     let cost = |name: &str, cost: crate::pair::Cost| {
         let rate = thousands(cost.units_per_second);
         let time = nanoseconds(cost.nanoseconds);
-        format!("  {name:<24} {time:>9} of processor time a {unit}, {rate} a second\n")
+        let round = cost.round.map_or_else(String::new, |round| {
+            format!("; a round takes {:.1} µs, p99 {:.1} µs", round.p50, round.p99)
+        });
+        format!("  {name:<24} {time:>9} of processor time a {unit}, {rate} a second{round}\n")
     };
     format!(
         "{title}\n  ratio {}\n  null  {}\n{verdict}{}{}",

@@ -34,7 +34,8 @@ pub(crate) fn run(arguments: &AllArgs) -> Result<bool, Failure> {
     // With a part of the shapes or servers asked for, the counts were not.
     let is_part = !arguments.shape.is_empty() || !arguments.against.is_empty();
     let counted: Vec<_> = if arguments.no_counts || is_part { Vec::new() } else { countable() };
-    crate::prepare()?;
+    let measured = pairs.iter().flat_map(|pair| [pair.of.server, pair.against.server]);
+    crate::prepare(measured.chain(counted.iter().copied()))?;
     let steps = pairs.len() as u64 * u64::from(settings.cycles);
     // A step of counting takes about as long as some tens of cycles.
     let bar = show::progress(steps + counted.len() as u64 * counts::STEPS * STEP);
@@ -49,6 +50,10 @@ pub(crate) fn run(arguments: &AllArgs) -> Result<bool, Failure> {
             });
             bar.set_position(begin + u64::from(cycle));
         })?;
+        if bar.is_hidden() {
+            // Without a terminal there is no progress line, but somebody may read along.
+            eprintln!("{title}: {}", show::estimate(measured.valid_ratio()));
+        }
         results.take_pair(measured);
         save(&results, files.json.as_ref())?;
     }
@@ -112,7 +117,7 @@ pub(crate) fn counts(arguments: &CountsArgs) -> Result<bool, Failure> {
         };
         arguments.names.iter().map(find).collect::<Result<_, _>>()?
     };
-    crate::prepare()?;
+    crate::prepare(chosen.iter().copied())?;
     let mut results = Results::new();
     results.servers.clear();
     let bar = show::progress(chosen.len() as u64 * counts::STEPS * STEP);

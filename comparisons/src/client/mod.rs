@@ -12,6 +12,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use hdrhistogram::Histogram;
+
 pub(crate) use crowd::{Crowd, Holder, hold};
 
 use crate::shapes::{Load, Shape};
@@ -34,6 +36,14 @@ pub(crate) struct Done {
     pub(crate) time: Duration,
 }
 
+/// How long rounds took, in nanoseconds.
+pub(crate) type Rounds = Histogram<u64>;
+
+/// For rounds of up to ten seconds, with three digits.
+pub(crate) fn rounds() -> io::Result<Rounds> {
+    Histogram::new_with_max(10_000_000_000, 3).map_err(io::Error::other)
+}
+
 /// A client with its connections.
 pub(crate) trait Client {
     /// One round: sends, and receives all that is answered. Returns the units.
@@ -42,15 +52,16 @@ pub(crate) trait Client {
     /// Sends what no other message looks like, and compares every byte of the answers.
     fn verify(&mut self) -> io::Result<()>;
 
-    /// Rounds, until there have been enough.
-    fn drive(&mut self, until: Until) -> io::Result<Done> {
+    /// Rounds, until there have been enough. Each is entered into the histogram.
+    fn drive(&mut self, until: Until, all: &mut Rounds) -> io::Result<Done> {
         let begin = Instant::now();
-        let mut units = 0;
-        let mut rounds = 0;
+        let (mut units, mut rounds, mut last) = (0, 0, begin);
         loop {
             units += self.round()?;
             rounds += 1;
             let now = Instant::now();
+            all.saturating_record(u64::try_from((now - last).as_nanos()).unwrap_or(u64::MAX));
+            last = now;
             let enough = match until {
                 Until::Time(time) => now >= time,
                 Until::Rounds(wanted) => rounds >= wanted,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::socket::{Patience, Socket, pattern};
-use super::{Client, Done, Until};
+use super::{Client, Done, Rounds, Until};
 
 /// The most that one call sends.
 const PIECE: usize = 64 * 1024;
@@ -93,7 +93,8 @@ impl Client for Streams {
         Ok(self.flow(Until::Rounds(1))? / 1024)
     }
 
-    fn drive(&mut self, until: Until) -> io::Result<Done> {
+    // A stream has no rounds.
+    fn drive(&mut self, until: Until, _: &mut Rounds) -> io::Result<Done> {
         let begin = Instant::now();
         let bytes = self.flow(until)?;
         Ok(Done { units: bytes / 1024, time: begin.elapsed() })

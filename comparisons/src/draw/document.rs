@@ -306,8 +306,15 @@ fn method(results: &Results) -> Vec<Block> {
     ]
 }
 
+fn microseconds(time: Option<f64>) -> String {
+    time.map_or_else(|| "–".to_owned(), |time| format!("{time:.1}"))
+}
+
 fn every_pair(results: &Results) -> Vec<Block> {
-    let head = ["pair", "shape", "ratio", "null", "cycles", "runs", "first", "second", "a second"];
+    let head = [
+        "pair", "shape", "ratio", "null", "cycles", "runs", "first", "second", "a second",
+        "p50, µs", "p99, µs",
+    ];
     let mut table = vec![row(head)];
     for pair in results.pairs.iter().filter(|pair| pair.failure.is_none()) {
         table.push(row([
@@ -320,6 +327,8 @@ fn every_pair(results: &Results) -> Vec<Block> {
             &nanoseconds(pair.first.nanoseconds),
             &nanoseconds(pair.second.nanoseconds),
             &thousands(pair.first.units_per_second),
+            &microseconds(pair.first.round.map(|round| round.p50)),
+            &microseconds(pair.first.round.map(|round| round.p99)),
         ]));
     }
     if table.len() == 1 {
@@ -329,7 +338,8 @@ fn every_pair(results: &Results) -> Vec<Block> {
         heading(2, "Every pair"),
         paragraph(
             "The processor time of each server for one of what the shape counts, and how many a second the \
-             first of them did, both medians.",
+             first of them did, both medians; and how long a round of the first took, which on one \
+             connection is a message there and back.",
         ),
         Block::Table(table),
     ]
