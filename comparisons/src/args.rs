@@ -1,0 +1,176 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "comparisons", about = "Compares what edgeloop costs with its peers")]
+#[command(args_conflicts_with_subcommands = true, after_help = AFTER_HELP)]
+pub(crate) struct CommandLine {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) all: AllArgs,
+}
+
+const AFTER_HELP: &str = "\
+Servers run on core 0 and the client on core 1; nothing else should run meanwhile. \
+`comparisons list` names the servers and the shapes.
+
+Exit codes:
+  0      What was asked for was measured, and the gate holds
+  1      A pair could not be measured, or the gate does not hold
+  2      The command line is wrong, or something that is needed is missing
+  130    Interrupted";
+
+/// What to do; without any, everything is measured.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Compare two servers under one shape
+    Pair(PairArgs),
+    /// Count system calls, instructions, memory and wake-ups
+    Counts(CountsArgs),
+    /// Hold what must hold: exact counts, progress, and the pair with bare epoll
+    Gate,
+    /// Name the servers and the shapes
+    List,
+    /// Draw the documents from the figures of a file, without measuring
+    Draw(DrawArgs),
+    /// Serve: how servers in this program are started
+    #[command(hide = true)]
+    Server {
+        /// Which
+        name: String,
+        /// What
+        service: peers::Service,
+        /// Bytes
+        read_buffer: usize,
+    },
+    /// Bind this process to a core and become another program
+    #[command(hide = true)]
+    Launch {
+        /// Which core
+        core: usize,
+        /// The program and its arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        program: Vec<OsString>,
+    },
+    /// Hold idle connections
+    #[command(hide = true)]
+    Hold {
+        /// To this server
+        server: SocketAddr,
+        /// How many
+        connections: usize,
+    },
+}
+
+/// The arguments of the whole comparison.
+#[derive(Debug, Args)]
+pub(crate) struct AllArgs {
+    /// Only these shapes
+    #[arg(long, value_name = "SHAPE", value_delimiter = ',')]
+    pub(crate) shape: Vec<String>,
+    /// Only the pairs against these servers
+    #[arg(long, value_name = "SERVER", value_delimiter = ',')]
+    pub(crate) against: Vec<String>,
+    /// A fifth of the cycles
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Cycles of each pair [default: 150]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(6..))]
+    pub(crate) cycles: Option<u32>,
+    /// Leave the counts out
+    #[arg(long)]
+    pub(crate) no_counts: bool,
+    /// Keep what FILE of --json holds and is not measured now
+    #[arg(long, requires = "json")]
+    pub(crate) add: bool,
+    #[command(flatten)]
+    pub(crate) files: FileArgs,
+}
+
+/// Where results go.
+#[derive(Debug, Args)]
+pub(crate) struct FileArgs {
+    /// Write all figures, after each pair
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Write a page to look at
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// Write the document, and its plot beside it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
+}
+
+/// The arguments of `pair`.
+#[derive(Debug, Args)]
+pub(crate) struct PairArgs {
+    /// The one
+    pub(crate) of: String,
+    /// The other, which runs twice; `itself` for the same server without the idle connections
+    pub(crate) against: String,
+    /// The load
+    #[arg(long, value_name = "SHAPE")]
+    pub(crate) shape: String,
+    /// Cycles
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(value_parser = clap::value_parser!(u32).range(6..))]
+    pub(crate) cycles: u32,
+    /// The length of a slice in milliseconds [default: 25 or 50, by the shape]
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub(crate) slice: Option<u64>,
+    /// The read buffer of the servers that are told one, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = crate::plan::READ_BUFFER)]
+    #[arg(value_parser = read_buffer)]
+    pub(crate) read_buffer: usize,
+    /// Write the figures
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+fn read_buffer(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(bytes @ 1..=65_536) => Ok(bytes),
+        _ => Err("a read buffer is 1 to 65536 bytes".to_owned()),
+    }
+}
+
+/// The arguments of `counts`.
+#[derive(Debug, Args)]
+pub(crate) struct CountsArgs {
+    /// The servers [default: all]
+    pub(crate) names: Vec<String>,
+    /// Write the figures
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// The arguments of `draw`.
+#[derive(Debug, Args)]
+pub(crate) struct DrawArgs {
+    /// What --json has written
+    pub(crate) from: PathBuf,
+    /// Write a page to look at
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// Write the document, and its plot beside it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        CommandLine::command().debug_assert();
+    }
+}

@@ -1,0 +1,217 @@
+//! Connections that are kept: message and answer, a chat, and those that say nothing.
+
+use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::net::SocketAddr;
+use std::process::{Child, Stdio};
+
+use peers::Service;
+
+use super::Client;
+use super::socket::{Socket, expect, pattern};
+use crate::place;
+
+/// The hidden command that holds idle connections.
+pub(crate) const HOLD: &str = "hold";
+
+fn connect_all(server: SocketAddr, connections: usize) -> io::Result<Vec<Socket>> {
+    (0..connections).map(|_| Socket::connect(server)).collect()
+}
+
+/// All send, then all answers are collected: every server has the same batches to serve.
+#[derive(Debug)]
+pub(crate) struct Crowd {
+    sockets: Vec<Socket>,
+    /// What each sends with one call: one message or several.
+    message: Vec<u8>,
+    answer: Vec<u8>,
+    in_flight: usize,
+}
+
+impl Crowd {
+    pub(super) fn connect(
+        server: SocketAddr,
+        connections: usize,
+        bytes: usize,
+        in_flight: usize,
+    ) -> io::Result<Self> {
+        let message = pattern(0, bytes * in_flight);
+        let answer = vec![0; message.len()];
+        Ok(Self { sockets: connect_all(server, connections)?, message, answer, in_flight })
+    }
+
+    /// So many rounds.
+    pub(crate) fn rounds(&mut self, rounds: u64) -> io::Result<()> {
+        (0..rounds).try_for_each(|_| self.round().map(drop))
+    }
+
+    /// The first half of a round.
+    pub(crate) fn send_all(&self) -> io::Result<()> {
+        self.sockets.iter().try_for_each(|socket| socket.send(&self.message))
+    }
+
+    /// The second half of a round.
+    pub(crate) fn receive_all(&mut self) -> io::Result<()> {
+        self.sockets.iter().try_for_each(|socket| socket.receive(&mut self.answer))
+    }
+}
+
+impl Client for Crowd {
+    fn round(&mut self) -> io::Result<u64> {
+        self.send_all()?;
+        self.receive_all()?;
+        Ok((self.sockets.len() * self.in_flight) as u64)
+    }
+
+    fn verify(&mut self) -> io::Result<()> {
+        let length = self.message.len();
+        for (index, socket) in self.sockets.iter().enumerate() {
+            socket.send(&pattern(1 + index, length))?;
+        }
+        for (index, socket) in self.sockets.iter().enumerate() {
+            socket.receive(&mut self.answer)?;
+            expect(&pattern(1 + index, length), &self.answer)?;
+            socket.expect_nothing()?;
+        }
+        Ok(())
+    }
+}
+
+/// One connection whose every byte is a segment of its own.
+#[derive(Debug)]
+pub(super) struct Segments {
+    socket: Socket,
+    message: Vec<u8>,
+}
+
+/// After so many segments the client looks for answers, so that they don't fill its socket.
+const SEGMENTS_AT_ONCE: usize = 16;
+
+impl Segments {
+    pub(super) fn connect(server: SocketAddr, bytes: usize) -> io::Result<Self> {
+        Ok(Self { socket: Socket::connect(server)?, message: pattern(0, bytes) })
+    }
+
+    fn exchange(&self, message: &[u8]) -> io::Result<Vec<u8>> {
+        let mut answer = vec![0; message.len()];
+        let mut received = 0;
+        for segments in message.chunks(SEGMENTS_AT_ONCE) {
+            for segment in segments.chunks(1) {
+                self.socket.send(segment)?;
+            }
+            received += self.socket.try_receive(&mut answer[received..])?;
+        }
+        self.socket.receive(&mut answer[received..])?;
+        Ok(answer)
+    }
+}
+
+impl Client for Segments {
+    fn round(&mut self) -> io::Result<u64> {
+        self.exchange(&self.message)?;
+        Ok(1)
+    }
+
+    fn verify(&mut self) -> io::Result<()> {
+        let message = pattern(1, self.message.len());
+        expect(&message, &self.exchange(&message)?)?;
+        self.socket.expect_nothing()
+    }
+}
+
+/// A chat: the first says something, all others receive it.
+#[derive(Debug)]
+pub(super) struct Chat {
+    members: Vec<Socket>,
+}
+
+impl Chat {
+    pub(super) fn connect(server: SocketAddr, receivers: usize) -> io::Result<Self> {
+        let chat = Self { members: connect_all(server, 1 + receivers)? };
+        // Who is not accepted yet receives nothing. The last to be accepted speaks: its message has
+        // then been read behind all that were before it, and reaches everybody.
+        chat.say(receivers, &pattern(0, Service::MESSAGE))?;
+        Ok(chat)
+    }
+
+    /// One says something, and all others must hear exactly that.
+    fn say(&self, speaker: usize, message: &[u8]) -> io::Result<()> {
+        let mut heard = [0; Service::MESSAGE];
+        self.members[speaker].send(message)?;
+        for (_, member) in self.members.iter().enumerate().filter(|(index, _)| *index != speaker) {
+            member.receive(&mut heard)?;
+            expect(message, &heard)?;
+        }
+        Ok(())
+    }
+}
+
+impl Client for Chat {
+    fn round(&mut self) -> io::Result<u64> {
+        self.say(0, &[b'm'; Service::MESSAGE])?;
+        Ok(1)
+    }
+
+    fn verify(&mut self) -> io::Result<()> {
+        // Whoever speaks must not hear it: it would stand before what comes next.
+        for speaker in [0, 1, self.members.len() - 1, 0] {
+            self.say(speaker, &pattern(speaker, Service::MESSAGE))?;
+        }
+        self.members.iter().try_for_each(Socket::expect_nothing)
+    }
+}
+
+/// A process that holds idle connections: this one has not descriptors enough for three servers'.
+/// Dropping it closes them.
+#[derive(Debug)]
+pub(crate) struct Holder {
+    child: Child,
+}
+
+impl Holder {
+    /// Opens so many connections; each has sent one message and got it back.
+    pub(crate) fn start(server: SocketAddr, connections: usize) -> io::Result<Self> {
+        let mut own = std::process::Command::new(std::env::current_exe()?);
+        own.args([HOLD, &server.to_string(), &connections.to_string()]);
+        let mut command = place::launched(place::CLIENT, &own)?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut holder = Self { child: command.spawn()? };
+        let mut line = String::new();
+        if let Some(output) = holder.child.stdout.take() {
+            BufReader::new(output).read_line(&mut line)?;
+        }
+        match line.trim() {
+            "holding" => Ok(holder),
+            said => Err(io::Error::other(format!("idle connections cannot be opened: {said}"))),
+        }
+    }
+
+    /// Closes the connections and waits until they are closed.
+    pub(crate) fn end(mut self) -> io::Result<()> {
+        drop(self.child.stdin.take());
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What the process of a [`Holder`] does, until its standard input ends.
+pub(crate) fn hold(server: SocketAddr, connections: usize) -> io::Result<()> {
+    let open = |index| {
+        let socket = Socket::connect(server)?;
+        socket.expect_echo(&pattern(index, 64))?;
+        Ok(socket)
+    };
+    let held = (0..connections).map(open).collect::<io::Result<Vec<_>>>();
+    match &held {
+        Ok(_) => println!("holding"),
+        Err(error) => println!("{error}"),
+    }
+    io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
+}

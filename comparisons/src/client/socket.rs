@@ -1,0 +1,204 @@
+//! A connected socket whose calls are repeated until they are done, without ever sleeping.
+
+use std::hint;
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use crate::interrupt;
+
+/// How long a server may owe an answer before the run fails.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Looks at the clock only now and then, while nothing moves.
+#[derive(Debug, Default)]
+pub(super) struct Patience {
+    tries: u32,
+    since: Option<Instant>,
+}
+
+impl Patience {
+    /// Something has moved.
+    pub(super) fn renew(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Nothing has moved. Leaves the socket alone for a moment: whoever holds its lock makes the
+    /// kernel process what arrives on this core instead of the server's.
+    pub(super) fn wait(&mut self) -> io::Result<()> {
+        for _ in 0..8 {
+            hint::spin_loop();
+        }
+        self.tries = self.tries.wrapping_add(1);
+        if self.tries.is_multiple_of(4096) {
+            interrupt::check()?;
+            let since = *self.since.get_or_insert_with(Instant::now);
+            if since.elapsed() > PATIENCE {
+                let words = format!("no answer for {} s", PATIENCE.as_secs());
+                return Err(io::Error::new(ErrorKind::TimedOut, words));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Socket {
+    stream: TcpStream,
+}
+
+impl Socket {
+    pub(super) fn connect(server: SocketAddr) -> io::Result<Self> {
+        Self::new(TcpStream::connect(server)?)
+    }
+
+    pub(super) fn new(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        Ok(Self { stream })
+    }
+
+    pub(super) const fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Sends what the kernel takes at once; nothing is 0.
+    #[inline]
+    pub(super) fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
+        match (&self.stream).write(bytes) {
+            Err(error) if is_not_yet(&error) => Ok(0),
+            answer => answer,
+        }
+    }
+
+    /// Receives what is there; nothing is 0, and the end of the stream an error.
+    #[inline]
+    pub(super) fn try_receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match (&self.stream).read(buffer) {
+            Ok(0) => Err(io::Error::new(ErrorKind::UnexpectedEof, "the server has closed")),
+            Err(error) if is_not_yet(&error) => Ok(0),
+            answer => answer,
+        }
+    }
+
+    /// Sends all of it.
+    pub(super) fn send(&self, mut bytes: &[u8]) -> io::Result<()> {
+        let mut patience = Patience::default();
+        while !bytes.is_empty() {
+            match self.try_send(bytes)? {
+                0 => patience.wait()?,
+                sent => {
+                    bytes = &bytes[sent..];
+                    patience.renew();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Receives exactly so many bytes as the buffer has.
+    pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<()> {
+        let mut patience = Patience::default();
+        let mut received = 0;
+        while received < buffer.len() {
+            match self.try_receive(&mut buffer[received..])? {
+                0 => patience.wait()?,
+                more => {
+                    received += more;
+                    patience.renew();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends and receives at the same time, and compares what comes back: the service is echo.
+    pub(super) fn expect_echo(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut patience = Patience::default();
+        let mut answer = vec![0; bytes.len()];
+        let (mut sent, mut received) = (0, 0);
+        while received < bytes.len() {
+            let out = self.try_send(&bytes[sent..])?;
+            let back = self.try_receive(&mut answer[received..])?;
+            sent += out;
+            received += back;
+            if out + back == 0 {
+                patience.wait()?;
+            } else {
+                patience.renew();
+            }
+        }
+        expect(bytes, &answer)
+    }
+
+    /// Waits for the end of the stream.
+    pub(super) fn expect_end(&self) -> io::Result<()> {
+        let mut patience = Patience::default();
+        loop {
+            match (&self.stream).read(&mut [0]) {
+                Ok(0) => return Ok(()),
+                Ok(_) => return Err(surplus()),
+                Err(error) if is_not_yet(&error) => patience.wait()?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Whatever was owed has come: there must be nothing besides.
+    pub(super) fn expect_nothing(&self) -> io::Result<()> {
+        if self.try_receive(&mut [0])? == 0 { Ok(()) } else { Err(surplus()) }
+    }
+}
+
+fn is_not_yet(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+fn surplus() -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, "more came back than was sent")
+}
+
+/// # Errors
+///
+/// When the answer is not what was sent; the text says where it begins to differ.
+pub(super) fn expect(sent: &[u8], answer: &[u8]) -> io::Result<()> {
+    match sent.iter().zip(answer).position(|(sent, answer)| sent != answer) {
+        None => Ok(()),
+        Some(at) => {
+            let words = format!("the answer differs from what was sent at byte {at}");
+            Err(io::Error::new(ErrorKind::InvalidData, words))
+        }
+    }
+}
+
+/// Bytes that depend on who sends them and on their place: what is swapped, lost or repeated shows.
+pub(super) fn pattern(sender: usize, length: usize) -> Vec<u8> {
+    // The constant is SplitMix64's; any odd number with bits all over would do.
+    let word = |index: usize| {
+        let mixed = ((sender as u64) << 32 | index as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (mixed ^ (mixed >> 29)).to_le_bytes()
+    };
+    let mut bytes: Vec<u8> = (0..length.div_ceil(8)).flat_map(word).collect();
+    bytes.truncate(length);
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_differ_by_sender_and_by_place() {
+        assert_eq!(pattern(3, 13).len(), 13);
+        assert_ne!(pattern(1, 64), pattern(2, 64));
+        let long = pattern(1, 4096);
+        assert!((64..4032).step_by(64).all(|at| long[at..at + 64] != long[..64]));
+    }
+
+    #[test]
+    fn a_difference_is_named_by_its_place() {
+        assert!(expect(b"abc", b"abc").is_ok());
+        let error = expect(b"abc", b"abd").expect_err("they differ");
+        assert!(error.to_string().contains("byte 2"), "{error}");
+    }
+}

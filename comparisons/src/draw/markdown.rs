@@ -1,0 +1,88 @@
+//! The document as Markdown.
+
+use super::block::Block;
+
+/// The document, with the plot in this file beside it.
+pub(super) fn markdown(blocks: &[Block], plot: &str) -> String {
+    let mut text = String::new();
+    for block in blocks {
+        match block {
+            Block::Heading(level, title) => {
+                text.push_str(&format!("{} {title}\n\n", "#".repeat(*level)));
+            }
+            Block::Paragraph(paragraph) => text.push_str(&format!("{}\n\n", wrapped(paragraph))),
+            Block::List(items) => {
+                for item in items {
+                    let item = wrapped(item).replace('\n', "\n  ");
+                    text.push_str(&format!("- {item}\n"));
+                }
+                text.push('\n');
+            }
+            Block::Table(rows) => text.push_str(&table(rows)),
+            Block::Plot => {
+                let what = "Processor time by that of bare epoll, of each server under each shape";
+                text.push_str(&format!("![{what}]({plot})\n\n"));
+            }
+        }
+    }
+    text.truncate(text.trim_end().len());
+    text.push('\n');
+    text
+}
+
+fn table(rows: &[Vec<String>]) -> String {
+    let mut text = String::new();
+    for (index, row) in rows.iter().enumerate() {
+        let cells: Vec<_> = row.iter().map(|cell| cell.replace('|', "\\|")).collect();
+        text.push_str(&format!("| {} |\n", cells.join(" | ")));
+        if index == 0 {
+            let rules = row.iter().enumerate().map(|(at, _)| if at == 0 { "---" } else { "---:" });
+            text.push_str(&format!("|{}|\n", rules.collect::<Vec<_>>().join("|")));
+        }
+    }
+    text.push('\n');
+    text
+}
+
+/// Lines of at most 120 characters, as in the other documents.
+fn wrapped(text: &str) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.len() - 1;
+        if !lines[line].is_empty() && lines[line].chars().count() + word.chars().count() >= 120 {
+            lines.push(word.to_owned());
+        } else {
+            if !lines[line].is_empty() {
+                lines[line].push(' ');
+            }
+            lines[line].push_str(word);
+        }
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::block::{heading, paragraph, row};
+    use super::*;
+
+    #[test]
+    fn every_block_has_its_form() {
+        let blocks = [
+            heading(1, "P"),
+            paragraph("a `b` c"),
+            Block::Plot,
+            Block::List(vec!["x".to_owned()]),
+            Block::Table(vec![row(["n", "v"]), row(["a|b", "1"])]),
+        ];
+        let expected = "# P\n\na `b` c\n\n![Processor time by that of bare epoll, of each server \
+                        under each shape](p.svg)\n\n- x\n\n| n | v |\n|---|---:|\n| a\\|b | 1 |\n";
+        assert_eq!(markdown(&blocks, "p.svg"), expected);
+    }
+
+    #[test]
+    fn lines_are_not_long() {
+        let long = "word ".repeat(100);
+        assert!(wrapped(&long).lines().all(|line| line.len() <= 120));
+    }
+}

@@ -1,0 +1,73 @@
+//! The results as a reader gets them: one document, drawn for terminals, for Markdown, and as a page.
+
+mod block;
+mod document;
+mod markdown;
+mod page;
+mod plot;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::results::{self, Results};
+
+/// Why a peer is ahead where it is, written by hand; a new run keeps it.
+const NOTES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/notes.md");
+
+fn document(results: &Results) -> Vec<block::Block> {
+    // Without the tree that it was built in, the program still has its figures to show.
+    document::document(results, &std::fs::read_to_string(NOTES).unwrap_or_default())
+}
+
+/// The results for a terminal.
+pub(crate) fn text(results: &Results) -> String {
+    block::text(&document::figures(results))
+}
+
+/// Writes the files that were asked for.
+pub(crate) fn write(
+    results: &Results,
+    markdown: Option<&PathBuf>,
+    report: Option<&PathBuf>,
+) -> io::Result<()> {
+    let plot = plot::svg(results);
+    if let Some(path) = markdown {
+        let image = path.with_file_name(PLOT);
+        results::write(path, &markdown::markdown(&document(results), PLOT))?;
+        results::write(&image, &plot)?;
+    }
+    if let Some(path) = report {
+        results::write(path, &page::page(&document(results), &plot))?;
+    }
+    Ok(())
+}
+
+/// The plot's file, beside the document.
+const PLOT: &str = "performance.svg";
+
+/// Finds out before a long run whether its files can be written at its end.
+pub(crate) fn check_writable(paths: &[Option<&PathBuf>]) -> Result<(), String> {
+    for path in paths.iter().copied().flatten() {
+        let directory = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        if !directory.is_dir() || path.is_dir() {
+            return Err(format!("{} cannot be written", path.display()));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_in_no_directory_is_refused_before_the_run() {
+        let nowhere = PathBuf::from("/nonexistent/figures.json");
+        let refused = check_writable(&[None, Some(&nowhere)]).expect_err("no such directory");
+        assert!(refused.contains("/nonexistent/figures.json"), "{refused}");
+        assert_eq!(check_writable(&[Some(&std::env::temp_dir().join("a.json"))]), Ok(()));
+    }
+}

@@ -1,0 +1,166 @@
+//! Compares what edgeloop costs with its peers, and writes down what it came to.
+
+mod args;
+mod binary;
+mod client;
+mod counts;
+mod draw;
+mod failure;
+mod gate;
+mod interrupt;
+mod ours;
+mod pair;
+mod place;
+mod plan;
+mod process;
+mod recorded;
+mod results;
+mod servers;
+mod shapes;
+mod show;
+mod statistics;
+mod targets;
+mod whole;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use args::{Command, CommandLine, PairArgs};
+use clap::Parser as _;
+use clap::error::ErrorKind;
+use failure::Failure;
+use pair::Settings;
+use peers::Service;
+use results::Results;
+use servers::Contestant;
+
+fn main() -> ExitCode {
+    let line = match CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(error) => return refuse(&error),
+    };
+    match run(line) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(Failure { code, line }) => {
+            eprintln!("comparisons: {line}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Prints the help, or what is wrong with the command line, in one line.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        // Whoever reads may have seen enough.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.render().to_string();
+    let essence = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+    let essence: Vec<_> = essence.split_whitespace().collect();
+    eprintln!("comparisons: {}; see --help", essence.join(" "));
+    ExitCode::from(2)
+}
+
+/// Does what was asked for. Answers whether it came to what it should.
+fn run(line: CommandLine) -> Result<bool, Failure> {
+    match line.command {
+        Some(Command::Server { name, service, read_buffer }) => {
+            serve(&name, service, read_buffer)?;
+            return Ok(true);
+        }
+        Some(Command::Launch { core, program }) => match place::launch(core, &program)? {},
+        Some(Command::Hold { server, connections }) => {
+            client::hold(server, connections)?;
+            return Ok(true);
+        }
+        _ => interrupt::install()?,
+    }
+    match line.command {
+        Some(Command::Pair(arguments)) => compare(&arguments),
+        Some(Command::Counts(arguments)) => whole::counts(&arguments),
+        Some(Command::Gate) => {
+            let edgeloop = servers::find(servers::EDGELOOP)?;
+            prepare([edgeloop])?;
+            gate::run(&edgeloop)
+        }
+        Some(Command::Draw(arguments)) => {
+            let results = Results::read(&arguments.from).map_err(|error| error.to_string())?;
+            draw::write(&results, arguments.markdown.as_ref(), arguments.report.as_ref())?;
+            if arguments.markdown.is_none() && arguments.report.is_none() {
+                show::print(&draw::text(&results))?;
+            }
+            Ok(true)
+        }
+        Some(Command::List) => {
+            show::print(&list())?;
+            Ok(true)
+        }
+        _ => whole::run(&line.all),
+    }
+}
+
+fn serve(name: &str, service: Service, read_buffer: usize) -> std::io::Result<()> {
+    if name == ours::NAME {
+        ours::serve(service, read_buffer)
+    } else {
+        peers::serve(name, service, read_buffer)
+    }
+}
+
+/// Measures one pair.
+fn compare(arguments: &PairArgs) -> Result<bool, Failure> {
+    let pair = plan::pair(&arguments.of, &arguments.against, &arguments.shape)?;
+    draw::check_writable(&[arguments.json.as_ref()])?;
+    let settings = Settings {
+        cycles: arguments.cycles,
+        slice: arguments.slice.map(Duration::from_millis),
+        read_buffer: arguments.read_buffer,
+    };
+    prepare([pair.of.server, pair.against.server])?;
+    let bar = show::progress(settings.cycles.into());
+    let measured = pair::measure(&pair, &settings, &mut |attempt, cycle| {
+        bar.set_message(format!("run {attempt}"));
+        bar.set_position(cycle.into());
+    });
+    bar.finish_and_clear();
+    let measured = measured?;
+    show::print(&show::pair(&measured))?;
+    if let Some(path) = &arguments.json {
+        let mut results = Results::new();
+        results.take_pair(measured.clone());
+        results.write(path)?;
+    }
+    Ok(measured.valid_ratio().is_some())
+}
+
+/// What every measurement needs: the programs of the servers, and this process in its place.
+fn prepare(servers: impl IntoIterator<Item = Contestant>) -> Result<(), Failure> {
+    for server in servers {
+        // The program `edgeloop` is built here if it has to be, and not on the client's core alone.
+        let command = server.command(Service::Echo, plan::READ_BUFFER);
+        command.map_err(|error| Failure::usage(error.to_string()))?;
+    }
+    place::raise_descriptor_limit();
+    place::pin_client()?;
+    Ok(())
+}
+
+/// The servers and the shapes, for who wants to name some.
+fn list() -> String {
+    let mut servers =
+        vec![vec!["server".to_owned(), "version".to_owned(), "what it is".to_owned()]];
+    for server in servers::all() {
+        let about = match server.left_out() {
+            Some(reason) => format!("left out: {reason}"),
+            None => server.about().to_owned(),
+        };
+        servers.push(vec![server.name().to_owned(), server.version().to_owned(), about]);
+    }
+    let mut shapes = vec![vec!["shape".to_owned(), "what it is".to_owned()]];
+    shapes.extend(
+        shapes::SHAPES.iter().map(|shape| vec![shape.name.to_owned(), shape.about.to_owned()]),
+    );
+    format!("{}\n{}", show::table_left(&servers), show::table_left(&shapes))
+}

@@ -1,0 +1,102 @@
+//! The library's smallest servers: what a user of the library would write, and nothing else.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::process::Command;
+
+use edgeloop::{
+    Action, Closed, Config, ConnectionId, Context, EventLoop, Handler, Input, Origin, Sent,
+};
+use peers::Service;
+
+/// What they are called.
+pub(crate) const NAME: &str = "edgeloop-library";
+
+/// The hidden command that serves; the peers know it by this word, too.
+pub(crate) const SERVE: &str = "server";
+
+/// The command that starts this program as such a server.
+pub(crate) fn command(service: Service, read_buffer: usize) -> io::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args([SERVE, NAME, service.name()]).arg(read_buffer.to_string());
+    Ok(command)
+}
+
+/// Serves until a signal ends the process.
+///
+/// # Errors
+///
+/// When it can't listen, or the loop fails.
+pub(crate) fn serve(service: Service, read_buffer: usize) -> io::Result<()> {
+    // More than the library allows without asking: the shapes need it.
+    crate::place::raise_descriptor_limit();
+    let config = Config::new().read_buffer(read_buffer);
+    match service {
+        Service::Echo => run(Echo, config),
+        Service::Fanout => run(Room::default(), config),
+    }
+}
+
+fn run<H: Handler>(handler: H, config: Config) -> io::Result<()> {
+    let mut server = EventLoop::with_config(handler, config).map_err(io::Error::other)?;
+    println!("listening on {}", server.listen("127.0.0.1:0").map_err(io::Error::other)?);
+    server.run().map_err(io::Error::other)?;
+    Ok(())
+}
+
+struct Echo;
+
+impl Handler for Echo {
+    type Session = ();
+
+    fn session(&mut self, _: &Origin) -> Option<()> {
+        Some(())
+    }
+
+    // Compiled into the loop itself, for speed.
+    #[inline(always)]
+    fn data(&mut self, cx: &mut impl Context, (): &mut (), input: &mut Input<'_>) -> Action {
+        cx.send(input.take_all()).or_reset()
+    }
+}
+
+/// A chat of messages of one length: what one member sends, all others receive.
+#[derive(Default)]
+struct Room {
+    members: BTreeSet<ConnectionId>,
+}
+
+impl Handler for Room {
+    type Session = ();
+
+    fn session(&mut self, _: &Origin) -> Option<()> {
+        Some(())
+    }
+
+    fn opened(&mut self, cx: &mut impl Context, (): &mut ()) -> Action {
+        self.members.insert(cx.id());
+        Action::Continue
+    }
+
+    fn data(&mut self, cx: &mut impl Context, (): &mut (), input: &mut Input<'_>) -> Action {
+        let from = cx.id();
+        while input.len() >= Service::MESSAGE {
+            let message = input.take(Service::MESSAGE);
+            for &member in self.members.iter().filter(|&&member| member != from) {
+                // A message left out would be a hole in what this member reads.
+                if cx.send_to(member, message) == Sent::Refused {
+                    cx.reset(member);
+                }
+            }
+        }
+        Action::Continue
+    }
+
+    fn closed(&mut self, _: &mut impl Context, (): (), closed: &Closed) {
+        self.members.remove(&closed.id);
+    }
+
+    fn input_limit(&self, (): &()) -> usize {
+        Service::MESSAGE
+    }
+}

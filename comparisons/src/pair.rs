@@ -1,0 +1,299 @@
+//! Two servers compared: alive at once on one core, loaded in turn, the reference twice.
+//!
+//! The processor's speed drifts by a quarter within seconds. Slices of some ten milliseconds, a
+//! ratio for each cycle of slices, and the median of those are what drift can't touch.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::client::{self, Client, Holder, Rounds, Until};
+use crate::interrupt;
+use crate::process::Process;
+use crate::servers::{Contestant, Server};
+use crate::shapes::Shape;
+use crate::statistics::{Estimate, median, ratios};
+
+/// Within these bounds two processes of the reference must lie of each other.
+pub(crate) const NULL: (f64, f64) = (0.985, 1.015);
+
+/// How often a run is made whose null lies outside.
+const ATTEMPTS: u32 = 3;
+
+/// Slices of each server that are not counted.
+const WARM_UP: u32 = 3;
+
+/// One side of a pair.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Side {
+    pub(crate) server: Contestant,
+    /// Whether it has the shape's idle connections besides.
+    pub(crate) idle: bool,
+}
+
+/// What is compared under what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pair {
+    pub(crate) of: Side,
+    pub(crate) against: Side,
+    pub(crate) shape: &'static Shape,
+}
+
+/// What stands for the other side when a server among idle connections is compared with itself
+/// without them.
+pub(crate) const ITSELF: &str = "itself";
+
+impl Pair {
+    /// What the second side is called in tables.
+    pub(crate) fn against_name(&self) -> &'static str {
+        if self.of.idle != self.against.idle { ITSELF } else { self.against.server.name() }
+    }
+}
+
+/// How a pair is measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) cycles: u32,
+    /// Instead of the shape's own.
+    pub(crate) slice: Option<Duration>,
+    pub(crate) read_buffer: usize,
+}
+
+/// What a pair has come to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Measured {
+    pub(crate) shape: String,
+    pub(crate) of: String,
+    pub(crate) against: String,
+    /// What the costs are for.
+    pub(crate) unit: String,
+    pub(crate) cycles: u32,
+    pub(crate) slice_ms: f64,
+    pub(crate) read_buffer: usize,
+    /// How many runs it took until the null held, or all that were made.
+    pub(crate) attempts: u32,
+    /// Whether the null of the last run lies within the bounds. If not, the ratio says nothing.
+    pub(crate) is_valid: bool,
+    /// Processor time of the one by that of the other.
+    pub(crate) ratio: Option<Estimate>,
+    /// The same of two processes of the reference.
+    pub(crate) null: Option<Estimate>,
+    pub(crate) first: Cost,
+    pub(crate) second: Cost,
+    /// Why there is nothing, if nothing could be measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) failure: Option<String>,
+}
+
+/// What one server has used. The processor's speed is in it: only ratios can be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub(crate) struct Cost {
+    /// Median of the processor time for a unit.
+    pub(crate) nanoseconds: f64,
+    /// Median of the rate; the client saturates together with the best servers.
+    pub(crate) units_per_second: f64,
+    /// Of the whole run.
+    pub(crate) units: u64,
+    /// How long a round took, where a shape has rounds; on one connection, a message there and back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) round: Option<Round>,
+}
+
+/// Percentiles of the rounds of all slices, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Round {
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+}
+
+impl Measured {
+    fn empty(pair: &Pair, settings: &Settings) -> Self {
+        Self {
+            shape: pair.shape.name.to_owned(),
+            of: pair.of.server.name().to_owned(),
+            against: pair.against_name().to_owned(),
+            unit: pair.shape.unit.to_owned(),
+            cycles: settings.cycles,
+            slice_ms: settings.slice.unwrap_or(pair.shape.slice).as_secs_f64() * 1000.0,
+            read_buffer: settings.read_buffer,
+            attempts: 0,
+            is_valid: false,
+            ratio: None,
+            null: None,
+            first: Cost::default(),
+            second: Cost::default(),
+            failure: None,
+        }
+    }
+
+    /// The ratio, if it says something.
+    pub(crate) fn valid_ratio(&self) -> Option<Estimate> {
+        self.ratio.filter(|_| self.is_valid)
+    }
+
+    /// Whether two are of the same comparison.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        (&self.shape, &self.of, &self.against) == (&other.shape, &other.of, &other.against)
+    }
+}
+
+/// Measures a pair, again if the null does not hold. Calls `tick` after each cycle.
+///
+/// # Errors
+///
+/// Only when it was interrupted: what else goes wrong is a part of the result.
+pub(crate) fn measure(
+    pair: &Pair,
+    settings: &Settings,
+    tick: &mut dyn FnMut(u32, u32),
+) -> io::Result<Measured> {
+    let mut measured = Measured::empty(pair, settings);
+    for attempt in 1..=ATTEMPTS {
+        measured.attempts = attempt;
+        let run = run(pair, settings, &mut |cycle| tick(attempt, cycle));
+        interrupt::check()?;
+        match run {
+            Ok(run) => {
+                run.sum_up(&mut measured);
+                if measured.is_valid {
+                    break;
+                }
+            }
+            Err(error) => {
+                measured.failure = Some(error.to_string());
+                break;
+            }
+        }
+    }
+    Ok(measured)
+}
+
+/// A server with its client.
+struct Lane {
+    // In this order they are dropped: connections end before their server does.
+    client: Box<dyn Client>,
+    _idle: Option<Holder>,
+    server: Server,
+    nanoseconds: Vec<f64>,
+    rates: Vec<f64>,
+    units: u64,
+    rounds: Rounds,
+}
+
+impl Lane {
+    fn start(side: Side, shape: &Shape, settings: &Settings) -> io::Result<Self> {
+        let server = side.server.start(shape.load.service(), settings.read_buffer)?;
+        let named = |error: io::Error| named(&server, &error);
+        let idle = (side.idle && shape.idle > 0)
+            .then(|| Holder::start(server.address(), shape.idle).map_err(named))
+            .transpose()?;
+        let mut client = client::connect(shape, server.address()).map_err(named)?;
+        client.verify().map_err(named)?;
+        let (nanoseconds, rates, rounds) = (Vec::new(), Vec::new(), client::rounds()?);
+        Ok(Self { client, _idle: idle, server, nanoseconds, rates, units: 0, rounds })
+    }
+
+    fn process(&self) -> Process {
+        self.server.process()
+    }
+
+    /// Loads the server for so long, and returns what it used for a unit, and the units a second.
+    fn slice(&mut self, length: Duration) -> io::Result<(f64, f64, u64)> {
+        let before = self.process().settle()?;
+        let done = self.client.drive(Until::Time(Instant::now() + length), &mut self.rounds)?;
+        let after = self.process().settle()?;
+        if done.units == 0 {
+            return Err(io::Error::other("nothing was done in a slice"));
+        }
+        let units = done.units as f64;
+        let used = (after.run - before.run) as f64;
+        Ok((used / units, units / done.time.as_secs_f64(), done.units))
+    }
+
+    fn measure(&mut self, length: Duration) -> io::Result<()> {
+        let (nanoseconds, rate, units) =
+            self.slice(length).map_err(|error| named(&self.server, &error))?;
+        self.nanoseconds.push(nanoseconds);
+        self.rates.push(rate);
+        self.units += units;
+        Ok(())
+    }
+
+    fn cost(&self) -> Cost {
+        let microseconds = |quantile| self.rounds.value_at_quantile(quantile) as f64 / 1000.0;
+        let round = Round { p50: microseconds(0.5), p99: microseconds(0.99) };
+        Cost {
+            nanoseconds: median(&self.nanoseconds),
+            units_per_second: median(&self.rates),
+            units: self.units,
+            round: (!self.rounds.is_empty()).then_some(round),
+        }
+    }
+}
+
+fn named(server: &Server, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", server.name()))
+}
+
+/// The one, the other, and the other again.
+struct Run {
+    lanes: [Lane; 3],
+}
+
+fn run(pair: &Pair, settings: &Settings, tick: &mut dyn FnMut(u32)) -> io::Result<Run> {
+    let start = |side| Lane::start(side, pair.shape, settings);
+    let lanes = [start(pair.of)?, start(pair.against)?, start(pair.against)?];
+    let mut run = Run { lanes };
+    let slice = settings.slice.unwrap_or(pair.shape.slice);
+    for _ in 0..WARM_UP {
+        for lane in &mut run.lanes {
+            lane.slice(slice).map_err(|error| named(&lane.server, &error))?;
+        }
+    }
+    run.lanes.iter_mut().for_each(|lane| lane.rounds.reset());
+    for cycle in 0..settings.cycles {
+        interrupt::check()?;
+        if cycle % 2 == 0 {
+            run.lanes.iter_mut().try_for_each(|lane| lane.measure(slice))?;
+        } else {
+            run.lanes.iter_mut().rev().try_for_each(|lane| lane.measure(slice))?;
+        }
+        tick(cycle + 1);
+    }
+    for lane in &mut run.lanes {
+        lane.client.verify().map_err(|error| named(&lane.server, &error))?;
+    }
+    Ok(run)
+}
+
+impl Run {
+    fn sum_up(&self, measured: &mut Measured) {
+        let [of, against, again] = &self.lanes;
+        measured.ratio = Estimate::of(&ratios(&of.nanoseconds, &against.nanoseconds));
+        measured.null = Estimate::of(&ratios(&again.nanoseconds, &against.nanoseconds));
+        measured.is_valid = measured.null.is_some_and(|null| null_holds(null.median));
+        measured.first = of.cost();
+        measured.second = against.cost();
+    }
+}
+
+/// Whether two processes of one server lie so close to each other that a ratio says something.
+fn null_holds(null: f64) -> bool {
+    (NULL.0..=NULL.1).contains(&null)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_null_outside_its_bounds_does_not_hold() {
+        for (null, holds) in
+            [(0.984, false), (0.985, true), (1.0, true), (1.015, true), (1.016, false)]
+        {
+            assert_eq!(null_holds(null), holds, "{null}");
+        }
+        assert!(!null_holds(f64::NAN));
+    }
+}

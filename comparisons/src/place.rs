@@ -1,0 +1,87 @@
+//! Where processes run: servers on one core, the client on another, and none among others' work.
+
+use std::convert::Infallible;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+/// The core of the servers.
+pub(crate) const SERVERS: usize = 0;
+
+/// The core of the client.
+pub(crate) const CLIENT: usize = 1;
+
+/// The hidden command that puts a server into its place and becomes it.
+pub(crate) const LAUNCH: &str = "launch";
+
+/// Binds this thread, and what it starts, to one core.
+pub(crate) fn pin(core: usize) -> io::Result<()> {
+    let mut cores = CpuSet::new();
+    cores.set(core);
+    sched_setaffinity(None, &cores)
+        .map_err(|error| io::Error::other(format!("cannot be bound to core {core}: {error}")))
+}
+
+/// Binds the client to its core.
+///
+/// # Errors
+///
+/// When there are not two cores: one for the servers and one for the client.
+pub(crate) fn pin_client() -> Result<(), String> {
+    let allowed = sched_getaffinity(None).map_err(|error| error.to_string())?;
+    if !allowed.is_set(SERVERS) || !allowed.is_set(CLIENT) {
+        return Err(format!("cores {SERVERS} and {CLIENT} are needed, and are not both granted"));
+    }
+    become_important();
+    pin(CLIENT).map_err(|error| error.to_string())
+}
+
+/// The command, started by way of [`launch`].
+pub(crate) fn launched(core: usize, command: &Command) -> io::Result<Command> {
+    let mut launched = Command::new(std::env::current_exe()?);
+    launched.arg(LAUNCH).arg(core.to_string()).arg(command.get_program());
+    launched.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => launched.env(name, value),
+            None => launched.env_remove(name),
+        };
+    }
+    Ok(launched)
+}
+
+/// Takes this process's place for good and becomes another program. Returns only errors.
+pub(crate) fn launch(core: usize, program: &[OsString]) -> io::Result<Infallible> {
+    let Some((program, arguments)) = program.split_first() else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "no program to launch"));
+    };
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    // A session of its own is a scheduling group of its own. It fails for who leads a group already.
+    let _ = rustix::process::setsid();
+    become_important();
+    pin(core)?;
+    let error = Command::new(program).args(arguments).exec();
+    Err(io::Error::new(error.kind(), format!("{}: {error}", program.display())))
+}
+
+/// Asks for more of the processor than other work gets. Under autogroup (sched(7)) the nice value
+/// counts only within a session, and that of the session stands in a file.
+fn become_important() {
+    // Who is not permitted to runs like anybody else, which costs precision and no more.
+    let _ = rustix::process::nice(-10);
+    if rustix::process::getsid(None) == Ok(rustix::process::getpid()) {
+        let _ = fs::write("/proc/self/autogroup", "-10");
+    }
+}
+
+/// Raises the limit of descriptors of this process, and of what it starts, to what is permitted.
+pub(crate) fn raise_descriptor_limit() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Who needs more than there are will say so.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}

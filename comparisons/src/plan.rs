@@ -1,0 +1,111 @@
+//! Which pairs a run is made of.
+
+use crate::pair::{ITSELF, Pair, Side};
+use crate::servers::{self, BARE, Contestant, WITHOUT_TIMEOUT};
+use crate::shapes::{self, SHAPES, Shape};
+use crate::targets;
+
+/// The read buffer of servers that are told one: what the targets for streams name.
+pub(crate) const READ_BUFFER: usize = 32 * 1024;
+
+/// The pair of these names.
+///
+/// # Errors
+///
+/// One line, when a name is wrong or a server can't be compared so.
+pub(crate) fn pair(of: &str, against: &str, shape: &str) -> Result<Pair, String> {
+    let shape = shapes::find(shape)?;
+    let of = servers::find(of)?;
+    let is_itself = against == ITSELF;
+    if is_itself && shape.idle == 0 {
+        return Err(format!("{} has no idle connections that itself could do without", shape.name));
+    }
+    let against = if is_itself { of } else { servers::find(against)? };
+    can_serve(&of, shape)?;
+    can_serve(&against, shape)?;
+    let of = Side { server: of, idle: true };
+    Ok(Pair { of, against: Side { server: against, idle: !is_itself }, shape })
+}
+
+/// # Errors
+///
+/// Why the server can't take part in the shape.
+pub(crate) fn can_serve(server: &Contestant, shape: &Shape) -> Result<(), String> {
+    let (name, service) = (server.name(), shape.load.service());
+    if let Some(reason) = server.left_out() {
+        return Err(format!("{name} is left out here: {reason}"));
+    }
+    if server.serves(service) {
+        Ok(())
+    } else {
+        Err(format!("{name} has no {service}, which {} is made of", shape.name))
+    }
+}
+
+/// All pairs: every server against the limit under every shape, and those that a target names.
+/// With shapes or servers named, only those of these shapes and against these servers.
+///
+/// # Errors
+///
+/// One line, when a name is wrong or nothing is left.
+pub(crate) fn all(only_shapes: &[String], only_against: &[String]) -> Result<Vec<Pair>, String> {
+    for name in only_shapes {
+        shapes::find(name)?;
+    }
+    for name in only_against.iter().filter(|name| *name != ITSELF) {
+        servers::find(name)?;
+    }
+    let mut pairs: Vec<Pair> = Vec::new();
+    for shape in SHAPES {
+        let with_bare = servers::all().into_iter().filter(|server| {
+            // What the timeout costs is a target's matter.
+            ![BARE, WITHOUT_TIMEOUT].contains(&server.name())
+        });
+        let with_bare = with_bare.map(|server| (server.name(), BARE));
+        let named = targets::RATIOS.iter().filter(|target| target.shapes.contains(&shape.name));
+        let named = named.map(|target| (target.of, target.against));
+        for (of, against) in with_bare.chain(named) {
+            // What is left out here is said in the results, and can't be measured.
+            let Ok(pair) = pair(of, against, shape.name) else { continue };
+            let is_same = |other: &Pair| {
+                (other.of.server.name(), other.against_name(), other.shape.name)
+                    == (of, against, shape.name)
+            };
+            let is_wanted = (only_shapes.is_empty() || only_shapes.iter().any(|n| n == shape.name))
+                && (only_against.is_empty() || only_against.iter().any(|n| n == against));
+            if is_wanted && !pairs.iter().any(is_same) {
+                pairs.push(pair);
+            }
+        }
+    }
+    if pairs.is_empty() { Err("no pair is left to measure".to_owned()) } else { Ok(pairs) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_has_every_pair_once() {
+        let pairs = all(&[], &[]).expect("pairs");
+        let mut names: Vec<_> = pairs
+            .iter()
+            .map(|pair| (pair.shape.name, pair.of.server.name(), pair.against_name()))
+            .collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn what_is_named_narrows_it() {
+        let shape = ["idle-15000".to_owned()];
+        let pairs = all(&shape, &["itself".to_owned()]).expect("a pair");
+        assert_eq!(pairs.len(), 1);
+        assert!(pairs[0].of.idle && !pairs[0].against.idle);
+        assert_eq!(pairs[0].of.server.name(), pairs[0].against.server.name());
+        assert!(all(&["nonsense".to_owned()], &[]).is_err());
+        assert!(all(&["small-1".to_owned()], &["itself".to_owned()]).is_err());
+    }
+}

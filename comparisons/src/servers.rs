@@ -1,0 +1,284 @@
+//! Who takes part, and how each is started: our own servers, and the peers.
+
+use std::io::{self, BufRead as _, BufReader};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use peers::{Peer, Service};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::place;
+use crate::process::Process;
+use crate::{binary, interrupt, ours};
+
+/// How long a server may take to say where it listens. Under valgrind that takes seconds.
+const START: Duration = Duration::from_secs(30);
+
+/// A server that can be started.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Contestant {
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// The program `edgeloop`, as users get it, with these arguments besides the address.
+    Tool {
+        name: &'static str,
+        about: &'static str,
+        arguments: &'static [&'static str],
+    },
+    /// The library, without the program around it.
+    Library,
+    Peer(&'static Peer),
+}
+
+/// The program with its defaults.
+pub(crate) const EDGELOOP: &str = "edgeloop";
+
+/// The program without its idle timeout, to see what that costs.
+pub(crate) const WITHOUT_TIMEOUT: &str = "edgeloop-no-idle-timeout";
+
+/// The limit: bare epoll in C.
+pub(crate) const BARE: &str = "bare";
+
+const OURS: [Contestant; 3] = [
+    Contestant {
+        kind: Kind::Tool {
+            name: EDGELOOP,
+            about: "`edgeloop serve` with all its defaults",
+            arguments: &[],
+        },
+    },
+    Contestant {
+        kind: Kind::Tool {
+            name: WITHOUT_TIMEOUT,
+            about: "`edgeloop serve --idle-timeout none`",
+            arguments: &["--idle-timeout", "none"],
+        },
+    },
+    Contestant { kind: Kind::Library },
+];
+
+/// All, our own first.
+pub(crate) fn all() -> Vec<Contestant> {
+    let peers = peers::all().iter().map(|peer| Contestant { kind: Kind::Peer(peer) });
+    OURS.into_iter().chain(peers).collect()
+}
+
+/// The one of that name.
+pub(crate) fn find(name: &str) -> Result<Contestant, String> {
+    all().into_iter().find(|one| one.name() == name).ok_or_else(|| {
+        let names: Vec<_> = all().iter().map(Contestant::name).collect();
+        format!("no server is called {name:?}: there are {}", names.join(", "))
+    })
+}
+
+impl Contestant {
+    pub(crate) const fn name(&self) -> &'static str {
+        match self.kind {
+            Kind::Tool { name, .. } => name,
+            Kind::Library => ours::NAME,
+            Kind::Peer(peer) => peer.name(),
+        }
+    }
+
+    pub(crate) const fn about(&self) -> &'static str {
+        match self.kind {
+            Kind::Tool { about, .. } => about,
+            Kind::Library => "the library's smallest server",
+            Kind::Peer(peer) => peer.about(),
+        }
+    }
+
+    pub(crate) const fn version(&self) -> &'static str {
+        match self.kind {
+            Kind::Peer(peer) => peer.version(),
+            // The workspace has one version for all.
+            _ => concat!("edgeloop ", env!("CARGO_PKG_VERSION")),
+        }
+    }
+
+    /// Whether it is one of our own.
+    pub(crate) const fn is_ours(&self) -> bool {
+        !matches!(self.kind, Kind::Peer(_))
+    }
+
+    /// Why it can't run here, if it can't.
+    pub(crate) fn left_out(&self) -> Option<&'static str> {
+        match self.kind {
+            Kind::Peer(peer) => peer.left_out(),
+            _ => None,
+        }
+    }
+
+    pub(crate) const fn serves(&self, service: Service) -> bool {
+        match self.kind {
+            Kind::Tool { .. } => matches!(service, Service::Echo),
+            Kind::Library => true,
+            Kind::Peer(peer) => peer.serves(service),
+        }
+    }
+
+    /// The command that starts it.
+    pub(crate) fn command(&self, service: Service, read_buffer: usize) -> io::Result<Command> {
+        match self.kind {
+            Kind::Tool { arguments, .. } => {
+                let mut command = Command::new(binary::edgeloop()?);
+                command.args(["serve", "127.0.0.1:0"]).args(arguments);
+                // The defaults are what users get, whatever is set around here.
+                for (name, _) in std::env::vars_os() {
+                    if name.to_string_lossy().starts_with("EDGELOOP_") {
+                        command.env_remove(name);
+                    }
+                }
+                Ok(command)
+            }
+            Kind::Library => ours::command(service, read_buffer),
+            Kind::Peer(peer) => Ok(peer.command(service, read_buffer)),
+        }
+    }
+
+    /// Starts it on the servers' core and waits until it listens.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be started, or ends, or says nothing. The text names it.
+    pub(crate) fn start(&self, service: Service, read_buffer: usize) -> io::Result<Server> {
+        Server::start(self.name(), &self.command(service, read_buffer)?)
+    }
+
+    /// Starts it under callgrind, which writes what it has counted to the file.
+    pub(crate) fn start_counted(&self, read_buffer: usize, log: &PathBuf) -> io::Result<Server> {
+        let counted = self.command(Service::Echo, read_buffer)?;
+        let mut command = Command::new("valgrind");
+        command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
+        let mut file = std::ffi::OsString::from("--log-file=");
+        file.push(log);
+        command.arg(file).arg(counted.get_program()).args(counted.get_args());
+        Server::start(self.name(), &command)
+    }
+}
+
+/// A server that runs. Dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Server {
+    name: &'static str,
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn start(name: &'static str, command: &Command) -> io::Result<Self> {
+        let failed = |error: &dyn std::fmt::Display| {
+            io::Error::other(format!("{name} cannot be started: {error}"))
+        };
+        let (output, input) = io::pipe()?;
+        let mut command = place::launched(place::SERVERS, command)?;
+        command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
+        let child = command.spawn().map_err(|error| failed(&error))?;
+        // The command holds the writing end, too, and with it the output would have no end.
+        drop(command);
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut server = Self { name, child, address };
+        let (sender, said) = mpsc::channel();
+        thread::Builder::new().name("output".to_owned()).spawn(move || {
+            // A server that was ended in the middle of a line leaves something unreadable.
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                // Nobody listens any more once the address is known, but it has to be read.
+                let _ = sender.send(line);
+            }
+        })?;
+        let mut last = "it says nothing".to_owned();
+        loop {
+            match said.recv_timeout(START) {
+                Ok(line) => match address_in(&line) {
+                    Some(address) => {
+                        server.address = address;
+                        return Ok(server);
+                    }
+                    None => last = line,
+                },
+                Err(_) => return Err(failed(&last)),
+            }
+        }
+    }
+
+    pub(crate) const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn process(&self) -> Process {
+        Process::new(self.child.id())
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.ok_or(io::ErrorKind::InvalidInput)?, signal)?;
+        Ok(())
+    }
+
+    /// Asks it to end, and waits until it has; for long enough that valgrind can write its log.
+    pub(crate) fn end(mut self) -> io::Result<()> {
+        self.signal(Signal::TERM)?;
+        for tried in 0..1_500 {
+            if self.child.try_wait()?.is_some() {
+                return Ok(());
+            }
+            if tried == 100 {
+                // Under valgrind a signal waits as long as io_uring_enter does; a visitor ends that.
+                drop(TcpStream::connect(self.address));
+            }
+            interrupt::check()?;
+            thread::sleep(Duration::from_millis(10));
+        }
+        Err(io::Error::new(io::ErrorKind::TimedOut, format!("{} does not end", self.name)))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already. Nothing is owed to anybody here, so it need not drain.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The address in the line that says where a server listens.
+fn address_in(line: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once("listening on ")?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_read_from_either_form_of_the_line() {
+        let expected = Some(SocketAddr::from(([127, 0, 0, 1], 4321)));
+        assert_eq!(address_in("listening on 127.0.0.1:4321"), expected);
+        assert_eq!(address_in("2026-11-26 INFO listening on 127.0.0.1:4321 and so"), expected);
+        assert_eq!(address_in("listening on nothing"), None);
+        assert_eq!(address_in("cannot listen"), None);
+    }
+
+    #[test]
+    fn names_are_unique_and_a_wrong_one_is_one_line() {
+        let mut names: Vec<_> = all().iter().map(Contestant::name).collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        let wrong = find("nginx").expect_err("no such server");
+        assert!(wrong.contains("\"nginx\"") && !wrong.contains('\n'), "{wrong}");
+    }
+}

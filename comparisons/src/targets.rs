@@ -1,0 +1,291 @@
+//! What must come out, as data, and whether it did.
+
+use crate::counts::{Counted, Counts};
+use crate::pair::{ITSELF, Measured};
+use crate::servers::{BARE, EDGELOOP, WITHOUT_TIMEOUT};
+use crate::statistics::Estimate;
+
+/// At most this ratio, against this server, under each of these shapes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target {
+    pub(crate) of: &'static str,
+    pub(crate) against: &'static str,
+    pub(crate) shapes: &'static [&'static str],
+    pub(crate) at_most: f64,
+}
+
+const fn against(against: &'static str, shapes: &'static [&'static str], at_most: f64) -> Target {
+    Target { of: EDGELOOP, against, shapes, at_most }
+}
+
+const USUAL: &[&str] = &["small-1", "small-50", "small-500", "pipelined-50", "4k-50"];
+const MANY: &[&str] = &["small-50", "small-500", "pipelined-50", "4k-50"];
+const ONE: &[&str] = &["small-1"];
+const STREAMS: &[&str] = &["stream-1", "stream-8"];
+
+/// The ratios of processor time, `edgeloop serve` with its defaults.
+pub(crate) const RATIOS: &[Target] = &[
+    against(BARE, USUAL, 1.02),
+    against("tokio-copy", ONE, 0.95),
+    against("tokio-copy", MANY, 0.98),
+    against("tokio-ready", ONE, 0.95),
+    against("tokio-ready", MANY, 0.98),
+    against("libuv", USUAL, 0.97),
+    against("libevent", USUAL, 0.72),
+    against("example", USUAL, 0.72),
+    against("tokio-copy", STREAMS, 0.92),
+    against(BARE, STREAMS, 0.70),
+    against("tokio-copy", &["connect"], 0.95),
+    against("tokio-ready", &["connect"], 0.95),
+    against(ITSELF, &["idle-15000"], 1.02),
+    against(WITHOUT_TIMEOUT, &["small-1", "small-50"], 1.01),
+];
+
+/// From 50 to 5,000 connections, a message may not become dearer than the bare server's does.
+const GROWTH: (&str, &str) = ("small-5000", "small-50");
+
+/// Whether a target is met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Met,
+    /// It is missed, by less than the interval is wide.
+    WithinNoise,
+    Missed,
+    NotMeasured,
+}
+
+impl Verdict {
+    pub(crate) const fn words(self) -> &'static str {
+        match self {
+            Self::Met => "met",
+            Self::WithinNoise => "missed within the interval",
+            Self::Missed => "missed",
+            Self::NotMeasured => "not measured",
+        }
+    }
+}
+
+/// A target with what came out.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Row {
+    pub(crate) against: String,
+    pub(crate) shape: String,
+    pub(crate) at_most: f64,
+    pub(crate) ratio: Option<Estimate>,
+    pub(crate) verdict: Verdict,
+}
+
+fn judge(ratio: Option<Estimate>, at_most: f64) -> Verdict {
+    match ratio {
+        None => Verdict::NotMeasured,
+        Some(ratio) if ratio.median <= at_most => Verdict::Met,
+        Some(ratio) if ratio.low <= at_most => Verdict::WithinNoise,
+        Some(_) => Verdict::Missed,
+    }
+}
+
+fn ratio_of(pairs: &[Measured], of: &str, against: &str, shape: &str) -> Option<Estimate> {
+    pairs
+        .iter()
+        .find(|pair| (&*pair.of, &*pair.against, &*pair.shape) == (of, against, shape))?
+        .valid_ratio()
+}
+
+/// A row for each target and shape.
+pub(crate) fn ratios(pairs: &[Measured]) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for target in RATIOS {
+        for &shape in target.shapes {
+            let ratio = ratio_of(pairs, target.of, target.against, shape);
+            rows.push(Row {
+                against: target.against.to_owned(),
+                shape: shape.to_owned(),
+                at_most: target.at_most,
+                ratio,
+                verdict: judge(ratio, target.at_most),
+            });
+        }
+    }
+    let (many, few) = GROWTH;
+    let growth = ratio_of(pairs, EDGELOOP, BARE, many)
+        .zip(ratio_of(pairs, EDGELOOP, BARE, few))
+        .map(|(many, few)| many.over(few));
+    rows.push(Row {
+        against: format!("{BARE}'s own growth"),
+        shape: format!("{many} by {few}"),
+        at_most: 1.0,
+        ratio: growth,
+        verdict: judge(growth, 1.0),
+    });
+    rows
+}
+
+/// A count with its bound.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct CountRow {
+    pub(crate) what: &'static str,
+    /// `None` when the bound is another server's count, which was not taken.
+    pub(crate) at_most: Option<f64>,
+    pub(crate) value: Counted,
+    pub(crate) verdict: Verdict,
+}
+
+/// How many waits a message may take on fifty connections more than the bare server's.
+const WAITS_ABOVE_BARE: f64 = 0.05;
+
+/// The bounds of instructions a message, with one connection and with fifty.
+pub(crate) const INSTRUCTIONS: (f64, f64) = (150.0, 110.0);
+
+/// The bound of user memory of an idle connection, in bytes.
+pub(crate) const IDLE_BYTES: f64 = 128.0;
+
+/// The bound of system calls a message with one connection.
+pub(crate) const CALLS: f64 = 3.0;
+
+/// A row for each count that has a bound.
+pub(crate) fn counts(all: &[Counts]) -> Vec<CountRow> {
+    let Some(own) = all.iter().find(|counts| counts.name == EDGELOOP) else { return Vec::new() };
+    let bare = all.iter().find(|counts| counts.name == BARE);
+    let waits = bare.and_then(|bare| bare.waits_fifty.value()).map(|all| all + WAITS_ABOVE_BARE);
+    let row = |what, at_most: Option<f64>, value: &Counted| {
+        let verdict = match (at_most, value.value()) {
+            // A wait or two of a start and an end are in the counts of ten thousand messages.
+            (Some(bound), Some(value)) if value <= bound + 0.005 => Verdict::Met,
+            (Some(_), Some(_)) => Verdict::Missed,
+            _ => Verdict::NotMeasured,
+        };
+        CountRow { what, at_most, value: value.clone(), verdict }
+    };
+    vec![
+        row("system calls a message, 1 connection", Some(CALLS), &own.calls_one),
+        row("waits a message, 50 connections; bare C + 0.05", waits, &own.waits_fifty),
+        row(
+            "user instructions a message, 1 connection",
+            Some(INSTRUCTIONS.0),
+            &own.instructions_one,
+        ),
+        row(
+            "user instructions a message, 50 connections",
+            Some(INSTRUCTIONS.1),
+            &own.instructions_fifty,
+        ),
+        row("user memory of an idle connection, bytes", Some(IDLE_BYTES), &own.user_bytes),
+        row("wake-ups a second at rest", Some(0.0), &own.wakeups),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shapes;
+
+    #[test]
+    fn every_target_names_shapes_that_there_are() {
+        for target in RATIOS {
+            for shape in target.shapes {
+                assert!(shapes::find(shape).is_ok(), "{shape}");
+            }
+        }
+        assert!(shapes::find(GROWTH.0).is_ok() && shapes::find(GROWTH.1).is_ok());
+    }
+
+    #[test]
+    fn every_target_names_servers_that_there_are() {
+        for target in RATIOS {
+            for name in [target.of, target.against].iter().filter(|name| **name != ITSELF) {
+                assert!(crate::servers::find(name).is_ok(), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_table_of_targets_is_the_issues() {
+        let at_most = |against: &str, shape: &str| {
+            let mut found = RATIOS
+                .iter()
+                .filter(|target| target.against == against && target.shapes.contains(&shape));
+            let bound = found.next().map(|target| target.at_most);
+            assert!(found.next().is_none(), "{against} and {shape} have two bounds");
+            bound
+        };
+        for (against, shape, bound) in [
+            (BARE, "small-1", 1.02),
+            (BARE, "4k-50", 1.02),
+            ("tokio-copy", "small-1", 0.95),
+            ("tokio-ready", "small-50", 0.98),
+            ("libuv", "pipelined-50", 0.97),
+            ("libevent", "small-500", 0.72),
+            ("example", "small-1", 0.72),
+            ("tokio-copy", "stream-1", 0.92),
+            (BARE, "stream-8", 0.70),
+            ("tokio-copy", "connect", 0.95),
+            (ITSELF, "idle-15000", 1.02),
+        ] {
+            assert_eq!(at_most(against, shape), Some(bound), "{against}, {shape}");
+        }
+        assert_eq!(at_most(BARE, "segments"), None);
+    }
+
+    fn measured(shape: &str, median: f64, is_valid: bool) -> Measured {
+        let ratio = Estimate { median, low: median - 0.01, high: median + 0.01 };
+        Measured {
+            shape: shape.to_owned(),
+            of: EDGELOOP.to_owned(),
+            against: BARE.to_owned(),
+            unit: "message".to_owned(),
+            cycles: 100,
+            slice_ms: 25.0,
+            read_buffer: 1,
+            attempts: 1,
+            is_valid,
+            ratio: Some(ratio),
+            null: Some(ratio),
+            first: crate::pair::Cost::default(),
+            second: crate::pair::Cost::default(),
+            failure: None,
+        }
+    }
+
+    #[test]
+    fn a_row_is_met_missed_or_neither() {
+        let pairs = [
+            measured("small-1", 1.02, true),
+            measured("small-50", 1.025, true),
+            measured("small-500", 1.04, true),
+            measured("4k-50", 1.0, false),
+            measured("small-5000", 1.03, true),
+        ];
+        let rows = ratios(&pairs);
+        let verdict = |shape: &str| {
+            let row = rows.iter().find(|row| row.against == BARE && row.shape == shape);
+            row.expect("a row").verdict
+        };
+        assert_eq!(verdict("small-1"), Verdict::Met);
+        assert_eq!(verdict("small-50"), Verdict::WithinNoise);
+        assert_eq!(verdict("small-500"), Verdict::Missed);
+        assert_eq!(verdict("4k-50"), Verdict::NotMeasured, "its null did not hold");
+        assert_eq!(verdict("pipelined-50"), Verdict::NotMeasured);
+        let growth = rows.last().expect("the growth");
+        assert!((growth.ratio.expect("of two pairs").median - 1.03 / 1.025).abs() < 1e-12);
+        assert_eq!(growth.verdict, Verdict::WithinNoise);
+    }
+
+    #[test]
+    fn counts_are_judged_by_bounds_and_by_the_bare_servers() {
+        let mut own = Counts::empty(EDGELOOP);
+        own.calls_one = Counted::Value(3.004);
+        own.waits_fifty = Counted::Value(0.5);
+        own.instructions_one = Counted::Value(151.0);
+        own.wakeups = Counted::Value(0.0);
+        let mut bare = Counts::empty(BARE);
+        bare.waits_fifty = Counted::Value(0.46);
+        let verdicts =
+            |all: &[Counts]| counts(all).iter().map(|row| row.verdict).collect::<Vec<_>>();
+        let not = Verdict::NotMeasured;
+        assert_eq!(
+            verdicts(&[own.clone(), bare]),
+            [Verdict::Met, Verdict::Met, Verdict::Missed, not, not, Verdict::Met]
+        );
+        assert_eq!(verdicts(&[own])[1], not);
+    }
+}

@@ -1,0 +1,131 @@
+//! The whole comparison: every pair, every count, and the documents of them.
+
+use indicatif::ProgressBar;
+
+use crate::args::{AllArgs, CountsArgs};
+use crate::counts;
+use crate::failure::Failure;
+use crate::pair::{self, Pair, Settings};
+use crate::results::Results;
+use crate::servers::{self, Contestant};
+use crate::targets::{self, Verdict};
+use crate::{draw, plan, show};
+
+/// Cycles of each pair.
+const CYCLES: u32 = 150;
+
+/// By so much fewer are a quick run's.
+const QUICK: u32 = 5;
+
+/// Measures everything that was asked for. Answers whether all of it could be measured that a target
+/// names.
+pub(crate) fn run(arguments: &AllArgs) -> Result<bool, Failure> {
+    let files = &arguments.files;
+    draw::check_writable(&[files.json.as_ref(), files.report.as_ref(), files.markdown.as_ref()])?;
+    let pairs = plan::all(&arguments.shape, &arguments.against)?;
+    let mut results = Results::new();
+    if let Some(path) = files.json.as_ref().filter(|path| arguments.add && path.exists()) {
+        let before = Results::read(path)?;
+        results = Results { pairs: before.pairs, counts: before.counts, ..results };
+    }
+    let quick = if arguments.quick { QUICK } else { 1 };
+    let cycles = arguments.cycles.unwrap_or(CYCLES) / quick;
+    let settings = Settings { cycles: cycles.max(6), slice: None, read_buffer: plan::READ_BUFFER };
+    // With a part of the shapes or servers asked for, the counts were not.
+    let is_part = !arguments.shape.is_empty() || !arguments.against.is_empty();
+    let counted: Vec<_> = if arguments.no_counts || is_part { Vec::new() } else { countable() };
+    let measured = pairs.iter().flat_map(|pair| [pair.of.server, pair.against.server]);
+    crate::prepare(measured.chain(counted.iter().copied()))?;
+    let steps = pairs.len() as u64 * u64::from(settings.cycles);
+    // A step of counting takes about as long as some tens of cycles.
+    let bar = show::progress(steps + counted.len() as u64 * counts::STEPS * STEP);
+    for (index, pair) in pairs.iter().enumerate() {
+        let title = format!("{} of {}: {}", index + 1, pairs.len(), name(pair));
+        let begin = index as u64 * u64::from(settings.cycles);
+        let measured = pair::measure(pair, &settings, &mut |attempt, cycle| {
+            bar.set_message(if attempt == 1 {
+                title.clone()
+            } else {
+                format!("{title}, again: the null did not hold")
+            });
+            bar.set_position(begin + u64::from(cycle));
+        })?;
+        if bar.is_hidden() {
+            // Without a terminal there is no progress line, but somebody may read along.
+            eprintln!("{title}: {}", show::estimate(measured.valid_ratio()));
+        }
+        results.take_pair(measured);
+        save(&results, files.json.as_ref())?;
+    }
+    bar.set_position(steps);
+    for server in &counted {
+        count_one(&mut results, server, &bar)?;
+        save(&results, files.json.as_ref())?;
+    }
+    bar.finish_and_clear();
+    draw::write(&results, files.markdown.as_ref(), files.report.as_ref())?;
+    show::print(&draw::text(&results))?;
+    let missing = |row: &&targets::Row| {
+        let is_asked =
+            |asked: &[String], name: &str| asked.is_empty() || asked.iter().any(|one| one == name);
+        row.verdict == Verdict::NotMeasured
+            && is_asked(&arguments.shape, &row.shape)
+            && is_asked(&arguments.against, &row.against)
+    };
+    Ok(targets::ratios(&results.pairs).iter().find(missing).is_none())
+}
+
+/// How many cycles a step of counting stands for on the progress line.
+const STEP: u64 = 40;
+
+fn name(pair: &Pair) -> String {
+    format!("{} against {}, {}", pair.of.server.name(), pair.against_name(), pair.shape.name)
+}
+
+fn save(results: &Results, json: Option<&std::path::PathBuf>) -> Result<(), Failure> {
+    json.map_or(Ok(()), |path| results.write(path)).map_err(Failure::from)
+}
+
+/// Those that run here and echo.
+fn countable() -> Vec<Contestant> {
+    let mut all = servers::all();
+    all.retain(|server| server.left_out().is_none() && server.serves(peers::Service::Echo));
+    all
+}
+
+fn count_one(results: &mut Results, server: &Contestant, bar: &ProgressBar) -> Result<(), Failure> {
+    let counts = counts::count(server, plan::READ_BUFFER, &mut |what| {
+        bar.set_message(format!("{}: {what}", server.name()));
+        bar.inc(STEP);
+    })?;
+    results.take_counts(counts);
+    Ok(())
+}
+
+/// The counts alone.
+pub(crate) fn counts(arguments: &CountsArgs) -> Result<bool, Failure> {
+    draw::check_writable(&[arguments.json.as_ref()])?;
+    let chosen = if arguments.names.is_empty() {
+        countable()
+    } else {
+        let find = |name: &String| {
+            let server = servers::find(name)?;
+            match server.left_out() {
+                Some(reason) => Err(format!("{name} is left out here: {reason}")),
+                None => Ok(server),
+            }
+        };
+        arguments.names.iter().map(find).collect::<Result<_, _>>()?
+    };
+    crate::prepare(chosen.iter().copied())?;
+    let mut results = Results::new();
+    results.servers.clear();
+    let bar = show::progress(chosen.len() as u64 * counts::STEPS * STEP);
+    for server in &chosen {
+        count_one(&mut results, server, &bar)?;
+        save(&results, arguments.json.as_ref())?;
+    }
+    bar.finish_and_clear();
+    show::print(&draw::text(&results))?;
+    Ok(true)
+}

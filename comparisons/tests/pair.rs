@@ -1,0 +1,103 @@
+//! The command as a user runs it: a pair from end to end, and what it says to what is wrong.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+fn comparisons(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_comparisons"))
+        .args(arguments)
+        .output()
+        .expect("the command can be started")
+}
+
+#[track_caller]
+fn expect_usage(arguments: &[&str], words: &str) {
+    let output = comparisons(arguments);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+    assert_eq!(said.lines().count(), 1, "{arguments:?}: {said}");
+    assert!(said.contains(words), "{arguments:?}: {said}");
+}
+
+#[test]
+fn a_wrong_name_is_one_line_that_names_it() {
+    expect_usage(&["pair", "nginx", "bare", "--shape", "small-50"], "\"nginx\"");
+    expect_usage(&["pair", "edgeloop", "nginx", "--shape", "small-50"], "\"nginx\"");
+    expect_usage(&["pair", "edgeloop", "bare", "--shape", "small-51"], "\"small-51\"");
+    expect_usage(&["pair", "edgeloop", "itself", "--shape", "small-50"], "itself");
+    expect_usage(&["pair", "edgeloop", "bare", "--shape", "fanout-500"], "fanout");
+    expect_usage(&["pair", "edgeloop", "bare"], "--shape");
+    expect_usage(&["--nonsense"], "--nonsense");
+}
+
+/// Servers and client need a core each.
+fn too_few_cores(test: &str) -> bool {
+    let too_few = thread::available_parallelism().map_or(1, usize::from) < 2;
+    if too_few {
+        eprintln!("SKIPPED: {test}: there is one core only");
+    }
+    too_few
+}
+
+/// A pair of our own servers, which are always there, with slices as short as can be. Whether the
+/// null holds depends on the machine, so both ends are allowed; that everything was answered, and
+/// counted, does not.
+#[test]
+fn a_pair_is_measured_from_end_to_end() {
+    if too_few_cores("a_pair_is_measured_from_end_to_end") {
+        return;
+    }
+    let output = comparisons(&[
+        "pair",
+        "edgeloop-library",
+        "edgeloop-library",
+        "--shape",
+        "small-50",
+        "--cycles",
+        "8",
+        "--slice",
+        "2",
+    ]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(matches!(output.status.code(), Some(0 | 1)), "{said}{errors}");
+    for words in ["ratio ", "null ", " of processor time a message"] {
+        assert!(said.contains(words), "{words:?} is not in {said}{errors}");
+    }
+}
+
+#[test]
+fn an_interrupted_run_leaves_no_server_behind() {
+    if too_few_cores("an_interrupted_run_leaves_no_server_behind") {
+        return;
+    }
+    let mut run = Command::new(env!("CARGO_BIN_EXE_comparisons"))
+        .args(["pair", "edgeloop-library", "edgeloop-library", "--shape", "small-1"])
+        .args(["--cycles", "1000000"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the command can be started");
+    let children = format!("/proc/{0}/task/{0}/children", run.id());
+    let begin = Instant::now();
+    let servers = loop {
+        let servers = fs::read_to_string(&children).expect("the run goes on");
+        if servers.split_whitespace().count() == 3 {
+            break servers;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(30), "there are no three servers");
+        thread::sleep(Duration::from_millis(5));
+    };
+    let pid = i32::try_from(run.id()).ok().and_then(Pid::from_raw).expect("a process number");
+    kill_process(pid, Signal::INT).expect("it runs");
+    let ended = run.wait().expect("it was started here");
+    assert_eq!(ended.code(), Some(130));
+    for server in servers.split_whitespace() {
+        assert!(!Path::new("/proc").join(server).exists(), "server {server} is left");
+    }
+}
