@@ -141,6 +141,38 @@ fn c02_more_than_one_read_with_a_fin_behind_it_is_read_to_the_end() {
     }
 }
 
+/// A newcomer is read before it has had an event.
+#[test]
+fn what_stands_behind_the_first_read_of_a_newcomer_is_read() {
+    let server = serve(&[]);
+    let newcomer = |act: &dyn Fn(&Peer), unread| {
+        server.stopped(|| {
+            let peer = Peer::connect(server.address());
+            act(&peer);
+            expect_unread(&server, &peer, unread);
+            peer
+        })
+    };
+    let marked = |peer: &Peer| {
+        peer.send(b"abc");
+        peer.send_urgent(b'd');
+        peer.send(b"efgh");
+    };
+    let peer = newcomer(&marked, 8);
+    peer.expect(b"abcdefgh");
+    peer.expect_echo(b"and on it goes");
+    for length in [0, 1, 60_000] {
+        let bytes = Stream::new(length).take(usize::try_from(length).expect("a length"));
+        let ends = |peer: &Peer| {
+            peer.send(&bytes);
+            peer.half_close();
+        };
+        let peer = newcomer(&ends, bytes.len() + 1);
+        peer.expect(&bytes);
+        peer.expect_eof();
+    }
+}
+
 #[test]
 fn c03_every_byte_sent_before_closing_precedes_our_fin() {
     let server = serve(&[]);

@@ -155,3 +155,32 @@ fn a_connection_that_says_nothing_costs_four_calls() {
     let names = life(&server, mark, &peer);
     assert_eq!(names, ["accept4", "epoll_ctl", "recvfrom", "close"]);
 }
+
+#[test]
+fn who_spoke_before_being_accepted_is_answered_before_the_next_wait() {
+    if skip_unless("who_spoke_before_being_accepted_is_answered_before_the_next_wait", STRACE) {
+        return;
+    }
+    let server = start();
+    let first = Peer::connect(server.address());
+    first.expect_echo(b"hello");
+    let (_, mark) = rest_after(&server, Mark::START, 1);
+    let peer = server.stopped(|| {
+        let peer = Peer::connect(server.address());
+        peer.send(b"hello");
+        peer
+    });
+    peer.expect(b"hello");
+    let (calls, mark) = rest_after(&server, mark, 1);
+    let accepted = calls.iter().position(|call| call.name == "accept4").expect("it is accepted");
+    let names: Vec<&str> = calls[accepted..].iter().map(|call| call.name.as_str()).collect();
+    let [begin @ .., wait, _] = &names[..] else { panic!("{names:?}") };
+    assert_eq!(begin, ["accept4", "epoll_ctl", "recvfrom", "sendto", "accept4"]);
+    // The registration's own event finds nothing more to read.
+    assert!(wait.starts_with("epoll_"), "{names:?}");
+    peer.half_close();
+    peer.expect_eof();
+    let closes = |calls: &[Call]| named(calls, "close") == 1;
+    let calls = server.trace().expect(mark, "it is closed", closes);
+    assert_eq!(named(&calls, "recvfrom"), 1, "{calls:#?}");
+}

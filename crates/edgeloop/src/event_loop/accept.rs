@@ -8,10 +8,12 @@ use rustix::io::Errno;
 use super::EventLoop;
 use super::serve::call;
 use crate::closed::Reason;
+use crate::connection::Life;
 use crate::context::Turn;
 use crate::core::{Agenda, Born};
 use crate::epoll::{Interest, Token};
 use crate::error::{Error, ErrorKind};
+use crate::flags::Flags;
 use crate::handler::{Action, Handler, Origin};
 use crate::id::ConnectionId;
 use crate::kernel::{Kernel, LISTENERS, SocketOption};
@@ -136,7 +138,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
     }
 
-    /// Takes a new connection in: slot, registration, session, first callback.
+    /// Takes a new connection in: slot, registration, session, first callback, first read.
     fn admit(&mut self, socket: K::Socket, peer: SocketAddr, listener: SocketAddr) {
         let descriptor = self.core.kernel.descriptor(&socket);
         let Some(id) = self.core.adopt(socket) else { return };
@@ -148,6 +150,23 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         self.core.schedule(id);
         let action = call!(self, id, opened);
         self.apply(id, action);
+        self.read_at_once(id);
+    }
+
+    /// Who speaks first has often spoken before being accepted. To read at once then saves a wait,
+    /// and lets the event of the registration come together with that of the peer's FIN. Where this
+    /// finds nothing it is tried less and less often. Whatever it leaves unread, that event tells.
+    fn read_at_once(&mut self, id: ConnectionId) {
+        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        let is_read = connection.life() == Life::Open && !connection.has(Flags::NO_READING);
+        if !is_read || self.core.memory.is_paused() || !self.first_reads.takes() {
+            return;
+        }
+        connection.set(Flags::READABLE);
+        let before = self.core.metrics.bytes_in;
+        self.serve(id);
+        let ended = self.core.connections.get(id).is_none_or(|it| it.has(Flags::ENDED));
+        self.first_reads.tried(ended || self.core.metrics.bytes_in != before);
     }
 
     fn make_session(&mut self, id: ConnectionId, origin: &Origin) {

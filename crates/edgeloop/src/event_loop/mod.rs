@@ -1,6 +1,7 @@
 //! The loop: what it waits for, and the numbered phases of each of its turns.
 
 mod accept;
+mod backoff;
 mod close;
 mod serve;
 
@@ -30,6 +31,7 @@ use crate::notice::Notice;
 use crate::table::Paged;
 use crate::target::Target;
 use crate::time::Time;
+use backoff::Backoff;
 use close::Drain;
 
 /// An event loop: listeners, connections, and the handler that serves them, on one thread.
@@ -42,7 +44,7 @@ use close::Drain;
 /// 2. **Clock**: read the monotonic clock, once (C28).
 /// 3. **Events**: serve the connections that are ready, note the listeners and the mailbox.
 /// 4. **Ready list**: serve what an earlier turn cut off (C13).
-/// 5. **Accept** new connections (C15).
+/// 5. **Accept** new connections (C15), and read each at once, unless that was in vain too often.
 /// 6. **Mail** from other threads (C33).
 /// 7. **Timers** that are due (C30), and the loop's wake-up.
 /// 8. **Stop**: begin to drain, or cut off what is left at the deadline (C37).
@@ -87,6 +89,8 @@ pub struct EventLoop<H: Handler, K: Kernel = Linux> {
     drain: Option<Drain>,
     /// Whether the connection cap was reached since the last connection closed.
     capped: bool,
+    /// Whether new connections are read at once.
+    first_reads: Backoff,
     /// Whether the handler is being told a notice, so that a panic of that is not told in turn.
     telling: bool,
     /// Why the last listener ended, if not by a stop.
@@ -133,6 +137,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             buffer,
             drain: None,
             capped: false,
+            first_reads: Backoff::default(),
             telling: false,
             failed: None,
             core: Core::new(kernel, config),
