@@ -15,7 +15,7 @@ const CLAUSES: u32 = 38;
 const LONGEST: usize = 600;
 
 /// A source file: its path from the workspace's root, and its text.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Source {
     path: String,
     text: String,
@@ -55,7 +55,7 @@ fn sources(directory: &str) -> Vec<Source> {
 
 /// What goes into the crates' libraries and programs, with the unit tests in it.
 fn shipped() -> Vec<Source> {
-    let mut sources = sources("crates");
+    let mut sources = [sources("crates"), sources("comparisons")].concat();
     sources.retain(|source| source.path.contains("/src/"));
     sources
 }
@@ -354,6 +354,7 @@ fn nothing_is_unsafe_and_every_exception_has_its_reason() {
     let crates = fs::read_dir(root().join("crates")).expect("the directory of the crates");
     let members: Vec<(String, String)> = crates
         .map(|entry| format!("crates/{}", entry.expect("a crate").file_name().display()))
+        .chain(["comparisons", "comparisons/peers"].map(str::to_owned))
         .map(|path| (format!("{path}/Cargo.toml"), read(&format!("{path}/Cargo.toml"))))
         .collect();
     assert!(members.len() >= 3, "{members:?}");
