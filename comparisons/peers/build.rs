@@ -45,10 +45,6 @@ fn main() {
     for path in ["build.rs", "c", "../../Cargo.lock"] {
         println!("cargo::rerun-if-changed={path}");
     }
-    // So that a library that is installed later is found.
-    for library in [&LIBUV, &LIBEVENT] {
-        println!("cargo::rerun-if-changed=/usr/include/{}", library.header);
-    }
     println!("cargo::rerun-if-env-changed=CC");
     let compiler = env::var("CC").unwrap_or_else(|_| "cc".to_owned());
     tell("COMPILER", &output(&compiler, &["--version"]).unwrap_or_default());
@@ -65,7 +61,12 @@ fn main() {
     for (name, library) in PROGRAMS {
         let (path, left_out) = match build(&compiler, name, *library) {
             Ok(path) => (path.display().to_string(), String::new()),
-            Err(reason) => (String::new(), reason),
+            Err(reason) => {
+                // What is installed later is found later. Installed files carry the dates of their
+                // packages, so their own say nothing; this one is written at each installation.
+                println!("cargo::rerun-if-changed=/var/lib/dpkg/status");
+                (String::new(), reason)
+            }
         };
         tell(&name.to_uppercase(), &path);
         tell(&format!("{}_LEFT_OUT", name.to_uppercase()), &left_out);

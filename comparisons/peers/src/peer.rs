@@ -249,11 +249,14 @@ impl Peer {
 ///
 /// When there is no such server in this program, when it can't listen, or when it fails later.
 pub fn serve(name: &str, service: Service, read_buffer: usize) -> io::Result<()> {
-    let unknown = |what: String| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
-    let Some(peer) = find(name) else { return unknown(format!("no peer is called {name:?}")) };
+    let refused = |what: String| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    let Some(peer) = find(name) else { return refused(format!("no peer is called {name:?}")) };
+    if let Some(reason) = peer.left_out() {
+        return refused(format!("{name} is left out: {reason}"));
+    }
     match peer.server(service) {
         Some(Server::Rust(run)) => match run(read_buffer)? {},
         Some(Server::C { .. }) => Err(peer.command(service, read_buffer).exec()),
-        None => unknown(format!("{name} has no {service}")),
+        None => refused(format!("{name} has no {service}")),
     }
 }

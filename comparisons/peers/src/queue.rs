@@ -22,13 +22,25 @@ impl Queue {
     }
 
     /// Sends, and keeps what the socket does not take. Whether nothing is left to send.
+    #[inline]
     pub(crate) fn send(&mut self, socket: &mut impl Write, bytes: &[u8]) -> io::Result<bool> {
-        let sent = write(socket, bytes)?;
-        if sent == bytes.len() {
-            return Ok(true);
+        match socket.write(bytes) {
+            Ok(sent) if sent == bytes.len() => Ok(true),
+            Ok(sent) => self.send_rest(socket, &bytes[sent..]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.add(bytes);
+                Ok(false)
+            }
+            Err(error) => Err(error),
         }
+    }
+
+    /// Goes on after a partial write, since only `WouldBlock` promises an edge.
+    #[cold]
+    fn send_rest(&mut self, socket: &mut impl Write, bytes: &[u8]) -> io::Result<bool> {
+        let sent = write(socket, bytes)?;
         self.add(&bytes[sent..]);
-        Ok(false)
+        Ok(sent == bytes.len())
     }
 
     /// Sends what is queued. Whether nothing is left to send.
@@ -43,7 +55,7 @@ impl Queue {
     }
 }
 
-/// Writes until all is written or the socket is full, since only that promises an edge.
+/// Writes until all is written or the socket is full.
 fn write(socket: &mut impl Write, bytes: &[u8]) -> io::Result<usize> {
     let mut sent = 0;
     while sent < bytes.len() {

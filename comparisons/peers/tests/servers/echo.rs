@@ -30,10 +30,21 @@ fn a_stream_that_is_written_and_read_at_once(name: &str) {
     Peer::connect(server.address).expect_stream_echo(1, 8 << 20);
 }
 
-/// The client's window is small, so nearly every write of the server is taken in part.
-fn a_stream_through_a_narrow_window(name: &str) {
+/// The client reads nothing until the server has nowhere to write, and so has stopped reading. What
+/// the server then owes comes before its FIN.
+fn what_a_full_socket_does_not_take_comes_later(name: &str) {
     let Some(server) = echo(name, STREAM) else { return };
-    Peer::narrow(server.address).expect_stream_echo(2, 1 << 20);
+    let client = Peer::narrow(server.address);
+    let bytes = Stream::new(2).take(16 << 20);
+    let mut sent = 0;
+    eventually("the server has stopped reading", || {
+        let taken = client.send_what_fits(&bytes[sent..]);
+        sent += taken;
+        taken == 0 && server.process.state() == Some('S') && server.unread(client.address()) > 0
+    });
+    client.half_close();
+    client.expect(&bytes[..sent]);
+    client.expect_eof();
 }
 
 fn what_comes_before_a_fin_is_echoed_and_then_the_connection_ends(name: &str) {
@@ -96,7 +107,7 @@ macro_rules! peers {
             peers! { @ $name:
                 fifty_connections_with_sixteen_messages_in_flight
                 a_stream_that_is_written_and_read_at_once
-                a_stream_through_a_narrow_window
+                what_a_full_socket_does_not_take_comes_later
                 what_comes_before_a_fin_is_echoed_and_then_the_connection_ends
                 connections_that_come_and_go_leak_no_descriptor
                 segments_of_one_byte

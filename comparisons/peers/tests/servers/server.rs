@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdout, Stdio};
 
 use peers::{Peer, Service, find};
 use rustix::process::Signal;
-use testkit::{Process, say};
+use testkit::{Process, TcpSockets, say};
 
 /// The usual size of a read buffer, and the one for streams.
 pub(crate) const USUAL: usize = 64 * 1024;
@@ -51,6 +51,11 @@ impl Server {
             .unwrap_or_else(|| panic!("{} said {line:?}", peer.name()));
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         Self { child, _output: output, address, process }
+    }
+
+    /// How many bytes of this client it has received and not yet read.
+    pub(crate) fn unread(&self, client: SocketAddr) -> u64 {
+        TcpSockets::now().between(self.address, client).map_or(0, |socket| socket.unread)
     }
 
     /// Sends it SIGTERM, and returns the signal that it ended by.
