@@ -47,8 +47,15 @@ pub(super) fn figures(results: &Results) -> Vec<Block> {
 
 fn target_tables(results: &Results) -> Vec<Block> {
     let mut blocks = Vec::new();
-    let rows = targets::ratios(&results.pairs);
-    if rows.iter().any(|row| row.verdict != Verdict::NotMeasured) {
+    let mut rows = targets::ratios(&results.pairs);
+    // A run of a part says nothing of what it was not asked for.
+    rows.retain(|row| {
+        let was_tried = |pair: &Measured| {
+            (&pair.of[..], &pair.against, &pair.shape) == (EDGELOOP, &row.against, &row.shape)
+        };
+        row.verdict != Verdict::NotMeasured || results.pairs.iter().any(was_tried)
+    });
+    if !rows.is_empty() {
         let mut table = vec![row(["against", "shape", "at most", "ratio (95 % interval)", ""])];
         table.extend(rows.iter().map(|one| {
             let at_most = format!("{:.2}", one.at_most);
@@ -402,6 +409,11 @@ mod tests {
     fn the_document_holds_targets_ratios_and_machine() {
         let mut results = Results::new();
         results.take_pair(measured(EDGELOOP, "small-1", 1.015));
+        let mut noisy = measured(EDGELOOP, "small-50", 1.0);
+        noisy.is_valid = false;
+        results.take_pair(noisy);
+        let targets = text(&target_tables(&results));
+        assert!(targets.contains("not measured") && !targets.contains("small-500"), "{targets}");
         let said = text(&document(&results, "A note."));
         for words in ["1.015 (1.011 to 1.019)", "A note.", &results.machine.kernel, "small-5000"] {
             assert!(said.contains(words), "{words:?} is not in {said}");
