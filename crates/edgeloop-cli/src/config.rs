@@ -83,6 +83,9 @@ impl ServeConfig {
         if let Some(events) = get("event-batch", args.event_batch).read(event_batch)? {
             event_loop = event_loop.event_batch(events);
         }
+        if let Some(most) = get("spin", args.spin).read(values::spin)? {
+            event_loop = event_loop.spin(most);
+        }
         Ok(Self {
             addresses: addresses(&args.address, environment)?,
             max_connections,

@@ -16,7 +16,7 @@ use testkit::{Ended, PATIENCE, Peer, Server, eventually};
 
 const TOOL: &str = env!("CARGO_BIN_EXE_edgeloop");
 
-const OPTIONS: [&str; 11] = [
+const OPTIONS: [&str; 12] = [
     "max-connections",
     "idle-timeout",
     "write-timeout",
@@ -24,6 +24,7 @@ const OPTIONS: [&str; 11] = [
     "buffer-limit",
     "backlog",
     "event-batch",
+    "spin",
     "ipv6-only",
     "log-format",
     "verbose",
@@ -129,6 +130,8 @@ fn every_bad_value_is_one_line_that_names_the_option_or_the_variable() {
         ("buffer-limit", "1", "262144"),
         ("backlog", "128", "4096"),
         ("event-batch", "0", "1 to 4096"),
+        ("spin", "2s", "1s at most"),
+        ("spin", "50", "50us"),
         ("log-format", "xml", "text or json"),
     ];
     for (option, value, allowed) in cases {

@@ -116,7 +116,8 @@ pub(crate) fn settings(world: &mut World) -> (Config, Limits) {
         .budgets(turn_bytes, accepts, jobs)
         .watermarks(high_watermark, low_watermark)
         .max_connections(cap)
-        .idle_timeout(idle);
+        .idle_timeout(idle)
+        .spin(Duration::from_micros(random.pick(&[0, 0, 0, 3, 30])));
     if low_ceiling {
         config = config.buffer_limit(MIN_BUFFER_LIMIT);
     }

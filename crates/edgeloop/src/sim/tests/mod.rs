@@ -2,6 +2,7 @@
 
 mod first_read;
 mod own_time;
+mod spin;
 mod traces;
 
 use std::cell::RefCell;
