@@ -108,6 +108,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) pipes: Option<OsString>,
 
+    /// After a turn with work, how long to poll before sleeping, for as long as that pays; at most 1s
+    /// [default: 0]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub(crate) spin: Option<OsString>,
+
     /// Leave IPv4 alone when listening on an IPv6 address such as [::]
     #[arg(long)]
     pub(crate) ipv6_only: bool,

@@ -88,6 +88,9 @@ impl ServeConfig {
         if let Some(pipes) = get("pipes", args.pipes).read(|text| at_most(text, 0, MAX_PIPES))? {
             event_loop = event_loop.pipes(pipes);
         }
+        if let Some(most) = get("spin", args.spin).read(values::spin)? {
+            event_loop = event_loop.spin(most);
+        }
         Ok(Self {
             addresses: addresses(&args.address, environment)?,
             max_connections,

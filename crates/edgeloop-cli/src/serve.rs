@@ -145,6 +145,8 @@ fn tell_totals(metrics: &Metrics, duration: Duration, log: &Log) {
         bytes_out = metrics.bytes_out,
         bytes_dropped = metrics.bytes_dropped,
         duration_ms = millis(duration),
+        spins = (metrics.spins > 0).then_some(metrics.spins),
+        spins_paid = (metrics.spins > 0).then_some(metrics.spins_paid),
         log_lines_dropped = (log_lines_dropped > 0).then_some(log_lines_dropped),
         "totals"
     );

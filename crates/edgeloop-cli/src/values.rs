@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use edgeloop::MAX_SPIN;
+
 /// The longest duration that a run can take.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
@@ -114,6 +116,15 @@ pub(crate) fn pause(text: &str) -> Result<Duration, String> {
         .flatten()
         .filter(|duration| *duration <= LONGEST)
         .ok_or_else(|| "expected a duration of a year at most, like 100ms, 10s or 1m30s".into())
+}
+
+/// How long to spin; zero or `none` for not at all.
+pub(crate) fn spin(text: &str) -> Result<Duration, String> {
+    deadline(text)
+        .ok()
+        .map(Option::unwrap_or_default)
+        .filter(|duration| *duration <= MAX_SPIN)
+        .ok_or_else(|| "expected a duration of 1s at most, like 50us, 0 or none".into())
 }
 
 /// The text itself if it is nothing but decimal digits: `parse` would take a sign as well.
@@ -251,6 +262,17 @@ mod tests {
         }
         for text in ["", "0", "0.0", "-1", "inf", "NaN", "1e9", "2G", "0.0001", "1.", ".1", "k"] {
             assert!(rate(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn spins_up_to_the_longest() {
+        let good = [("50us", 50), ("0", 0), ("none", 0), ("1ms", 1000), ("1s", 1_000_000)];
+        for (text, micros) in good {
+            assert_eq!(spin(text), Ok(Duration::from_micros(micros)), "{text}");
+        }
+        for text in ["", "50", "-50us", "1001ms", "2s", "on"] {
+            assert!(spin(text).expect_err(text).contains("like 50us"), "{text:?}");
         }
     }
 

@@ -16,7 +16,7 @@ use testkit::{Ended, PATIENCE, Peer, Server, eventually};
 
 const TOOL: &str = env!("CARGO_BIN_EXE_edgeloop");
 
-const OPTIONS: [&str; 12] = [
+const OPTIONS: [&str; 13] = [
     "max-connections",
     "idle-timeout",
     "write-timeout",
@@ -25,6 +25,7 @@ const OPTIONS: [&str; 12] = [
     "backlog",
     "event-batch",
     "pipes",
+    "spin",
     "ipv6-only",
     "log-format",
     "verbose",
@@ -131,6 +132,8 @@ fn every_bad_value_is_one_line_that_names_the_option_or_the_variable() {
         ("backlog", "128", "4096"),
         ("event-batch", "0", "1 to 4096"),
         ("pipes", "many", "from 0 to 1024"),
+        ("spin", "2s", "1s at most"),
+        ("spin", "50", "50us"),
         ("log-format", "xml", "text or json"),
     ];
     for (option, value, allowed) in cases {

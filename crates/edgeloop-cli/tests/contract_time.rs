@@ -5,6 +5,7 @@ mod serve;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serve::{SOCKETS_AND_EVENTS, serve, server, wide_server};
 use testkit::{
     Call, Crowd, Mark, PATIENCE, Peer, STRACE, Stream, descriptors_granted, eventually, holds_for,
@@ -180,6 +181,33 @@ fn c30_a_timer_that_moves_wakes_once_in_each_of_its_periods() {
     );
     let armed = named("timerfd_settime");
     assert!(armed <= 2 * periods, "armed {armed} times in {periods} periods");
+}
+
+#[test]
+fn c31_a_loop_that_spins_sleeps_after_its_last_spin() {
+    if skip_unless("c31_a_loop_that_spins_sleeps_after_its_last_spin", STRACE) {
+        return;
+    }
+    let server = server(&["--spin", "20ms"]).traced(SOCKETS_AND_EVENTS).start();
+    let peer = Peer::connect(server.address());
+    peer.expect_echo(b"hello");
+    peer.expect_echo(b"and again");
+    let mut before = server.trace().mark();
+    eventually("it has come to rest", || {
+        thread::sleep(Duration::from_millis(200));
+        let now = server.trace().mark();
+        now == std::mem::replace(&mut before, now)
+    });
+    let polled = |call: &&Call| call.is_wait() && call.timeout() == Some("0");
+    let polls = server.trace().loop_calls().iter().filter(polled).count();
+    // It did spin, and has ended that.
+    assert!(polls >= 2, "{polls} polls: {}", server.trace().text());
+    holds_for(Duration::from_secs(2), "it makes no call", || server.trace().mark() == before);
+    peer.expect_echo(b"and it is awake at once");
+    server.signal(Signal::TERM);
+    drop(peer);
+    let totals = server.log().expect_line("totals");
+    assert!(totals.contains(" spins=") && totals.contains(" spins_paid="), "{totals}");
 }
 
 #[test]

@@ -33,6 +33,7 @@ pub struct Config {
     pub(crate) low_watermark: usize,
     pub(crate) read_above_mark: bool,
     pub(crate) busy_poll: Duration,
+    pub(crate) spin: Duration,
     pub(crate) output_limit: usize,
     pub(crate) buffer_limit: usize,
     pub(crate) read_buffer: usize,
@@ -58,6 +59,9 @@ pub const MAX_EVENT_BATCH: usize = 4096;
 /// The largest [`Config::pipes`].
 pub const MAX_PIPES: usize = 1024;
 
+/// The longest [`Config::spin`].
+pub const MAX_SPIN: Duration = Duration::from_secs(1);
+
 impl Default for Config {
     fn default() -> Self {
         Self::new()
@@ -81,6 +85,7 @@ impl Config {
             low_watermark: 16 * KIB,
             read_above_mark: false,
             busy_poll: Duration::ZERO,
+            spin: Duration::ZERO,
             output_limit: MIB,
             buffer_limit: 256 * MIB,
             read_buffer: 64 * KIB,
@@ -172,6 +177,27 @@ impl Config {
     #[must_use]
     pub const fn busy_poll(mut self, before: Duration) -> Self {
         self.busy_poll = before;
+        self
+    }
+
+    /// How long the loop polls before it sleeps, [`MAX_SPIN`] at the most; zero, the default, for not at
+    /// all. A thread that sleeps is late by what the kernel takes to run it again, some 50 µs; one that
+    /// polls is late by a system call, and takes its whole processor meanwhile. So it is for machines
+    /// with a processor to spare, where the next message follows sooner than that.
+    ///
+    /// A spin begins where the loop would sleep and something has moved since it last would have: a byte
+    /// in or out, or a connection that began or ended. It counts from its first poll on, and ends with
+    /// the first thing that moves. If nothing does, it was in vain, and the loop sleeps, until there is
+    /// an event; an idle loop makes no call. What can wake a sleeping loop ends a spin as well: an event, a
+    /// timer, a letter or a stop of another thread; one by which nothing moves does not make it longer.
+    ///
+    /// It adapts to whether that pays. A spin in vain changes nothing yet; behind two in a row the loop
+    /// sleeps the next time without one, behind three the next 3 times, then 7, 15, 31 and 63 times. One
+    /// that pays ends that. [`Metrics::spins`](crate::Metrics::spins) and
+    /// [`Metrics::spins_paid`](crate::Metrics::spins_paid) say how often it did. Each poll is a turn.
+    #[must_use]
+    pub const fn spin(mut self, most: Duration) -> Self {
+        self.spin = most;
         self
     }
 
@@ -289,6 +315,9 @@ impl Config {
                 self.event_batch
             ));
         }
+        if self.spin > MAX_SPIN {
+            return wrong(format!("a spin of {:?} is above {MAX_SPIN:?}", self.spin));
+        }
         if self.turn_bytes == 0 || self.turn_accepts == 0 || self.turn_jobs == 0 {
             return wrong("a budget of zero lets nothing happen".to_owned());
         }
@@ -318,6 +347,7 @@ mod tests {
             (Config::new().pipes(1025), "pool of 1025 pipes"),
             (Config::new().backlog(128), "backlog of 128"),
             (Config::new().event_batch(0), "event batch of 0"),
+            (Config::new().spin(MAX_SPIN * 2), "a spin of 2s is above 1s"),
             (Config::new().budgets(1, 0, 1), "budget of zero"),
             (Config::new().max_connections(Some(0)), "cap of no connections"),
         ];

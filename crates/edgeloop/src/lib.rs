@@ -80,7 +80,7 @@ mod sealed {
 }
 
 pub use closed::{Closed, Reason};
-pub use config::{Config, MAX_EVENT_BATCH, MAX_PIPES, MIN_BACKLOG, MIN_BUFFER_LIMIT};
+pub use config::{Config, MAX_EVENT_BATCH, MAX_PIPES, MAX_SPIN, MIN_BACKLOG, MIN_BUFFER_LIMIT};
 pub use error::{Error, ErrorKind};
 pub use event_loop::EventLoop;
 pub use handler::{Action, Context, Handler, LoopContext, Origin, Sent, Stop};

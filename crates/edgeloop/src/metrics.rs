@@ -24,6 +24,10 @@ pub struct Metrics {
     pub bytes_discarded: u64,
     /// Turns of the loop.
     pub turns: u64,
+    /// Times that the loop began to poll before it slept ([`Config::spin`](crate::Config::spin)).
+    pub spins: u64,
+    /// Those of them in which something came that moved a byte, or began or ended a connection.
+    pub spins_paid: u64,
     /// Events, timers, letters and calls for connections that are gone (C17).
     pub stale: u64,
     /// Errors of single connections at accept4(2) (C22).
@@ -48,4 +52,12 @@ pub struct Metrics {
     pub input_held: usize,
     /// Connections open now.
     pub connections: usize,
+}
+
+impl Metrics {
+    /// Grows when a byte moves, or a connection begins or ends.
+    pub(crate) const fn moved(&self) -> u64 {
+        let connections = self.accepted.wrapping_add(self.connected).wrapping_add(self.closed);
+        self.bytes_in.wrapping_add(self.bytes_out).wrapping_add(connections)
+    }
 }

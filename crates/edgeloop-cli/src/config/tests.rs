@@ -64,7 +64,7 @@ fn the_defaults_that_the_help_names_are_those_that_hold() {
         );
         named += 1;
     }
-    assert_eq!(named, 8);
+    assert_eq!(named, 9);
 }
 
 #[test]

@@ -19,6 +19,10 @@ impl Agenda {
     pub(crate) const ALARM: Self = Self(1 << 10);
     pub(crate) const WAKE_UP: Self = Self(1 << 11);
 
+    /// The loop spins before it sleeps. This is never taken off: it makes each turn go the longer way,
+    /// so that one of a loop that does not spin takes no instruction more.
+    pub(crate) const SPIN: Self = Self(1 << 12);
+
     pub(crate) fn add(&mut self, item: Self) {
         self.0 |= item.0;
     }
@@ -33,5 +37,10 @@ impl Agenda {
     #[inline]
     pub(crate) const fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    /// Whether nothing is left to do.
+    pub(crate) const fn may_rest(self) -> bool {
+        self.0 & !Self::SPIN.0 == 0
     }
 }

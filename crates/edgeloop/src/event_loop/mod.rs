@@ -4,6 +4,7 @@ mod accept;
 mod backoff;
 mod close;
 mod serve;
+mod spin;
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -33,6 +34,7 @@ use crate::target::Target;
 use crate::time::Time;
 use backoff::Backoff;
 use close::Drain;
+use spin::Spin;
 
 /// An event loop: listeners, connections, and the handler that serves them, on one thread.
 ///
@@ -40,7 +42,8 @@ use close::Drain;
 /// budget where its work could be unbounded; what a budget leaves over makes the next wait return
 /// at once:
 ///
-/// 1. **Wait** for events; without blocking if anything is left to do.
+/// 1. **Wait** for events; without blocking if anything is left to do, and for a while before that if
+///    the loop spins ([`Config::spin`]).
 /// 2. **Clock**: read the monotonic clock, once (C28).
 /// 3. **Events**: serve the connections that are ready, note the listeners and the mailbox.
 /// 4. **Ready list**: serve what an earlier turn cut off (C13).
@@ -91,6 +94,7 @@ pub struct EventLoop<H: Handler, K: Kernel = Linux> {
     capped: bool,
     /// Whether new connections are read at once.
     first_reads: Backoff,
+    spin: Spin,
     /// Whether the handler is being told a notice, so that a panic of that is not told in turn.
     telling: bool,
     /// Why the last listener ended, if not by a stop.
@@ -138,6 +142,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             drain: None,
             capped: false,
             first_reads: Backoff::default(),
+            spin: Spin::default(),
             telling: false,
             failed: None,
             core: Core::new(kernel, config),
@@ -233,6 +238,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     pub fn run(&mut self) -> Result<Metrics, Error> {
         // So that the first turn looks whether there is anything to serve at all.
         self.core.agenda.add(Agenda::ACCEPT);
+        if !self.core.config.spin.is_zero() {
+            self.core.agenda.add(Agenda::SPIN);
+        }
         // Here and not in the loop, which could not be moved to another thread with it.
         let batch = self.core.config.event_batch;
         let mut events = Events::with_capacity_and_ceiling(batch, MAX_EVENT_BATCH);
@@ -256,7 +264,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 if self.is_done() {
                     return self.failed.take().map_or(Ok(()), Err);
                 }
-                rests = self.core.agenda.is_empty();
+                rests = self.core.agenda.may_rest() && !self.polls();
                 self.ready_left = self.core.ready.len();
             }
             self.wait(events, rests)?;

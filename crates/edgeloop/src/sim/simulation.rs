@@ -282,6 +282,7 @@ impl Simulation {
             let journal = Rc::clone(&journal);
             world.follower = Some(Box::new(move |at, what| journal.tell(at, || what.to_owned())));
         }
+        world.vigil.allow_spin(config.spin);
         let world = Rc::new(RefCell::new(world));
         let ended = {
             let begin = Beginning { config, listeners, connects, wakes_after, errands };

@@ -122,7 +122,8 @@ pub(crate) fn settings(world: &mut World) -> (Config, Limits) {
         .watermarks(high_watermark, low_watermark)
         .pipes(random.pick(&[0, 1, 2, 16]))
         .max_connections(cap)
-        .idle_timeout(idle);
+        .idle_timeout(idle)
+        .spin(Duration::from_micros(random.pick(&[0, 0, 0, 3, 30])));
     if low_ceiling {
         config = config.buffer_limit(MIN_BUFFER_LIMIT);
     }

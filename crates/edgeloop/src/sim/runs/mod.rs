@@ -120,13 +120,14 @@ pub fn shrink(failure: Failure) -> Failure {
 ///
 /// What was violated.
 pub(crate) fn run_in(
-    world: World,
+    mut world: World,
     config: Config,
     limits: Limits,
     manner: Manner,
     ends: Ends,
 ) -> Result<Outcome, Failure> {
     let seed = world.seed;
+    world.vigil.allow_spin(config.spin);
     let world = Rc::new(RefCell::new(world));
     let outcome = run_and_check(&world, config, limits, manner, ends);
     let mut world = world.borrow_mut();
@@ -149,7 +150,7 @@ fn run_and_check(
     manner: Manner,
     ends: Ends,
 ) -> Result<Metrics, String> {
-    let sessions = Sessions::default();
+    let (sessions, spins) = (Sessions::default(), !config.spin.is_zero());
     let echo = Echo::new(world, &sessions, manner, limits, &config);
     let (low_watermark, asked) = (config.low_watermark, config.max_connections);
     let mut server = EventLoop::with_kernel(echo, config, SimulatedKernel::new(world))
@@ -200,6 +201,9 @@ fn run_and_check(
         return Err(violation);
     }
     let metrics = ended.map_err(|error| error.to_string())?;
+    if metrics.spins_paid > metrics.spins || (metrics.spins > 0 && !spins) {
+        return Err(format!("of {} spins {} paid", metrics.spins, metrics.spins_paid));
+    }
     let opened = sessions.borrow().len();
     let echo = server.handler();
     check_run(&mut world.borrow_mut(), opened, echo, &metrics, ends)?;

@@ -3,6 +3,7 @@
 mod first_read;
 mod own_time;
 mod passing;
+mod spin;
 mod traces;
 
 use std::cell::RefCell;

@@ -29,6 +29,7 @@ use crate::sim::{Call, Fate, Injector, Random, Side};
 use crate::time::Time;
 use chances::{Chances, Steps};
 use names::shown;
+use vigil::POLL;
 use wires::Wire;
 
 pub(crate) use files::{File, Files};
@@ -127,9 +128,6 @@ pub(crate) struct World {
     /// Is told what happens, and when.
     pub(crate) follower: Option<Follower>,
 }
-
-/// What a wait takes that brings nothing.
-const POLL: Duration = Duration::from_micros(1);
 
 /// What must be known to say whether a loop may rest.
 #[derive(Debug, Clone, Copy)]

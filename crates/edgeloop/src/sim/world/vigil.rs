@@ -1,6 +1,11 @@
 //! What the loop must not do, turn by turn: spin, go round in circles, exceed its budgets.
 
+use std::time::Duration;
+
 use crate::time::Time;
+
+/// What a wait takes that brings nothing.
+pub(crate) const POLL: Duration = Duration::from_micros(1);
 
 /// How many waits in a row may bring nothing, without a call in between, before the loop is said
 /// to spin. A walk over all slots of a page, one for each turn, takes 512.
@@ -95,6 +100,8 @@ pub(crate) struct Vigil {
     /// In which millisecond the alarm rang last, and how often.
     rings: (u64, u64),
     backlog_turns: u64,
+    /// How many waits in a row may bring nothing beyond that, because the loop spins.
+    spin: u32,
 }
 
 impl Vigil {
@@ -108,7 +115,13 @@ impl Vigil {
             callbacks: 0,
             rings: (0, 0),
             backlog_turns: 0,
+            spin: 0,
         }
+    }
+
+    /// The loop may spin for so long.
+    pub(crate) fn allow_spin(&mut self, most: Duration) {
+        self.spin = u32::try_from(most.as_nanos().div_ceil(POLL.as_nanos())).unwrap_or(u32::MAX);
     }
 
     pub(crate) fn violated(&mut self, what: impl FnOnce() -> String) {
@@ -170,8 +183,8 @@ impl Vigil {
     /// A wait answers at once and has nothing to tell.
     pub(crate) fn waited_in_vain(&mut self) {
         self.idle_waits += 1;
-        if self.idle_waits > IDLE_WAITS {
-            let waits = IDLE_WAITS;
+        let waits = IDLE_WAITS.saturating_add(self.spin);
+        if self.idle_waits > waits {
             self.violated(|| {
                 format!("the loop spins: {waits} waits brought nothing and led to no call")
             });
