@@ -175,12 +175,20 @@ fn a_passing_shortage_of_buffers_loses_nothing() {
 /// One peer's call fails `times` times in a row, while another peer is quiet.
 #[track_caller]
 fn shortage(call: &str, error: &str, times: usize) -> (Server, Peer, Peer) {
-    // Each of the two peers has made one call by then.
-    let fault = format!("inject={call}:error={error}:when=3..{}", 2 + times);
+    // By then there was one such call for each of the two peers, and a receive in vain when it came.
+    let first = if call == "recvfrom" { 5 } else { 3 };
+    let fault = format!("inject={call}:error={error}:when={first}..{}", first - 1 + times);
     let mut trace = SOCKETS_AND_EVENTS.to_vec();
     trace.extend(["-e", &fault]);
     let server = server(&["-v"]).traced(&trace).start();
-    let [victim, other] = [Peer::connect(server.address()), Peer::connect(server.address())];
+    let [victim, other] = [1, 2].map(|number| {
+        let peer = Peer::connect(server.address());
+        let in_vain = |call: &&Call| call.name == "recvfrom" && call.error() == Some("EAGAIN");
+        eventually("it was received from in vain", || {
+            server.trace().loop_calls().iter().filter(in_vain).count() == number
+        });
+        peer
+    });
     victim.expect_echo(b"hello");
     other.expect_echo(b"hello");
     (server, victim, other)
