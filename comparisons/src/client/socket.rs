@@ -5,6 +5,9 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+
 use crate::interrupt;
 
 /// How long a server may owe an answer before the run fails.
@@ -78,6 +81,18 @@ impl Socket {
             Ok(0) => Err(io::Error::new(ErrorKind::UnexpectedEof, "the server has closed")),
             Err(error) if is_not_yet(&error) => Ok(0),
             answer => answer,
+        }
+    }
+
+    /// Counts what is there, up to the length of `buffer`, and lets the kernel discard it: with
+    /// `MSG_TRUNC` nothing is copied (tcp(7)).
+    #[inline]
+    pub(super) fn try_discard(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match rustix::net::recv(&self.stream, buffer, RecvFlags::TRUNC) {
+            Ok((_, 0)) => Err(io::Error::new(ErrorKind::UnexpectedEof, "the server has closed")),
+            Ok((_, count)) => Ok(count),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(0),
+            Err(error) => Err(error.into()),
         }
     }
 
