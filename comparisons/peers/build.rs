@@ -31,6 +31,7 @@ const LIBEVENT: Library = Library {
 const PROGRAMS: &[(&str, Option<&Library>)] = &[
     ("bare_echo", None),
     ("bare_fanout", None),
+    ("bare_inline", None),
     ("bare_splice", None),
     ("libuv_echo", Some(&LIBUV)),
     ("libuv_fanout", Some(&LIBUV)),

@@ -58,6 +58,13 @@ static PEERS: &[Peer] = &[
         ..NOTHING
     },
     Peer {
+        name: "bare-inline",
+        about: "the same without the C library's wrappers around recv, send and epoll_wait",
+        version: env!("PEERS_COMPILER"),
+        echo: c!("BARE_INLINE"),
+        ..NOTHING
+    },
+    Peer {
         name: "bare-splice",
         about: "the same with splice through a pipe for each connection: the limit for streams",
         version: env!("PEERS_COMPILER"),

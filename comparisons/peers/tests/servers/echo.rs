@@ -122,6 +122,7 @@ macro_rules! peers {
 
 peers! {
     bare: "bare";
+    bare_inline: "bare-inline";
     bare_splice: "bare-splice";
     mio: "mio";
     polling: "polling";
