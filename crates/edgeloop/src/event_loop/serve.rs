@@ -52,8 +52,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         // says nothing; and a short read empties the socket, because no other flag was set (C2).
         let buffer = &mut *self.buffer;
         let count = match self.core.kernel.recv(&connection.socket, buffer) {
-            // The end, or a full buffer, behind which there may be more.
-            Ok(count) if count == 0 || count == buffer.len() => {
+            // The end, or a full buffer, behind which there may be more: one comparison shows both.
+            Ok(count) if count.wrapping_sub(1) >= buffer.len().wrapping_sub(1) => {
                 return self.unusual_count(id, count);
             }
             Ok(count) => count,
