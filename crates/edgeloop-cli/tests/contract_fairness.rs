@@ -45,10 +45,12 @@ fn flood_and_whisper(server: &Server) -> (Peer, Peer, Mark) {
     (flooder, light, mark)
 }
 
+/// What was received from a connection, or passed on through a pipe.
 fn received(calls: &[Call], descriptor: Option<i32>) -> i64 {
     calls
         .iter()
-        .filter(|call| call.name == "recvfrom" && call.descriptor() == descriptor)
+        .filter(|call| matches!(call.name.as_str(), "recvfrom" | "splice"))
+        .filter(|call| call.descriptor() == descriptor)
         .filter_map(Call::returned)
         .filter(|&bytes| bytes > 0)
         .sum()
