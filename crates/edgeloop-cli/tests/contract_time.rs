@@ -17,9 +17,10 @@ fn ends_of_idle_peers(idle: &str, times: usize) -> Vec<Duration> {
     let server = serve(&["--idle-timeout", idle]);
     (0..times)
         .map(|_| {
-            let peer = Peer::connect(server.address());
-            // The server receives it later than this, and ends the connection before we see it.
+            // The turn in which the server receives it begins later than this: a new connection may be
+            // read in the turn that accepts it. It ends the connection before we see it.
             let start = Instant::now();
+            let peer = Peer::connect(server.address());
             peer.expect_echo(b"my last word");
             peer.expect_eof();
             start.elapsed()
@@ -65,8 +66,8 @@ fn c28_waiting_for_a_timer_neither_spins_nor_polls() {
 fn c29_signals_stretch_no_timer() {
     let idle = Duration::from_secs(1);
     let server = serve(&["--idle-timeout", "1s"]);
-    let peer = Peer::connect(server.address());
     let start = Instant::now();
+    let peer = Peer::connect(server.address());
     peer.expect_echo(b"my last word");
     // Each of these makes a wait that has begun return EINTR. Were the whole timeout waited for
     // again each time, it would never pass.
@@ -86,8 +87,8 @@ fn c29_signals_shorten_no_timer() {
     for lasted in {
         let server = serve(&["--idle-timeout", "400ms"]);
         let lasted = || {
-            let peer = Peer::connect(server.address());
             let start = Instant::now();
+            let peer = Peer::connect(server.address());
             peer.expect_echo(b"my last word");
             server.stopped(|| {});
             server.stopped(|| {});
