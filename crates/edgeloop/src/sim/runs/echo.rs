@@ -473,10 +473,14 @@ impl Handler for Echo {
             let few = queued <= bytes as u64;
             self.expect(few, "more is passed behind what is queued", session);
         }
-        let _ = self.meddle(cx);
+        let flooded = self.meddle(cx);
         self.may_panic(session);
         if session.echoed >= self.manner.enough {
             return self.answer(session, Action::Close);
+        }
+        if flooded {
+            // That may have failed, and whoever has failed is read to its end (C7).
+            return Action::Continue;
         }
         self.may_pause(cx, session, sent).unwrap_or(Action::Continue)
     }
