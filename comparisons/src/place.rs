@@ -74,9 +74,26 @@ pub(crate) fn launch(core: usize, program: &[OsString]) -> io::Result<Infallible
 fn become_important() {
     // Who is not permitted to runs like anybody else, which costs precision and no more.
     let _ = rustix::process::nice(-10);
-    if rustix::process::getsid(None) == Ok(rustix::process::getpid()) {
+    if leads_its_session() {
         let _ = fs::write("/proc/self/autogroup", "-10");
     }
+}
+
+/// Whether this process leads the session that it is in. getsid(2) is not asked: in a container the
+/// leader may stand outside the namespace of processes, the answer is then 0, and rustix 1.1 panics
+/// at that.
+fn leads_its_session() -> bool {
+    fs::read_to_string("/proc/self/stat").is_ok_and(|stat| {
+        let session = session(&stat);
+        session.is_some() && session == i32::try_from(std::process::id()).ok()
+    })
+}
+
+/// The session in a line of `/proc/PID/stat`: its sixth field (proc(5)). The second one, the name of
+/// the program in parentheses, may hold anything.
+fn session(stat: &str) -> Option<i32> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(3)?.parse().ok()
 }
 
 /// Raises the limit of descriptors of this process, and of what it starts, to what is permitted.
@@ -84,4 +101,17 @@ pub(crate) fn raise_descriptor_limit() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     // Who needs more than there are will say so.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_session_stands_behind_a_name_that_may_be_anything() {
+        assert_eq!(session("42 (a) b 7 (8)) S 1 41 40 34816 42 4194304"), Some(40));
+        assert_eq!(session("42 (cat) S 1 41 0 0 -1"), Some(0), "its leader is outside");
+        assert_eq!(session("42 (cat) S"), None);
+        assert_eq!(session(""), None);
+    }
 }

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_of_targets_is_the_issues() {
+    fn the_bounds_are_those_that_were_set() {
         let at_most = |against: &str, shape: &str| {
             let mut found = RATIOS
                 .iter()
