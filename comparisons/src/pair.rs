@@ -4,13 +4,13 @@
 //! ratio for each cycle of slices, and the median of those are what drift can't touch.
 
 use std::io;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::client::{self, Client, Holder, Rounds, Until};
+use crate::client::{self, Client, Done, Holder, Rounds, Until};
 use crate::interrupt;
-use crate::process::Process;
 use crate::servers::{Contestant, Server};
 use crate::shapes::Shape;
 use crate::statistics::{Estimate, median, ratios};
@@ -23,6 +23,10 @@ const ATTEMPTS: u32 = 3;
 
 /// Slices of each server that are not counted.
 const WARM_UP: u32 = 3;
+
+/// How often all servers of a run are started anew. Where its pages happen to lie makes a process
+/// dearer or cheaper by a hundredth for as long as it lives, however often it is measured.
+const LIVES: u32 = 5;
 
 /// One side of a pair.
 #[derive(Debug, Clone, Copy)]
@@ -175,10 +179,6 @@ struct Lane {
     client: Box<dyn Client>,
     _idle: Option<Holder>,
     server: Server,
-    nanoseconds: Vec<f64>,
-    rates: Vec<f64>,
-    units: u64,
-    rounds: Rounds,
 }
 
 impl Lane {
@@ -188,35 +188,54 @@ impl Lane {
         let idle = (side.idle && shape.idle > 0)
             .then(|| Holder::start(server.address(), shape.idle).map_err(named))
             .transpose()?;
-        let mut client = client::connect(shape, server.address()).map_err(named)?;
-        client.verify().map_err(named)?;
+        let client = client::connect(shape, server.address()).map_err(named)?;
+        Ok(Self { client, _idle: idle, server })
+    }
+
+    fn verify(&mut self) -> io::Result<()> {
+        self.client.verify().map_err(|error| named(&self.server, &error))
+    }
+
+    /// Loads the server for so long, and notes what came of it.
+    fn slice(&mut self, length: Duration, taken: &mut Taken) -> io::Result<()> {
+        let mut go = || {
+            let before = self.server.process().settle()?;
+            let done =
+                self.client.drive(Until::Time(Instant::now() + length), &mut taken.rounds)?;
+            self.client.acknowledge()?;
+            let after = self.server.process().settle()?;
+            taken.note(&done, after.run - before.run)
+        };
+        go().map_err(|error| named(&self.server, &error))
+    }
+}
+
+fn named(server: &Server, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", server.name()))
+}
+
+/// What the slices of one side have taken, one after the other.
+struct Taken {
+    nanoseconds: Vec<f64>,
+    rates: Vec<f64>,
+    units: u64,
+    rounds: Rounds,
+}
+
+impl Taken {
+    fn new() -> io::Result<Self> {
         let (nanoseconds, rates, rounds) = (Vec::new(), Vec::new(), client::rounds()?);
-        Ok(Self { client, _idle: idle, server, nanoseconds, rates, units: 0, rounds })
+        Ok(Self { nanoseconds, rates, units: 0, rounds })
     }
 
-    fn process(&self) -> Process {
-        self.server.process()
-    }
-
-    /// Loads the server for so long, and returns what it used for a unit, and the units a second.
-    fn slice(&mut self, length: Duration) -> io::Result<(f64, f64, u64)> {
-        let before = self.process().settle()?;
-        let done = self.client.drive(Until::Time(Instant::now() + length), &mut self.rounds)?;
-        let after = self.process().settle()?;
+    fn note(&mut self, done: &Done, used: u64) -> io::Result<()> {
         if done.units == 0 {
             return Err(io::Error::other("nothing was done in a slice"));
         }
         let units = done.units as f64;
-        let used = (after.run - before.run) as f64;
-        Ok((used / units, units / done.time.as_secs_f64(), done.units))
-    }
-
-    fn measure(&mut self, length: Duration) -> io::Result<()> {
-        let (nanoseconds, rate, units) =
-            self.slice(length).map_err(|error| named(&self.server, &error))?;
-        self.nanoseconds.push(nanoseconds);
-        self.rates.push(rate);
-        self.units += units;
+        self.nanoseconds.push(used as f64 / units);
+        self.rates.push(units / done.time.as_secs_f64());
+        self.units += done.units;
         Ok(())
     }
 
@@ -232,44 +251,55 @@ impl Lane {
     }
 }
 
-fn named(server: &Server, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", server.name()))
-}
-
-/// The one, the other, and the other again.
+/// The one, the other again, and the other. The two whose ratio is taken stand at the ends: each of
+/// their slices comes after another server's as often as after one of its own, and it matters a little.
 struct Run {
-    lanes: [Lane; 3],
+    taken: [Taken; 3],
 }
 
 fn run(pair: &Pair, settings: &Settings, tick: &mut dyn FnMut(u32)) -> io::Result<Run> {
-    let start = |side| Lane::start(side, pair.shape, settings);
-    let lanes = [start(pair.of)?, start(pair.against)?, start(pair.against)?];
-    let mut run = Run { lanes };
-    let slice = settings.slice.unwrap_or(pair.shape.slice);
-    for _ in 0..WARM_UP {
-        for lane in &mut run.lanes {
-            lane.slice(slice).map_err(|error| named(&lane.server, &error))?;
-        }
-    }
-    run.lanes.iter_mut().for_each(|lane| lane.rounds.reset());
-    for cycle in 0..settings.cycles {
-        interrupt::check()?;
-        if cycle % 2 == 0 {
-            run.lanes.iter_mut().try_for_each(|lane| lane.measure(slice))?;
-        } else {
-            run.lanes.iter_mut().rev().try_for_each(|lane| lane.measure(slice))?;
-        }
-        tick(cycle + 1);
-    }
-    for lane in &mut run.lanes {
-        lane.client.verify().map_err(|error| named(&lane.server, &error))?;
+    let mut run = Run { taken: [Taken::new()?, Taken::new()?, Taken::new()?] };
+    let mut cycle = 0;
+    for life in 1..=LIVES {
+        let end = settings.cycles * life / LIVES;
+        run.live(pair, settings, cycle..end, tick)?;
+        cycle = end;
     }
     Ok(run)
 }
 
 impl Run {
+    /// Some cycles, between a start and an end of all servers.
+    fn live(
+        &mut self,
+        pair: &Pair,
+        settings: &Settings,
+        cycles: Range<u32>,
+        tick: &mut dyn FnMut(u32),
+    ) -> io::Result<()> {
+        let start = |side| Lane::start(side, pair.shape, settings);
+        let mut lanes = [start(pair.of)?, start(pair.against)?, start(pair.against)?];
+        lanes.iter_mut().try_for_each(Lane::verify)?;
+        let slice = settings.slice.unwrap_or(pair.shape.slice);
+        for _ in 0..WARM_UP {
+            let mut forgotten = Taken::new()?;
+            lanes.iter_mut().try_for_each(|lane| lane.slice(slice, &mut forgotten))?;
+        }
+        for cycle in cycles {
+            interrupt::check()?;
+            let mut all = lanes.iter_mut().zip(&mut self.taken);
+            if cycle % 2 == 0 {
+                all.try_for_each(|(lane, taken)| lane.slice(slice, taken))?;
+            } else {
+                all.rev().try_for_each(|(lane, taken)| lane.slice(slice, taken))?;
+            }
+            tick(cycle + 1);
+        }
+        lanes.iter_mut().try_for_each(Lane::verify)
+    }
+
     fn sum_up(&self, measured: &mut Measured) {
-        let [of, against, again] = &self.lanes;
+        let [of, again, against] = &self.taken;
         measured.ratio = Estimate::of(&ratios(&of.nanoseconds, &against.nanoseconds));
         measured.null = Estimate::of(&ratios(&again.nanoseconds, &against.nanoseconds));
         measured.is_valid = measured.null.is_some_and(|null| null_holds(null.median));

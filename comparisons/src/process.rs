@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 /// How long a server may take to fall asleep when there is nothing left for it to do.
 const REST: Duration = Duration::from_secs(5);
 
+/// How long threads may run that only have to do with the start.
+const BEGINNING: Duration = Duration::from_secs(2);
+
 /// A process, known by its number.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Process {
@@ -103,6 +106,16 @@ impl Process {
                 hint::spin_loop();
             }
         }
+    }
+
+    /// Waits until it has one thread, or so long that it seems to need more. What a program has started
+    /// for its beginning alone may outlast that a little.
+    pub(crate) fn wait_for_one_thread(self) -> io::Result<()> {
+        let begin = Instant::now();
+        while self.threads()?.len() > 1 && begin.elapsed() < BEGINNING {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
     }
 
     /// Waits until its first thread is stopped, by a signal or a tracer.

@@ -62,6 +62,10 @@ impl Client for Crowd {
         Ok((self.sockets.len() * self.in_flight) as u64)
     }
 
+    fn acknowledge(&self) -> io::Result<()> {
+        self.sockets.iter().try_for_each(Socket::acknowledge)
+    }
+
     fn verify(&mut self) -> io::Result<()> {
         let length = self.message.len();
         for (index, socket) in self.sockets.iter().enumerate() {
@@ -111,6 +115,10 @@ impl Client for Segments {
         Ok(1)
     }
 
+    fn acknowledge(&self) -> io::Result<()> {
+        self.socket.acknowledge()
+    }
+
     fn verify(&mut self) -> io::Result<()> {
         let message = pattern(1, self.message.len());
         expect(&message, &self.exchange(&message)?)?;
@@ -149,6 +157,10 @@ impl Client for Chat {
     fn round(&mut self) -> io::Result<u64> {
         self.say(0, &[b'm'; Service::MESSAGE])?;
         Ok(1)
+    }
+
+    fn acknowledge(&self) -> io::Result<()> {
+        self.members.iter().try_for_each(Socket::acknowledge)
     }
 
     fn verify(&mut self) -> io::Result<()> {

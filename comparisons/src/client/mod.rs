@@ -52,6 +52,9 @@ pub(crate) trait Client {
     /// Sends what no other message looks like, and compares every byte of the answers.
     fn verify(&mut self) -> io::Result<()>;
 
+    /// Owes no acknowledgement any more: see [`Socket::acknowledge`](socket::Socket::acknowledge).
+    fn acknowledge(&self) -> io::Result<()>;
+
     /// Rounds, until there have been enough. Each is entered into the histogram.
     fn drive(&mut self, until: Until, all: &mut Rounds) -> io::Result<Done> {
         let begin = Instant::now();

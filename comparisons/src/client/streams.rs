@@ -104,6 +104,10 @@ impl Client for Streams {
         Ok(Done { units: bytes / 1024, time: begin.elapsed() })
     }
 
+    fn acknowledge(&self) -> io::Result<()> {
+        self.streams.iter().try_for_each(|stream| stream.socket.acknowledge())
+    }
+
     fn verify(&mut self) -> io::Result<()> {
         for (index, stream) in self.streams.iter().enumerate() {
             stream.socket.expect_echo(&pattern(1 + index, 1_048_573))?;

@@ -70,6 +70,8 @@ fn life(
     let scratch = Scratch::new()?;
     let log = scratch.path().join("callgrind.txt");
     let server = server.start_counted(read_buffer, &log)?;
+    // Else the end of a thread may fall into the longer life alone.
+    server.process().wait_for_one_thread()?;
     let mut crowd = client::crowd(server.address(), connections)?;
     for _ in 0..rounds {
         if connections == 1 {

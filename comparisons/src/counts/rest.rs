@@ -26,6 +26,7 @@ pub(crate) struct Rest {
 /// Watches a server with fifty connections, each of which has said something before.
 pub(crate) fn of(server: &Contestant, read_buffer: usize) -> io::Result<Rest> {
     let server = server.start(Service::Echo, read_buffer)?;
+    server.process().wait_for_one_thread()?;
     let mut crowd = client::crowd(server.address(), 50)?;
     crowd.rounds(100)?;
     server.process().settle()?;

@@ -3,18 +3,25 @@
 //! There are two, so that the one that runs by default pays nothing for what the other logs.
 
 use std::net::SocketAddr;
-use std::time::Instant;
 
-use edgeloop::{Action, Closed, Context, Handler, Input, Notice, Origin, Sent, Time, Trace};
+use edgeloop::{
+    Action, Closed, Context, Handler, Input, LoopContext, Notice, Origin, Sent, Time, Trace,
+};
 
 use crate::escape::Payload;
 use crate::log::millis;
-use crate::notices::{Notices, Notified};
+use crate::operator::{Operated, Operator};
 
 /// Echoes, and logs no connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Echo {
-    notices: Notices,
+    operator: Operator,
+}
+
+impl Echo {
+    pub(crate) fn new(operator: Operator) -> Self {
+        Self { operator }
+    }
 }
 
 impl Handler for Echo {
@@ -34,27 +41,37 @@ impl Handler for Echo {
         true
     }
 
+    fn notified(&mut self, cx: &mut impl LoopContext) {
+        self.operator.notified(cx);
+    }
+
     fn notice(&mut self, notice: &Notice) {
-        self.notices.tell(notice, Instant::now());
+        self.operator.notice(notice);
     }
 }
 
-impl Notified for Echo {
-    fn notices(&self) -> &Notices {
-        &self.notices
+impl Operated for Echo {
+    fn operator(&self) -> &Operator {
+        &self.operator
     }
 }
 
-impl<const STEPS: bool> Notified for LoggedEcho<STEPS> {
-    fn notices(&self) -> &Notices {
-        &self.notices
+impl<const STEPS: bool> Operated for LoggedEcho<STEPS> {
+    fn operator(&self) -> &Operator {
+        &self.operator
     }
 }
 
 /// Echoes, and logs each connection (`-v`); with `STEPS` each step of the loop too (`-vv`).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct LoggedEcho<const STEPS: bool> {
-    notices: Notices,
+    operator: Operator,
+}
+
+impl<const STEPS: bool> LoggedEcho<STEPS> {
+    pub(crate) fn new(operator: Operator) -> Self {
+        Self { operator }
+    }
 }
 
 /// What the log says about a connection when it ends.
@@ -128,8 +145,12 @@ impl<const STEPS: bool> Handler for LoggedEcho<STEPS> {
         );
     }
 
+    fn notified(&mut self, cx: &mut impl LoopContext) {
+        self.operator.notified(cx);
+    }
+
     fn notice(&mut self, notice: &Notice) {
-        self.notices.tell(notice, Instant::now());
+        self.operator.notice(notice);
     }
 
     fn trace(&mut self, trace: &Trace<'_>) {

@@ -25,6 +25,9 @@ pub(crate) const TOTALS: &str = "edgeloop::totals";
 /// How long the end waits for a slow standard error (C35).
 const END: Duration = Duration::from_secs(1);
 
+/// How long the thread that writes stays when there is nothing to write.
+const LINGER: Duration = Duration::from_millis(100);
+
 /// The running log, as long as it lives. Lines come to it through tracing's macros.
 #[derive(Debug)]
 pub(crate) struct Log {
@@ -39,7 +42,7 @@ impl Log {
     ///
     /// When the thread that writes can't be started.
     pub(crate) fn start(format: Format, verbosity: Verbosity) -> io::Result<Self> {
-        let queue = Queue::start(io::stderr())?;
+        let queue = Queue::start(io::stderr(), LINGER)?;
         let layer = tracing_subscriber::fmt::layer()
             .with_writer(Lines(queue.clone()))
             .with_target(false)

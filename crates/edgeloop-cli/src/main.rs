@@ -9,6 +9,7 @@ mod escape;
 mod exit;
 mod log;
 mod notices;
+mod operator;
 mod report;
 mod serve;
 mod signals;

@@ -25,11 +25,6 @@ struct Kind {
     line: String,
 }
 
-/// Handlers that keep the notices of their loop.
-pub(crate) trait Notified {
-    fn notices(&self) -> &Notices;
-}
-
 impl Notices {
     /// Logs a notice, unless one of its kind was logged less than a second before.
     pub(crate) fn tell(&mut self, notice: &Notice, now: Instant) {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use edgeloop::{Error, EventLoop, Handler, Metrics, Stop};
+use edgeloop::{Error, EventLoop, Handler, Metrics};
 use rustix::io::Errno;
 
 use crate::addresses::Address;
@@ -11,8 +11,8 @@ use crate::config::{ServeConfig, Verbosity};
 use crate::echo::{Echo, LoggedEcho};
 use crate::exit::{Exit, Failure};
 use crate::log::{Log, TOTALS, millis};
-use crate::notices::Notified;
-use crate::signals;
+use crate::operator::{Operated, Operator};
+use crate::signals::FirstSignal;
 
 /// Serves until a signal, and answers how it ended. The log has said everything about it.
 ///
@@ -23,9 +23,9 @@ pub(crate) fn serve(config: &ServeConfig) -> Result<Exit, Failure> {
     let log = Log::start(config.format, config.verbosity)
         .map_err(|error| Failure::fatal(format!("cannot start the log: {error}")))?;
     let served = match config.verbosity {
-        Verbosity::Quiet | Verbosity::Normal => serve_with(Echo::default(), config, &log),
-        Verbosity::Connections => serve_with(LoggedEcho::<false>::default(), config, &log),
-        Verbosity::Everything => serve_with(LoggedEcho::<true>::default(), config, &log),
+        Verbosity::Quiet | Verbosity::Normal => serve_with(Echo::new, config, &log),
+        Verbosity::Connections => serve_with(LoggedEcho::<false>::new, config, &log),
+        Verbosity::Everything => serve_with(LoggedEcho::<true>::new, config, &log),
     };
     Ok(served.unwrap_or_else(|failure| {
         tracing::error!("{}", failure.line);
@@ -33,30 +33,30 @@ pub(crate) fn serve(config: &ServeConfig) -> Result<Exit, Failure> {
     }))
 }
 
-fn serve_with<H>(handler: H, config: &ServeConfig, log: &Log) -> Result<Exit, Failure>
+fn serve_with<H>(
+    handler: impl FnOnce(Operator) -> H,
+    config: &ServeConfig,
+    log: &Log,
+) -> Result<Exit, Failure>
 where
-    H: Handler + Notified,
+    H: Handler + Operated,
 {
     if let Err(error) = edgeloop::raise_descriptor_limit() {
         tracing::warn!("cannot raise the limit of descriptors: {error}");
     }
     let resolved = resolve(&config.addresses)?;
+    // Before listening, so that whoever reads that line can already signal.
+    let signal = FirstSignal::install()
+        .map_err(|error| Failure::fatal(format!("cannot handle signals: {error}")))?;
+    let handler = handler(Operator::new(signal, config.drain_timeout));
     let mut event_loop = EventLoop::with_config(handler, config.event_loop.clone())?;
+    event_loop.notify_on(event_loop.handler().operator())?;
     let cap = event_loop.max_connections();
     if let Some(asked) = config.max_connections.filter(|&asked| asked > cap) {
         tracing::warn!(
             "a limit of {asked} connections was asked for, descriptors suffice for {cap}"
         );
     }
-    // Before listening, so that whoever reads that line can already signal.
-    let (handle, drain) = (event_loop.handle(), config.drain_timeout);
-    let stop = move |signal: &'static str| {
-        // Said first, which can't block, so that it stands before the totals.
-        announce(signal, drain);
-        handle.stop(Stop::Drain(drain));
-    };
-    signals::install(stop)
-        .map_err(|error| Failure::fatal(format!("cannot handle signals: {error}")))?;
     let bound = listen(&mut event_loop, &resolved)?;
     tracing::info!(max_connections = cap, "edgeloop {} serves echo", env!("CARGO_PKG_VERSION"));
     for address in bound {
@@ -65,7 +65,7 @@ where
     let begin = Instant::now();
     let run = event_loop.run();
     let metrics = run.as_ref().map_or_else(|_| event_loop.metrics(), |metrics| *metrics);
-    event_loop.handler().notices().tell_the_rest();
+    event_loop.handler().operator().tell_the_rest();
     tell_totals(&metrics, begin.elapsed(), log);
     run?;
     if metrics.cut_off > 0 {
@@ -120,17 +120,6 @@ fn listen<H: Handler>(
 fn is_unavailable(error: &Error) -> bool {
     let errno = Errno::from_io_error(error.io_error());
     matches!(errno, Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
-}
-
-fn announce(name: &str, drain: Option<Duration>) {
-    match drain {
-        Some(Duration::ZERO) => tracing::info!("{name}: ending at once"),
-        Some(drain) => {
-            let drain = humantime::format_duration(drain);
-            tracing::info!("{name}: draining for {drain} at most; a second signal ends it at once");
-        }
-        None => tracing::info!("{name}: draining; a second signal ends it at once"),
-    }
 }
 
 fn tell_totals(metrics: &Metrics, duration: Duration, log: &Log) {

@@ -159,9 +159,9 @@ fn c23_at_the_end_every_notice_was_shown_or_counted() {
     if skip_unless("c23_at_the_end_every_notice_was_shown_or_counted", STRACE) {
         return;
     }
-    // The alarm, the waker and the listener are registered, and nothing after them.
+    // The alarm, the waker, the signal and the listener are registered, and nothing after them.
     let mut server = server(&[])
-        .traced(&["-e", "trace=epoll_ctl", "-e", "inject=epoll_ctl:error=ENOSPC:when=4+"])
+        .traced(&["-e", "trace=epoll_ctl", "-e", "inject=epoll_ctl:error=ENOSPC:when=5+"])
         .start();
     let refused = 20;
     for _ in 0..refused {

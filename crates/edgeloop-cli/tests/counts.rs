@@ -2,8 +2,9 @@
 
 mod serve;
 
+use rustix::process::Signal;
 use serve::{SOCKETS_AND_EVENTS, server};
-use testkit::{Call, Mark, Peer, STRACE, Server, TcpSockets, eventually, skip_unless};
+use testkit::{Call, Mark, PATIENCE, Peer, STRACE, Server, TcpSockets, eventually, skip_unless};
 
 /// Every call of every thread is in the trace.
 fn start() -> Server {
@@ -19,7 +20,7 @@ fn named(calls: &[Call], name: &str) -> usize {
 fn rest_after(server: &Server, mark: Mark, sends: usize) -> (Vec<Call>, Mark) {
     let (calls, mark) =
         server.trace().rest(mark, "the loop rests", |calls| named(calls, "sendto") == sends);
-    // The threads of the log and of the signals may have been at work still.
+    // The log's thread may have been at work still.
     eventually("every thread waits", || server.trace().all_threads_wait());
     let later = server.trace().loop_calls_since(mark);
     assert!(later.is_empty(), "the loop was to rest: {later:#?}");
@@ -183,4 +184,17 @@ fn who_spoke_before_being_accepted_is_answered_before_the_next_wait() {
     let closes = |calls: &[Call]| named(calls, "close") == 1;
     let calls = server.trace().expect(mark, "it is closed", closes);
     assert_eq!(named(&calls, "recvfrom"), 1, "{calls:#?}");
+}
+
+#[test]
+fn while_there_is_nothing_to_log_the_loop_is_the_only_thread() {
+    let mut server = server(&[]).start();
+    eventually("the log has nothing to do", || server.process().threads().len() == 1);
+    Peer::connect(server.address()).expect_echo(b"hello");
+    assert_eq!(server.process().threads().len(), 1, "an echo takes another thread");
+    // Nobody waits for the signal, and it ends the loop nevertheless, with all that there is to say.
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit_code_within(PATIENCE), 0);
+    server.log().expect_line("SIGTERM: draining");
+    server.log().expect_line("totals");
 }

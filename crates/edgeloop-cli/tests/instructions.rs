@@ -7,7 +7,7 @@ mod serve;
 use std::time::Duration;
 
 use serve::server;
-use testkit::{Peer, VALGRIND, say, skip_unless};
+use testkit::{Peer, VALGRIND, eventually, say, skip_unless};
 
 const MESSAGE: [u8; 64] = [b'm'; 64];
 const ENDED: Duration = Duration::from_secs(20);
@@ -17,6 +17,8 @@ const ENDED: Duration = Duration::from_secs(20);
 #[track_caller]
 fn instructions(peers: usize, messages: u64) -> u64 {
     let mut server = server(&[]).counted().start();
+    // Else the end of the log's thread may fall into the longer life alone.
+    eventually("the log has nothing to do", || server.process().threads().len() == 1);
     let crowd: Vec<Peer> = (0..peers).map(|_| Peer::connect(server.address())).collect();
     crowd.iter().for_each(|peer| peer.expect_echo(&MESSAGE));
     for _ in 0..messages {

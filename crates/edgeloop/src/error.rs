@@ -17,7 +17,7 @@ pub struct Error {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The loop's own descriptors could not be made.
+    /// The loop's own descriptors could not be made, or one of its user's not watched.
     Setup,
     /// A setting contradicts another or is out of range.
     Config,

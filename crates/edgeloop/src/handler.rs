@@ -143,7 +143,8 @@ pub trait Handler {
         let _ = (cx, session, closed);
     }
 
-    /// [`Handle::notify`](crate::Handle::notify) was called, once or several times since the last.
+    /// [`Handle::notify`](crate::Handle::notify) was called, once or several times since the last, or
+    /// something has arrived where [`EventLoop::notify_on`](crate::EventLoop::notify_on) watches.
     fn notified(&mut self, cx: &mut impl LoopContext) {
         let _ = cx;
     }

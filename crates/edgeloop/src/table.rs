@@ -33,15 +33,18 @@ pub(crate) struct Paged<T> {
     spare: Option<Box<Page<T>>>,
 }
 
+/// Entries of 32 or 64 bytes lie within one cache line each: the page begins with one, and entries come
+/// before anything else.
 #[derive(Debug)]
+#[repr(C, align(64))]
 struct Page<T> {
-    used: usize,
     entries: [Option<T>; PAGE],
+    used: usize,
 }
 
 impl<T> Page<T> {
     fn new() -> Box<Self> {
-        Box::new(Self { used: 0, entries: [const { None }; PAGE] })
+        Box::new(Self { entries: [const { None }; PAGE], used: 0 })
     }
 }
 

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
 use std::thread;
 
@@ -169,4 +171,36 @@ fn every_session_is_closed_exactly_once_whatever_its_peer_does() {
     assert_eq!(opened, closed);
     assert_eq!((metrics.connections, metrics.output_held, metrics.input_held), (0, 0, 0));
     assert_eq!(metrics.closed, rounds * 8);
+}
+
+#[test]
+fn c33_each_byte_at_a_watched_descriptor_is_told() {
+    let (reader, mut writer) = UnixStream::pair().expect("a pair");
+    reader.set_nonblocking(true).expect("non-blocking");
+    // What was there before it is watched counts, too.
+    writer.write_all(b"!").expect("room");
+    let watched = reader.try_clone().expect("a descriptor");
+    let server = Script::new().start_after(|event_loop| {
+        event_loop.notify_on(&watched).expect("it can be watched");
+        let again = event_loop.notify_on(&watched).expect_err("it is watched already");
+        assert_eq!(again.io_error().raw_os_error(), Some(rustix::io::Errno::EXIST.raw_os_error()));
+    });
+    // Nothing but the byte wakes the loop: a question of its own would.
+    let asker = server.asker();
+    let (answer, answers) = mpsc::channel();
+    for _ in 0..100 {
+        let answer = answer.clone();
+        asker.leave(move |_| {
+            let _ = answer.send(());
+        });
+        writer.write_all(b"!").expect("room");
+        answers.recv_timeout(testkit::PATIENCE).expect("the loop is told");
+    }
+    // The loop has read none of them.
+    let mut all = [0; 200];
+    assert_eq!((&reader).read(&mut all).expect("bytes"), 101);
+    // It is watched for as long as it lives, and no longer.
+    drop((reader, watched));
+    assert!(writer.write_all(b"!").is_err());
+    server.settle();
 }

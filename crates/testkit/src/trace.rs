@@ -142,12 +142,13 @@ impl Trace {
         })
     }
 
-    /// Whether no thread is known to do anything but to wait in a call. It takes a trace of all
-    /// calls to tell.
+    /// Whether no thread is known to do anything but to wait in a call, if it has not ended. It takes
+    /// a trace of all calls to tell.
     #[must_use]
     pub fn all_threads_wait(&self) -> bool {
+        let waits = |call: &Call| call.result.is_none() || call.name == "exit";
         let last: BTreeMap<u32, bool> =
-            self.calls().iter().map(|call| (call.thread, call.result.is_none())).collect();
+            self.calls().iter().map(|call| (call.thread, waits(call))).collect();
         last.values().all(|&waits| waits)
     }
 

@@ -43,7 +43,7 @@ use summary::Summary;
 
 use crate::exit::{Exit, Failure};
 use crate::report::Drawing;
-use crate::signals;
+use crate::signals::FirstSignal;
 
 /// How many loopback addresses are used where each message needs a port of its own.
 const LOOPBACK_SOURCES: u8 = 32;
@@ -70,7 +70,8 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     }
     let interrupt = Interrupt::default();
     let raise = interrupt.clone();
-    signals::install(move |_| raise.raise())
+    FirstSignal::install()
+        .and_then(|signal| signal.call(move || raise.raise()))
         .map_err(|error| Failure::fatal(format!("cannot handle signals: {error}")))?;
     let (results, table) = match &config.find {
         None => run_once(&config, csv, &interrupt)?,

@@ -4,6 +4,7 @@
 //! on standard output, which may be the same blocked pipe. It also loses lines to write errors
 //! without counting them, and bounds their number only.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -31,37 +32,65 @@ pub(super) enum Rank {
     Important,
 }
 
+/// Where lines are written to.
+trait Output: Write + AsFd + Send {}
+
+impl<T: Write + AsFd + Send> Output for T {}
+
 /// The queue, as its producers and its writer share it.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Queue {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
     /// Something is there to be written.
     filled: Condvar,
     /// Everything is written.
     emptied: Condvar,
+    /// The writer's, as long as it lives.
+    output: Mutex<Box<dyn Output>>,
+    /// How long the writer waits for a line before it ends.
+    linger: Duration,
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// Whole lines.
     waiting: Vec<u8>,
+    /// Whether there is a thread that will look at `waiting` again.
+    has_writer: bool,
     /// Whether the writer has lines in hand that it took from `waiting`.
     writing: bool,
     dropped: u64,
 }
 
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").field("state", &self.shared.state).finish_non_exhaustive()
+    }
+}
+
 impl Queue {
     /// Starts the thread that writes to `output`. It is not waited for when the program ends,
     /// except by [`finish`](Self::finish).
-    pub(super) fn start(output: impl Write + AsFd + Send + 'static) -> io::Result<Self> {
-        let queue = Self::default();
-        let writer = queue.clone();
-        thread::Builder::new().name("log".to_owned()).spawn(move || writer.write_to(output))?;
+    ///
+    /// It ends when there was no line for as long as `linger`, and the next line starts another. A
+    /// process whose only thread is its loop pays less for each of its system calls.
+    pub(super) fn start(
+        output: impl Write + AsFd + Send + 'static,
+        linger: Duration,
+    ) -> io::Result<Self> {
+        let shared = Shared {
+            state: Mutex::default(),
+            filled: Condvar::new(),
+            emptied: Condvar::new(),
+            output: Mutex::new(Box::new(output)),
+            linger,
+        };
+        let queue = Self { shared: Arc::new(shared) };
+        queue.see_to_a_writer(&mut queue.lock())?;
         Ok(queue)
     }
 
@@ -74,6 +103,8 @@ impl Queue {
             return;
         }
         state.waiting.extend_from_slice(line);
+        // If no thread can be started now, the line waits for the next one, which tries again.
+        let _ = self.see_to_a_writer(&mut state);
         drop(state);
         self.shared.filled.notify_one();
     }
@@ -89,12 +120,22 @@ impl Queue {
         let _ = self.shared.emptied.wait_timeout_while(self.lock(), timeout, busy);
     }
 
-    fn write_to(&self, mut output: impl Write + AsFd) {
-        loop {
-            let lines = self.take();
+    fn see_to_a_writer(&self, state: &mut State) -> io::Result<()> {
+        if !state.has_writer {
+            let writer = self.clone();
+            thread::Builder::new().name("log".to_owned()).spawn(move || writer.write())?;
+            state.has_writer = true;
+        }
+        Ok(())
+    }
+
+    /// What the writer does. One that ends may still have the output for a moment.
+    fn write(&self) {
+        let mut output = self.shared.output.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(lines) = self.take() {
             let mut dropped = 0;
             for piece in pieces(&lines) {
-                if write_whole(&mut output, piece).is_err() {
+                if write_whole(&mut *output, piece).is_err() {
                     dropped += count_lines(piece);
                 }
             }
@@ -102,18 +143,20 @@ impl Queue {
         }
     }
 
-    /// Everything that waits, at least one line. What was taken before counts as written now.
-    fn take(&self) -> Vec<u8> {
+    /// Everything that waits. What was taken before counts as written now. `None` is the end of the
+    /// writer.
+    fn take(&self) -> Option<Vec<u8>> {
         let mut state = self.lock();
         state.writing = false;
         if state.waiting.is_empty() {
             self.shared.emptied.notify_all();
         }
         let empty = |state: &mut State| state.waiting.is_empty();
-        let waited = self.shared.filled.wait_while(state, empty);
-        state = waited.unwrap_or_else(PoisonError::into_inner);
-        state.writing = true;
-        std::mem::take(&mut state.waiting)
+        let waited = self.shared.filled.wait_timeout_while(state, self.shared.linger, empty);
+        (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.has_writer = !state.waiting.is_empty();
+        state.writing = state.has_writer;
+        state.writing.then(|| std::mem::take(&mut state.waiting))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -142,7 +185,7 @@ fn count_lines(piece: &[u8]) -> u64 {
 
 /// Like `write_all`, but waits where somebody else has made the output non-blocking: what the
 /// descriptor refers to is shared with the user's shell, and so are its flags.
-fn write_whole(output: &mut (impl Write + AsFd), mut bytes: &[u8]) -> io::Result<()> {
+fn write_whole(output: &mut dyn Output, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match output.write(bytes) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -150,7 +193,8 @@ fn write_whole(output: &mut (impl Write + AsFd), mut bytes: &[u8]) -> io::Result
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 // Whatever comes of it, the next write shows.
-                let _ = poll(&mut [PollFd::new(output, PollFlags::OUT)], None);
+                let waits_for = PollFd::from_borrowed_fd(output.as_fd(), PollFlags::OUT);
+                let _ = poll(&mut [waits_for], None);
             }
             Err(error) => return Err(error),
         }
@@ -171,7 +215,7 @@ mod tests {
     #[test]
     fn lines_are_written_in_order_and_the_end_waits_for_them() {
         let (mut reader, writer) = io::pipe().expect("a pipe");
-        let queue = Queue::start(writer).expect("a thread");
+        let queue = Queue::start(writer, LONG).expect("a thread");
         let lines: Vec<String> = (0..1000).map(|number| format!("line {number}\n")).collect();
         for line in &lines {
             queue.push(line.as_bytes(), Rank::Ordinary);
@@ -186,7 +230,7 @@ mod tests {
     #[test]
     fn c35_a_blocked_output_blocks_nobody_and_what_is_dropped_is_counted() {
         let (mut reader, writer) = io::pipe().expect("a pipe");
-        let queue = Queue::start(writer).expect("a thread");
+        let queue = Queue::start(writer, LONG).expect("a thread");
         let line = [&[b'x'; 1023][..], b"\n"].concat();
         let pushed = 4 * LIMIT / line.len();
         for _ in 0..pushed {
@@ -210,7 +254,7 @@ mod tests {
     #[test]
     fn c35_a_full_disk_costs_lines_and_nothing_else() {
         let full = File::options().write(true).open("/dev/full").expect("/dev/full");
-        let queue = Queue::start(full).expect("a thread");
+        let queue = Queue::start(full, LONG).expect("a thread");
         for _ in 0..10 {
             queue.push(b"lost\n", Rank::Important);
         }
@@ -222,13 +266,32 @@ mod tests {
     fn c35_an_output_that_somebody_made_non_blocking_gets_every_line() {
         let (mut reader, writer) = io::pipe().expect("a pipe");
         rustix::io::ioctl_fionbio(&writer, true).expect("non-blocking");
-        let queue = Queue::start(writer).expect("a thread");
+        let queue = Queue::start(writer, LONG).expect("a thread");
         let line = [&[b'x'; 1023][..], b"\n"].concat();
         for _ in 0..512 {
             queue.push(&line, Rank::Ordinary);
         }
         let mut written = vec![0; 512 * line.len()];
         reader.read_exact(&mut written).expect("all of it");
+        assert_eq!(queue.dropped(), 0);
+    }
+
+    #[test]
+    fn a_writer_without_work_ends_and_another_one_writes_what_comes_later() {
+        let (mut reader, writer) = io::pipe().expect("a pipe");
+        let queue = Queue::start(writer, Duration::from_millis(1)).expect("a thread");
+        let mut written = [0; 5];
+        for _ in 0..20 {
+            queue.push(b"line\n", Rank::Ordinary);
+            reader.read_exact(&mut written).expect("the line");
+            assert_eq!(&written, b"line\n");
+            let begin = Instant::now();
+            while queue.lock().has_writer {
+                assert!(begin.elapsed() < LONG, "it never ends");
+                thread::yield_now();
+            }
+        }
+        queue.finish(LONG);
         assert_eq!(queue.dropped(), 0);
     }
 

@@ -3,6 +3,7 @@
 mod accept;
 mod backoff;
 mod close;
+mod mail;
 mod serve;
 mod spin;
 
@@ -22,9 +23,9 @@ use crate::core::{Agenda, Core};
 use crate::epoll::Events;
 use crate::error::{Error, ErrorKind};
 use crate::flags::Flags;
-use crate::handler::{Handler, LoopContext, Sent};
+use crate::handler::{Handler, LoopContext};
 use crate::id::ConnectionId;
-use crate::kernel::{ALARM, Kernel, LISTENERS, Linux, WAKER};
+use crate::kernel::{ALARM, Kernel, LISTENERS, Linux, WAKER, WATCHED};
 use crate::listener::Listener;
 use crate::mailbox::{Handle, Letter, Mailbox};
 use crate::metrics::Metrics;
@@ -354,6 +355,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 self.mailbox.woken(&mut self.core.kernel);
                 self.core.agenda.add(Agenda::MAIL);
             }
+            t if t == WATCHED.0 => {
+                self.notified = true;
+                self.core.agenda.add(Agenda::MAIL);
+            }
             t => {
                 let index = usize::try_from(t - LISTENERS.0).unwrap_or(usize::MAX);
                 if let Some(Some(listener)) = self.listeners.get_mut(index) {
@@ -389,37 +394,6 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         if self.core.ready.is_empty() {
             self.core.agenda.take(Agenda::READY);
-        }
-    }
-
-    /// Phase 6.
-    fn read_mail(&mut self) {
-        if self.letters.is_empty() {
-            let budget = self.core.config.turn_jobs;
-            let collected = self.mailbox.collect(budget, &mut self.letters);
-            self.notified |= collected.notify;
-            if collected.more {
-                self.core.agenda.add(Agenda::MAIL);
-            }
-            if let Some(stop) = collected.stop {
-                self.core.request_stop(stop);
-            }
-        }
-        while let Some(letter) = self.letters.pop_front() {
-            match letter {
-                Letter::Send(id, bytes) => {
-                    if self.core.send(id, &bytes) == Sent::Refused {
-                        self.core.doom(id, Reason::OutputLimit, true);
-                    }
-                }
-                Letter::Close(id) => self.core.begin_close(id, Reason::Closed),
-            }
-        }
-        self.letters = VecDeque::new();
-        if std::mem::take(&mut self.notified) {
-            self.core.current = ConnectionId::NONE;
-            let mut turn = Turn { core: &mut self.core, id: ConnectionId::NONE };
-            notified(&mut self.handler, &mut turn);
         }
     }
 
@@ -551,12 +525,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     }
 }
 
-/// Narrows the context to what [`Handler::notified`] may use: there is no connection in it.
-fn notified<H: Handler>(handler: &mut H, cx: &mut impl LoopContext) {
-    handler.notified(cx);
-}
-
-/// The same for [`Handler::wake_up`].
+/// Narrows the context to what [`Handler::wake_up`] may use: there is no connection in it.
 fn wake_up<H: Handler>(handler: &mut H, cx: &mut impl LoopContext) {
     handler.wake_up(cx);
 }

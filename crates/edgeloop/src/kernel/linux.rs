@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::event::{EventfdFlags, eventfd};
@@ -18,7 +18,7 @@ use rustix::time::{
     timerfd_create, timerfd_settime,
 };
 
-use super::{ALARM, Kernel, SocketOption, WAKER, Wake};
+use super::{ALARM, Kernel, SocketOption, WAKER, WATCHED, Wake};
 use crate::epoll::{Epoll, Events, Interest, Mode, Token};
 use crate::time::Time;
 
@@ -54,6 +54,11 @@ impl Linux {
         epoll.add(&alarm, ALARM, Interest::READABLE, Mode::Edge)?;
         epoll.add(&waker, WAKER, Interest::READABLE, Mode::Edge)?;
         Ok(Self { epoll, alarm, waker: Arc::new(waker) })
+    }
+
+    /// Registers a descriptor that is not the loop's own, edge-triggered.
+    pub(crate) fn watch(&self, descriptor: impl AsFd) -> std::io::Result<()> {
+        self.epoll.add(descriptor, WATCHED, Interest::READABLE, Mode::Edge)
     }
 }
 

@@ -20,8 +20,10 @@ pub use linux::Linux;
 pub(crate) const ALARM: Token = Token(0);
 /// The token of the waker.
 pub(crate) const WAKER: Token = Token(1);
+/// The token of what the loop's user has it watch.
+pub(crate) const WATCHED: Token = Token(2);
 /// The token of the first listener; the others follow.
-pub(crate) const LISTENERS: Token = Token(2);
+pub(crate) const LISTENERS: Token = Token(3);
 
 /// A kernel: the real one, or a simulated one. It holds one epoll set, in which its alarm and its
 /// waker are registered from the start.

@@ -383,12 +383,17 @@ impl Asker {
         job: impl FnOnce(&mut dyn LoopContext) -> T + Send + 'static,
     ) -> T {
         let (answer, answers) = mpsc::channel();
-        let job = Box::new(move |cx: &mut dyn LoopContext| {
+        self.leave(move |cx| {
             let _ = answer.send(job(cx));
         });
-        assert!(self.jobs.send(job).is_ok(), "the loop has ended");
         self.handle.notify();
         next(&answers, "an answer of the loop")
+    }
+
+    /// Leaves something to be done when the loop is told next.
+    #[track_caller]
+    pub(crate) fn leave(&self, job: impl FnOnce(&mut dyn LoopContext) + Send + 'static) {
+        assert!(self.jobs.send(Box::new(job)).is_ok(), "the loop has ended");
     }
 }
 

@@ -1,0 +1,102 @@
+//! Phase 6: what other threads and signal handlers have to say.
+
+use std::collections::VecDeque;
+use std::os::fd::AsFd;
+
+use super::EventLoop;
+use crate::closed::Reason;
+use crate::context::Turn;
+use crate::core::Agenda;
+use crate::error::{Error, ErrorKind};
+use crate::handler::{Handler, LoopContext, Sent};
+use crate::id::ConnectionId;
+use crate::kernel::Kernel;
+use crate::mailbox::Letter;
+
+impl<H: Handler> EventLoop<H> {
+    /// From now on, calls [`Handler::notified`] when something arrives at a descriptor of yours: a pipe
+    /// or a socket that a signal handler writes to, a signalfd, a timerfd, inotify. So a server hears of
+    /// signals without another thread, and a process of one thread pays less for each system call on a
+    /// descriptor (`__fget_light` in fs/file.c, Linux 6.18).
+    ///
+    /// The loop reads nothing from it, and tells once of all that arrives until it tells: whoever is
+    /// told reads until `EAGAIN`, or does not care for what there is to read (edge-triggered; epoll(7)).
+    /// It is watched until it and all its duplicates are closed. Doesn't block.
+    ///
+    /// # Errors
+    ///
+    /// When it is watched already (`EEXIST`), can't be watched, as a regular file (`EPERM`), or the kernel
+    /// has no memory or watches for it (`ENOMEM`, `ENOSPC`; epoll_ctl(2)).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use edgeloop::{Action, Context, EventLoop, Handler, Input, LoopContext, Origin, Stop};
+    /// use std::os::unix::net::UnixStream;
+    /// # struct Echo;
+    /// impl Handler for Echo {
+    ///     # type Session = ();
+    ///     # fn session(&mut self, _: &Origin) -> Option<()> { Some(()) }
+    ///     # fn data(&mut self, cx: &mut impl Context, _: &mut (), input: &mut Input<'_>) -> Action {
+    ///     #     cx.send(input.take_all()).or_reset()
+    ///     # }
+    ///     fn notified(&mut self, cx: &mut impl LoopContext) {
+    ///         cx.stop(Stop::Drain(None));
+    ///     }
+    ///     // and the rest
+    /// }
+    ///
+    /// let (reader, writer) = UnixStream::pair()?;
+    /// // A signal handler writes a byte to `writer`, say by signal_hook::low_level::pipe::register.
+    /// # drop(writer);
+    /// let mut server = EventLoop::new(Echo)?;
+    /// server.notify_on(&reader)?;
+    /// server.listen("0.0.0.0:3000")?;
+    /// server.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn notify_on(&self, descriptor: impl AsFd) -> Result<(), Error> {
+        self.core
+            .kernel
+            .watch(descriptor)
+            .map_err(|error| Error::new(ErrorKind::Setup, "cannot watch a descriptor", error))
+    }
+}
+
+impl<H: Handler, K: Kernel> EventLoop<H, K> {
+    /// Phase 6.
+    pub(super) fn read_mail(&mut self) {
+        if self.letters.is_empty() {
+            let budget = self.core.config.turn_jobs;
+            let collected = self.mailbox.collect(budget, &mut self.letters);
+            self.notified |= collected.notify;
+            if collected.more {
+                self.core.agenda.add(Agenda::MAIL);
+            }
+            if let Some(stop) = collected.stop {
+                self.core.request_stop(stop);
+            }
+        }
+        while let Some(letter) = self.letters.pop_front() {
+            match letter {
+                Letter::Send(id, bytes) => {
+                    if self.core.send(id, &bytes) == Sent::Refused {
+                        self.core.doom(id, Reason::OutputLimit, true);
+                    }
+                }
+                Letter::Close(id) => self.core.begin_close(id, Reason::Closed),
+            }
+        }
+        self.letters = VecDeque::new();
+        if std::mem::take(&mut self.notified) {
+            self.core.current = ConnectionId::NONE;
+            let mut turn = Turn { core: &mut self.core, id: ConnectionId::NONE };
+            notified(&mut self.handler, &mut turn);
+        }
+    }
+}
+
+/// Narrows the context to what [`Handler::notified`] may use: there is no connection in it.
+fn notified<H: Handler>(handler: &mut H, cx: &mut impl LoopContext) {
+    handler.notified(cx);
+}
