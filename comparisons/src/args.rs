@@ -34,6 +34,10 @@ pub(crate) enum Command {
     Pair(PairArgs),
     /// Count system calls, instructions, memory and wake-ups
     Counts(CountsArgs),
+    /// Compare how long a message takes there and back, with a server that spins
+    Latency(RoundsArgs),
+    /// See what becomes of a server to which more comes than it can do
+    Overload(RoundsArgs),
     /// Hold what must hold: exact counts, progress, and the pair with bare epoll
     Gate,
     /// Name the servers and the shapes
@@ -87,6 +91,9 @@ pub(crate) struct AllArgs {
     /// Leave the counts out
     #[arg(long)]
     pub(crate) no_counts: bool,
+    /// Leave latency and overload out
+    #[arg(long)]
+    pub(crate) no_latency: bool,
     /// Keep what FILE of --json holds and is not measured now
     #[arg(long, requires = "json")]
     pub(crate) add: bool,
@@ -146,6 +153,22 @@ fn read_buffer(text: &str) -> Result<usize, String> {
 pub(crate) struct CountsArgs {
     /// The servers [default: all]
     pub(crate) names: Vec<String>,
+    /// Write the figures
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// The arguments of `latency` and `overload`.
+#[derive(Debug, Args)]
+pub(crate) struct RoundsArgs {
+    /// In each round every server has its turn
+    #[arg(long, value_name = "N", default_value_t = crate::whole::ROUNDS)]
+    #[arg(value_parser = clap::value_parser!(u32).range(6..))]
+    pub(crate) rounds: u32,
+    /// How long a turn lasts, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = crate::whole::TURN)]
+    #[arg(value_parser = clap::value_parser!(u64).range(20..=60_000))]
+    pub(crate) turn: u64,
     /// Write the figures
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

@@ -8,7 +8,9 @@ mod draw;
 mod failure;
 mod gate;
 mod interrupt;
+mod latency;
 mod ours;
+mod overload;
 mod pair;
 mod place;
 mod plan;
@@ -20,6 +22,7 @@ mod shapes;
 mod show;
 mod statistics;
 mod targets;
+mod turns;
 mod whole;
 
 use std::process::ExitCode;
@@ -80,6 +83,8 @@ fn run(line: CommandLine) -> Result<bool, Failure> {
     match line.command {
         Some(Command::Pair(arguments)) => compare(&arguments),
         Some(Command::Counts(arguments)) => whole::counts(&arguments),
+        Some(Command::Latency(arguments)) => whole::latency(&arguments),
+        Some(Command::Overload(arguments)) => whole::overload(&arguments),
         Some(Command::Gate) => {
             let edgeloop = servers::find(servers::EDGELOOP)?;
             prepare([edgeloop])?;

@@ -111,6 +111,13 @@ pub(crate) struct Round {
     pub(crate) p99: f64,
 }
 
+impl Round {
+    pub(crate) fn of(rounds: &Rounds) -> Self {
+        let microseconds = |quantile| rounds.value_at_quantile(quantile) as f64 / 1000.0;
+        Self { p50: microseconds(0.5), p99: microseconds(0.99) }
+    }
+}
+
 impl Measured {
     fn empty(pair: &Pair, settings: &Settings) -> Self {
         Self {
@@ -240,13 +247,11 @@ impl Taken {
     }
 
     fn cost(&self) -> Cost {
-        let microseconds = |quantile| self.rounds.value_at_quantile(quantile) as f64 / 1000.0;
-        let round = Round { p50: microseconds(0.5), p99: microseconds(0.99) };
         Cost {
             nanoseconds: median(&self.nanoseconds),
             units_per_second: median(&self.rates),
             units: self.units,
-            round: (!self.rounds.is_empty()).then_some(round),
+            round: (!self.rounds.is_empty()).then(|| Round::of(&self.rounds)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Which pairs a run is made of.
 
 use crate::pair::{ITSELF, Pair, Side};
-use crate::servers::{self, BARE, Contestant, WITHOUT_TIMEOUT};
+use crate::servers::{self, BARE, Contestant, SPINNING, WITHOUT_TIMEOUT};
 use crate::shapes::{self, SHAPES, Shape};
 use crate::targets;
 
@@ -58,8 +58,8 @@ pub(crate) fn all(only_shapes: &[String], only_against: &[String]) -> Result<Vec
     let mut pairs: Vec<Pair> = Vec::new();
     for shape in SHAPES {
         let with_bare = servers::all().into_iter().filter(|server| {
-            // What the timeout costs is a target's matter.
-            ![BARE, WITHOUT_TIMEOUT].contains(&server.name())
+            // What the timeout costs is a target's matter, and who spins shares no core.
+            ![BARE, WITHOUT_TIMEOUT, SPINNING].contains(&server.name())
         });
         let with_bare = with_bare.map(|server| (server.name(), BARE));
         let named = targets::RATIOS.iter().filter(|target| target.shapes.contains(&shape.name));

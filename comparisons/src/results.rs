@@ -9,6 +9,8 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::counts::Counts;
+use crate::latency::Latency;
+use crate::overload::Overload;
 use crate::pair::Measured;
 use crate::process::kibibytes;
 use crate::servers;
@@ -26,6 +28,10 @@ pub(crate) struct Results {
     pub(crate) servers: Vec<About>,
     pub(crate) pairs: Vec<Measured>,
     pub(crate) counts: Vec<Counts>,
+    #[serde(default)]
+    pub(crate) latency: Vec<Latency>,
+    #[serde(default)]
+    pub(crate) overload: Vec<Overload>,
 }
 
 /// What it ran on.
@@ -39,6 +45,9 @@ pub(crate) struct Machine {
     pub(crate) commit: String,
     pub(crate) rustc: String,
     pub(crate) cc: String,
+    /// How TCP finds out how fast it may send (`net.ipv4.tcp_congestion_control`).
+    #[serde(default)]
+    pub(crate) congestion_control: String,
 }
 
 /// A server that took part, or could not.
@@ -61,7 +70,14 @@ impl Results {
             servers: abouts(),
             pairs: Vec::new(),
             counts: Vec::new(),
+            latency: Vec::new(),
+            overload: Vec::new(),
         }
+    }
+
+    /// The same, without the list of servers: for a part of the comparison.
+    pub(crate) fn without_figures() -> Self {
+        Self { servers: Vec::new(), ..Self::new() }
     }
 
     /// # Errors
@@ -93,6 +109,18 @@ impl Results {
             Some(pair) => *pair = measured,
             None => self.pairs.push(measured),
         }
+    }
+
+    /// The same for latencies, which are measured together.
+    pub(crate) fn take_latency(&mut self, latency: Vec<Latency>) {
+        self.date = now();
+        self.latency = latency;
+    }
+
+    /// The same for overload.
+    pub(crate) fn take_overload(&mut self, overload: Vec<Overload>) {
+        self.date = now();
+        self.overload = overload;
     }
 
     /// The same for counts.
@@ -159,6 +187,7 @@ fn machine() -> Machine {
         commit: format!("{commit}{changed}"),
         rustc: rustc(),
         cc: servers::find(servers::BARE).map_or("", |bare| bare.version()).to_owned(),
+        congestion_control: read("/proc/sys/net/ipv4/tcp_congestion_control").trim().to_owned(),
     }
 }
 

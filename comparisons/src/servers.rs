@@ -43,10 +43,14 @@ pub(crate) const EDGELOOP: &str = "edgeloop";
 /// The program without its idle timeout, to see what that costs.
 pub(crate) const WITHOUT_TIMEOUT: &str = "edgeloop-no-idle-timeout";
 
+/// The program that polls before it sleeps. It keeps its core busy, so it takes part where servers run
+/// one after the other.
+pub(crate) const SPINNING: &str = "edgeloop-spin";
+
 /// The limit: bare epoll in C.
 pub(crate) const BARE: &str = "bare";
 
-const OURS: [Contestant; 3] = [
+const OURS: [Contestant; 4] = [
     Contestant {
         kind: Kind::Tool {
             name: EDGELOOP,
@@ -59,6 +63,13 @@ const OURS: [Contestant; 3] = [
             name: WITHOUT_TIMEOUT,
             about: "`edgeloop serve --idle-timeout none`",
             arguments: &["--idle-timeout", "none"],
+        },
+    },
+    Contestant {
+        kind: Kind::Tool {
+            name: SPINNING,
+            about: "`edgeloop serve --spin 50us`, for latency alone",
+            arguments: &["--spin", "50us"],
         },
     },
     Contestant { kind: Kind::Library },
@@ -76,6 +87,12 @@ pub(crate) fn find(name: &str) -> Result<Contestant, String> {
         let names: Vec<_> = all().iter().map(Contestant::name).collect();
         format!("no server is called {name:?}: there are {}", names.join(", "))
     })
+}
+
+/// Those of these names that can run here.
+pub(crate) fn present(names: &[&str]) -> Result<Vec<Contestant>, String> {
+    let all: Result<Vec<_>, _> = names.iter().map(|name| find(name)).collect();
+    Ok(all?.into_iter().filter(|server| server.left_out().is_none()).collect())
 }
 
 impl Contestant {

@@ -36,6 +36,11 @@ pub(crate) fn estimate(estimate: Option<Estimate>) -> String {
     }
 }
 
+/// A figure as it is to be shown, or a dash.
+pub(crate) fn or_dash<T>(figure: Option<T>, show: impl FnOnce(T) -> String) -> String {
+    figure.map_or_else(|| "–".to_owned(), show)
+}
+
 /// A time for a unit, with a unit that suits it.
 pub(crate) fn nanoseconds(nanoseconds: f64) -> String {
     if nanoseconds < 1_000.0 {

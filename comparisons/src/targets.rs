@@ -1,9 +1,12 @@
 //! What must come out, as data, and whether it did.
 
 use crate::counts::{Counted, Counts};
+use crate::latency::Latency;
+use crate::overload::{Overload, Overloaded};
 use crate::pair::{ITSELF, Measured};
-use crate::servers::{BARE, EDGELOOP, WITHOUT_TIMEOUT};
+use crate::servers::{BARE, EDGELOOP, SPINNING, WITHOUT_TIMEOUT};
 use crate::statistics::Estimate;
+use crate::turns;
 
 /// At most this ratio, against this server, under each of these shapes.
 #[derive(Debug, Clone, Copy)]
@@ -174,9 +177,68 @@ pub(crate) fn counts(all: &[Counts]) -> Vec<CountRow> {
     ]
 }
 
+/// A ratio with its bound, of what is measured one server after the other.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Bound {
+    pub(crate) what: String,
+    pub(crate) at_most: f64,
+    pub(crate) ratio: Option<Estimate>,
+    pub(crate) verdict: Verdict,
+}
+
+impl Bound {
+    fn new(what: String, at_most: f64, ratio: Option<Estimate>) -> Self {
+        Self { what, at_most, ratio, verdict: judge(ratio, at_most) }
+    }
+}
+
+/// The bounds of the percentiles of a server that spins, by those of tokio.
+const SPINNING_P50: f64 = 0.30;
+const SPINNING_P99: f64 = 0.20;
+
+/// The bounds of latency.
+pub(crate) fn latencies(all: &[Latency]) -> Vec<Bound> {
+    let find = |name: &str| all.iter().find(|one| one.server == name);
+    let Some(own) = find(SPINNING) else { return Vec::new() };
+    let mut bounds = Vec::new();
+    for peer in ["tokio-copy", "tokio-ready"].into_iter().filter_map(find) {
+        let name = &peer.server;
+        let p50 = turns::ratio(&own.rounds, &peer.rounds, |round| round.p50);
+        let p99 = turns::ratio(&own.rounds, &peer.rounds, |round| round.p99);
+        bounds.push(Bound::new(format!("p50 of {SPINNING} by that of {name}"), SPINNING_P50, p50));
+        bounds.push(Bound::new(format!("p99 of {SPINNING} by that of {name}"), SPINNING_P99, p99));
+    }
+    bounds
+}
+
+/// Under overload, the bounds of the peak by the throughput, which is 95 % of it at least, and of the
+/// worst connection's p99 by that of the one in the middle.
+const PEAK_BY_ANSWERED: f64 = 1.0 / 0.95;
+const WORST_BY_MEDIAN: f64 = 3.0;
+
+/// The bounds under overload.
+pub(crate) fn overloads(all: &[Overload]) -> Vec<Bound> {
+    let Some(own) = all.iter().find(|one| one.server == EDGELOOP) else { return Vec::new() };
+    // If the client was the slower end, nothing was shown.
+    let shown = |figure: fn(&Overloaded) -> f64| {
+        turns::estimate(&own.rounds, figure).filter(|_| own.is_overloaded())
+    };
+    let throughput = shown(|round| round.peak / round.answered);
+    let fairness = shown(|round| round.worst_p99 / round.median_p99);
+    vec![
+        Bound::new("peak by what is answered".to_owned(), PEAK_BY_ANSWERED, throughput),
+        Bound::new(
+            "p99 of the worst connection by that of the one in the middle".to_owned(),
+            WORST_BY_MEDIAN,
+            fairness,
+        ),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pair::Round;
     use crate::shapes;
 
     #[test]
@@ -287,5 +349,40 @@ mod tests {
             [Verdict::Met, Verdict::Met, Verdict::Missed, not, not, Verdict::Met]
         );
         assert_eq!(verdicts(&[own])[1], not);
+    }
+
+    #[test]
+    fn a_server_that_spins_is_judged_by_each_form_of_tokio() {
+        let of = |server: &str, p50: f64, p99: f64| Latency {
+            server: server.to_owned(),
+            rounds: vec![Round { p50, p99 }; 6],
+        };
+        let all =
+            [of(SPINNING, 3.0, 9.0), of("tokio-copy", 10.0, 30.0), of("tokio-ready", 9.0, 90.0)];
+        let verdicts: Vec<_> = latencies(&all).iter().map(|bound| bound.verdict).collect();
+        assert_eq!(
+            verdicts,
+            [Verdict::Met, Verdict::Missed, Verdict::Missed, Verdict::Met],
+            "0.30, 0.30, 0.33 and 0.10"
+        );
+        assert_eq!(latencies(&all[1..]), []);
+    }
+
+    #[test]
+    fn overload_says_nothing_where_the_client_was_the_slower_end() {
+        let round = |answered, held, worst_p99| Overloaded {
+            peak: 100.0,
+            offered: 120.0,
+            answered,
+            held,
+            median_p99: 10.0,
+            worst_p99,
+        };
+        let of = |round| [Overload { server: EDGELOOP.to_owned(), rounds: vec![round; 6] }];
+        let verdicts =
+            |round| overloads(&of(round)).iter().map(|one| one.verdict).collect::<Vec<_>>();
+        assert_eq!(verdicts(round(95.5, 0.9, 29.0)), [Verdict::Met, Verdict::Met]);
+        assert_eq!(verdicts(round(94.0, 0.9, 31.0)), [Verdict::Missed, Verdict::Missed]);
+        assert_eq!(verdicts(round(120.0, 0.1, 10.0)), [Verdict::NotMeasured; 2]);
     }
 }

@@ -1,15 +1,18 @@
 //! The whole comparison: every pair, every count, and the documents of them.
 
+use std::io;
+use std::time::Duration;
+
 use indicatif::ProgressBar;
 
-use crate::args::{AllArgs, CountsArgs};
+use crate::args::{AllArgs, CountsArgs, RoundsArgs};
 use crate::counts;
 use crate::failure::Failure;
 use crate::pair::{self, Pair, Settings};
 use crate::results::Results;
-use crate::servers::{self, Contestant};
+use crate::servers::{self, Contestant, SPINNING};
 use crate::targets::{self, Verdict};
-use crate::{draw, plan, show};
+use crate::{draw, latency, overload, plan, show};
 
 /// Cycles of each pair.
 const CYCLES: u32 = 150;
@@ -26,7 +29,8 @@ pub(crate) fn run(arguments: &AllArgs) -> Result<bool, Failure> {
     let mut results = Results::new();
     if let Some(path) = files.json.as_ref().filter(|path| arguments.add && path.exists()) {
         let before = Results::read(path)?;
-        results = Results { pairs: before.pairs, counts: before.counts, ..results };
+        let Results { pairs, counts, latency, overload, .. } = before;
+        results = Results { pairs, counts, latency, overload, ..results };
     }
     let quick = if arguments.quick { QUICK } else { 1 };
     let cycles = arguments.cycles.unwrap_or(CYCLES) / quick;
@@ -34,11 +38,19 @@ pub(crate) fn run(arguments: &AllArgs) -> Result<bool, Failure> {
     // With a part of the shapes or servers asked for, the counts were not.
     let is_part = !arguments.shape.is_empty() || !arguments.against.is_empty();
     let counted: Vec<_> = if arguments.no_counts || is_part { Vec::new() } else { countable() };
+    let in_turn = !arguments.no_latency && !is_part;
     let measured = pairs.iter().flat_map(|pair| [pair.of.server, pair.against.server]);
     crate::prepare(measured.chain(counted.iter().copied()))?;
     let steps = pairs.len() as u64 * u64::from(settings.cycles);
+    let turn = Duration::from_millis(TURN) / quick;
+    let turns = if in_turn {
+        (latency::contestants()?.len() + overload::contestants()?.len()) as u64
+    } else {
+        0
+    };
+    let turns = turns * u64::from(ROUNDS) * TURN_STEP;
     // A step of counting takes about as long as some tens of cycles.
-    let bar = show::progress(steps + counted.len() as u64 * counts::STEPS * STEP);
+    let bar = show::progress(steps + counted.len() as u64 * counts::STEPS * STEP + turns);
     for (index, pair) in pairs.iter().enumerate() {
         let title = format!("{} of {}: {}", index + 1, pairs.len(), name(pair));
         let begin = index as u64 * u64::from(settings.cycles);
@@ -62,6 +74,28 @@ pub(crate) fn run(arguments: &AllArgs) -> Result<bool, Failure> {
         count_one(&mut results, server, &bar)?;
         save(&results, files.json.as_ref())?;
     }
+    if in_turn {
+        results.take_latency(latency::measure(
+            &latency::contestants()?,
+            ROUNDS,
+            turn,
+            &mut |name| {
+                bar.set_message(format!("{name}: latency"));
+                bar.inc(TURN_STEP);
+            },
+        )?);
+        save(&results, files.json.as_ref())?;
+        results.take_overload(overload::measure(
+            &overload::contestants()?,
+            ROUNDS,
+            turn,
+            &mut |name| {
+                bar.set_message(format!("{name}: overload"));
+                bar.inc(TURN_STEP);
+            },
+        )?);
+        save(&results, files.json.as_ref())?;
+    }
     bar.finish_and_clear();
     draw::write(&results, files.markdown.as_ref(), files.report.as_ref())?;
     show::print(&draw::text(&results))?;
@@ -74,6 +108,15 @@ pub(crate) fn run(arguments: &AllArgs) -> Result<bool, Failure> {
     };
     Ok(targets::ratios(&results.pairs).iter().find(missing).is_none())
 }
+
+/// How many rounds there are of what is measured one server after the other.
+pub(crate) const ROUNDS: u32 = 9;
+
+/// How long a server has its turn, in milliseconds.
+pub(crate) const TURN: u64 = 1_000;
+
+/// How many cycles a turn stands for on the progress line.
+const TURN_STEP: u64 = 15;
 
 /// How many cycles a step of counting stands for on the progress line.
 const STEP: u64 = 40;
@@ -89,7 +132,11 @@ fn save(results: &Results, json: Option<&std::path::PathBuf>) -> Result<(), Fail
 /// Those that run here and echo.
 fn countable() -> Vec<Contestant> {
     let mut all = servers::all();
-    all.retain(|server| server.left_out().is_none() && server.serves(peers::Service::Echo));
+    all.retain(|server| {
+        let echoes = server.left_out().is_none() && server.serves(peers::Service::Echo);
+        // It polls in between, so what is counted at full speed says nothing of it.
+        echoes && server.name() != SPINNING
+    });
     all
 }
 
@@ -118,8 +165,7 @@ pub(crate) fn counts(arguments: &CountsArgs) -> Result<bool, Failure> {
         arguments.names.iter().map(find).collect::<Result<_, _>>()?
     };
     crate::prepare(chosen.iter().copied())?;
-    let mut results = Results::new();
-    results.servers.clear();
+    let mut results = Results::without_figures();
     let bar = show::progress(chosen.len() as u64 * counts::STEPS * STEP);
     for server in &chosen {
         count_one(&mut results, server, &bar)?;
@@ -128,4 +174,49 @@ pub(crate) fn counts(arguments: &CountsArgs) -> Result<bool, Failure> {
     bar.finish_and_clear();
     show::print(&draw::text(&results))?;
     Ok(true)
+}
+
+/// Latency alone.
+pub(crate) fn latency(arguments: &RoundsArgs) -> Result<bool, Failure> {
+    let servers = latency::contestants()?;
+    in_turn(arguments, &servers, |tick| {
+        let turn = Duration::from_millis(arguments.turn);
+        let mut results = Results::without_figures();
+        results.take_latency(latency::measure(&servers, arguments.rounds, turn, tick)?);
+        Ok(results)
+    })
+}
+
+/// Overload alone.
+pub(crate) fn overload(arguments: &RoundsArgs) -> Result<bool, Failure> {
+    let servers = overload::contestants()?;
+    in_turn(arguments, &servers, |tick| {
+        let turn = Duration::from_millis(arguments.turn);
+        let mut results = Results::without_figures();
+        results.take_overload(overload::measure(&servers, arguments.rounds, turn, tick)?);
+        Ok(results)
+    })
+}
+
+/// Measures one server after the other, with a progress line, and shows what it came to. Answers whether
+/// every bound that was measured holds.
+fn in_turn(
+    arguments: &RoundsArgs,
+    servers: &[Contestant],
+    measure: impl FnOnce(&mut dyn FnMut(&str)) -> io::Result<Results>,
+) -> Result<bool, Failure> {
+    draw::check_writable(&[arguments.json.as_ref()])?;
+    crate::prepare(servers.iter().copied())?;
+    let bar = show::progress(servers.len() as u64 * u64::from(arguments.rounds));
+    let results = measure(&mut |name| {
+        bar.set_message(name.to_owned());
+        bar.inc(1);
+    })?;
+    bar.finish_and_clear();
+    save(&results, arguments.json.as_ref())?;
+    show::print(&draw::text(&results))?;
+    let bounds = targets::latencies(&results.latency)
+        .into_iter()
+        .chain(targets::overloads(&results.overload));
+    Ok(bounds.into_iter().all(|bound| bound.verdict != Verdict::Missed))
 }

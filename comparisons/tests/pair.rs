@@ -101,3 +101,36 @@ fn an_interrupted_run_leaves_no_server_behind() {
         assert!(!Path::new("/proc").join(server).exists(), "server {server} is left");
     }
 }
+
+/// What came out depends on the machine; that everything was answered, and is shown, does not.
+#[track_caller]
+fn expect_in_turn(command: &str, expected: &[&str]) {
+    if too_few_cores(command) {
+        return;
+    }
+    let output = comparisons(&[command, "--rounds", "6", "--turn", "20"]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(matches!(output.status.code(), Some(0 | 1)), "{said}{errors}");
+    for words in expected {
+        assert!(said.contains(words), "{words:?} is not in {said}{errors}");
+    }
+}
+
+#[test]
+fn latency_is_measured_from_end_to_end() {
+    let expected = ["edgeloop-spin", "tokio-ready", "p99 of edgeloop-spin by that of tokio-copy"];
+    expect_in_turn("latency", &expected);
+}
+
+#[test]
+fn overload_is_measured_from_end_to_end() {
+    let expected = ["edgeloop", "bare", "worst connection"];
+    expect_in_turn("overload", &expected);
+}
+
+#[test]
+fn too_few_rounds_for_an_interval_are_refused() {
+    expect_usage(&["latency", "--rounds", "5"], "5");
+    expect_usage(&["overload", "--turn", "0"], "--turn");
+}

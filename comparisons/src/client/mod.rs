@@ -4,6 +4,7 @@
 //! before a slice ends, so that no server leaves work to the slice of another.
 
 mod crowd;
+mod flood;
 mod socket;
 mod streams;
 mod visits;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 pub(crate) use crowd::{Crowd, Holder, hold};
+pub(crate) use flood::Flood;
 
 use crate::shapes::{Load, Shape};
 

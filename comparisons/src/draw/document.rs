@@ -41,6 +41,7 @@ pub(super) fn figures(results: &Results) -> Vec<Block> {
     blocks.extend(ahead(results));
     blocks.extend(matrix(results));
     blocks.extend(count_tables(results));
+    blocks.extend(super::in_turn::blocks(results));
     blocks.extend(not_measured(results));
     blocks
 }
@@ -285,6 +286,15 @@ fn method(results: &Results) -> Vec<Block> {
                 "The ratio of both processes of the second server is the null. A run whose null lies \
                  outside {low} to {high} is thrown away and made again, up to three times."
             ),
+            "All servers of a run are started anew five times in it: where its pages happen to lie makes a \
+             process dearer or cheaper by a hundredth for as long as it lives. The two whose ratio is taken \
+             stand at the ends of the cycle, the second process of the reference between them. At the end of a \
+             slice the client sends the acknowledgements that the kernel would delay, since their timers would \
+             fire in the slice of another."
+                .to_owned(),
+            "For latency and overload servers run one after the other, each alone, in rounds whose order is \
+             reversed; ratios are taken within a round."
+                .to_owned(),
             "Answers are compared byte by byte before and after a run, and counted in it.".to_owned(),
             format!(
                 "Servers that are told the size of their read buffer have 32 KiB. `{EDGELOOP}` is the real \
@@ -309,6 +319,7 @@ fn method(results: &Results) -> Vec<Block> {
             row(["memory", &memory]),
             row(["rustc", &machine.rustc]),
             row(["C compiler", &machine.cc]),
+            row(["congestion control", &machine.congestion_control]),
         ]),
     ]
 }

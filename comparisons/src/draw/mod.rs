@@ -2,6 +2,7 @@
 
 mod block;
 mod document;
+mod in_turn;
 mod markdown;
 mod page;
 mod plot;

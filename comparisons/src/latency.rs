@@ -1,0 +1,77 @@
+//! How long a message takes there and back on one connection, with servers that spin among them. The
+//! client spins, too.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use peers::Service;
+use serde::{Deserialize, Serialize};
+
+use crate::client::{self, Until};
+use crate::pair::Round;
+use crate::plan::READ_BUFFER;
+use crate::servers::{self, BARE, Contestant, EDGELOOP, SPINNING};
+use crate::{shapes, turns};
+
+/// The load.
+const SHAPE: &str = "small-1";
+
+/// Who is measured.
+const SERVERS: [&str; 5] = [SPINNING, EDGELOOP, "tokio-copy", "tokio-ready", BARE];
+
+/// How long a server is loaded before it counts.
+const WARM_UP: Duration = Duration::from_millis(200);
+
+/// What a server has come to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Latency {
+    pub(crate) server: String,
+    pub(crate) rounds: Vec<Round>,
+}
+
+/// Those that run here.
+pub(crate) fn contestants() -> Result<Vec<Contestant>, String> {
+    servers::present(&SERVERS)
+}
+
+/// Measures all of them, each for so long in a round.
+///
+/// # Errors
+///
+/// When one can't be measured.
+pub(crate) fn measure(
+    servers: &[Contestant],
+    rounds: u32,
+    length: Duration,
+    tick: &mut dyn FnMut(&str),
+) -> io::Result<Vec<Latency>> {
+    let all = turns::measure(servers, rounds, |server| one(server, length), tick)?;
+    let named =
+        |(server, rounds): (Contestant, _)| Latency { server: server.name().to_owned(), rounds };
+    Ok(all.into_iter().map(named).collect())
+}
+
+fn one(server: &Contestant, length: Duration) -> io::Result<Round> {
+    let server = server.start(Service::Echo, READ_BUFFER)?;
+    let shape = shapes::find(SHAPE).map_err(io::Error::other)?;
+    let mut client = client::connect(shape, server.address())?;
+    client.verify()?;
+    client.drive(Until::Time(Instant::now() + WARM_UP), &mut client::rounds()?)?;
+    let mut rounds = client::rounds()?;
+    client.drive(Until::Time(Instant::now() + length), &mut rounds)?;
+    client.verify()?;
+    Ok(Round::of(&rounds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn its_servers_and_its_shape_are_there() {
+        assert!(shapes::find(SHAPE).is_ok());
+        let names: Vec<_> =
+            contestants().expect("all are known").iter().map(Contestant::name).collect();
+        assert!(names.contains(&SPINNING) && names.contains(&"tokio-copy"), "{names:?}");
+    }
+}
