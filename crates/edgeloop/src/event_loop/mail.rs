@@ -100,3 +100,46 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 fn notified<H: Handler>(handler: &mut H, cx: &mut impl LoopContext) {
     handler.notified(cx);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::handler::{Action, Context, Origin, Stop};
+    use crate::input::Input;
+
+    /// Has nothing to serve, and stops when it is told something.
+    struct Told(bool);
+
+    impl Handler for Told {
+        type Session = ();
+
+        fn session(&mut self, _: &Origin) -> Option<()> {
+            None
+        }
+
+        fn data(&mut self, _: &mut impl Context, (): &mut (), _: &mut Input<'_>) -> Action {
+            Action::Continue
+        }
+
+        fn notified(&mut self, cx: &mut impl LoopContext) {
+            self.0 = true;
+            cx.stop(Stop::Now);
+        }
+    }
+
+    #[test]
+    fn c33_a_byte_at_a_watched_descriptor_is_told_though_nothing_else_happens() {
+        let (reader, mut writer) = UnixStream::pair().expect("a pair");
+        let mut event_loop = EventLoop::new(Told(false)).expect("a loop");
+        event_loop.notify_on(&reader).expect("it can be watched");
+        // Without anything to wait for it would end at once; with the wake-up it ends untold.
+        event_loop.wake_at(Some(event_loop.core.now.after(Duration::from_secs(10))));
+        writer.write_all(b"!").expect("room");
+        event_loop.run().expect("it runs");
+        assert!(event_loop.into_handler().0, "nothing was told");
+    }
+}
