@@ -256,8 +256,12 @@ impl Taken {
     }
 }
 
-/// The one, the other again, and the other. The two whose ratio is taken stand at the ends: each of
-/// their slices comes after another server's as often as after one of its own, and it matters a little.
+/// The orders of a cycle's slices, one cycle after the other: each is followed by its reverse, and in
+/// all of them together every server stands as often in each place and next to each other. On one
+/// connection, one that stood always in the middle was 2 % cheaper.
+const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [2, 1, 0], [1, 2, 0], [0, 2, 1], [2, 0, 1], [1, 0, 2]];
+
+/// The one, the other, and the other again.
 struct Run {
     taken: [Taken; 3],
 }
@@ -292,11 +296,8 @@ impl Run {
         }
         for cycle in cycles {
             interrupt::check()?;
-            let mut all = lanes.iter_mut().zip(&mut self.taken);
-            if cycle % 2 == 0 {
-                all.try_for_each(|(lane, taken)| lane.slice(slice, taken))?;
-            } else {
-                all.rev().try_for_each(|(lane, taken)| lane.slice(slice, taken))?;
+            for index in ORDERS[cycle as usize % ORDERS.len()] {
+                lanes[index].slice(slice, &mut self.taken[index])?;
             }
             tick(cycle + 1);
         }
@@ -304,7 +305,7 @@ impl Run {
     }
 
     fn sum_up(&self, measured: &mut Measured) {
-        let [of, again, against] = &self.taken;
+        let [of, against, again] = &self.taken;
         measured.ratio = Estimate::of(&ratios(&of.nanoseconds, &against.nanoseconds));
         measured.null = Estimate::of(&ratios(&again.nanoseconds, &against.nanoseconds));
         measured.is_valid = measured.null.is_some_and(|null| null_holds(null.median));
@@ -321,6 +322,21 @@ fn null_holds(null: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_server_stands_everywhere_as_often() {
+        for server in 0..3 {
+            for place in 0..3 {
+                let often = ORDERS.iter().filter(|order| order[place] == server).count();
+                assert_eq!(often, 2, "{server} at {place}");
+            }
+        }
+        for both in ORDERS.chunks(2) {
+            let mut reversed = both[1];
+            reversed.reverse();
+            assert_eq!(both[0], reversed);
+        }
+    }
 
     #[test]
     fn a_null_outside_its_bounds_does_not_hold() {

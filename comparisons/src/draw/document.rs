@@ -275,8 +275,8 @@ fn method(results: &Results) -> Vec<Block> {
         heading(2, "How it was measured"),
         Block::List(vec![
             "Both servers of a pair are alive on core 0, the second one twice. One client on core 1, which \
-             never sleeps, loads them in slices of 25 or 50 ms: A B B, then B B A, and so on. A slice ends \
-             when every answer has come and the server sleeps; its run time is then read from \
+             never sleeps, loads them in slices of 25 or 50 ms, in all orders: each is followed by its \
+             reverse, and every server stands in each place as often. A slice ends when every answer has come and the server sleeps; its run time is then read from \
              `/proc/PID/task/*/schedstat`."
                 .to_owned(),
             "Each cycle of slices gives a ratio. The figure is the median of all cycles, with the 95 % \
@@ -287,8 +287,7 @@ fn method(results: &Results) -> Vec<Block> {
                  outside {low} to {high} is thrown away and made again, up to three times."
             ),
             "All servers of a run are started anew five times in it: where its pages happen to lie makes a \
-             process dearer or cheaper by a hundredth for as long as it lives. The two whose ratio is taken \
-             stand at the ends of the cycle, the second process of the reference between them. At the end of a \
+             process dearer or cheaper by a hundredth for as long as it lives. At the end of a \
              slice the client sends the acknowledgements that the kernel would delay, since their timers would \
              fire in the slice of another."
                 .to_owned(),
