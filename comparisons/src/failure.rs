@@ -31,3 +31,8 @@ impl From<String> for Failure {
         Self::usage(line)
     }
 }
+
+/// The error, with the name of who had it in front.
+pub(crate) fn named(name: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{name}: {error}"))
+}

@@ -5,51 +5,29 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use peers::Service;
-use serde::{Deserialize, Serialize};
 
 use crate::client::{self, Until};
 use crate::pair::Round;
 use crate::plan::READ_BUFFER;
-use crate::servers::{self, BARE, Contestant, EDGELOOP, SPINNING};
-use crate::{shapes, turns};
+use crate::servers::{BARE, Contestant, EDGELOOP, SPINNING};
+use crate::shapes;
+use crate::turns::{InTurn, Measurement};
 
 /// The load.
 const SHAPE: &str = "small-1";
 
 /// Who is measured.
-const SERVERS: [&str; 5] = [SPINNING, EDGELOOP, "tokio-copy", "tokio-ready", BARE];
+const SERVERS: &[&str] = &[SPINNING, EDGELOOP, "tokio-copy", "tokio-ready", BARE];
 
 /// How long a server is loaded before it counts.
 const WARM_UP: Duration = Duration::from_millis(200);
 
+/// What is measured.
+pub(crate) const LATENCY: Measurement<Round> =
+    Measurement { what: "latency", servers: SERVERS, one };
+
 /// What a server has come to.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Latency {
-    pub(crate) server: String,
-    pub(crate) rounds: Vec<Round>,
-}
-
-/// Those that run here.
-pub(crate) fn contestants() -> Result<Vec<Contestant>, String> {
-    servers::present(&SERVERS)
-}
-
-/// Measures all of them, each for so long in a round.
-///
-/// # Errors
-///
-/// When one can't be measured.
-pub(crate) fn measure(
-    servers: &[Contestant],
-    rounds: u32,
-    length: Duration,
-    tick: &mut dyn FnMut(&str),
-) -> io::Result<Vec<Latency>> {
-    let all = turns::measure(servers, rounds, |server| one(server, length), tick)?;
-    let named =
-        |(server, rounds): (Contestant, _)| Latency { server: server.name().to_owned(), rounds };
-    Ok(all.into_iter().map(named).collect())
-}
+pub(crate) type Latency = InTurn<Round>;
 
 fn one(server: &Contestant, length: Duration) -> io::Result<Round> {
     let server = server.start(Service::Echo, READ_BUFFER)?;
@@ -71,7 +49,7 @@ mod tests {
     fn its_servers_and_its_shape_are_there() {
         assert!(shapes::find(SHAPE).is_ok());
         let names: Vec<_> =
-            contestants().expect("all are known").iter().map(Contestant::name).collect();
+            LATENCY.contestants().expect("all are known").iter().map(Contestant::name).collect();
         assert!(names.contains(&SPINNING) && names.contains(&"tokio-copy"), "{names:?}");
     }
 }

@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::Flood;
 use crate::plan::READ_BUFFER;
-use crate::servers::{self, BARE, Contestant, EDGELOOP};
-use crate::turns;
+use crate::servers::{BARE, Contestant, EDGELOOP};
+use crate::turns::{InTurn, Measurement};
 
 /// Who is measured.
-const SERVERS: [&str; 3] = [EDGELOOP, "tokio-copy", BARE];
+const SERVERS: &[&str] = &[EDGELOOP, "tokio-copy", BARE];
 
 /// How many connections there are.
 pub(crate) const CONNECTIONS: usize = 50;
@@ -24,12 +24,12 @@ pub(crate) const TOO_MUCH: f64 = 1.2;
 /// answered them all, however late the client may have been.
 const HELD: f64 = 0.5;
 
+/// What is measured.
+pub(crate) const OVERLOAD: Measurement<Overloaded> =
+    Measurement { what: "overload", servers: SERVERS, one };
+
 /// A server under too many messages.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Overload {
-    pub(crate) server: String,
-    pub(crate) rounds: Vec<Overloaded>,
-}
+pub(crate) type Overload = InTurn<Overloaded>;
 
 /// One round of it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -55,29 +55,7 @@ impl Overload {
     }
 }
 
-/// Those that run here.
-pub(crate) fn contestants() -> Result<Vec<Contestant>, String> {
-    servers::present(&SERVERS)
-}
-
-/// Measures all of them: in each round the overload for so long, and the peak before and after it, each
-/// for half of that.
-///
-/// # Errors
-///
-/// When one can't be measured.
-pub(crate) fn measure(
-    servers: &[Contestant],
-    rounds: u32,
-    length: Duration,
-    tick: &mut dyn FnMut(&str),
-) -> io::Result<Vec<Overload>> {
-    let all = turns::measure(servers, rounds, |server| one(server, length), tick)?;
-    let named =
-        |(server, rounds): (Contestant, _)| Overload { server: server.name().to_owned(), rounds };
-    Ok(all.into_iter().map(named).collect())
-}
-
+/// In a turn: the overload for so long, and the peak before and after it, each for half of that.
 fn one(server: &Contestant, length: Duration) -> io::Result<Overloaded> {
     let server = server.start(Service::Echo, READ_BUFFER)?;
     let mut flood = Flood::connect(server.address(), CONNECTIONS)?;

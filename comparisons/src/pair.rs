@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::client::{self, Client, Done, Holder, Rounds, Until};
+use crate::failure::named;
 use crate::interrupt;
 use crate::servers::{Contestant, Server};
 use crate::shapes::Shape;
@@ -191,7 +192,7 @@ struct Lane {
 impl Lane {
     fn start(side: Side, shape: &Shape, settings: &Settings) -> io::Result<Self> {
         let server = side.server.start(shape.load.service(), settings.read_buffer)?;
-        let named = |error: io::Error| named(&server, &error);
+        let named = |error: io::Error| named(server.name(), &error);
         let idle = (side.idle && shape.idle > 0)
             .then(|| Holder::start(server.address(), shape.idle).map_err(named))
             .transpose()?;
@@ -200,7 +201,7 @@ impl Lane {
     }
 
     fn verify(&mut self) -> io::Result<()> {
-        self.client.verify().map_err(|error| named(&self.server, &error))
+        self.client.verify().map_err(|error| named(self.server.name(), &error))
     }
 
     /// Loads the server for so long, and notes what came of it.
@@ -213,12 +214,8 @@ impl Lane {
             let after = self.server.process().settle()?;
             taken.note(&done, after.run - before.run)
         };
-        go().map_err(|error| named(&self.server, &error))
+        go().map_err(|error| named(self.server.name(), &error))
     }
-}
-
-fn named(server: &Server, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", server.name()))
 }
 
 /// What the slices of one side have taken, one after the other.
@@ -270,7 +267,8 @@ fn run(pair: &Pair, settings: &Settings, tick: &mut dyn FnMut(u32)) -> io::Resul
     let mut run = Run { taken: [Taken::new()?, Taken::new()?, Taken::new()?] };
     let mut cycle = 0;
     for life in 1..=LIVES {
-        let end = settings.cycles * life / LIVES;
+        // As many as there are left, spread over the lives that are left.
+        let end = cycle + (settings.cycles - cycle) / (LIVES - life + 1);
         run.live(pair, settings, cycle..end, tick)?;
         cycle = end;
     }
@@ -290,8 +288,8 @@ impl Run {
         let mut lanes = [start(pair.of)?, start(pair.against)?, start(pair.against)?];
         lanes.iter_mut().try_for_each(Lane::verify)?;
         let slice = settings.slice.unwrap_or(pair.shape.slice);
+        let mut forgotten = Taken::new()?;
         for _ in 0..WARM_UP {
-            let mut forgotten = Taken::new()?;
             lanes.iter_mut().try_for_each(|lane| lane.slice(slice, &mut forgotten))?;
         }
         for cycle in cycles {

@@ -10,6 +10,8 @@ use std::process::Command;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
+use crate::process::field_behind_name;
+
 /// The core of the servers.
 pub(crate) const SERVERS: usize = 0;
 
@@ -89,11 +91,9 @@ fn leads_its_session() -> bool {
     })
 }
 
-/// The session in a line of `/proc/PID/stat`: its sixth field (proc(5)). The second one, the name of
-/// the program in parentheses, may hold anything.
+/// The session in a line of `/proc/PID/stat`: its sixth field (proc(5)).
 fn session(stat: &str) -> Option<i32> {
-    let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_whitespace().nth(3)?.parse().ok()
+    field_behind_name(stat, 6)?.parse().ok()
 }
 
 /// Raises the limit of descriptors of this process, and of what it starts, to what is permitted.

@@ -111,23 +111,17 @@ impl Process {
     /// Waits until it has one thread, or so long that it seems to need more. What a program has started
     /// for its beginning alone may outlast that a little.
     pub(crate) fn wait_for_one_thread(self) -> io::Result<()> {
-        let begin = Instant::now();
-        while self.threads()?.len() > 1 && begin.elapsed() < BEGINNING {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Ok(())
+        wait_until(BEGINNING, || Ok(self.threads()?.len() == 1)).map(drop)
     }
 
     /// Waits until its first thread is stopped, by a signal or a tracer.
     pub(crate) fn wait_for_stop(self) -> io::Result<()> {
-        let begin = Instant::now();
-        while !matches!(parse_state(&self.read("stat")?), Some('T' | 't')) {
-            if begin.elapsed() > REST {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "it does not stop"));
-            }
-            std::thread::sleep(Duration::from_micros(200));
+        let is_stopped = || Ok(matches!(parse_state(&self.read("stat")?), Some('T' | 't')));
+        if wait_until(REST, is_stopped)? {
+            Ok(())
+        } else {
+            Err(io::Error::new(io::ErrorKind::TimedOut, "it does not stop"))
         }
-        Ok(())
     }
 
     /// What it occupies now.
@@ -162,9 +156,28 @@ fn parse_schedstat(line: &str) -> Option<Schedule> {
     Some(Schedule { run, times: fields.next()?.ok()? })
 }
 
-/// The letter of a thread's state. The command stands in parentheses and may hold any character.
+/// The letter of a thread's state.
 fn parse_state(stat: &str) -> Option<char> {
-    stat.rsplit_once(')')?.1.trim_start().chars().next()
+    field_behind_name(stat, 3)?.chars().next()
+}
+
+/// A field of a line of `/proc/PID/stat`, by its number in proc(5): one behind the second field, the name
+/// of the program, which stands in parentheses and may hold any character.
+pub(crate) fn field_behind_name(stat: &str, number: usize) -> Option<&str> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(number.checked_sub(3)?)
+}
+
+/// Tries until the condition holds, but no longer than so. Answers whether it does.
+fn wait_until(limit: Duration, mut holds: impl FnMut() -> io::Result<bool>) -> io::Result<bool> {
+    let begin = Instant::now();
+    while !holds()? {
+        if begin.elapsed() > limit {
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    Ok(true)
 }
 
 /// The number behind a name at the beginning of a line.

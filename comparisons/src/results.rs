@@ -75,8 +75,8 @@ impl Results {
         }
     }
 
-    /// The same, without the list of servers: for a part of the comparison.
-    pub(crate) fn without_figures() -> Self {
+    /// The same, for a part of the comparison: without the list of all servers.
+    pub(crate) fn of_a_part() -> Self {
         Self { servers: Vec::new(), ..Self::new() }
     }
 

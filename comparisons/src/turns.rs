@@ -5,39 +5,75 @@
 //! turn, and ratios are taken within a round.
 
 use std::io;
+use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use crate::failure::named;
 use crate::interrupt;
-use crate::servers::Contestant;
+use crate::servers::{self, Contestant};
 use crate::statistics::Estimate;
 
-/// What each server has come to in each round.
-pub(crate) type Rounds<T> = Vec<(Contestant, Vec<T>)>;
+/// What a server has come to in each round.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct InTurn<T> {
+    pub(crate) server: String,
+    pub(crate) rounds: Vec<T>,
+}
 
-/// Measures every server in every round; the order is reversed each time. Calls `tick` after each.
-///
-/// # Errors
-///
-/// The first that a measurement has, with the server's name.
-pub(crate) fn measure<T>(
+/// What is measured so, as data.
+#[derive(Debug)]
+pub(crate) struct Measurement<T> {
+    /// A word for it on the progress line.
+    pub(crate) what: &'static str,
+    /// Whose turn it is in a round, by name.
+    pub(crate) servers: &'static [&'static str],
+    /// Measures one of them for about so long.
+    pub(crate) one: fn(&Contestant, Duration) -> io::Result<T>,
+}
+
+impl<T> Measurement<T> {
+    /// Those of its servers that run here.
+    pub(crate) fn contestants(&self) -> Result<Vec<Contestant>, String> {
+        servers::present(self.servers)
+    }
+
+    /// Measures them in all rounds, each for so long. Calls `tick` after each.
+    ///
+    /// # Errors
+    ///
+    /// The first that a measurement has, with the server's name.
+    pub(crate) fn measure(
+        &self,
+        servers: &[Contestant],
+        rounds: u32,
+        turn: Duration,
+        tick: &mut dyn FnMut(&str),
+    ) -> io::Result<Vec<InTurn<T>>> {
+        measure(servers, rounds, |server| (self.one)(server, turn), tick)
+    }
+}
+
+/// Every server in every round; the order is reversed each time.
+fn measure<T>(
     servers: &[Contestant],
     rounds: u32,
     mut one: impl FnMut(&Contestant) -> io::Result<T>,
     tick: &mut dyn FnMut(&str),
-) -> io::Result<Rounds<T>> {
-    let mut all: Rounds<T> = servers.iter().map(|server| (*server, Vec::new())).collect();
+) -> io::Result<Vec<InTurn<T>>> {
+    let empty =
+        |server: &Contestant| InTurn { server: server.name().to_owned(), rounds: Vec::new() };
+    let mut all: Vec<_> = servers.iter().map(empty).collect();
     for round in 0..rounds {
-        let mut order: Vec<_> = (0..all.len()).collect();
+        let mut order: Vec<_> = servers.iter().zip(&mut all).collect();
         if round % 2 == 1 {
             order.reverse();
         }
-        for index in order {
+        for (server, taken) in order {
             interrupt::check()?;
-            let (server, taken) = &mut all[index];
-            let name = server.name();
-            let measured = one(server)
-                .map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))?;
-            taken.push(measured);
-            tick(name);
+            let measured = one(server).map_err(|error| named(server.name(), &error))?;
+            taken.rounds.push(measured);
+            tick(server.name());
         }
     }
     Ok(all)
@@ -57,7 +93,6 @@ pub(crate) fn ratio<T>(of: &[T], against: &[T], figure: impl Fn(&T) -> f64) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::servers;
 
     #[test]
     fn every_server_has_a_turn_in_every_round_and_the_order_is_reversed() {
@@ -76,8 +111,8 @@ mod tests {
         );
         let measured = measured.expect("nothing fails");
         assert_eq!(seen, ["bare", "edgeloop", "edgeloop", "bare", "bare", "edgeloop"]);
-        assert_eq!(measured[0].1, [1, 4, 5]);
-        assert_eq!(measured[1].1, [2, 3, 6]);
+        assert_eq!(measured[0].rounds, [1, 4, 5]);
+        assert_eq!(measured[1].rounds, [2, 3, 6]);
         assert_eq!(ticks, 6);
     }
 

@@ -1,6 +1,5 @@
 //! The whole comparison: every pair, every count, and the documents of them.
 
-use std::io;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
@@ -8,11 +7,14 @@ use indicatif::ProgressBar;
 use crate::args::{AllArgs, CountsArgs, RoundsArgs};
 use crate::counts;
 use crate::failure::Failure;
+use crate::latency::LATENCY;
+use crate::overload::OVERLOAD;
 use crate::pair::{self, Pair, Settings};
 use crate::results::Results;
 use crate::servers::{self, Contestant, SPINNING};
 use crate::targets::{self, Verdict};
-use crate::{draw, latency, overload, plan, show};
+use crate::turns::{InTurn, Measurement};
+use crate::{draw, plan, show};
 
 /// Cycles of each pair.
 const CYCLES: u32 = 150;
@@ -43,12 +45,8 @@ pub(crate) fn run(arguments: &AllArgs) -> Result<bool, Failure> {
     crate::prepare(measured.chain(counted.iter().copied()))?;
     let steps = pairs.len() as u64 * u64::from(settings.cycles);
     let turn = Duration::from_millis(TURN) / quick;
-    let turns = if in_turn {
-        (latency::contestants()?.len() + overload::contestants()?.len()) as u64
-    } else {
-        0
-    };
-    let turns = turns * u64::from(ROUNDS) * TURN_STEP;
+    let turns =
+        if in_turn { turn_steps(&LATENCY, ROUNDS)? + turn_steps(&OVERLOAD, ROUNDS)? } else { 0 };
     // A step of counting takes about as long as some tens of cycles.
     let bar = show::progress(steps + counted.len() as u64 * counts::STEPS * STEP + turns);
     for (index, pair) in pairs.iter().enumerate() {
@@ -75,25 +73,9 @@ pub(crate) fn run(arguments: &AllArgs) -> Result<bool, Failure> {
         save(&results, files.json.as_ref())?;
     }
     if in_turn {
-        results.take_latency(latency::measure(
-            &latency::contestants()?,
-            ROUNDS,
-            turn,
-            &mut |name| {
-                bar.set_message(format!("{name}: latency"));
-                bar.inc(TURN_STEP);
-            },
-        )?);
+        results.take_latency(take_turns(&LATENCY, ROUNDS, turn, &bar)?);
         save(&results, files.json.as_ref())?;
-        results.take_overload(overload::measure(
-            &overload::contestants()?,
-            ROUNDS,
-            turn,
-            &mut |name| {
-                bar.set_message(format!("{name}: overload"));
-                bar.inc(TURN_STEP);
-            },
-        )?);
+        results.take_overload(take_turns(&OVERLOAD, ROUNDS, turn, &bar)?);
         save(&results, files.json.as_ref())?;
     }
     bar.finish_and_clear();
@@ -165,7 +147,7 @@ pub(crate) fn counts(arguments: &CountsArgs) -> Result<bool, Failure> {
         arguments.names.iter().map(find).collect::<Result<_, _>>()?
     };
     crate::prepare(chosen.iter().copied())?;
-    let mut results = Results::without_figures();
+    let mut results = Results::of_a_part();
     let bar = show::progress(chosen.len() as u64 * counts::STEPS * STEP);
     for server in &chosen {
         count_one(&mut results, server, &bar)?;
@@ -178,45 +160,49 @@ pub(crate) fn counts(arguments: &CountsArgs) -> Result<bool, Failure> {
 
 /// Latency alone.
 pub(crate) fn latency(arguments: &RoundsArgs) -> Result<bool, Failure> {
-    let servers = latency::contestants()?;
-    in_turn(arguments, &servers, |tick| {
-        let turn = Duration::from_millis(arguments.turn);
-        let mut results = Results::without_figures();
-        results.take_latency(latency::measure(&servers, arguments.rounds, turn, tick)?);
-        Ok(results)
-    })
+    alone(arguments, &LATENCY, Results::take_latency)
 }
 
 /// Overload alone.
 pub(crate) fn overload(arguments: &RoundsArgs) -> Result<bool, Failure> {
-    let servers = overload::contestants()?;
-    in_turn(arguments, &servers, |tick| {
-        let turn = Duration::from_millis(arguments.turn);
-        let mut results = Results::without_figures();
-        results.take_overload(overload::measure(&servers, arguments.rounds, turn, tick)?);
-        Ok(results)
-    })
+    alone(arguments, &OVERLOAD, Results::take_overload)
 }
 
-/// Measures one server after the other, with a progress line, and shows what it came to. Answers whether
-/// every bound that was measured holds.
-fn in_turn(
+/// Measures one server after the other, and shows what it came to. Answers whether every bound that was
+/// measured holds.
+fn alone<T>(
     arguments: &RoundsArgs,
-    servers: &[Contestant],
-    measure: impl FnOnce(&mut dyn FnMut(&str)) -> io::Result<Results>,
+    measurement: &Measurement<T>,
+    take: fn(&mut Results, Vec<InTurn<T>>),
 ) -> Result<bool, Failure> {
     draw::check_writable(&[arguments.json.as_ref()])?;
-    crate::prepare(servers.iter().copied())?;
-    let bar = show::progress(servers.len() as u64 * u64::from(arguments.rounds));
-    let results = measure(&mut |name| {
-        bar.set_message(name.to_owned());
-        bar.inc(1);
-    })?;
+    crate::prepare(measurement.contestants()?)?;
+    let bar = show::progress(turn_steps(measurement, arguments.rounds)?);
+    let turn = Duration::from_millis(arguments.turn);
+    let mut results = Results::of_a_part();
+    take(&mut results, take_turns(measurement, arguments.rounds, turn, &bar)?);
     bar.finish_and_clear();
     save(&results, arguments.json.as_ref())?;
     show::print(&draw::text(&results))?;
-    let bounds = targets::latencies(&results.latency)
-        .into_iter()
-        .chain(targets::overloads(&results.overload));
-    Ok(bounds.into_iter().all(|bound| bound.verdict != Verdict::Missed))
+    let mut bounds = targets::latencies(&results.latency);
+    bounds.extend(targets::overloads(&results.overload));
+    Ok(bounds.iter().all(|bound| bound.verdict != Verdict::Missed))
+}
+
+/// How many steps of the progress line a measurement takes.
+fn turn_steps<T>(measurement: &Measurement<T>, rounds: u32) -> Result<u64, Failure> {
+    Ok(measurement.contestants()?.len() as u64 * u64::from(rounds) * TURN_STEP)
+}
+
+fn take_turns<T>(
+    measurement: &Measurement<T>,
+    rounds: u32,
+    turn: Duration,
+    bar: &ProgressBar,
+) -> Result<Vec<InTurn<T>>, Failure> {
+    let taken = measurement.measure(&measurement.contestants()?, rounds, turn, &mut |name| {
+        bar.set_message(format!("{name}: {}", measurement.what));
+        bar.inc(TURN_STEP);
+    })?;
+    Ok(taken)
 }

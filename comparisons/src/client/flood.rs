@@ -9,7 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::socket::{Patience, Socket, pattern};
+use super::socket::{DISCARDED, Patience, Socket, pattern};
 use super::{Rounds, rounds};
 use crate::interrupt;
 
@@ -19,9 +19,6 @@ const BYTES: usize = 4096;
 /// How many messages of a connection may be unanswered. What is due beyond that waits, and its time
 /// runs.
 const WINDOW: usize = 64;
-
-/// The most that one call receives.
-const BUFFER: usize = 256 * 1024;
 
 /// After so many rounds over all connections it is looked whether the run was interrupted.
 const LOOK: u32 = 4096;
@@ -120,7 +117,7 @@ impl Flood {
         let lines = (0..connections).map(open).collect::<io::Result<Vec<_>>>()?;
         // A message that was sent in part is gone on with, and as many follow as the window has.
         let messages = pattern(0, (WINDOW + 1) * BYTES);
-        Ok(Self { lines, messages, buffer: vec![0; BUFFER] })
+        Ok(Self { lines, messages, buffer: vec![0; DISCARDED] })
     }
 
     /// Sends what no other message looks like on each connection, and compares what comes back.
@@ -134,21 +131,16 @@ impl Flood {
 
     /// How many messages a second the server answers if it is always given the next.
     pub(crate) fn peak(&mut self, length: Duration) -> io::Result<f64> {
-        self.begin();
-        let begin = Instant::now();
         let mut answered = 0_u32;
-        self.run(begin, length, |_, _| usize::MAX, |_, _, _| answered += 1)?;
+        self.run(length, |_, _| usize::MAX, |_, _, _| answered += 1)?;
         Ok(f64::from(answered) / length.as_secs_f64())
     }
 
     /// Sends at this rate for so long.
     pub(crate) fn flood(&mut self, rate: u64, length: Duration) -> io::Result<Flooded> {
-        self.begin();
         let schedule = Schedule { connections: self.lines.len(), rate };
-        let begin = Instant::now();
         let mut in_time = 0_u64;
         let (begun, held) = self.run(
-            begin,
             length,
             |connection, elapsed| schedule.due(connection, elapsed),
             |(connection, number), elapsed, waited| {
@@ -157,36 +149,33 @@ impl Flood {
                 in_time += u64::from(elapsed <= length);
             },
         )?;
-        let mut worst: Vec<f64> = self
+        let mut p99s: Vec<f64> = self
             .lines
             .iter()
             .map(|line| line.waited.value_at_quantile(0.99) as f64 / 1_000_000.0)
             .collect();
-        worst.sort_unstable_by(f64::total_cmp);
+        p99s.sort_unstable_by(f64::total_cmp);
         Ok(Flooded {
             answered: in_time as f64 / length.as_secs_f64(),
             held: held as f64 / begun.max(1) as f64,
-            median: worst[worst.len() / 2],
-            worst: worst[worst.len() - 1],
+            median: p99s[p99s.len() / 2],
+            worst: p99s[p99s.len() - 1],
         })
     }
 
-    fn begin(&mut self) {
-        for line in &mut self.lines {
-            (line.sent, line.received, line.held) = (0, 0, false);
-            line.waited.reset();
-        }
-    }
-
-    /// Sends what is due for so long, and then waits for the rest of the answers; each is told. Returns
+    /// From the beginning: sends what is due for so long, and then waits for the rest of the answers; each is told. Returns
     /// how many messages were begun, and how many of them had been held back.
     fn run(
         &mut self,
-        begin: Instant,
         length: Duration,
         due: impl Fn(usize, Duration) -> usize,
         mut answered: impl FnMut((usize, usize), Duration, &mut Rounds),
     ) -> io::Result<(usize, usize)> {
+        for line in &mut self.lines {
+            (line.sent, line.received, line.held) = (0, 0, false);
+            line.waited.reset();
+        }
+        let begin = Instant::now();
         let (mut begun, mut held) = (0, 0);
         let mut patience = Patience::default();
         let mut looks = 0_u32;

@@ -13,6 +13,9 @@ use crate::interrupt;
 /// How long a server may owe an answer before the run fails.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The most that one call should discard.
+pub(super) const DISCARDED: usize = 256 * 1024;
+
 /// Looks at the clock only now and then, while nothing moves.
 #[derive(Debug, Default)]
 pub(super) struct Patience {

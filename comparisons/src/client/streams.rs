@@ -8,14 +8,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::socket::{Patience, Socket, pattern};
+use super::socket::{DISCARDED, Patience, Socket, pattern};
 use super::{Client, Done, Rounds, Until};
 
 /// The most that one call sends.
 const PIECE: usize = 64 * 1024;
-
-/// The most that one call receives.
-const BUFFER: usize = 256 * 1024;
 
 /// What a round moves on each connection; between rounds a slice may end.
 const ROUND: u64 = 1024 * 1024;
@@ -46,7 +43,7 @@ impl Streams {
             streams: (0..connections).map(open).collect::<io::Result<_>>()?,
             window: window as u64,
             piece: pattern(0, PIECE),
-            buffer: vec![0; BUFFER],
+            buffer: vec![0; DISCARDED],
         })
     }
 

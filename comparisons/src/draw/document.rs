@@ -8,7 +8,7 @@ use crate::pair::{ITSELF, Measured, NULL};
 use crate::results::Results;
 use crate::servers::{BARE, EDGELOOP, WITHOUT_TIMEOUT};
 use crate::shapes::SHAPES;
-use crate::show::{estimate, nanoseconds, thousands};
+use crate::show::{estimate, nanoseconds, or_dash, thousands};
 use crate::statistics::Estimate;
 use crate::targets::{self, Verdict};
 
@@ -60,7 +60,7 @@ fn target_tables(results: &Results) -> Vec<Block> {
         let mut table = vec![row(["against", "shape", "at most", "ratio (95 % interval)", ""])];
         table.extend(rows.iter().map(|one| {
             let at_most = format!("{:.2}", one.at_most);
-            let ratio = one.ratio.map_or_else(|| "–".to_owned(), |ratio| estimate(Some(ratio)));
+            let ratio = or_dash(one.ratio, |ratio| estimate(Some(ratio)));
             row([&one.against, &one.shape, &at_most, &ratio, one.verdict.words()])
         }));
         blocks.push(heading(2, "Targets"));
@@ -74,7 +74,7 @@ fn target_tables(results: &Results) -> Vec<Block> {
     if !counted.is_empty() {
         let mut table = vec![row(["count", "at most", "counted", ""])];
         table.extend(counted.iter().map(|one| {
-            let at_most = one.at_most.map_or_else(|| "–".to_owned(), |bound| figure(bound, 2));
+            let at_most = or_dash(one.at_most, |bound| figure(bound, 2));
             row([one.what, &at_most, &counted_figure(&one.value, 2), one.verdict.words()])
         }));
         blocks.push(heading(3, "Counts with a bound"));
@@ -173,7 +173,7 @@ fn figure(value: f64, decimals: usize) -> String {
 
 /// The number, or a dash: the reasons are listed below the tables.
 fn counted_figure(counted: &Counted, decimals: usize) -> String {
-    counted.value().map_or_else(|| "–".to_owned(), |value| figure(value, decimals))
+    or_dash(counted.value(), |value| figure(value, decimals))
 }
 
 type Column = (&'static str, fn(&Counts) -> &Counted, usize);
@@ -324,7 +324,7 @@ fn method(results: &Results) -> Vec<Block> {
 }
 
 fn microseconds(time: Option<f64>) -> String {
-    time.map_or_else(|| "–".to_owned(), |time| format!("{time:.1}"))
+    or_dash(time, |time| format!("{time:.1}"))
 }
 
 fn every_pair(results: &Results) -> Vec<Block> {

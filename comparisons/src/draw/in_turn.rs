@@ -1,9 +1,9 @@
 //! What the document says of what was measured one server after the other: latency and overload.
 
 use super::block::{Block, heading, paragraph, row};
-use crate::overload::{CONNECTIONS, Overload, TOO_MUCH};
+use crate::overload::{CONNECTIONS, Overload, Overloaded, TOO_MUCH};
 use crate::results::Results;
-use crate::show::{self, estimate, thousands};
+use crate::show::{estimate, or_dash, thousands};
 use crate::statistics::Estimate;
 use crate::targets::{self, Bound};
 use crate::turns;
@@ -24,13 +24,11 @@ fn bounds(bounds: &[Bound]) -> Block {
     Block::Table(table)
 }
 
-fn decimals(estimate: Option<Estimate>, decimals: usize) -> String {
-    match estimate {
-        Some(Estimate { median, low, high }) => {
-            format!("{median:.decimals$} ({low:.decimals$} to {high:.decimals$})")
-        }
-        None => "–".to_owned(),
-    }
+/// In microseconds.
+fn time(estimate: Option<Estimate>) -> String {
+    or_dash(estimate, |Estimate { median, low, high }| {
+        format!("{median:.1} ({low:.1} to {high:.1})")
+    })
 }
 
 fn latency(results: &Results) -> Vec<Block> {
@@ -41,7 +39,7 @@ fn latency(results: &Results) -> Vec<Block> {
     for one in &results.latency {
         let p50 = turns::estimate(&one.rounds, |round| round.p50);
         let p99 = turns::estimate(&one.rounds, |round| round.p99);
-        table.push(row([&one.server, &decimals(p50, 1), &decimals(p99, 1)]));
+        table.push(row([&one.server, &time(p50), &time(p99)]));
     }
     vec![
         heading(2, "Latency on one connection"),
@@ -70,20 +68,18 @@ fn overload(results: &Results) -> Vec<Block> {
     let mut table = vec![row(head)];
     for one in &results.overload {
         let Overload { server, rounds } = one;
-        let median = |figure: fn(&crate::overload::Overloaded) -> f64| {
-            show::or_dash(turns::estimate(rounds, figure), |all| thousands(all.median))
+        let median = |figure: fn(&Overloaded) -> f64, show: fn(f64) -> String| {
+            or_dash(turns::estimate(rounds, figure), |all| show(all.median))
         };
-        let milliseconds = |figure: fn(&crate::overload::Overloaded) -> f64| {
-            show::or_dash(turns::estimate(rounds, figure), |all| format!("{:.1}", all.median))
-        };
+        let milliseconds = |time| format!("{time:.1}");
         table.push(row([
             server,
-            &median(|round| round.peak),
-            &median(|round| round.offered),
-            &median(|round| round.answered),
-            &median(|round| round.held * 100.0),
-            &milliseconds(|round| round.median_p99),
-            &milliseconds(|round| round.worst_p99),
+            &median(|round| round.peak, thousands),
+            &median(|round| round.offered, thousands),
+            &median(|round| round.answered, thousands),
+            &median(|round| round.held * 100.0, thousands),
+            &median(|round| round.median_p99, milliseconds),
+            &median(|round| round.worst_p99, milliseconds),
         ]));
     }
     vec![
@@ -106,12 +102,11 @@ mod tests {
     use super::super::block::text;
     use super::*;
     use crate::latency::Latency;
-    use crate::overload::Overloaded;
     use crate::pair::Round;
 
     #[test]
     fn figures_stand_beside_their_bounds() {
-        let mut results = Results::without_figures();
+        let mut results = Results::of_a_part();
         assert_eq!(blocks(&results), []);
         let of = |server: &str, p50| Latency {
             server: server.to_owned(),
