@@ -176,7 +176,8 @@ fn c20_descriptors_are_born_so() {
     }
     let server = server(&[]).traced(SOCKETS_AND_EVENTS).start();
     Peer::connect(server.address()).expect_echo(b"hello");
-    server.trace().expect(Mark::START, "the echo is in the trace", |calls| {
+    // A newcomer is answered before the next accept, of which strace shows the flags once it is done.
+    server.trace().rest(Mark::START, "the loop rests after the echo", |calls| {
         calls.iter().any(|call| call.name == "sendto")
     });
     let calls = server.trace().calls();
