@@ -1,5 +1,6 @@
 //! How a command ends that does not succeed: one line, and an exit code.
 
+use std::fmt;
 use std::io;
 
 use crate::interrupt;
@@ -33,6 +34,6 @@ impl From<String> for Failure {
 }
 
 /// The error, with the name of who had it in front.
-pub(crate) fn named(name: &str, error: &io::Error) -> io::Error {
+pub(crate) fn named(name: impl fmt::Display, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{name}: {error}"))
 }

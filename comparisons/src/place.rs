@@ -10,6 +10,7 @@ use std::process::Command;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
+use crate::failure::named;
 use crate::process::field_behind_name;
 
 /// The core of the servers.
@@ -68,7 +69,7 @@ pub(crate) fn launch(core: usize, program: &[OsString]) -> io::Result<Infallible
     become_important();
     pin(core)?;
     let error = Command::new(program).args(arguments).exec();
-    Err(io::Error::new(error.kind(), format!("{}: {error}", program.display())))
+    Err(named(program.display(), &error))
 }
 
 /// Asks for more of the processor than other work gets. Under autogroup (sched(7)) the nice value

@@ -169,7 +169,10 @@ pub(crate) fn field_behind_name(stat: &str, number: usize) -> Option<&str> {
 }
 
 /// Tries until the condition holds, but no longer than so. Answers whether it does.
-fn wait_until(limit: Duration, mut holds: impl FnMut() -> io::Result<bool>) -> io::Result<bool> {
+pub(crate) fn wait_until(
+    limit: Duration,
+    mut holds: impl FnMut() -> io::Result<bool>,
+) -> io::Result<bool> {
     let begin = Instant::now();
     while !holds()? {
         if begin.elapsed() > limit {

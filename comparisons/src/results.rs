@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::counts::Counts;
+use crate::failure::named;
 use crate::latency::Latency;
 use crate::overload::Overload;
 use crate::pair::Measured;
@@ -139,7 +140,7 @@ pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
     beside.push(".new");
     fs::write(&beside, text)
         .and_then(|()| fs::rename(&beside, path))
-        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+        .map_err(|error| named(path.display(), &error))
 }
 
 fn now() -> String {

@@ -12,11 +12,14 @@ use peers::{Peer, Service};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::place;
-use crate::process::Process;
+use crate::process::{Process, wait_until};
 use crate::{binary, interrupt, ours};
 
 /// How long a server may take to say where it listens. Under valgrind that takes seconds.
 const START: Duration = Duration::from_secs(30);
+
+/// How long valgrind may take to end a server and to write its log.
+const END: Duration = Duration::from_secs(10);
 
 /// A server that can be started.
 #[derive(Debug, Clone, Copy)]
@@ -246,15 +249,16 @@ impl Server {
     /// Asks it to end, and waits until valgrind, under which it runs, has written its log.
     pub(crate) fn end(mut self) -> io::Result<()> {
         self.signal(Signal::TERM)?;
-        for _ in 0..1_000 {
-            if self.child.try_wait()?.is_some() {
-                return Ok(());
-            }
+        let has_ended = || {
             interrupt::check()?;
-            thread::sleep(Duration::from_millis(10));
+            Ok(self.child.try_wait()?.is_some())
+        };
+        if wait_until(END, has_ended)? {
+            Ok(())
+        } else {
+            // As with io_uring under valgrind, which looks for signals too rarely there.
+            Err(io::Error::new(io::ErrorKind::TimedOut, "no signal ends it under valgrind"))
         }
-        // As with io_uring under valgrind, which looks for signals too rarely there.
-        Err(io::Error::new(io::ErrorKind::TimedOut, "no signal ends it under valgrind"))
     }
 }
 

@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -84,15 +83,10 @@ fn an_interrupted_run_leaves_no_server_behind() {
         .spawn()
         .expect("the command can be started");
     let children = format!("/proc/{0}/task/{0}/children", run.id());
-    let begin = Instant::now();
-    let servers = loop {
+    let servers = testkit::eventually_some("there are three servers", || {
         let servers = fs::read_to_string(&children).expect("the run goes on");
-        if servers.split_whitespace().count() == 3 {
-            break servers;
-        }
-        assert!(begin.elapsed() < Duration::from_secs(30), "there are no three servers");
-        thread::sleep(Duration::from_millis(5));
-    };
+        (servers.split_whitespace().count() == 3).then_some(servers)
+    });
     let pid = i32::try_from(run.id()).ok().and_then(Pid::from_raw).expect("a process number");
     kill_process(pid, Signal::INT).expect("it runs");
     let ended = run.wait().expect("it was started here");

@@ -163,8 +163,8 @@ impl Flood {
         })
     }
 
-    /// From the beginning: sends what is due for so long, and then waits for the rest of the answers; each is told. Returns
-    /// how many messages were begun, and how many of them had been held back.
+    /// From the beginning: sends what is due for so long, and then waits for the rest of the answers;
+    /// each is told. Returns how many messages were begun, and how many of them had been held back.
     fn run(
         &mut self,
         length: Duration,
