@@ -1,12 +1,13 @@
-//! Compiles the peers that are written in C, finds out the versions of all, and says of each why it
-//! is left out if it can't be compiled.
+//! Compiles the peers that are written in C or Go, finds out the versions of all, and says of each
+//! why it is left out if it can't be compiled.
 //!
 //! Nothing here fails the build: a machine without a C compiler still has the other peers.
 
 use std::env;
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
 /// A library that programs stand on.
 struct Library {
@@ -27,7 +28,7 @@ const LIBEVENT: Library = Library {
     package: "libevent-dev",
 };
 
-/// Our programs, which are the files in `c/`, and the library of each.
+/// Our programs in C, which are the files in `c/`, and the library of each.
 const PROGRAMS: &[(&str, Option<&Library>)] = &[
     ("bare_echo", None),
     ("bare_fanout", None),
@@ -39,11 +40,14 @@ const PROGRAMS: &[(&str, Option<&Library>)] = &[
     ("libevent_fanout", Some(&LIBEVENT)),
 ];
 
+/// The program in Go, which is the file in `go/`.
+const EXAMPLE: &str = "example";
+
 /// The crates whose versions are shown.
 const CRATES: &[&str] = &["compio", "mio", "monoio", "polling", "smol", "tokio"];
 
 fn main() {
-    for path in ["build.rs", "c", "../../Cargo.lock"] {
+    for path in ["build.rs", "c", "go", "../../Cargo.lock"] {
         println!("cargo::rerun-if-changed={path}");
     }
     println!("cargo::rerun-if-env-changed=CC");
@@ -59,19 +63,28 @@ fn main() {
         let version = output("pkg-config", &["--modversion", library.name]);
         tell(&library.name.to_uppercase(), &version.unwrap_or_else(|| "unknown".to_owned()));
     }
+    tell("GO", &output("go", &["version"]).unwrap_or_default());
+    let folder = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     for (name, library) in PROGRAMS {
-        let (path, left_out) = match build(&compiler, name, *library) {
-            Ok(path) => (path.display().to_string(), String::new()),
-            Err(reason) => {
-                // What is installed later is found later. Installed files carry the dates of their
-                // packages, so their own say nothing; this one is written at each installation.
-                println!("cargo::rerun-if-changed=/var/lib/dpkg/status");
-                (String::new(), reason)
-            }
-        };
-        tell(&name.to_uppercase(), &path);
-        tell(&format!("{}_LEFT_OUT", name.to_uppercase()), &left_out);
+        let program = folder.join(name);
+        let compiled = compile_c(&compiler, name, *library, &program);
+        tell_program(&name.to_uppercase(), &program, compiled);
     }
+    let program = folder.join("example_go");
+    let compiled = compile_go(EXAMPLE, &program, &folder);
+    tell_program("EXAMPLE_GO", &program, compiled);
+}
+
+/// Hands over where a program is, or why it is left out.
+fn tell_program(name: &str, program: &Path, compiled: Result<(), String>) {
+    if compiled.is_err() {
+        // What is installed later is found later. Installed files carry the dates of their
+        // packages, so their own say nothing; this one is written at each installation.
+        println!("cargo::rerun-if-changed=/var/lib/dpkg/status");
+    }
+    let path = if compiled.is_ok() { program.display().to_string() } else { String::new() };
+    tell(name, &path);
+    tell(&format!("{name}_LEFT_OUT"), &compiled.err().unwrap_or_default());
 }
 
 /// Hands a text to the crate, as `env!("PEERS_…")`. Empty stands for nothing.
@@ -79,24 +92,25 @@ fn tell(name: &str, text: &str) {
     println!("cargo::rustc-env=PEERS_{name}={}", text.replace('\n', " "));
 }
 
-/// Compiles one program; the error is why it is left out.
-fn build(compiler: &str, name: &str, library: Option<&Library>) -> Result<PathBuf, String> {
-    let program = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join(name);
+/// Compiles a program in C; the error is why it is left out.
+fn compile_c(
+    compiler: &str,
+    name: &str,
+    library: Option<&Library>,
+    program: &Path,
+) -> Result<(), String> {
     let flags = library.map_or_else(String::new, |library| {
         let known = output("pkg-config", &["--cflags", "--libs", library.name]);
         known.unwrap_or_else(|| library.linked.to_owned())
     });
     let compiled = Command::new(compiler)
         .args(["-std=gnu11", "-O2", "-Wall", "-Wextra", "-o"])
-        .arg(&program)
+        .arg(program)
         .arg(format!("c/{name}.c"))
         .args(flags.split_whitespace())
         .output()
         .map_err(|error| format!("the C compiler {compiler} does not start: {error}"))?;
-    if compiled.status.success() {
-        return Ok(program);
-    }
-    let errors = String::from_utf8_lossy(&compiled.stderr);
+    let Some(errors) = errors(&compiled) else { return Ok(()) };
     match library {
         Some(library) if errors.contains(library.header) || errors.contains(library.linked) => {
             Err(format!("{} is not installed", library.package))
@@ -106,6 +120,32 @@ fn build(compiler: &str, name: &str, library: Option<&Library>) -> Result<PathBu
             Err(format!("c/{name}.c does not compile: {}", error.unwrap_or("no reason given")))
         }
     }
+}
+
+/// Compiles a program in Go, with what is on this machine; the error is why it is left out.
+fn compile_go(name: &str, program: &Path, folder: &Path) -> Result<(), String> {
+    let compiled = Command::new("go")
+        .args(["build", "-o"])
+        .arg(program)
+        .arg(format!("go/{name}.go"))
+        .env("GOCACHE", folder.join("go-cache"))
+        .env("GOPATH", folder.join("go-path"))
+        .envs([("CGO_ENABLED", "0"), ("GOFLAGS", ""), ("GOTOOLCHAIN", "local")])
+        .output();
+    let compiled = compiled.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => "golang-go is not installed".to_owned(),
+        _ => format!("the Go compiler does not start: {error}"),
+    })?;
+    let Some(errors) = errors(&compiled) else { return Ok(()) };
+    // The first line only names the package.
+    let error = errors.lines().find(|line| !line.starts_with('#'));
+    Err(format!("go/{name}.go does not compile: {}", error.unwrap_or("no reason given")))
+}
+
+/// What a compiler that failed had to say.
+fn errors(compiled: &Output) -> Option<String> {
+    let is_failure = !compiled.status.success();
+    is_failure.then(|| String::from_utf8_lossy(&compiled.stderr).into_owned())
 }
 
 /// The first line that a command prints, if it succeeds.

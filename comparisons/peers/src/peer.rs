@@ -25,17 +25,19 @@ pub struct Peer {
 /// Where a server's code is.
 #[derive(Clone, Copy, Debug)]
 enum Server {
-    /// A program in C; its path is empty if it could not be compiled, and then there is a reason.
-    C { program: &'static str, left_out: &'static str },
+    /// A program in C or Go, and what comes before the size of the read buffer on its command line.
+    /// Its path is empty if it could not be compiled, and then there is a reason.
+    Program { path: &'static str, front: &'static [&'static str], left_out: &'static str },
     /// A function of this crate. It gets the size of the read buffer, and returns only errors.
     Rust(fn(usize) -> io::Result<Infallible>),
 }
 
 /// A program that the build script compiled or gave a reason for.
-macro_rules! c {
-    ($name:literal) => {
-        Some(Server::C {
-            program: env!(concat!("PEERS_", $name)),
+macro_rules! program {
+    ($name:literal $(, $front:literal)*) => {
+        Some(Server::Program {
+            path: env!(concat!("PEERS_", $name)),
+            front: &[$($front),*],
             left_out: env!(concat!("PEERS_", $name, "_LEFT_OUT")),
         })
     };
@@ -53,22 +55,22 @@ static PEERS: &[Peer] = &[
         name: "bare",
         about: "edge-triggered epoll in C and nothing else: the limit",
         version: env!("PEERS_COMPILER"),
-        echo: c!("BARE_ECHO"),
-        fanout: c!("BARE_FANOUT"),
+        echo: program!("BARE_ECHO"),
+        fanout: program!("BARE_FANOUT"),
         ..NOTHING
     },
     Peer {
         name: "bare-inline",
         about: "the same without the C library's wrappers around recv, send and epoll_wait",
         version: env!("PEERS_COMPILER"),
-        echo: c!("BARE_INLINE"),
+        echo: program!("BARE_INLINE"),
         ..NOTHING
     },
     Peer {
         name: "bare-splice",
         about: "the same with splice through a pipe for each connection: the limit for streams",
         version: env!("PEERS_COMPILER"),
-        echo: c!("BARE_SPLICE"),
+        echo: program!("BARE_SPLICE"),
         ..NOTHING
     },
     Peer {
@@ -128,16 +130,16 @@ static PEERS: &[Peer] = &[
         name: "libuv",
         about: "libuv in C: one read buffer, uv_try_write, uv_write for the rest",
         version: env!("PEERS_LIBUV"),
-        echo: c!("LIBUV_ECHO"),
-        fanout: c!("LIBUV_FANOUT"),
+        echo: program!("LIBUV_ECHO"),
+        fanout: program!("LIBUV_FANOUT"),
         ..NOTHING
     },
     Peer {
         name: "libevent",
         about: "libevent in C: bufferevents, input moved to output, watermarks",
         version: env!("PEERS_LIBEVENT"),
-        echo: c!("LIBEVENT_ECHO"),
-        fanout: c!("LIBEVENT_FANOUT"),
+        echo: program!("LIBEVENT_ECHO"),
+        fanout: program!("LIBEVENT_FANOUT"),
         ..NOTHING
     },
     Peer {
@@ -152,6 +154,20 @@ static PEERS: &[Peer] = &[
         about: "the same with its printing: 32 KiB as numbers for each event, to /dev/null",
         version: env!("PEERS_RUSTC"),
         echo: rust(example::printing),
+        ..NOTHING
+    },
+    Peer {
+        name: "example-go",
+        about: "the 100-line example in Go, as it was written, without its printing",
+        version: env!("PEERS_GO"),
+        echo: program!("EXAMPLE_GO", "quiet"),
+        ..NOTHING
+    },
+    Peer {
+        name: "example-go-printing",
+        about: "the same with its printing: 32 KiB as numbers for each event, to /dev/null",
+        version: env!("PEERS_GO"),
+        echo: program!("EXAMPLE_GO", "print"),
         ..NOTHING
     },
 ];
@@ -192,7 +208,7 @@ impl Peer {
     pub fn left_out(&self) -> Option<&'static str> {
         let mut reasons =
             [self.echo, self.fanout].into_iter().flatten().filter_map(|server| match server {
-                Server::C { left_out, .. } => Some(left_out).filter(|reason| !reason.is_empty()),
+                Server::Program { left_out, .. } => Some(left_out).filter(|reason| !reason.is_empty()),
                 Server::Rust(_) => None,
             });
         reasons.next().or_else(self.left_out)
@@ -236,9 +252,9 @@ impl Peer {
     ) -> Command {
         let size = read_buffer.to_string();
         match self.server(service) {
-            Some(Server::C { program, .. }) => {
-                let mut command = Command::new(program);
-                command.arg(size);
+            Some(Server::Program { path, front, .. }) => {
+                let mut command = Command::new(path);
+                command.args(front).arg(size);
                 command
             }
             Some(Server::Rust(_)) | None => {
@@ -250,7 +266,7 @@ impl Peer {
     }
 }
 
-/// Serves, in this thread, and returns only if that can't go on. A peer in C takes this process over.
+/// Serves, in this thread, and returns only if that can't go on. A peer that is a program of its own takes this process over.
 ///
 /// # Errors
 ///
@@ -263,7 +279,7 @@ pub fn serve(name: &str, service: Service, read_buffer: usize) -> io::Result<()>
     }
     match peer.server(service) {
         Some(Server::Rust(run)) => match run(read_buffer)? {},
-        Some(Server::C { .. }) => Err(peer.command(service, read_buffer).exec()),
+        Some(Server::Program { .. }) => Err(peer.command(service, read_buffer).exec()),
         None => refused(format!("{name} has no {service}")),
     }
 }

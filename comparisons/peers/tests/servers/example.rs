@@ -5,13 +5,16 @@ use peers::Service;
 use rustix::process::Signal;
 use testkit::{Peer, Stream, eventually};
 
-const EXAMPLES: [&str; 2] = ["example", "example-printing"];
+const EXAMPLES: [&str; 4] =
+    ["example", "example-printing", "example-go", "example-go-printing"];
 const BUFFER: usize = 32 * 1024;
 
-#[track_caller]
-fn example(name: &str) -> Server {
-    let peer = unless_left_out(name).expect("it is in Rust and stands on epoll");
-    Server::start(peer, Service::Echo, USUAL)
+/// Starts those that are not left out here, one after the other.
+fn examples() -> impl Iterator<Item = Server> {
+    EXAMPLES
+        .into_iter()
+        .filter_map(unless_left_out)
+        .map(|peer| Server::start(peer, Service::Echo, USUAL))
 }
 
 #[track_caller]
@@ -22,7 +25,7 @@ fn stop(server: &Server) {
 
 #[test]
 fn small_messages_on_fifty_connections_come_back() {
-    for server in EXAMPLES.map(example) {
+    for server in examples() {
         let clients: Vec<Peer> = (0..50).map(|_| Peer::connect(server.address)).collect();
         for number in 0..4 {
             let message = Stream::new(number).take(64);
@@ -34,7 +37,7 @@ fn small_messages_on_fifty_connections_come_back() {
 
 #[test]
 fn connections_that_end_in_order_leak_no_descriptor() {
-    for server in EXAMPLES.map(example) {
+    for server in examples() {
         let quiet = server.process.descriptor_count();
         for number in 0..200_u32 {
             Peer::connect(server.address).expect_echo(&number.to_le_bytes());
@@ -46,7 +49,7 @@ fn connections_that_end_in_order_leak_no_descriptor() {
 /// One edge, one read. What is behind that is still unread when the FIN comes, and then it is lost.
 #[test]
 fn of_64_kib_in_one_go_only_the_first_32_come_back() {
-    for server in EXAMPLES.map(example) {
+    for server in examples() {
         let client = Peer::connect(server.address);
         client.expect_echo(b"it is served");
         let bytes = Stream::new(1).take(2 * BUFFER);
@@ -62,7 +65,7 @@ fn of_64_kib_in_one_go_only_the_first_32_come_back() {
 
 #[test]
 fn what_comes_with_a_fin_is_lost() {
-    for server in EXAMPLES.map(example) {
+    for server in examples() {
         let client = Peer::connect(server.address);
         client.expect_echo(b"it is served");
         stop(&server);
@@ -75,7 +78,7 @@ fn what_comes_with_a_fin_is_lost() {
 
 #[test]
 fn a_reset_connection_is_never_closed() {
-    for server in EXAMPLES.map(example) {
+    for server in examples() {
         let other = Peer::connect(server.address);
         let client = Peer::connect(server.address);
         other.expect_echo(b"both are accepted");
