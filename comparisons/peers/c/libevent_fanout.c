@@ -11,7 +11,7 @@ struct member {
     struct member *next, **back;
 };
 
-static struct member *members;
+static struct member *members, **last = &members; /* in the order in which they joined */
 static size_t size;
 
 static void on_read(struct bufferevent *connection, void *context)
@@ -34,8 +34,7 @@ static void on_event(struct bufferevent *connection, short what, void *context)
     struct member *member = context;
     (void)what;
     *member->back = member->next;
-    if (member->next)
-        member->next->back = member->back;
+    *(member->next ? &member->next->back : &last) = member->back;
     bufferevent_free(connection);
     free(member);
 }
@@ -47,14 +46,13 @@ static void on_connection(struct evconnlistener *listener, evutil_socket_t fd, s
     struct member *member = malloc(sizeof *member);
     if (!member)
         die("malloc");
-    *member = (struct member){.connection = connection(base, fd, size), .next = members, .back = &members};
+    *member = (struct member){.connection = connection(base, fd, size), .back = last};
     if (!member->connection) {
         free(member);
         return;
     }
-    if (members)
-        members->back = &member->next;
-    members = member;
+    *last = member;
+    last = &member->next;
     bufferevent_setwatermark(member->connection, EV_READ, MESSAGE, 0);
     bufferevent_setcb(member->connection, on_read, NULL, on_event, member);
     bufferevent_enable(member->connection, EV_READ);

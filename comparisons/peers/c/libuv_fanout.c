@@ -9,15 +9,14 @@ struct member {
     struct member *next, **back;
 };
 
-static struct member *members;
+static struct member *members, **last = &members; /* in the order in which they joined */
 
 static void leave(struct member *member)
 {
     if (uv_is_closing((uv_handle_t *)member))
         return;
     *member->back = member->next;
-    if (member->next)
-        member->next->back = member->back;
+    *(member->next ? &member->next->back : &last) = member->back;
     uv_close((uv_handle_t *)member, on_closed);
 }
 
@@ -54,11 +53,10 @@ static void on_connection(uv_stream_t *listener, int status)
     if (!member)
         return;
     member->partial.length = 0;
-    member->next = members;
-    member->back = &members;
-    if (members)
-        members->back = &member->next;
-    members = member;
+    member->next = NULL;
+    member->back = last;
+    *last = member;
+    last = &member->next;
     if (uv_read_start((uv_stream_t *)member, on_alloc, on_read) < 0)
         leave(member);
 }

@@ -9,7 +9,7 @@ pub enum Service {
     /// They go back to where they came from.
     Echo,
     /// A chat room for measuring: each message of [`Service::MESSAGE`] bytes goes to all other
-    /// connections, and nothing comes back to its sender.
+    /// connections, in the order in which they came, and nothing comes back to its sender.
     Fanout,
 }
 

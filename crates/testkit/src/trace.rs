@@ -99,7 +99,9 @@ pub fn turns(calls: &[Call]) -> impl Iterator<Item = &[Call]> {
 }
 
 impl Trace {
-    pub(crate) fn create() -> Self {
+    /// One of a program that is yet to start, by [`command`](Self::command).
+    #[must_use]
+    pub fn create() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("edgeloop-trace-{}-{number}", process::id());
@@ -108,7 +110,8 @@ impl Trace {
 
     /// The words that run a program under strace: `-D` leaves the program our child; a pipe makes
     /// strace write each line at once, where a file would get whole blocks.
-    pub(crate) fn command(&self, arguments: &[String]) -> Vec<String> {
+    #[must_use]
+    pub fn command(&self, arguments: &[String]) -> Vec<String> {
         let output = format!("|exec cat >'{}'", self.path.display());
         ["strace", "-D", "-f", "-s", "4", "-o", &output]
             .into_iter()

@@ -2,7 +2,7 @@
 
 use crate::server::{STREAM, Server, USUAL, unless_left_out};
 use peers::{Service, all};
-use testkit::{Peer, Stream, eventually};
+use testkit::{Call, Mark, Peer, STRACE, Stream, eventually, skip_unless};
 
 /// Starts the chat room of that name with so many members, unless it is left out here.
 #[track_caller]
@@ -91,6 +91,38 @@ fn whoever_leaves_is_no_longer_told_and_leaks_no_descriptor(name: &str) {
     }
 }
 
+/// A client that reads from one after the other works beside a server that sends in the same order, and
+/// waits for one that does not: all must do the same, or more than the servers is compared.
+fn the_first_to_join_is_told_first(name: &str) {
+    if skip_unless("the_first_to_join_is_told_first", STRACE) {
+        return;
+    }
+    let Some(peer) = unless_left_out(name) else { return };
+    let (server, trace) = Server::start_traced(peer, Service::Fanout, USUAL);
+    // Descriptors are taken from the lowest, so theirs are in the order in which they joined.
+    let members: Vec<Peer> = (0..21)
+        .map(|_| {
+            let before = server.process.socket_count();
+            let member = Peer::connect(server.address);
+            eventually("it is accepted", || server.process.socket_count() > before);
+            member
+        })
+        .collect();
+    members[0].send(&message(0));
+    members[1..].iter().for_each(|member| member.expect(&message(0)));
+    let sends = ["send", "sendto", "sendmsg", "write", "writev"];
+    let told = |calls: &[Call]| -> Vec<i32> {
+        let is_message = |call: &&Call| {
+            sends.contains(&&*call.name) && call.returned() == Some(Service::MESSAGE as i64)
+        };
+        calls.iter().filter(is_message).filter_map(Call::descriptor).collect()
+    };
+    let calls = trace.expect(Mark::START, "strace has seen all sends", |calls| {
+        told(calls).len() == members.len() - 1
+    });
+    assert!(told(&calls).is_sorted(), "{name} told {:?}", told(&calls));
+}
+
 /// A module of tests for each peer, so that a failure names it.
 macro_rules! peers {
     ($($module:ident: $name:literal;)*) => {
@@ -102,6 +134,7 @@ macro_rules! peers {
                 messages_in_pieces_are_not_mixed
                 a_slow_member_loses_nothing_and_holds_up_nobody
                 whoever_leaves_is_no_longer_told_and_leaks_no_descriptor
+                the_first_to_join_is_told_first
             }
         })*
     };

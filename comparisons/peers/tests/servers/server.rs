@@ -4,11 +4,11 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use peers::{Peer, Service, find};
 use rustix::process::Signal;
-use testkit::{Process, TcpSockets, say};
+use testkit::{Process, TcpSockets, Trace, say};
 
 /// The usual size of a read buffer, and the one for streams.
 pub(crate) const USUAL: usize = 64 * 1024;
@@ -34,12 +34,31 @@ pub(crate) fn unless_left_out(name: &str) -> Option<&'static Peer> {
     Some(peer)
 }
 
+fn command(peer: &Peer, service: Service, read_buffer: usize) -> Command {
+    let program = Path::new(env!("CARGO_BIN_EXE_peer"));
+    peer.command_with(program, &[], service, read_buffer)
+}
+
 impl Server {
     /// Starts it, and waits until it says where it listens.
     #[track_caller]
     pub(crate) fn start(peer: &Peer, service: Service, read_buffer: usize) -> Self {
-        let program = Path::new(env!("CARGO_BIN_EXE_peer"));
-        let mut command = peer.command_with(program, &[], service, read_buffer);
+        Self::run(peer, command(peer, service, read_buffer))
+    }
+
+    /// As [`Server::start`], under strace.
+    #[track_caller]
+    pub(crate) fn start_traced(peer: &Peer, service: Service, read_buffer: usize) -> (Self, Trace) {
+        let trace = Trace::create();
+        let words = trace.command(&[]);
+        let traced = command(peer, service, read_buffer);
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).arg(traced.get_program()).args(traced.get_args());
+        (Self::run(peer, command), trace)
+    }
+
+    #[track_caller]
+    fn run(peer: &Peer, mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("start the server");
         let process = Process::new(child.id());
         let mut output = BufReader::new(child.stdout.take().expect("its output is piped"));
