@@ -10,9 +10,20 @@
 
 #include "listen.h"
 
+/* No descriptor is duplicated here, so changes of interest can wait for the end of a turn. */
+static struct event_base *new_base(void)
+{
+    struct event_config *config = event_config_new();
+    if (!config || event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST) < 0)
+        die("libevent");
+    struct event_base *base = event_base_new_with_config(config);
+    event_config_free(config);
+    return base;
+}
+
 static void run(evconnlistener_cb on_connection)
 {
-    struct event_base *base = event_base_new();
+    struct event_base *base = new_base();
     int fd = listen_on_loopback();
     /* A backlog of 0 says that the socket listens already. */
     if (!base || !evconnlistener_new(base, on_connection, base, LEV_OPT_CLOSE_ON_EXEC, 0, fd))

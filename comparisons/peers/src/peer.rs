@@ -136,7 +136,7 @@ static PEERS: &[Peer] = &[
     },
     Peer {
         name: "libevent",
-        about: "libevent in C: bufferevents, input moved to output, watermarks",
+        about: "libevent in C: bufferevents, input moved to output, watermarks, changes of interest batched",
         version: env!("PEERS_LIBEVENT"),
         echo: program!("LIBEVENT_ECHO"),
         fanout: program!("LIBEVENT_FANOUT"),
@@ -208,7 +208,9 @@ impl Peer {
     pub fn left_out(&self) -> Option<&'static str> {
         let mut reasons =
             [self.echo, self.fanout].into_iter().flatten().filter_map(|server| match server {
-                Server::Program { left_out, .. } => Some(left_out).filter(|reason| !reason.is_empty()),
+                Server::Program { left_out, .. } => {
+                    Some(left_out).filter(|reason| !reason.is_empty())
+                }
                 Server::Rust(_) => None,
             });
         reasons.next().or_else(self.left_out)

@@ -5,8 +5,7 @@ use peers::Service;
 use rustix::process::Signal;
 use testkit::{Peer, Stream, eventually};
 
-const EXAMPLES: [&str; 4] =
-    ["example", "example-printing", "example-go", "example-go-printing"];
+const EXAMPLES: [&str; 4] = ["example", "example-printing", "example-go", "example-go-printing"];
 const BUFFER: usize = 32 * 1024;
 
 /// Starts those that are not left out here, one after the other.
