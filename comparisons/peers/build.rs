@@ -33,6 +33,7 @@ const PROGRAMS: &[(&str, Option<&Library>)] = &[
     ("bare_echo", None),
     ("bare_fanout", None),
     ("bare_inline", None),
+    ("bare_spin", None),
     ("bare_splice", None),
     ("libuv_echo", Some(&LIBUV)),
     ("libuv_fanout", Some(&LIBUV)),

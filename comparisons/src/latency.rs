@@ -9,7 +9,7 @@ use peers::Service;
 use crate::client::{self, Until};
 use crate::pair::Round;
 use crate::plan::READ_BUFFER;
-use crate::servers::{BARE, Contestant, EDGELOOP, SPINNING};
+use crate::servers::{BARE, BARE_SPINNING, Contestant, EDGELOOP, SPINNING};
 use crate::shapes;
 use crate::turns::{InTurn, Measurement};
 
@@ -17,7 +17,7 @@ use crate::turns::{InTurn, Measurement};
 const SHAPE: &str = "small-1";
 
 /// Who is measured.
-const SERVERS: &[&str] = &[SPINNING, EDGELOOP, "tokio-copy", "tokio-ready", BARE];
+const SERVERS: &[&str] = &[SPINNING, EDGELOOP, "tokio-copy", "tokio-ready", BARE, BARE_SPINNING];
 
 /// How long a server is loaded before it counts.
 const WARM_UP: Duration = Duration::from_millis(200);

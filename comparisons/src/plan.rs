@@ -1,7 +1,7 @@
 //! Which pairs a run is made of.
 
 use crate::pair::{ITSELF, Pair, Side};
-use crate::servers::{self, BARE, Contestant, SPINNING, WITHOUT_TIMEOUT};
+use crate::servers::{self, BARE, Contestant, WITHOUT_TIMEOUT};
 use crate::shapes::{self, SHAPES, Shape};
 use crate::targets;
 
@@ -59,7 +59,7 @@ pub(crate) fn all(only_shapes: &[String], only_against: &[String]) -> Result<Vec
     for shape in SHAPES {
         let with_bare = servers::all().into_iter().filter(|server| {
             // What the timeout costs is a target's matter, and who spins shares no core.
-            ![BARE, WITHOUT_TIMEOUT, SPINNING].contains(&server.name())
+            ![BARE, WITHOUT_TIMEOUT].contains(&server.name()) && !server.spins()
         });
         let with_bare = with_bare.map(|server| (server.name(), BARE));
         let named = targets::RATIOS.iter().filter(|target| target.shapes.contains(&shape.name));
@@ -96,6 +96,15 @@ mod tests {
         let count = names.len();
         names.dedup();
         assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn who_spins_shares_no_core() {
+        for pair in all(&[], &[]).expect("pairs") {
+            for side in [pair.of, pair.against] {
+                assert!(!side.server.spins(), "{} in {}", side.server.name(), pair.shape.name);
+            }
+        }
     }
 
     #[test]

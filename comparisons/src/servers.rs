@@ -46,9 +46,11 @@ pub(crate) const EDGELOOP: &str = "edgeloop";
 /// The program without its idle timeout, to see what that costs.
 pub(crate) const WITHOUT_TIMEOUT: &str = "edgeloop-no-idle-timeout";
 
-/// The program that polls before it sleeps. It keeps its core busy, so it takes part where servers run
-/// one after the other.
+/// The program that polls before it sleeps.
 pub(crate) const SPINNING: &str = "edgeloop-spin";
+
+/// The limit of latency: bare epoll in C that never sleeps.
+pub(crate) const BARE_SPINNING: &str = "bare-spin";
 
 /// The limit: bare epoll in C.
 pub(crate) const BARE: &str = "bare";
@@ -121,6 +123,12 @@ impl Contestant {
             // The workspace has one version for all.
             _ => concat!("edgeloop ", env!("CARGO_PKG_VERSION")),
         }
+    }
+
+    /// Whether it polls where others sleep. It keeps its core busy, so it takes part where servers run
+    /// one after the other.
+    pub(crate) fn spins(&self) -> bool {
+        [SPINNING, BARE_SPINNING].contains(&self.name())
     }
 
     /// Whether it is one of our own.

@@ -11,7 +11,7 @@ use crate::latency::LATENCY;
 use crate::overload::OVERLOAD;
 use crate::pair::{self, Pair, Settings};
 use crate::results::Results;
-use crate::servers::{self, Contestant, SPINNING};
+use crate::servers::{self, Contestant};
 use crate::targets::{self, Verdict};
 use crate::turns::{InTurn, Measurement};
 use crate::{draw, plan, show};
@@ -117,7 +117,7 @@ fn countable() -> Vec<Contestant> {
     all.retain(|server| {
         let echoes = server.left_out().is_none() && server.serves(peers::Service::Echo);
         // It polls in between, so what is counted at full speed says nothing of it.
-        echoes && server.name() != SPINNING
+        echoes && !server.spins()
     });
     all
 }

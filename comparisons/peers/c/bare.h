@@ -10,6 +10,9 @@
 
 #define BATCH 1024
 #define DESCRIPTORS (1 << 20) /* tables are indexed by descriptor; untouched pages cost nothing */
+#ifndef TIMEOUT
+#define TIMEOUT (-1) /* for ever */
+#endif
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
@@ -51,7 +54,7 @@ static void run(size_t headroom)
         die("epoll");
     announce(listener);
     for (;;) {
-        int ready = epoll_wait(epoll, events, BATCH, -1);
+        int ready = epoll_wait(epoll, events, BATCH, TIMEOUT);
         if (ready < 0 && errno != EINTR)
             die("epoll_wait");
         for (int i = 0; i < ready; i++) {

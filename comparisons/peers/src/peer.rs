@@ -61,14 +61,21 @@ static PEERS: &[Peer] = &[
     },
     Peer {
         name: "bare-inline",
-        about: "the same without the C library's wrappers around recv, send and epoll_wait",
+        about: "bare without the C library's wrappers around recv, send and epoll_wait",
         version: env!("PEERS_COMPILER"),
         echo: program!("BARE_INLINE"),
         ..NOTHING
     },
     Peer {
+        name: "bare-spin",
+        about: "bare without ever sleeping, for latency alone: the limit there",
+        version: env!("PEERS_COMPILER"),
+        echo: program!("BARE_SPIN"),
+        ..NOTHING
+    },
+    Peer {
         name: "bare-splice",
-        about: "the same with splice through a pipe for each connection: the limit for streams",
+        about: "bare with splice through a pipe for each connection: the limit for streams",
         version: env!("PEERS_COMPILER"),
         echo: program!("BARE_SPLICE"),
         ..NOTHING

@@ -40,7 +40,9 @@ fn what_a_full_socket_does_not_take_comes_later(name: &str) {
     eventually("the server has stopped reading", || {
         let taken = client.send_what_fits(&bytes[sent..]);
         sent += taken;
-        taken == 0 && server.process.state() == Some('S') && server.unread(client.address()) > 0
+        // One that never sleeps may only be slow, and then less is shown of it.
+        let rests = name == "bare-spin" || server.process.state() == Some('S');
+        taken == 0 && rests && server.unread(client.address()) > 0
     });
     client.half_close();
     client.expect(&bytes[..sent]);
@@ -123,6 +125,7 @@ macro_rules! peers {
 peers! {
     bare: "bare";
     bare_inline: "bare-inline";
+    bare_spin: "bare-spin";
     bare_splice: "bare-splice";
     mio: "mio";
     polling: "polling";
