@@ -85,7 +85,7 @@ pub(crate) struct AllArgs {
     /// A fifth of the cycles
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Cycles of each pair [default: 150]
+    /// Cycles of each pair, or as many as fit into a minute [default: 150]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(6..))]
     pub(crate) cycles: Option<u32>,
     /// Leave the counts out

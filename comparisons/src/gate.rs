@@ -181,7 +181,8 @@ fn ratio(shape: &str) -> io::Result<Held> {
         Ok(pair) => pair,
         Err(reason) => return Ok(Held::Open(format!("against {BARE}, {shape}: {reason}"))),
     };
-    let settings = Settings { cycles: CYCLES, slice: None, read_buffer: plan::READ_BUFFER };
+    let settings =
+        Settings { cycles: CYCLES, time: None, slice: None, read_buffer: plan::READ_BUFFER };
     let mut above = Vec::new();
     for _ in 0..2 {
         let measured = pair::measure(&pair, &settings, &mut |_, _| ())?;

@@ -120,6 +120,7 @@ fn compare(arguments: &PairArgs) -> Result<bool, Failure> {
     draw::check_writable(&[arguments.json.as_ref()])?;
     let settings = Settings {
         cycles: arguments.cycles,
+        time: None,
         slice: arguments.slice.map(Duration::from_millis),
         read_buffer: arguments.read_buffer,
     };

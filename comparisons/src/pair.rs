@@ -4,7 +4,6 @@
 //! ratio for each cycle of slices, and the median of those are what drift can't touch.
 
 use std::io;
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +27,9 @@ const WARM_UP: u32 = 3;
 /// How often all servers of a run are started anew. Where its pages happen to lie makes a process
 /// dearer or cheaper by a hundredth for as long as it lives, however often it is measured.
 const LIVES: u32 = 5;
+
+/// So many cycles each life has, however long they take.
+const FEWEST: u32 = 2;
 
 /// One side of a pair.
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +61,10 @@ impl Pair {
 /// How a pair is measured.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings {
+    /// As many as there is time for.
     pub(crate) cycles: u32,
+    /// For all cycles of a run. A server whose round takes seconds gets fewer than others.
+    pub(crate) time: Option<Duration>,
     /// Instead of the shape's own.
     pub(crate) slice: Option<Duration>,
     pub(crate) read_buffer: usize,
@@ -73,6 +78,7 @@ pub(crate) struct Measured {
     pub(crate) against: String,
     /// What the costs are for.
     pub(crate) unit: String,
+    /// Those that there was time for.
     pub(crate) cycles: u32,
     pub(crate) slice_ms: f64,
     pub(crate) read_buffer: usize,
@@ -261,27 +267,33 @@ const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [2, 1, 0], [1, 2, 0], [0, 2, 1], [2,
 /// The one, the other, and the other again.
 struct Run {
     taken: [Taken; 3],
+    /// How many there were.
+    cycles: u32,
 }
 
 fn run(pair: &Pair, settings: &Settings, tick: &mut dyn FnMut(u32)) -> io::Result<Run> {
-    let mut run = Run { taken: [Taken::new()?, Taken::new()?, Taken::new()?] };
-    let mut cycle = 0;
+    let mut run = Run { taken: [Taken::new()?, Taken::new()?, Taken::new()?], cycles: 0 };
     for life in 1..=LIVES {
         // As many as there are left, spread over the lives that are left.
-        let end = cycle + (settings.cycles - cycle) / (LIVES - life + 1);
-        run.live(pair, settings, cycle..end, tick)?;
-        cycle = end;
+        let cycles = (settings.cycles - run.cycles) / (LIVES - life + 1);
+        run.live(pair, settings, cycles, tick)?;
     }
     Ok(run)
 }
 
+/// Whether a life that has had so many cycles, in so long, has another one.
+fn goes_on(had: u32, of: u32, spent: Duration, time: Option<Duration>) -> bool {
+    let in_time = time.is_none_or(|time| spent < time / LIVES);
+    had < of && (in_time || had < FEWEST)
+}
+
 impl Run {
-    /// Some cycles, between a start and an end of all servers.
+    /// Up to so many cycles, between a start and an end of all servers.
     fn live(
         &mut self,
         pair: &Pair,
         settings: &Settings,
-        cycles: Range<u32>,
+        cycles: u32,
         tick: &mut dyn FnMut(u32),
     ) -> io::Result<()> {
         let start = |side| Lane::start(side, pair.shape, settings);
@@ -292,18 +304,21 @@ impl Run {
         for _ in 0..WARM_UP {
             lanes.iter_mut().try_for_each(|lane| lane.slice(slice, &mut forgotten))?;
         }
-        for cycle in cycles {
+        let (first, begin) = (self.cycles, Instant::now());
+        while goes_on(self.cycles - first, cycles, begin.elapsed(), settings.time) {
             interrupt::check()?;
-            for index in ORDERS[cycle as usize % ORDERS.len()] {
+            for index in ORDERS[self.cycles as usize % ORDERS.len()] {
                 lanes[index].slice(slice, &mut self.taken[index])?;
             }
-            tick(cycle + 1);
+            self.cycles += 1;
+            tick(self.cycles);
         }
         lanes.iter_mut().try_for_each(Lane::verify)
     }
 
     fn sum_up(&self, measured: &mut Measured) {
         let [of, against, again] = &self.taken;
+        measured.cycles = self.cycles;
         measured.ratio = Estimate::of(&ratios(&of.nanoseconds, &against.nanoseconds));
         measured.null = Estimate::of(&ratios(&again.nanoseconds, &against.nanoseconds));
         measured.is_valid = measured.null.is_some_and(|null| null_holds(null.median));
@@ -320,6 +335,19 @@ fn null_holds(null: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_life_has_the_cycles_that_there_is_time_for_and_two_at_least() {
+        let minute = Some(Duration::from_secs(60));
+        let seconds = Duration::from_secs;
+        assert!(goes_on(29, 30, seconds(11), minute));
+        assert!(!goes_on(30, 30, seconds(11), minute));
+        assert!(!goes_on(29, 30, seconds(12), minute), "a fifth of the time is over");
+        assert!(goes_on(1, 30, seconds(100), minute));
+        assert!(!goes_on(2, 30, seconds(100), minute));
+        assert!(goes_on(29, 30, seconds(100), None));
+        assert!(!goes_on(1, 1, seconds(0), minute));
+    }
 
     #[test]
     fn every_server_stands_everywhere_as_often() {

@@ -19,6 +19,9 @@ use crate::{draw, plan, show};
 /// Cycles of each pair.
 const CYCLES: u32 = 150;
 
+/// So long the cycles of a pair may take, all in all.
+const TIME: Duration = Duration::from_secs(60);
+
 /// By so much fewer are a quick run's.
 const QUICK: u32 = 5;
 
@@ -36,7 +39,12 @@ pub(crate) fn run(arguments: &AllArgs) -> Result<bool, Failure> {
     }
     let quick = if arguments.quick { QUICK } else { 1 };
     let cycles = arguments.cycles.unwrap_or(CYCLES) / quick;
-    let settings = Settings { cycles: cycles.max(6), slice: None, read_buffer: plan::READ_BUFFER };
+    let settings = Settings {
+        cycles: cycles.max(6),
+        time: Some(TIME),
+        slice: None,
+        read_buffer: plan::READ_BUFFER,
+    };
     // With a part of the shapes or servers asked for, the counts were not.
     let is_part = !arguments.shape.is_empty() || !arguments.against.is_empty();
     let counted: Vec<_> = if arguments.no_counts || is_part { Vec::new() } else { countable() };

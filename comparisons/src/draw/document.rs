@@ -280,7 +280,8 @@ fn method(results: &Results) -> Vec<Block> {
              `/proc/PID/task/*/schedstat`."
                 .to_owned(),
             "Each cycle of slices gives a ratio. The figure is the median of all cycles, with the 95 % \
-             interval of its order statistics. So the drift of the processor's speed cancels out."
+             interval of its order statistics. So the drift of the processor's speed cancels out. A run \
+             has as many cycles as fit into a minute."
                 .to_owned(),
             format!(
                 "The ratio of both processes of the second server is the null. A run whose null lies \
