@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::process::Process;
 
 /// How many messages are sent while the calls are counted.
-pub(super) const MESSAGES: u64 = 20_000;
+pub(super) const MESSAGES: u64 = 100_000;
 
 /// The trace point of every system call, and those of the calls that wait for events.
 const ALL: &str = "raw_syscalls:sys_enter";

@@ -4,8 +4,9 @@ use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
@@ -124,18 +125,23 @@ impl Laboratory {
             .spawn()
             .map_err(|error| format!("cargo: {error}"))?;
         let group = Pid::from_child(&child);
-        let reader = thread::spawn(move || child.wait_with_output());
-        let begin = Instant::now();
-        while !reader.is_finished() {
-            if begin.elapsed() > limit {
+        let (sender, ended) = mpsc::channel();
+        thread::spawn(move || {
+            // It fails only if nobody waits any more.
+            let _ = sender.send(child.wait_with_output());
+        });
+        let output = match ended.recv_timeout(limit) {
+            Ok(output) => output,
+            Err(RecvTimeoutError::Timeout) => {
                 // What it has started is all in it.
                 let _ = kill_process_group(group, Signal::KILL);
-                let _ = reader.join();
+                let _ = ended.recv();
                 return Ok(None);
             }
-            thread::sleep(Duration::from_millis(20));
-        }
-        let output = reader.join().map_err(|_| "the reader of cargo's output panicked")?;
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err("the reader of cargo's output panicked".to_owned());
+            }
+        };
         output.map(Some).map_err(|error| format!("cargo: {error}"))
     }
 }
