@@ -8,8 +8,9 @@ use crate::time::Time;
 pub(crate) const POLL: Duration = Duration::from_micros(1);
 
 /// How many waits in a row may bring nothing, without a call in between, before the loop is said
-/// to spin. A walk over all slots of a page, one for each turn, takes 512.
-const IDLE_WAITS: u32 = 2000;
+/// to spin. A walk over all slots of a page, one for each turn, takes 512. A timer that is taken for
+/// due before it is spins for a tick at most, which is a thousand of them.
+const IDLE_WAITS: u32 = 600;
 
 /// How many calls a run may make before the loop is said to go round in circles. The longest make
 /// some hundred thousand.
