@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ pub(crate) struct CommandLine {
 
 const AFTER_HELP: &str = "\
 Servers run on core 0 and the client on core 1; nothing else should run meanwhile. \
-`comparisons list` names the servers and the shapes.
+`comparisons list` names the servers and the shapes; `tokio` stands for `tokio-copy`.
 
 Exit codes:
   0      What was asked for was measured, and the gate holds
@@ -80,7 +81,7 @@ pub(crate) struct AllArgs {
     #[arg(long, value_name = "SHAPE", value_delimiter = ',')]
     pub(crate) shape: Vec<String>,
     /// Only the pairs against these servers
-    #[arg(long, value_name = "SERVER", value_delimiter = ',')]
+    #[arg(long, value_name = "SERVER", value_delimiter = ',', value_parser = server)]
     pub(crate) against: Vec<String>,
     /// A fifth of the cycles
     #[arg(long)]
@@ -119,8 +120,10 @@ pub(crate) struct FileArgs {
 #[derive(Debug, Args)]
 pub(crate) struct PairArgs {
     /// The one
+    #[arg(value_parser = server)]
     pub(crate) of: String,
     /// The other, which runs twice; `itself` for the same server without the idle connections
+    #[arg(value_parser = server)]
     pub(crate) against: String,
     /// The load
     #[arg(long, value_name = "SHAPE")]
@@ -141,6 +144,12 @@ pub(crate) struct PairArgs {
     pub(crate) json: Option<PathBuf>,
 }
 
+/// A server's name, where the usual form of one that has two may go by the name of both.
+#[expect(clippy::unnecessary_wraps, reason = "clap's parsers may fail")]
+fn server(name: &str) -> Result<String, Infallible> {
+    Ok(if name == "tokio" { "tokio-copy" } else { name }.to_owned())
+}
+
 fn read_buffer(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(bytes @ 1..=65_536) => Ok(bytes),
@@ -152,6 +161,7 @@ fn read_buffer(text: &str) -> Result<usize, String> {
 #[derive(Debug, Args)]
 pub(crate) struct CountsArgs {
     /// The servers [default: all]
+    #[arg(value_parser = server)]
     pub(crate) names: Vec<String>,
     /// Write the figures
     #[arg(long, value_name = "FILE")]
@@ -191,6 +201,19 @@ pub(crate) struct DrawArgs {
 mod tests {
     use super::*;
     use clap::CommandFactory as _;
+
+    #[test]
+    fn tokio_is_its_usual_form() {
+        let pair = ["comparisons", "pair", "tokio", "tokio-ready", "--shape", "small-50"];
+        match CommandLine::try_parse_from(pair).expect("a pair").command {
+            Some(Command::Pair(pair)) => {
+                assert_eq!((&*pair.of, &*pair.against), ("tokio-copy", "tokio-ready"));
+            }
+            other => panic!("{other:?}"),
+        }
+        let all = CommandLine::try_parse_from(["comparisons", "--against", "bare,tokio"]);
+        assert_eq!(all.expect("a run").all.against, ["bare", "tokio-copy"]);
+    }
 
     #[test]
     fn the_grammar_is_sound() {
