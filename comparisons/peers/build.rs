@@ -41,9 +41,6 @@ const PROGRAMS: &[(&str, Option<&Library>)] = &[
     ("libevent_fanout", Some(&LIBEVENT)),
 ];
 
-/// The program in Go, which is the file in `go/`.
-const EXAMPLE: &str = "example";
-
 /// The crates whose versions are shown.
 const CRATES: &[&str] = &["compio", "mio", "monoio", "polling", "smol", "tokio"];
 
@@ -68,23 +65,22 @@ fn main() {
     let folder = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     for (name, library) in PROGRAMS {
         let program = folder.join(name);
-        let compiled = compile_c(&compiler, name, *library, &program);
-        tell_program(&name.to_uppercase(), &program, compiled);
+        tell_program(name, &program, compile_c(&compiler, name, *library, &program));
     }
     let program = folder.join("example_go");
-    let compiled = compile_go(EXAMPLE, &program, &folder);
-    tell_program("EXAMPLE_GO", &program, compiled);
+    tell_program("example_go", &program, compile_go("go/example.go", &program, &folder));
 }
 
 /// Hands over where a program is, or why it is left out.
 fn tell_program(name: &str, program: &Path, compiled: Result<(), String>) {
+    let name = name.to_uppercase();
     if compiled.is_err() {
         // What is installed later is found later. Installed files carry the dates of their
         // packages, so their own say nothing; this one is written at each installation.
         println!("cargo::rerun-if-changed=/var/lib/dpkg/status");
     }
     let path = if compiled.is_ok() { program.display().to_string() } else { String::new() };
-    tell(name, &path);
+    tell(&name, &path);
     tell(&format!("{name}_LEFT_OUT"), &compiled.err().unwrap_or_default());
 }
 
@@ -124,11 +120,11 @@ fn compile_c(
 }
 
 /// Compiles a program in Go, with what is on this machine; the error is why it is left out.
-fn compile_go(name: &str, program: &Path, folder: &Path) -> Result<(), String> {
+fn compile_go(source: &str, program: &Path, folder: &Path) -> Result<(), String> {
     let compiled = Command::new("go")
         .args(["build", "-o"])
         .arg(program)
-        .arg(format!("go/{name}.go"))
+        .arg(source)
         .env("GOCACHE", folder.join("go-cache"))
         .env("GOPATH", folder.join("go-path"))
         .envs([("CGO_ENABLED", "0"), ("GOFLAGS", ""), ("GOTOOLCHAIN", "local")])
@@ -140,7 +136,7 @@ fn compile_go(name: &str, program: &Path, folder: &Path) -> Result<(), String> {
     let Some(errors) = errors(&compiled) else { return Ok(()) };
     // The first line only names the package.
     let error = errors.lines().find(|line| !line.starts_with('#'));
-    Err(format!("go/{name}.go does not compile: {}", error.unwrap_or("no reason given")))
+    Err(format!("{source} does not compile: {}", error.unwrap_or("no reason given")))
 }
 
 /// What a compiler that failed had to say.

@@ -42,9 +42,7 @@ pub(crate) fn can_serve(server: &Contestant, shape: &Shape) -> Result<(), String
     }
 }
 
-/// These take seconds for a round with so many connections, and minutes for their counts, so a run of
-/// everything leaves that out.
-pub(crate) const PRINTING: [&str; 2] = ["example-printing", "example-go-printing"];
+/// With so many connections a run of everything leaves out who prints.
 const MANY: [&str; 2] = ["small-5000", "idle-15000"];
 
 /// All pairs: every server against the limit under every shape, and those that a target names.
@@ -64,15 +62,15 @@ pub(crate) fn all(only_shapes: &[String], only_against: &[String]) -> Result<Vec
     for shape in SHAPES {
         let with_bare = servers::all().into_iter().filter(|server| {
             // What the timeout costs is a target's matter, and who spins shares no core.
-            ![BARE, WITHOUT_TIMEOUT].contains(&server.name()) && !server.spins()
+            let is_left_out = [BARE, WITHOUT_TIMEOUT].contains(&server.name())
+                || server.spins()
+                || (server.prints() && MANY.contains(&shape.name));
+            !is_left_out
         });
         let with_bare = with_bare.map(|server| (server.name(), BARE));
         let named = targets::RATIOS.iter().filter(|target| target.shapes.contains(&shape.name));
         let named = named.map(|target| (target.of, target.against));
         for (of, against) in with_bare.chain(named) {
-            if PRINTING.contains(&of) && MANY.contains(&shape.name) {
-                continue;
-            }
             // What is left out here is said in the results, and can't be measured.
             let Ok(pair) = pair(of, against, shape.name) else { continue };
             let is_same = |other: &Pair| {
@@ -108,7 +106,7 @@ mod tests {
 
     #[test]
     fn who_prints_for_seconds_is_left_out_by_a_name_that_there_is() {
-        for name in PRINTING {
+        for name in servers::PRINTING {
             assert!(servers::find(name).is_ok(), "{name}");
         }
         for name in MANY {

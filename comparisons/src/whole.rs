@@ -125,7 +125,7 @@ fn countable() -> Vec<Contestant> {
     all.retain(|server| {
         let echoes = server.left_out().is_none() && server.serves(peers::Service::Echo);
         // It polls in between, so what is counted at full speed says nothing of it.
-        echoes && !server.spins() && !plan::PRINTING.contains(&server.name())
+        echoes && !server.spins() && !server.prints()
     });
     all
 }

@@ -8,11 +8,18 @@ use testkit::{Call, Mark, Peer, STRACE, Stream, eventually, skip_unless};
 #[track_caller]
 fn room(name: &str, read_buffer: usize, members: usize) -> Option<(Server, Vec<Peer>)> {
     let server = Server::start(unless_left_out(name)?, Service::Fanout, read_buffer);
+    let members = join(&server, members);
+    Some((server, members))
+}
+
+/// So many join, in this order: a listener's backlog keeps it.
+#[track_caller]
+fn join(server: &Server, members: usize) -> Vec<Peer> {
     let alone = server.process.socket_count();
     let members: Vec<Peer> = (0..members).map(|_| Peer::connect(server.address)).collect();
     // Only whom the server has accepted is a member.
     eventually("all are accepted", || server.process.socket_count() >= alone + members.len());
-    Some((server, members))
+    members
 }
 
 fn message(number: u64) -> Vec<u8> {
@@ -100,14 +107,7 @@ fn the_first_to_join_is_told_first(name: &str) {
     let Some(peer) = unless_left_out(name) else { return };
     let (server, trace) = Server::start_traced(peer, Service::Fanout, USUAL);
     // Descriptors are taken from the lowest, so theirs are in the order in which they joined.
-    let members: Vec<Peer> = (0..21)
-        .map(|_| {
-            let before = server.process.socket_count();
-            let member = Peer::connect(server.address);
-            eventually("it is accepted", || server.process.socket_count() > before);
-            member
-        })
-        .collect();
+    let members = join(&server, 21);
     members[0].send(&message(0));
     members[1..].iter().for_each(|member| member.expect(&message(0)));
     let sends = ["send", "sendto", "sendmsg", "write", "writev"];
