@@ -147,8 +147,10 @@ impl Kernel for SimulatedKernel {
 
     fn set_option(&mut self, socket: &Socket, option: SocketOption) -> Result<(), Errno> {
         let mut world = self.call();
-        world.meet(Call::SetOption, None, 0)?;
-        if option == SocketOption::ResetOnClose {
+        // Without it the close is an orderly one, whatever was meant. The other options decide nothing.
+        let decides = option == SocketOption::ResetOnClose;
+        world.meet(Call::SetOption, decides.then_some(socket.number), 0)?;
+        if decides {
             world.files.get_mut(socket.number).abort = true;
         }
         Ok(())
