@@ -19,6 +19,7 @@ use crate::connection::{Connection, Retry, Timeouts, Transfer};
 use crate::epoll::{Interest, Readiness};
 use crate::flags::Flags;
 use crate::handler::Stop;
+use crate::hold_ups::HoldUps;
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
 use crate::memory::Memory;
@@ -113,6 +114,7 @@ impl<K: Kernel> Core<K> {
                 idle: config.idle_timeout,
                 write: config.write_timeout,
                 drain: None,
+                hold_ups: HoldUps::default(),
             },
             ready: VecDeque::new(),
             starved: VecDeque::new(),
@@ -220,7 +222,7 @@ impl<K: Kernel> Core<K> {
             self.metrics.stale += 1;
             return;
         };
-        connection.resume();
+        connection.resume(self.now);
         if connection.wants_reading() {
             self.list(id);
         }

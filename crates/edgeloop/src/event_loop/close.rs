@@ -97,11 +97,13 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// Phase 10.
     pub(super) fn close(&mut self) {
         for _ in 0..self.core.config.turn_jobs {
-            let Some(id) = self.core.closing.pop_front() else { break };
+            // It stays on the list until all is done: a callback may panic on the way (C40).
+            let Some(&id) = self.core.closing.front() else { break };
             // A closed callback may have asked for a connection and ended it at once; that one,
             // too, has a session first.
             self.bear();
             self.say_closed(id);
+            self.core.closing.pop_front();
             self.core.bury(id);
             // A descriptor is free: whoever waits for one is let in, without a new SYN (C23).
             self.capped = false;
