@@ -305,8 +305,9 @@ pub trait LoopContext: crate::sealed::Sealed {
     ///
     /// # Errors
     ///
-    /// When the connection cap is reached, the loop is stopping, the socket can't be made, or none of
-    /// the addresses lets itself be begun with.
+    /// When the connection cap is reached, the loop is cutting off what is left behind a stop (until
+    /// then a loop that drains connects), the socket can't be made, or none of the addresses lets
+    /// itself be begun with.
     fn connect(&mut self, to: Target, tag: u64) -> Result<ConnectionId, Error>;
 
     /// The address of a connection's own end (getsockname(2)); one system call.

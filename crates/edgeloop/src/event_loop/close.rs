@@ -41,6 +41,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             }
         }
         if deadline <= now {
+            self.core.cuts_off = true;
             for index in 0..self.listeners.len() {
                 self.close_listener(index);
             }
@@ -65,12 +66,23 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             }
         }
         if cuts {
+            self.core.cuts_off = true;
             for index in 0..self.listeners.len() {
                 self.close_listener(index);
             }
         }
         if last < self.core.connections.end() {
             self.core.agenda.add(Agenda::DRAIN);
+        }
+    }
+
+    /// The loop has come to the end of a stop. It may be given listeners, and run, again.
+    pub(super) fn end_stop(&mut self) {
+        if self.drain.take().is_some() {
+            self.core.timeouts.drain = None;
+            self.core.cuts_off = false;
+            // Whoever stops the loop does not want to be woken by it.
+            self.core.wake_up = Time::NEVER;
         }
     }
 

@@ -6,6 +6,8 @@ mod close;
 mod mail;
 mod serve;
 mod spin;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 use std::any::Any;
@@ -129,6 +131,9 @@ impl<H: Handler> EventLoop<H> {
 impl<H: Handler, K: Kernel> EventLoop<H, K> {
     pub(crate) fn with_kernel(handler: H, config: Config, kernel: K) -> Result<Self, Error> {
         config.check()?;
+        let mut core = Core::new(kernel, config);
+        core.traces = H::TRACE;
+        let config = &core.config;
         let buffer = vec![0; config.read_buffer.min(config.turn_bytes)].into_boxed_slice();
         Ok(Self {
             handler,
@@ -147,7 +152,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             spin: Spin::default(),
             telling: false,
             failed: None,
-            core: Core::new(kernel, config),
+            core,
         })
     }
 
@@ -233,6 +238,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// Serves on this thread until the loop is stopped and all connections have ended, or until
     /// there is neither a listener nor a connection left. Blocks for all that time.
     ///
+    /// A stop ends with this call, and cancels the loop's wake-up. The loop can then be given
+    /// listeners and outbound connections, and run, again.
+    ///
     /// # Errors
     ///
     /// When waiting for events fails, or the last listener did. Connections that are still open
@@ -248,8 +256,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let mut events = Events::with_capacity_and_ceiling(batch, MAX_EVENT_BATCH);
         loop {
             match catch_unwind(AssertUnwindSafe(|| self.turns(&mut events))) {
-                Ok(Ok(())) => return Ok(self.metrics()),
-                Ok(Err(error)) => return Err(error),
+                Ok(answer) => {
+                    self.end_stop();
+                    return answer.map(|()| self.metrics());
+                }
                 Err(payload) => self.panicked(payload),
             }
         }

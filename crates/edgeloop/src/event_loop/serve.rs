@@ -227,6 +227,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// A read has filled the whole buffer: the connection streams, if its handler lets it.
     #[cold]
     fn streams(&mut self, id: ConnectionId) {
+        if !self.core.pipes.may_lend() {
+            return;
+        }
         self.core.current = id;
         if let Some(session) = self.sessions.get(id.slot)
             && self.handler.echoes(session)
@@ -246,6 +249,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 // readable anew.
                 if count < limit && !connection.has(Flags::DRAIN) {
                     connection.exhausted();
+                }
+                if count < self.buffer.len() / PASSING_PAYS {
+                    connection.clear(Flags::STREAMS);
                 }
                 connection.active = self.core.now;
                 connection.received();
