@@ -1,5 +1,7 @@
 //! A client of an echo server that checks what comes back.
 
+use std::net::SocketAddr;
+
 use rustix::io::Errno;
 
 use crate::sim::peers::place::{Place, Stage};
@@ -26,10 +28,12 @@ pub(crate) enum Kind {
     Silent,
     /// Says nothing either, and gets what other threads of the server send it.
     Subscriber,
+    /// Sends little at a time, reads at once, and waits for the answer before it says more.
+    Light,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Fair,
         Self::Slow,
         Self::Greedy,
@@ -39,10 +43,14 @@ impl Kind {
         Self::Vanishing,
         Self::Silent,
         Self::Subscriber,
+        Self::Light,
     ];
 
     const fn is_owed_all(self) -> bool {
-        matches!(self, Self::Fair | Self::Slow | Self::Greedy | Self::Urgent | Self::Subscriber)
+        matches!(
+            self,
+            Self::Fair | Self::Slow | Self::Greedy | Self::Urgent | Self::Subscriber | Self::Light
+        )
     }
 }
 
@@ -59,9 +67,17 @@ pub(crate) struct Client {
     pub(crate) doubtful: u64,
     /// Whether the server may end the connection before all has come back.
     pub(crate) may_be_left: bool,
+    /// The address that it connects to, if not the first.
+    pub(crate) wants: Option<SocketAddr>,
+    /// The server has paused reading from it for good.
+    pub(crate) abandoned: bool,
     /// The end of its stream is out.
     ended: bool,
 }
+
+/// What a light client sends at once, and in all, at the most.
+const LITTLE: usize = 20;
+const LIGHT: usize = 200;
 
 /// The byte at a position of a peer's stream.
 const fn byte(seed: u64, position: u64) -> u8 {
@@ -72,9 +88,22 @@ const fn byte(seed: u64, position: u64) -> u8 {
 
 impl Client {
     /// One of any of these kinds.
-    pub(crate) fn of_any(kinds: &[Kind], random: &mut Random) -> Self {
-        let kind = random.pick(kinds);
-        let length = if kind == Kind::Silent { 0 } else { random.size(0, 3000) as u64 };
+    pub(crate) fn of_any(
+        kinds: &[Kind],
+        is_meant: impl Fn(&Kind) -> bool,
+        random: &mut Random,
+    ) -> Self {
+        let kind = loop {
+            let kind = random.pick(kinds);
+            if is_meant(&kind) {
+                break kind;
+            }
+        };
+        let length = match kind {
+            Kind::Silent => 0,
+            Kind::Light => random.size(1, LIGHT) as u64,
+            _ => random.size(0, 3000) as u64,
+        };
         Self::of(kind, length, random)
     }
 
@@ -89,6 +118,8 @@ impl Client {
             pushed: 0,
             doubtful: 0,
             may_be_left: false,
+            wants: None,
+            abandoned: false,
             ended: false,
         }
     }
@@ -105,6 +136,7 @@ impl Client {
 
     fn wants_to_send(&self, link: &Link) -> bool {
         self.kind != Kind::Subscriber
+            && (self.kind != Kind::Light || self.received == self.sent)
             && self.sent < self.length
             && link.readiness(Side::Theirs).is_writable()
     }
@@ -112,6 +144,7 @@ impl Client {
     fn wants_to_receive(&self, link: &Link) -> bool {
         let patient = match self.kind {
             Kind::Vanishing | Kind::Deaf => return false,
+            _ if self.abandoned => return false,
             Kind::Greedy => self.sent == self.length || !self.wants_to_send(link),
             _ => true,
         };
@@ -163,6 +196,7 @@ impl Client {
 
     fn send(&mut self, place: &mut Place, link: &mut Link, random: &mut Random) {
         let left = usize::try_from(self.length - self.sent).unwrap_or(usize::MAX);
+        let left = if self.kind == Kind::Light { left.min(LITTLE) } else { left };
         // No more is made than is taken.
         let count = random.size(1, left).min(link.room(Side::Theirs).max(1));
         let bytes: Vec<u8> =
@@ -234,6 +268,13 @@ impl Client {
                 let _ = link.shut_down(Side::Theirs);
             }
         }
+    }
+
+    /// The server will never read from it again: it says nothing more, or loses patience.
+    pub(crate) const fn is_abandoned(&mut self, resets: bool) {
+        self.abandoned = true;
+        self.kind = if resets { Kind::Resetting } else { Kind::Vanishing };
+        self.length = self.sent;
     }
 
     /// Whether all that it is owed has come, and all that it has to say was said.

@@ -47,9 +47,14 @@ impl Peer {
     /// The address that it connects to, if not the first.
     pub(crate) const fn wants(&self) -> Option<SocketAddr> {
         match &self.role {
-            Role::Client(_) => None,
+            Role::Client(client) => client.wants,
             Role::Script(player) => player.wants(),
         }
+    }
+
+    /// Whether it wants little, and reads at once.
+    pub(crate) const fn is_light(&self) -> bool {
+        matches!(&self.role, Role::Client(client) if matches!(client.kind, client::Kind::Light))
     }
 
     /// Whether it wants to connect now.
