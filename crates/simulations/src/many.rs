@@ -12,7 +12,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// How many violations end it: more would tell nothing new.
-const ENOUGH: usize = 10000;
+const ENOUGH: usize = 10;
 
 /// What the runs of one thread, and then of all, come to.
 pub(crate) trait Total: Default + Send {

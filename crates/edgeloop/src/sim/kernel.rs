@@ -190,6 +190,9 @@ impl Kernel for SimulatedKernel {
         let mut world = self.call();
         world.meet(Call::PeerAddress, None, 0)?;
         match world.files.get(socket.number).file {
+            File::Stream(wire) if !world.wires[wire].link.is_connected(Side::Ours) => {
+                Err(Errno::NOTCONN)
+            }
             File::Stream(wire) => Ok(world.wires[wire].addresses[Side::Theirs as usize]),
             File::Fresh(_) | File::Listener(..) | File::Foreign | File::Pipe => Err(Errno::NOTCONN),
         }

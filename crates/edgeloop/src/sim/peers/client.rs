@@ -1,11 +1,13 @@
 //! A client of an echo server that checks what comes back.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
 use crate::sim::peers::place::{Place, Stage};
 use crate::sim::{Link, Random, Side, Woken};
+use crate::time::Time;
 
 /// How a peer behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,10 +32,12 @@ pub(crate) enum Kind {
     Subscriber,
     /// Sends little at a time, reads at once, and waits for the answer before it says more.
     Light,
+    /// Reads a little, and then nothing for a while, though never for so long that it is given up.
+    Lazy,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Fair,
         Self::Slow,
         Self::Greedy,
@@ -44,6 +48,7 @@ impl Kind {
         Self::Silent,
         Self::Subscriber,
         Self::Light,
+        Self::Lazy,
     ];
 
     const fn is_owed_all(self) -> bool {
@@ -71,6 +76,9 @@ pub(crate) struct Client {
     pub(crate) wants: Option<SocketAddr>,
     /// The server has paused reading from it for good.
     pub(crate) abandoned: bool,
+    /// For how long it rests at the most, and until when it does.
+    pub(crate) rests: Duration,
+    rests_until: Time,
     /// The end of its stream is out.
     ended: bool,
 }
@@ -101,7 +109,7 @@ impl Client {
         };
         let length = match kind {
             Kind::Silent => 0,
-            Kind::Light => random.size(1, LIGHT) as u64,
+            Kind::Light | Kind::Lazy => random.size(1, LIGHT) as u64,
             _ => random.size(0, 3000) as u64,
         };
         Self::of(kind, length, random)
@@ -120,6 +128,8 @@ impl Client {
             may_be_left: false,
             wants: None,
             abandoned: false,
+            rests: Duration::ZERO,
+            rests_until: Time::ZERO,
             ended: false,
         }
     }
@@ -130,8 +140,13 @@ impl Client {
     }
 
     /// Whether it can do anything now.
-    pub(crate) fn can_act(&self, link: &Link) -> bool {
-        self.wants_to_send(link) || self.wants_to_receive(link) || self.wants_to_end()
+    pub(crate) fn can_act(&self, link: &Link, now: Time) -> bool {
+        self.wants_to_send(link) || self.wants_to_receive(link, now) || self.wants_to_end()
+    }
+
+    /// Until when it rests, if it does.
+    pub(crate) const fn deadline(&self) -> Time {
+        self.rests_until
     }
 
     fn wants_to_send(&self, link: &Link) -> bool {
@@ -141,12 +156,12 @@ impl Client {
             && link.readiness(Side::Theirs).is_writable()
     }
 
-    fn wants_to_receive(&self, link: &Link) -> bool {
+    fn wants_to_receive(&self, link: &Link, now: Time) -> bool {
         let patient = match self.kind {
             Kind::Vanishing | Kind::Deaf => return false,
             _ if self.abandoned => return false,
             Kind::Greedy => self.sent == self.length || !self.wants_to_send(link),
-            _ => true,
+            _ => self.rests_until <= now,
         };
         patient && link.readiness(Side::Theirs).is_readable()
     }
@@ -181,12 +196,16 @@ impl Client {
         place: &mut Place,
         link: &mut Link,
         random: &mut Random,
+        now: Time,
     ) -> Result<Woken, String> {
         let sends = self.wants_to_send(link);
-        let receives = self.wants_to_receive(link);
+        let receives = self.wants_to_receive(link, now);
         if sends && (!receives || random.chance(500)) {
             self.send(place, link, random);
         } else if receives {
+            if self.kind == Kind::Lazy {
+                self.rests_until = now.after(random.share(self.rests));
+            }
             return self.receive(place, link, random).map(|()| Woken::default());
         } else {
             self.end(place, link);
@@ -220,7 +239,11 @@ impl Client {
         link: &mut Link,
         random: &mut Random,
     ) -> Result<(), String> {
-        let most = if self.kind == Kind::Slow { 1 } else { random.size(1, 5000) };
+        let most = match self.kind {
+            Kind::Slow => 1,
+            Kind::Lazy => random.size(1, LITTLE),
+            _ => random.size(1, 5000),
+        };
         let (seed, mut at) = (self.seed, self.received);
         let mut wrong = None;
         let answer = link.receive(Side::Theirs, most, |bytes| {
@@ -233,21 +256,21 @@ impl Client {
         });
         self.received = at;
         if let Some(at) = wrong {
-            return Err(format!("the byte at {at} came back changed: {self:?}"));
+            return Err(format!("the byte at {at} came back changed: {place:?}, {self:?}"));
         }
         if self.received > self.sent {
             return Err(format!("more came back than was sent: {self:?}"));
         }
         match answer {
             Ok(0) if self.is_owed_all(place) && !self.may_be_left && !self.has_all() => {
-                Err(format!("its stream ended early: {self:?}"))
+                Err(format!("its stream ended early: {place:?}, {self:?}"))
             }
             Ok(0) => {
                 leave(place, link, true);
                 Ok(())
             }
             Ok(_) | Err(Errno::AGAIN) => Ok(()),
-            Err(error) if self.is_owed_all(place) => Err(format!("{error}: {self:?}")),
+            Err(error) if self.is_owed_all(place) => Err(format!("{error}: {place:?}, {self:?}")),
             Err(_) => {
                 leave(place, link, false);
                 Ok(())

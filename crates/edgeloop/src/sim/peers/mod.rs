@@ -68,7 +68,7 @@ impl Peer {
     /// Whether it can do anything now.
     pub(crate) fn can_act(&self, link: &Link, now: Time) -> bool {
         match &self.role {
-            Role::Client(client) => client.can_act(link),
+            Role::Client(client) => client.can_act(link, now),
             Role::Script(player) => player.can_act(link, now),
         }
     }
@@ -78,6 +78,7 @@ impl Peer {
         match (&self.role, self.place.stage) {
             (Role::Script(player), Stage::Unborn) => player.connects_at(),
             (Role::Script(player), Stage::Connected(_)) => player.deadline(),
+            (Role::Client(client), Stage::Connected(_)) => client.deadline(),
             _ => Time::NEVER,
         }
     }
@@ -90,7 +91,7 @@ impl Peer {
         now: Time,
     ) -> Result<Woken, String> {
         match &mut self.role {
-            Role::Client(client) => client.act(&mut self.place, link, random),
+            Role::Client(client) => client.act(&mut self.place, link, random, now),
             Role::Script(player) => player.act(&mut self.place, link, random, now),
         }
     }

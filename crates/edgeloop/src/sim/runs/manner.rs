@@ -95,7 +95,7 @@ impl Manner {
             floods: random.pick(&[0, 0, 50]),
             dials: random.pick(&[0, 0, 20]),
             panics: random.pick(&[0, 0, 0, 5]),
-            births: random.pick(&[0, 0, 0, 0, 200]),
+            births: random.pick(&[0, 0, 0, 100, 500]),
             redials: random.pick(&[0, 0, 300]),
             abandons: random.pick(&[0, 0, 0, 50]),
             alarms: if hoards { 0 } else { random.pick(&[0, 0, 50, 300]) },

@@ -26,7 +26,7 @@ use crate::sim::runs::manner::{Limits, Manner, early_stop, settings};
 use crate::sim::runs::verdict::{check_failure, check_run};
 use crate::sim::world::{Budgets, Holds, Rests, Service, Tally};
 use crate::sim::{Fault, Injector, Random, SimulatedKernel, World};
-use ends::{Ends, LITTLE};
+use ends::{Ends, LITTLE, SLACK};
 
 /// The bounds of how long segments take at least, in different runs.
 const LATENCIES: [(Duration, Duration); 4] = [
@@ -104,6 +104,8 @@ pub fn run(
     // Nobody waits for an answer that comes with more only, or for one who never reads for ever.
     let (light, deaf) = (manner.piece == 1 && !manner.hoards, config.write_timeout.is_some());
     let second = world.random.chance(300);
+    // Whoever rests for so long is not given up.
+    let rests = config.write_timeout.unwrap_or(SLACK) * 2 / 3;
     let client = move |random: &mut Random| {
         let kinds: &[Kind] =
             if limits.low_ceiling && random.chance(500) { &[Kind::Vanishing] } else { &Kind::ALL };
@@ -113,6 +115,7 @@ pub fn run(
             _ => true,
         };
         let mut client = Client::of_any(kinds, meant, random);
+        client.rests = rests;
         if second && random.chance(500) {
             client.wants = Some(SECOND);
         }
@@ -125,7 +128,8 @@ pub fn run(
         world.peers.push(peer);
     }
     // Servers that the loop connects to. Which end was the first to speak makes no difference.
-    for number in 0..world.random.pick(&[0, 0, 1, 5]) {
+    let services: &[u16] = if manner.redials > 0 { &[1, 5] } else { &[0, 0, 1, 5] };
+    for number in 0..world.random.pick(services) {
         let address = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 5000 + number));
         let mut random = Random::new(world.random.next());
         world.services.push(Service::new(address, move |_| client(&mut random)));

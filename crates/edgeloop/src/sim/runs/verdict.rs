@@ -48,7 +48,8 @@ pub(crate) fn check_run(
     let in_full = stopped.is_none() || (how.serves_on() && held_up <= LITTLE);
     check_streams(world, ends)?;
     check_peers(world, ends, stopped.is_some(), in_full)?;
-    check_reasons(world, ends, in_full)
+    // What was stopped for a while may take its time to find out who is quiet.
+    check_reasons(world, ends, in_full && held_up.is_zero())
 }
 
 /// What the loop has counted is what was done, and what an operator must know was told as often.
@@ -197,7 +198,7 @@ fn check_reasons(world: &mut World, ends: &[End], in_full: bool) -> Result<(), S
         let meant: &[Kind] = match closed.reason {
             _ if excused => continue,
             // Who reads nothing, and is not read from for that, may never come to its end.
-            Reason::CutOff if in_full => &[Kind::Vanishing, Kind::Deaf],
+            Reason::CutOff if in_full => &[Kind::Vanishing, Kind::Deaf, Kind::Lazy],
             // The silent ones end by the idle timeout.
             _ if !closed.is_clean() && in_full => {
                 &[Kind::Vanishing, Kind::Resetting, Kind::Deaf, Kind::Silent]

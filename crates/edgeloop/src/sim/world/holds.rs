@@ -6,6 +6,9 @@ use crate::config::Config;
 use crate::sim::Random;
 use crate::time::Time;
 
+/// Below that a loop takes a stop for a turn that took its time, and its timeouts are no longer.
+const TELLING: Duration = Duration::from_millis(600);
+
 /// The stops of the process in a run.
 #[derive(Debug)]
 pub(crate) struct Holds {
@@ -14,7 +17,7 @@ pub(crate) struct Holds {
     left: usize,
     /// How long each takes at the most.
     longest: Vec<Duration>,
-    /// When each began, and how long it took.
+    /// When each ended, and the time since the loop had read the clock.
     past: Vec<(Time, Duration)>,
 }
 
@@ -26,9 +29,11 @@ impl Holds {
     pub(crate) fn of(random: &mut Random, config: &Config) -> Self {
         let timeouts = [config.idle_timeout, config.write_timeout, config.connect_timeout];
         let longer = timeouts.into_iter().flatten().map(|timeout| timeout + timeout / 4);
+        let shortest = timeouts[..2].iter().flatten().copied().chain([config.drain_quiet]).min();
+        let often = random.pick(&[0, 0, 0, 5, 50]);
         let usual = [Duration::from_millis(3), Duration::from_millis(1500)];
         Self {
-            often: random.pick(&[0, 0, 0, 5, 50]),
+            often: if shortest < Some(TELLING) { 0 } else { often },
             left: random.size(1, 5),
             longest: usual.into_iter().chain(longer).collect(),
             past: Vec::new(),
@@ -46,15 +51,15 @@ impl Holds {
         Some(if random.chance(700) { longest } else { longest.mul_f64(0.5) })
     }
 
-    pub(super) fn note(&mut self, begins: Time, length: Duration) {
-        self.past.push((begins, length));
+    /// The loop read the clock last at a time, and the process ran again at another.
+    pub(super) fn note(&mut self, read: Time, ends: Time) {
+        self.past.push((ends, ends.since(read)));
     }
 
-    /// For how long it was stopped since then.
+    /// For how long the loop may think that it was stopped since then. It can't tell when a stop
+    /// began, only when it last read the clock.
     pub(crate) fn since(&self, then: Time) -> Duration {
-        let of =
-            |&(begins, length): &(Time, Duration)| begins.after(length).since(then).min(length);
-        self.past.iter().map(of).sum()
+        self.past.iter().filter(|past| past.0 > then).map(|past| past.1).sum()
     }
 }
 
@@ -63,12 +68,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stop_counts_as_far_as_it_lies_behind_a_time() {
+    fn a_stop_counts_in_full_until_it_has_ended() {
         let at = |millis| Time::ZERO.after(Duration::from_millis(millis));
         let mut holds = Holds::NONE;
-        holds.note(at(10), Duration::from_millis(5));
-        holds.note(at(20), Duration::from_millis(1));
+        holds.note(at(10), at(15));
+        holds.note(at(20), at(21));
         let since = |millis| holds.since(at(millis)).as_millis();
-        assert_eq!([0, 10, 12, 15, 21, 30].map(since), [6, 6, 4, 1, 0, 0]);
+        assert_eq!([0, 10, 12, 15, 21, 30].map(since), [6, 6, 6, 1, 0, 0]);
     }
 }

@@ -26,8 +26,8 @@ use crate::sim::clock::{Follower, START};
 use crate::sim::faults::{Meaning, meaning};
 use crate::sim::model::epoll::EpollSet;
 use crate::sim::model::eventfd::EventFd;
-use crate::sim::peers::place::Stage;
 use crate::sim::peers::Peer;
+use crate::sim::peers::place::Stage;
 use crate::sim::{Call, Fate, Injector, Random, Side};
 use crate::time::Time;
 use chances::{Chances, Steps};
@@ -456,7 +456,7 @@ impl World {
     /// Finds out anew what is possible for a peer and on its connection.
     pub(crate) fn touch(&mut self, peer: usize) {
         let (one, now) = (&self.peers[peer], self.now);
-        let mut wakes = one.deadline();
+        let mut wakes = Some(one.deadline()).filter(|&at| at > now).unwrap_or(Time::NEVER);
         let mut steps = Steps::NONE;
         match one.place.stage {
             Stage::Unborn => {

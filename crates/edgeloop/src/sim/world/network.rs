@@ -83,6 +83,9 @@ impl World {
         let counts = matches!(open.file, File::Stream(wire) if !self.wires[wire].tentative);
         let closes = counts && self.epoll.token(number).is_some();
         self.vigil.turn.closes += u64::from(closes);
+        if open.abort {
+            self.note(|| format!("an RST is sent for {number}"));
+        }
         self.epoll.closed(number);
         match open.file {
             File::Fresh(_) | File::Foreign | File::Pipe => {}

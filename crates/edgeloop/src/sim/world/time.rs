@@ -70,7 +70,7 @@ impl World {
             return;
         }
         let Some(length) = self.holds.draw(&mut self.random) else { return };
-        let (begins, ends) = (self.now, self.now.after(length));
+        let ends = self.now.after(length);
         self.note(|| format!("the process is stopped for {length:?}"));
         let mut left = MEANWHILE;
         loop {
@@ -84,8 +84,8 @@ impl World {
             self.now = next;
         }
         self.now = ends;
-        self.holds.note(begins, length);
-        if self.stopped.is_some_and(|at| self.holds.since(at) > LITTLE) {
+        self.holds.note(self.clock_read, ends);
+        if self.stopped.or(self.ended_at).is_some_and(|at| self.holds.since(at) > LITTLE) {
             // It may be cut off while it is still served.
             self.peers.iter_mut().for_each(|peer| peer.place.excused = true);
             self.stop_cuts = true;

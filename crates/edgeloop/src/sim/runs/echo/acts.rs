@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::session::Session;
+use super::session::{Session, Timeouts};
 use super::{DIALS, Echo, PAUSE, WAKE_UPS};
 use crate::handler::{Action, Context, LoopContext, Sent};
 use crate::id::ConnectionId;
@@ -195,7 +195,8 @@ impl Echo {
         if session.paused.is_some() || session.ended || !self.random.chance(self.manner.alarms) {
             return;
         }
-        let near = [self.timeouts.write, self.timeouts.idle, Some(self.timeouts.quiet)];
+        let Timeouts { write, idle, quiet, .. } = self.timeouts;
+        let near = [write, write, idle, Some(quiet)];
         let near = self.random.pick(&near).unwrap_or(PAUSE);
         let any = Duration::from_micros(self.random.size(0, 3_000_000) as u64);
         let after = match self.random.below(6) {

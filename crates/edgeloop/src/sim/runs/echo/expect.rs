@@ -73,6 +73,14 @@ impl Echo {
         self.rung = (turn, tick);
     }
 
+    /// Whether a send of the loop may have failed.
+    pub(super) fn may_have_failed(&self, session: &Session) -> bool {
+        let mut world = self.world.borrow_mut();
+        let wire = &world.wires[session.wire];
+        let failed = wire.link.is_dead(Side::Ours) || wire.failed_at.is_some();
+        failed || world.peer_of(session.wire).place.excused
+    }
+
     /// How many bytes of a connection the loop holds for it, if that can be told: those of a
     /// connection that has failed are dropped.
     pub(super) fn queued(&self, session: &Session) -> Option<u64> {
@@ -131,7 +139,7 @@ impl Echo {
 
     /// Nobody is ended for being quiet, stalled or slow before the kernel was asked (C39), nor
     /// with a timeout that has passed and was never called (C41).
-    pub(super) fn expect_proof(&self, now: Time, session: &Session, reason: Reason) {
+    pub(super) fn expect_proof(&self, now: Time, session: &Session, reason: Reason, served: bool) {
         let (shut, refused_at, made_at, paused) = {
             let wire = &self.world.borrow().wires[session.wire];
             (wire.shut, wire.refused_at, wire.made_at, wire.known.paused)
@@ -159,23 +167,30 @@ impl Echo {
             }
             _ => return,
         }
-        if let Some(at) = session.alarm {
+        // Behind the handler's own close it is called no more.
+        if let Some(at) = session.alarm
+            && served
+        {
             let lost = self.is_late(at, decided);
-            self.expect(!lost, "it ended with a timeout that was not called (C41)", session);
+            let what = format!("{reason} at {decided:?}, and its timeout was not called (C41)");
+            self.expect(!lost, &what, session);
         }
     }
 
     /// Whoever lingers does so for a time, and for so many bytes (C6).
     pub(super) fn expect_no_longer_lingering(&self, now: Time, session: &Session, closed: &Closed) {
-        let (shut, excused) = {
+        let (shut, excused, kind) = {
             let mut world = self.world.borrow_mut();
-            (world.wires[session.wire].shut, world.peer_of(session.wire).place.excused)
+            let shut = world.wires[session.wire].shut;
+            let peer = world.peer_of(session.wire);
+            (shut, peer.place.excused, peer.client().kind)
         };
         let Some(shut) = shut else { return };
         let longest = self.timeouts.linger.max(self.timeouts.drain_linger);
         let late = self.is_late(shut.at.after(longest), now);
         self.expect(!late, "it has lingered for too long", session);
-        if closed.reason != Reason::Finished && self.limits.short_linger && !excused {
+        let lazy = kind == Kind::Lazy || self.limits.short_linger;
+        if closed.reason != Reason::Finished && lazy && !excused {
             // Its time was too short for a peer that was owed more.
             self.give_up(session.wire);
         }
