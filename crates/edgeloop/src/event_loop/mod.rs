@@ -296,8 +296,13 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         self.served = 0;
         let now = self.core.kernel.now();
+        if !rests {
+            // A wait that does not block takes no time, whatever the alarm is set for (C39).
+            let before = self.core.now;
+            self.core.timeouts.hold_ups.noticed(before, before, now);
+        }
         if now >= self.core.alarm {
-            self.alarm_passed(now);
+            self.alarm_passed(rests, now);
         }
         self.core.now = now;
         self.core.metrics.turns += 1;
@@ -306,9 +311,11 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     /// The time has come that the alarm was set for, whether it has rung yet or not.
     #[cold]
-    fn alarm_passed(&mut self, now: Time) {
-        let (alarm, before) = (self.core.alarm, self.core.now);
-        self.core.timeouts.hold_ups.noticed(alarm, before, now);
+    fn alarm_passed(&mut self, rests: bool, now: Time) {
+        if rests {
+            let (alarm, before) = (self.core.alarm, self.core.now);
+            self.core.timeouts.hold_ups.noticed(alarm, before, now);
+        }
         self.core.alarm = Time::NEVER;
         self.core.agenda.add(Agenda::TIMERS);
     }

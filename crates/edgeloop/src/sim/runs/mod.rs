@@ -103,6 +103,8 @@ pub fn run(
     world.holds = Holds::of(&mut world.random, &config);
     // Nobody waits for an answer that comes with more only, or for one who never reads for ever.
     let (light, deaf) = (manner.piece == 1 && !manner.hoards, config.write_timeout.is_some());
+    // A buffer that shrinks has no room, however much of it is read.
+    let lazy = world.resizes == 0;
     let second = world.random.chance(300);
     // Whoever rests for so long is not given up.
     let rests = config.write_timeout.unwrap_or(SLACK) * 2 / 3;
@@ -112,6 +114,7 @@ pub fn run(
         let meant = |kind: &Kind| match kind {
             Kind::Light => light,
             Kind::Deaf => deaf,
+            Kind::Lazy => lazy,
             _ => true,
         };
         let mut client = Client::of_any(kinds, meant, random);

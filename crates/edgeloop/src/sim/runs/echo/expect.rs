@@ -187,7 +187,7 @@ impl Echo {
         };
         let Some(shut) = shut else { return };
         let longest = self.timeouts.linger.max(self.timeouts.drain_linger);
-        let late = self.is_late(shut.at.after(longest), now);
+        let late = now > shut.at.after(longest + SLACK + self.held_up(shut.at));
         self.expect(!late, "it has lingered for too long", session);
         let lazy = kind == Kind::Lazy || self.limits.short_linger;
         if closed.reason != Reason::Finished && lazy && !excused {

@@ -129,7 +129,11 @@ impl Echo {
                 .iter_mut()
                 .filter(|one| one.0 == session.id)
                 .for_each(|one| one.1 = session.wire);
-            let served = !world.peer_of(session.wire).place.excused;
+            // What is connected to while the loop drains may not have the time for all of it.
+            let late = session.outbound && world.stopped.or(world.ended_at).is_some();
+            let place = &mut world.peer_of(session.wire).place;
+            place.excused |= late;
+            let served = !place.excused;
             world.wires[session.wire].known.served = served;
         }
         self.may_set_alarm(cx, session);
@@ -304,6 +308,7 @@ impl Echo {
                 self.give_up(session.wire);
             }
         }
+        self.seen.turned_away.remove(&closed.id);
         self.gone.push(closed.id);
         let panics = self.random.chance(self.manner.panics);
         self.ends.push(End { session, closed: closed.clone() });
