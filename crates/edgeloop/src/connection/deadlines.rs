@@ -168,7 +168,8 @@ impl<S> Connection<S> {
         self.cold().looked = now;
     }
 
-    /// Every deadline that holds now, with what it means.
+    /// Every deadline that holds now, with what it means. Time in which the loop did not run does not
+    /// count against a peer (C39).
     fn deadlines(&self, timeouts: &Timeouts) -> impl Iterator<Item = (Time, Due)> {
         let never = (Time::NEVER, Due::Nothing);
         let cold = self.cold.as_deref();
@@ -180,14 +181,18 @@ impl<S> Connection<S> {
             Life::Connecting => [(deadline.0, Due::ConnectTimeout), timeout, never],
             Life::Open => [self.quiet_deadline(timeouts), timeout, retry],
             Life::Flushing => [self.quiet_deadline(timeouts), never, retry],
-            Life::Lingering => [deadline, never, retry],
+            Life::Lingering => {
+                let since = cold.map_or(Time::NEVER, |cold| cold.lingers);
+                let later = deadline.0.after(timeouts.hold_ups.after(since));
+                [(later, Due::LingerTimeout), never, retry]
+            }
             Life::Doomed => [never; 3],
         }
         .into_iter()
     }
 
     /// Output that waits is the write timeout's business; without one, and without any output, the
-    /// idle timeout's. Time in which the loop did not run does not count (C39).
+    /// idle timeout's.
     fn quiet_deadline(&self, timeouts: &Timeouts) -> (Time, Due) {
         let after = |since: Time, timeout: Duration| {
             since.after(timeout.saturating_add(timeouts.hold_ups.after(since)))
@@ -257,7 +262,7 @@ mod tests {
         connection.hasten(at(1));
         assert_eq!(connection.next_deadline(&NONE), Time::NEVER, "it does not linger");
         let _ = connection.begin_close(Reason::Closed);
-        connection.linger(at(5), 10);
+        connection.linger(at(0), 5 * SECOND, 10);
         connection.hasten(at(7));
         assert_eq!(connection.next_deadline(&NONE), at(5), "it never takes longer");
         connection.hasten(at(1));

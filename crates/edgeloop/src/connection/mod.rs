@@ -17,6 +17,7 @@ mod deadlines;
 mod tests;
 
 use std::num::{NonZeroU16, NonZeroU32};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -67,6 +68,8 @@ struct Cold {
     timeout: Time,
     /// The end of connecting, or of lingering.
     deadline: Time,
+    /// Since when it lingers.
+    lingers: Time,
     /// Receives, and sends, that the kernel had no memory for.
     receiving: Retries,
     sending: Retries,
@@ -85,6 +88,7 @@ impl Default for Cold {
             scanned: Scanned::default(),
             timeout: Time::NEVER,
             deadline: Time::NEVER,
+            lingers: Time::ZERO,
             receiving: Retries::NONE,
             sending: Retries::NONE,
             discardable: 0,
@@ -468,13 +472,14 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Our FIN is out: waits for the peer's, at most until `deadline` and for so many bytes (C6).
-    pub(crate) fn linger(&mut self, deadline: Time, discardable: usize) {
+    /// Our FIN is out: waits for the peer's, at most for so long and for so many bytes (C6).
+    pub(crate) fn linger(&mut self, now: Time, timeout: Duration, discardable: usize) {
         debug_assert_eq!(self.life, Life::Flushing);
         self.enter(Life::Lingering);
         let cold = self.cold();
         cold.timeout = Time::NEVER;
-        cold.deadline = deadline;
+        cold.deadline = now.after(timeout);
+        cold.lingers = now;
         cold.discardable = discardable;
     }
 

@@ -200,7 +200,7 @@ fn c11_the_growth_that_is_foretold_is_the_growth_that_comes() {
 fn c06_input_is_discarded_up_to_the_limit() {
     let mut connection = open();
     let _ = connection.begin_close(Reason::Closed);
-    connection.linger(NOW, 10);
+    connection.linger(NOW, Duration::ZERO, 10);
     assert!(connection.discard(9), "a byte more may come");
     assert!(!connection.discard(1), "that was it");
     assert!(!connection.discard(1));

@@ -246,7 +246,7 @@ impl<K: Kernel> Core<K> {
         let draining = self.timeouts.drain.is_some();
         let timeout =
             if draining { self.config.drain_linger_timeout } else { self.config.linger_timeout };
-        connection.linger(self.now.after(timeout), self.config.linger_limit);
+        connection.linger(self.now, timeout, self.config.linger_limit);
         if connection.wants_reading() {
             self.list(id);
         }

@@ -251,6 +251,8 @@ impl<K: Kernel> Core<K> {
         if connection.wants_reading() {
             self.list(id);
         }
+        // While it was paused it was never idle, and no timer may be set for that.
+        self.schedule(id);
     }
 
     /// A receive or a send found the kernel without memory: it is tried again from a timer.

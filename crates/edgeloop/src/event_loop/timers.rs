@@ -85,8 +85,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// have been served in this turn (C13). What it does not read is read in the next turn.
     fn look_for_input(&mut self, id: ConnectionId) {
         let Some(connection) = self.core.connections.get_mut(id) else { return };
-        // One that stands in the ready list was cut off in this turn: its handler has seen much.
+        // One on which bytes moved in this turn, or that stands in the ready list, was served: its
+        // handler has seen much, and more would exceed its budget.
         let is_read = connection.life() == Life::Open
+            && connection.active != self.core.now
             && !connection.has(Flags::NO_READING)
             && !connection.has(Flags::LISTED);
         if is_read {
@@ -124,8 +126,11 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// The peer's end did not come in time, as far as is known.
     fn linger_overdue(&mut self, id: ConnectionId) {
         let Some(connection) = self.core.connections.get_mut(id) else { return };
-        connection.set(Flags::READABLE);
-        self.read(id, self.core.config.turn_bytes);
+        // One that was read in this turn has had its budget.
+        if connection.active != self.core.now {
+            connection.set(Flags::READABLE);
+            self.read(id, self.core.config.turn_bytes);
+        }
         if let Some(connection) = self.core.connections.get(id)
             && connection.life() == Life::Lingering
         {

@@ -14,7 +14,7 @@ use crate::epoll::{Events, Interest, Token};
 use crate::kernel::{Kernel, SocketOption, Wake};
 use crate::sim::World;
 use crate::sim::clock::START;
-use crate::sim::faults::name;
+use crate::sim::faults::{Meaning, meaning, name};
 use crate::sim::world::{File, name_of};
 use crate::sim::{Call, Side};
 use crate::time::Time;
@@ -104,7 +104,9 @@ impl Kernel for SimulatedKernel {
     type Waker = Waker;
 
     fn now(&mut self) -> Time {
-        self.world.borrow().now
+        let mut world = self.world.borrow_mut();
+        world.clock_read = world.now;
+        world.now
     }
 
     fn wait(&mut self, events: &mut Events, block: bool) -> Result<(), Errno> {
@@ -214,10 +216,12 @@ impl Kernel for SimulatedKernel {
         if !world.files.has_waiting(listener.number) {
             return Err(Errno::AGAIN);
         }
-        world.accept_exhausted = false;
-        world.meet(Call::Accept, None, 0)?;
+        let answer = world.meet(Call::Accept, None, 0);
+        let exhausted = answer.is_err_and(|error| meaning(error) == Meaning::Exhausted);
+        world.files.get_mut(listener.number).exhausted = exhausted;
+        answer?;
         if world.files.spare() == 0 {
-            world.accept_exhausted = true;
+            world.files.get_mut(listener.number).exhausted = true;
             world.note(|| "accept4: EMFILE".to_owned());
             return Err(Errno::MFILE);
         }

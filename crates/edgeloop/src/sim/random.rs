@@ -1,5 +1,7 @@
 //! The one source of chance in a simulation: the same seed, the same choices.
 
+use std::time::Duration;
+
 /// A source of chance that always says the same for the same seed: SplitMix64, small, fast, and
 /// good enough to sample schedules with. Not for secrets.
 ///
@@ -61,6 +63,11 @@ impl Random {
     /// Whether something happens that happens `times` times in a thousand.
     pub const fn chance(&mut self, times: usize) -> bool {
         self.below(1000) < times
+    }
+
+    /// A part of this time.
+    pub(crate) fn share(&mut self, time: Duration) -> Duration {
+        Duration::from_nanos(self.below(usize::try_from(time.as_nanos()).unwrap_or(1) + 1) as u64)
     }
 
     /// So many bytes of any value.

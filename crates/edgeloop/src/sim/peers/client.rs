@@ -1,9 +1,13 @@
 //! A client of an echo server that checks what comes back.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use rustix::io::Errno;
 
 use crate::sim::peers::place::{Place, Stage};
 use crate::sim::{Link, Random, Side, Woken};
+use crate::time::Time;
 
 /// How a peer behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,10 +30,14 @@ pub(crate) enum Kind {
     Silent,
     /// Says nothing either, and gets what other threads of the server send it.
     Subscriber,
+    /// Sends little at a time, reads at once, and waits for the answer before it says more.
+    Light,
+    /// Reads a little, and then nothing for a while, though never for so long that it is given up.
+    Lazy,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Fair,
         Self::Slow,
         Self::Greedy,
@@ -39,10 +47,15 @@ impl Kind {
         Self::Vanishing,
         Self::Silent,
         Self::Subscriber,
+        Self::Light,
+        Self::Lazy,
     ];
 
     const fn is_owed_all(self) -> bool {
-        matches!(self, Self::Fair | Self::Slow | Self::Greedy | Self::Urgent | Self::Subscriber)
+        matches!(
+            self,
+            Self::Fair | Self::Slow | Self::Greedy | Self::Urgent | Self::Subscriber | Self::Light
+        )
     }
 }
 
@@ -59,9 +72,20 @@ pub(crate) struct Client {
     pub(crate) doubtful: u64,
     /// Whether the server may end the connection before all has come back.
     pub(crate) may_be_left: bool,
+    /// The address that it connects to, if not the first.
+    pub(crate) wants: Option<SocketAddr>,
+    /// The server has paused reading from it for good.
+    pub(crate) abandoned: bool,
+    /// For how long it rests at the most, and until when it does.
+    pub(crate) rests: Duration,
+    rests_until: Time,
     /// The end of its stream is out.
     ended: bool,
 }
+
+/// What a light client sends at once, and in all, at the most.
+const LITTLE: usize = 20;
+const LIGHT: usize = 200;
 
 /// The byte at a position of a peer's stream.
 const fn byte(seed: u64, position: u64) -> u8 {
@@ -72,9 +96,22 @@ const fn byte(seed: u64, position: u64) -> u8 {
 
 impl Client {
     /// One of any of these kinds.
-    pub(crate) fn of_any(kinds: &[Kind], random: &mut Random) -> Self {
-        let kind = random.pick(kinds);
-        let length = if kind == Kind::Silent { 0 } else { random.size(0, 3000) as u64 };
+    pub(crate) fn of_any(
+        kinds: &[Kind],
+        is_meant: impl Fn(&Kind) -> bool,
+        random: &mut Random,
+    ) -> Self {
+        let kind = loop {
+            let kind = random.pick(kinds);
+            if is_meant(&kind) {
+                break kind;
+            }
+        };
+        let length = match kind {
+            Kind::Silent => 0,
+            Kind::Light | Kind::Lazy => random.size(1, LIGHT) as u64,
+            _ => random.size(0, 3000) as u64,
+        };
         Self::of(kind, length, random)
     }
 
@@ -89,6 +126,10 @@ impl Client {
             pushed: 0,
             doubtful: 0,
             may_be_left: false,
+            wants: None,
+            abandoned: false,
+            rests: Duration::ZERO,
+            rests_until: Time::ZERO,
             ended: false,
         }
     }
@@ -99,21 +140,28 @@ impl Client {
     }
 
     /// Whether it can do anything now.
-    pub(crate) fn can_act(&self, link: &Link) -> bool {
-        self.wants_to_send(link) || self.wants_to_receive(link) || self.wants_to_end()
+    pub(crate) fn can_act(&self, link: &Link, now: Time) -> bool {
+        self.wants_to_send(link) || self.wants_to_receive(link, now) || self.wants_to_end()
+    }
+
+    /// Until when it rests, if it does.
+    pub(crate) const fn deadline(&self) -> Time {
+        self.rests_until
     }
 
     fn wants_to_send(&self, link: &Link) -> bool {
         self.kind != Kind::Subscriber
+            && (self.kind != Kind::Light || self.received == self.sent)
             && self.sent < self.length
             && link.readiness(Side::Theirs).is_writable()
     }
 
-    fn wants_to_receive(&self, link: &Link) -> bool {
+    fn wants_to_receive(&self, link: &Link, now: Time) -> bool {
         let patient = match self.kind {
             Kind::Vanishing | Kind::Deaf => return false,
+            _ if self.abandoned => return false,
             Kind::Greedy => self.sent == self.length || !self.wants_to_send(link),
-            _ => true,
+            _ => self.rests_until <= now,
         };
         patient && link.readiness(Side::Theirs).is_readable()
     }
@@ -148,12 +196,16 @@ impl Client {
         place: &mut Place,
         link: &mut Link,
         random: &mut Random,
+        now: Time,
     ) -> Result<Woken, String> {
         let sends = self.wants_to_send(link);
-        let receives = self.wants_to_receive(link);
+        let receives = self.wants_to_receive(link, now);
         if sends && (!receives || random.chance(500)) {
             self.send(place, link, random);
         } else if receives {
+            if self.kind == Kind::Lazy {
+                self.rests_until = now.after(random.share(self.rests));
+            }
             return self.receive(place, link, random).map(|()| Woken::default());
         } else {
             self.end(place, link);
@@ -163,6 +215,7 @@ impl Client {
 
     fn send(&mut self, place: &mut Place, link: &mut Link, random: &mut Random) {
         let left = usize::try_from(self.length - self.sent).unwrap_or(usize::MAX);
+        let left = if self.kind == Kind::Light { left.min(LITTLE) } else { left };
         // No more is made than is taken.
         let count = random.size(1, left).min(link.room(Side::Theirs).max(1));
         let bytes: Vec<u8> =
@@ -186,7 +239,11 @@ impl Client {
         link: &mut Link,
         random: &mut Random,
     ) -> Result<(), String> {
-        let most = if self.kind == Kind::Slow { 1 } else { random.size(1, 5000) };
+        let most = match self.kind {
+            Kind::Slow => 1,
+            Kind::Lazy => random.size(1, LITTLE),
+            _ => random.size(1, 5000),
+        };
         let (seed, mut at) = (self.seed, self.received);
         let mut wrong = None;
         let answer = link.receive(Side::Theirs, most, |bytes| {
@@ -199,21 +256,21 @@ impl Client {
         });
         self.received = at;
         if let Some(at) = wrong {
-            return Err(format!("the byte at {at} came back changed: {self:?}"));
+            return Err(format!("the byte at {at} came back changed: {place:?}, {self:?}"));
         }
         if self.received > self.sent {
             return Err(format!("more came back than was sent: {self:?}"));
         }
         match answer {
             Ok(0) if self.is_owed_all(place) && !self.may_be_left && !self.has_all() => {
-                Err(format!("its stream ended early: {self:?}"))
+                Err(format!("its stream ended early: {place:?}, {self:?}"))
             }
             Ok(0) => {
                 leave(place, link, true);
                 Ok(())
             }
             Ok(_) | Err(Errno::AGAIN) => Ok(()),
-            Err(error) if self.is_owed_all(place) => Err(format!("{error}: {self:?}")),
+            Err(error) if self.is_owed_all(place) => Err(format!("{error}: {place:?}, {self:?}")),
             Err(_) => {
                 leave(place, link, false);
                 Ok(())
@@ -234,6 +291,13 @@ impl Client {
                 let _ = link.shut_down(Side::Theirs);
             }
         }
+    }
+
+    /// The server will never read from it again: it says nothing more, or loses patience.
+    pub(crate) const fn is_abandoned(&mut self, resets: bool) {
+        self.abandoned = true;
+        self.kind = if resets { Kind::Resetting } else { Kind::Vanishing };
+        self.length = self.sent;
     }
 
     /// Whether all that it is owed has come, and all that it has to say was said.

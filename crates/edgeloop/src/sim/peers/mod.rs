@@ -47,9 +47,14 @@ impl Peer {
     /// The address that it connects to, if not the first.
     pub(crate) const fn wants(&self) -> Option<SocketAddr> {
         match &self.role {
-            Role::Client(_) => None,
+            Role::Client(client) => client.wants,
             Role::Script(player) => player.wants(),
         }
+    }
+
+    /// Whether it wants little, and reads at once.
+    pub(crate) const fn is_light(&self) -> bool {
+        matches!(&self.role, Role::Client(client) if matches!(client.kind, client::Kind::Light))
     }
 
     /// Whether it wants to connect now.
@@ -63,7 +68,7 @@ impl Peer {
     /// Whether it can do anything now.
     pub(crate) fn can_act(&self, link: &Link, now: Time) -> bool {
         match &self.role {
-            Role::Client(client) => client.can_act(link),
+            Role::Client(client) => client.can_act(link, now),
             Role::Script(player) => player.can_act(link, now),
         }
     }
@@ -73,6 +78,7 @@ impl Peer {
         match (&self.role, self.place.stage) {
             (Role::Script(player), Stage::Unborn) => player.connects_at(),
             (Role::Script(player), Stage::Connected(_)) => player.deadline(),
+            (Role::Client(client), Stage::Connected(_)) => client.deadline(),
             _ => Time::NEVER,
         }
     }
@@ -85,7 +91,7 @@ impl Peer {
         now: Time,
     ) -> Result<Woken, String> {
         match &mut self.role {
-            Role::Client(client) => client.act(&mut self.place, link, random),
+            Role::Client(client) => client.act(&mut self.place, link, random, now),
             Role::Script(player) => player.act(&mut self.place, link, random, now),
         }
     }

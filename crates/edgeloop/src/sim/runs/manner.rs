@@ -33,8 +33,24 @@ pub(crate) struct Manner {
     pub(crate) floods: usize,
     /// Connects to a service.
     pub(crate) dials: usize,
-    /// Panics.
+    /// Panics, in any callback.
     pub(crate) panics: usize,
+    /// Refuses a connection its session, or panics instead of making it.
+    pub(crate) births: usize,
+    /// Connects to a service from a closed callback, from a wake-up, or when notified.
+    pub(crate) redials: usize,
+    /// Pauses reading for good; the peer then says nothing more, or resets.
+    pub(crate) abandons: usize,
+    /// Sets, moves or cancels the connection's timeout.
+    pub(crate) alarms: usize,
+    /// Sets, moves or cancels the loop's wake-up.
+    pub(crate) wakes: usize,
+    /// Is read above the high watermark, and pauses there by itself.
+    pub(crate) reads_on: bool,
+    /// Is shown each step of the loop.
+    pub(crate) traces: bool,
+    /// How large its sessions are, by the number of the size.
+    pub(crate) size: usize,
     /// Leaves its own stream open for a millisecond when the peer's has ended.
     pub(crate) stays: usize,
 }
@@ -52,6 +68,14 @@ impl Manner {
         floods: 0,
         dials: 0,
         panics: 0,
+        births: 0,
+        redials: 0,
+        abandons: 0,
+        alarms: 0,
+        wakes: 0,
+        reads_on: false,
+        traces: false,
+        size: 0,
         stays: 0,
     };
 
@@ -71,6 +95,14 @@ impl Manner {
             floods: random.pick(&[0, 0, 50]),
             dials: random.pick(&[0, 0, 20]),
             panics: random.pick(&[0, 0, 0, 5]),
+            births: random.pick(&[0, 0, 0, 100, 500]),
+            redials: random.pick(&[0, 0, 300]),
+            abandons: random.pick(&[0, 0, 0, 50]),
+            alarms: if hoards { 0 } else { random.pick(&[0, 0, 50, 300]) },
+            wakes: random.pick(&[0, 0, 0, 100]),
+            reads_on: random.chance(150),
+            traces: random.chance(150),
+            size: random.pick(&[0, 0, 0, 1, 2]),
             stays: random.pick(&[0, 0, 500]),
         }
     }
@@ -84,6 +116,11 @@ pub(crate) struct Limits {
     /// The ceiling of all queued bytes is low enough to be met.
     pub(crate) low_ceiling: bool,
     pub(crate) idle: Option<Duration>,
+    /// Lingering, and waiting for output to be taken, may end too early for an honest peer.
+    pub(crate) short_linger: bool,
+    pub(crate) short_write: bool,
+    /// Somebody may have to wait until another connection ends.
+    pub(crate) scarce: bool,
 }
 
 impl Limits {
@@ -94,6 +131,9 @@ impl Limits {
         output_limit: usize::MAX,
         low_ceiling: false,
         idle: None,
+        short_linger: false,
+        short_write: false,
+        scarce: false,
     };
 }
 
@@ -127,6 +167,8 @@ pub(crate) fn settings(world: &mut World) -> (Config, Limits) {
     if low_ceiling {
         config = config.buffer_limit(MIN_BUFFER_LIMIT);
     }
+    let scarce_slots = scarce || cap.is_some();
+    let (config, short_linger, short_write) = timeouts(config, random, low_ceiling || scarce_slots);
     // Whoever waits for memory waits for the write timeout of others.
     world.outlasts = idle.is_some() || low_ceiling;
     world.vigil.budgets =
@@ -136,7 +178,42 @@ pub(crate) fn settings(world: &mut World) -> (Config, Limits) {
         world.files.limit = world.random.size(8, 40);
         world.foreign = world.random.size(1, 40);
     }
-    (config, Limits { high_watermark, output_limit, low_ceiling, idle })
+    let limits = Limits {
+        high_watermark,
+        output_limit,
+        low_ceiling,
+        idle,
+        short_linger,
+        short_write,
+        scarce: scarce_slots,
+    };
+    (config, limits)
+}
+
+/// The other times of the loop, short ones too; and whether those of lingering and of writing are.
+/// Where somebody may wait for another's end, each must come to one.
+fn timeouts(config: Config, random: &mut Random, waits: bool) -> (Config, bool, bool) {
+    let millis = Duration::from_millis;
+    let mut some = |usual: u64, least: usize, most: usize| {
+        if random.chance(600) { usual } else { random.size(least, most) as u64 }
+    };
+    let write = millis(some(60_000, 20, 5000));
+    let connect = millis(some(10_000, 1, 2000));
+    let linger = millis(some(5000, 1, 100));
+    let (quiet, drain_linger) = (millis(some(1000, 20, 1500)), millis(some(1000, 1, 100)));
+    let discards = if random.chance(200) { random.size(1, 3000) } else { 1024 * 1024 };
+    let write = Some(write).filter(|_| waits || random.chance(900));
+    let connect = Some(connect).filter(|_| waits || random.chance(900));
+    let busy_poll = Duration::from_micros(random.pick(&[0, 0, 20, 200]));
+    let config = config
+        .write_timeout(write)
+        .connect_timeout(connect)
+        .linger(linger, discards)
+        .drain(quiet, drain_linger)
+        .busy_poll(busy_poll)
+        .mailbox_limit(random.pick(&[usize::MAX, usize::MAX, 1, 200]));
+    let short_linger = linger.min(drain_linger) < millis(1000) || discards <= 3000;
+    (config, short_linger, write.is_some_and(|write| write < millis(10_000)))
 }
 
 /// A stop in the midst of a run: after how long, and which.

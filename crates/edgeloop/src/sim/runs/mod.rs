@@ -4,10 +4,12 @@ pub(crate) mod echo;
 pub(crate) mod ends;
 pub(crate) mod manner;
 pub(crate) mod systematic;
+#[cfg(test)]
+mod tests;
 pub(crate) mod verdict;
 
 use std::cell::RefCell;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,12 +20,13 @@ use crate::sim::clock::{Follower, START};
 use crate::sim::failure::{Failure, fewer_faults};
 use crate::sim::peers::client::{Client, Kind};
 use crate::sim::peers::{Peer, Role};
-use crate::sim::runs::echo::{Echo, Sessions};
+use crate::sim::runs::echo::session::Sessions;
+use crate::sim::runs::echo::{Echo, Served};
 use crate::sim::runs::manner::{Limits, Manner, early_stop, settings};
 use crate::sim::runs::verdict::{check_failure, check_run};
-use crate::sim::world::{Budgets, Rests, Service, Tally};
+use crate::sim::world::{Budgets, Holds, Rests, Service, Tally};
 use crate::sim::{Fault, Injector, Random, SimulatedKernel, World};
-use ends::Ends;
+use ends::{Ends, LITTLE, SLACK};
 
 /// The bounds of how long segments take at least, in different runs.
 const LATENCIES: [(Duration, Duration); 4] = [
@@ -32,6 +35,9 @@ const LATENCIES: [(Duration, Duration); 4] = [
     (Duration::ZERO, Duration::from_micros(200)),
     (Duration::ZERO, Duration::from_millis(300)),
 ];
+
+/// The address of the second listener, if there is one.
+const SECOND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3001);
 
 /// What one run came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +75,11 @@ pub fn run(
         // Or nothing would come to it.
         manner.floods = 200;
     }
-    if manner.panics > 0 {
+    if limits.scarce {
+        // Or others would wait for the slot for ever.
+        manner.abandons = 0;
+    }
+    if manner.panics + manner.births > 0 {
         // Behind a panic the phases of its turn begin once more.
         world.vigil.budgets = Budgets::NONE;
     }
@@ -77,7 +87,8 @@ pub fn run(
     let stops = early_stop(&mut world.random);
     // Who waits for memory may wait longer than any drain.
     let stops = stops.filter(|_| !limits.low_ceiling);
-    let hurried = stops.is_some() || manner.enough < u64::MAX || limits.idle.is_some();
+    let short = limits.short_linger || limits.short_write || config.drain_quiet < LITTLE / 2;
+    let hurried = stops.is_some() || manner.enough < u64::MAX || limits.idle.is_some() || short;
     world.latency = world.random.pick(&LATENCIES[..if hurried { 3 } else { 4 }]);
     world.resizes = world.random.pick(&[0, 10, 100]);
     if world.latency == LATENCIES[3] {
@@ -85,10 +96,32 @@ pub fn run(
         (world.buffers, world.resizes) = ((500, 2000), 0);
     }
     world.unanswered = world.random.pick(&[0, 0, 300]);
+    if config.connect_timeout.is_none() {
+        // Or it would be waited for for ever.
+        world.unanswered = 0;
+    }
+    world.holds = Holds::of(&mut world.random, &config);
+    // Nobody waits for an answer that comes with more only, or for one who never reads for ever.
+    let (light, deaf) = (manner.piece == 1 && !manner.hoards, config.write_timeout.is_some());
+    // A buffer that shrinks has no room, however much of it is read.
+    let lazy = world.resizes == 0;
+    let second = world.random.chance(300);
+    // Whoever rests for so long is not given up.
+    let rests = config.write_timeout.unwrap_or(SLACK) * 2 / 3;
     let client = move |random: &mut Random| {
         let kinds: &[Kind] =
             if limits.low_ceiling && random.chance(500) { &[Kind::Vanishing] } else { &Kind::ALL };
-        let mut client = Client::of_any(kinds, random);
+        let meant = |kind: &Kind| match kind {
+            Kind::Light => light,
+            Kind::Deaf => deaf,
+            Kind::Lazy => lazy,
+            _ => true,
+        };
+        let mut client = Client::of_any(kinds, meant, random);
+        client.rests = rests;
+        if second && random.chance(500) {
+            client.wants = Some(SECOND);
+        }
         client.may_be_left = manner.enough < u64::MAX || manner.hoards;
         Peer::new(Role::Client(client))
     };
@@ -98,10 +131,15 @@ pub fn run(
         world.peers.push(peer);
     }
     // Servers that the loop connects to. Which end was the first to speak makes no difference.
-    for number in 0..world.random.pick(&[0, 0, 1, 5]) {
+    let services: &[u16] = if manner.redials > 0 { &[1, 5] } else { &[0, 0, 1, 5] };
+    for number in 0..world.random.pick(services) {
         let address = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 5000 + number));
         let mut random = Random::new(world.random.next());
         world.services.push(Service::new(address, move |_| client(&mut random)));
+    }
+    if second {
+        world.listeners.push(SECOND);
+        world.vigil.budgets.accepts *= 2;
     }
     run_in(world, config, limits, manner, Ends { early: stops, ..Ends::default() })
 }
@@ -127,9 +165,15 @@ pub(crate) fn run_in(
     ends: Ends,
 ) -> Result<Outcome, Failure> {
     let seed = world.seed;
-    world.vigil.allow_spin(config.spin);
+    world.vigil.allow_spin(config.spin + config.busy_poll);
     let world = Rc::new(RefCell::new(world));
-    let outcome = run_and_check(&world, config, limits, manner, ends);
+    let run = match (manner.traces, manner.size) {
+        (true, _) => run_and_check::<true, 1>,
+        (_, 0) => run_and_check::<false, 0>,
+        (_, 1) => run_and_check::<false, 700>,
+        _ => run_and_check::<false, 1500>,
+    };
+    let outcome = run(&world, config, limits, manner, ends);
     let mut world = world.borrow_mut();
     let faults = std::mem::take(&mut world.faults.injected);
     match outcome {
@@ -143,7 +187,7 @@ pub(crate) fn run_in(
     }
 }
 
-fn run_and_check(
+fn run_and_check<const TRACE: bool, const SIZE: usize>(
     world: &Rc<RefCell<World>>,
     config: Config,
     limits: Limits,
@@ -153,14 +197,18 @@ fn run_and_check(
     let (sessions, spins) = (Sessions::default(), !config.spin.is_zero());
     let echo = Echo::new(world, &sessions, manner, limits, &config);
     let (low_watermark, asked) = (config.low_watermark, config.max_connections);
-    let mut server = EventLoop::with_kernel(echo, config, SimulatedKernel::new(world))
+    let kernel = SimulatedKernel::new(world);
+    let mut server = EventLoop::with_kernel(Served::<TRACE, SIZE>(echo), config, kernel)
         .map_err(|error| error.to_string())?;
     let (cap, unlimited) = (server.max_connections(), world.borrow().files.limit == usize::MAX);
     if unlimited && asked.is_some_and(|asked| asked != cap) {
         return Err(format!("a cap of {cap} connections holds, and not {asked:?}"));
     }
     // What fails here is tried again, as an operator would.
-    while server.listen("127.0.0.1:3000").is_err() {}
+    let listeners = world.borrow().listeners.clone();
+    for address in listeners {
+        while server.listen(address).is_err() {}
+    }
     let addresses: Vec<_> = world.borrow().services.iter().map(|service| service.address).collect();
     for address in addresses {
         // Whoever can't be connected to at once is given up.
@@ -205,113 +253,7 @@ fn run_and_check(
         return Err(format!("of {} spins {} paid", metrics.spins, metrics.spins_paid));
     }
     let opened = sessions.borrow().len();
-    let echo = server.handler();
+    let echo = &server.handler().0;
     check_run(&mut world.borrow_mut(), opened, echo, &metrics, ends)?;
     Ok(metrics)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::ends::{AtTheEnd, DRAIN};
-    use super::*;
-    use crate::handler::Stop;
-    use crate::sim::check::chosen_seeds;
-
-    #[test]
-    fn no_seed_loses_a_byte_or_leaks_or_stalls_or_spins() {
-        let (mut tally, mut faults) = (Tally::default(), 0);
-        for seed in chosen_seeds(0..500) {
-            match run(seed, None, None) {
-                Ok(outcome) => {
-                    tally.add(outcome.tally);
-                    faults += outcome.faults.len();
-                }
-                Err(violation) => panic!(
-                    "seed {seed}: {violation:?}\nreplay with: EDGELOOP_SEEDS={seed}..{} cargo test \
-                     -p edgeloop --lib no_seed_loses",
-                    seed + 1
-                ),
-            }
-        }
-        println!("{tally:?}");
-        assert!(faults > 0 && tally.jumps > 0);
-    }
-
-    /// A world of these peers, without faults, in which much happens in each wake-up.
-    fn crowd(seed: u64, peers: &[(Kind, usize, u64)]) -> World {
-        let mut world = World::new(seed);
-        world.burst = 500;
-        for &(kind, count, length) in peers {
-            for _ in 0..count {
-                let client = Client::of(kind, length, &mut world.random);
-                world.peers.push(Peer::new(Role::Client(client)));
-            }
-        }
-        world
-    }
-
-    #[track_caller]
-    fn expect(outcome: Result<Outcome, Failure>, seed: u64) -> Tally {
-        outcome.unwrap_or_else(|failure| panic!("seed {seed}: {failure:?}")).tally
-    }
-
-    /// Each run accounts for every byte; these are of peers that reset what is under way.
-    #[test]
-    fn c03_every_byte_is_accepted_or_counted_as_dropped() {
-        for seed in 0..10 {
-            let mut world = crowd(seed, &[(Kind::Resetting, 10, 1000), (Kind::Deaf, 10, 1000)]);
-            world.buffers = (50, 500);
-            let config = Config::new().read_buffer(50).watermarks(500, 100);
-            expect(run_in(world, config, Limits::NONE, Manner::PLAIN, Ends::default()), seed);
-        }
-    }
-
-    #[test]
-    fn c15_a_flood_does_not_keep_the_backlog_waiting() {
-        for seed in 0..20 {
-            let world = crowd(seed, &[(Kind::Greedy, 4, 3000), (Kind::Fair, 30, 10)]);
-            let config = Config::new().budgets(8, 2, 100);
-            let tally =
-                expect(run_in(world, config, Limits::NONE, Manner::PLAIN, Ends::default()), seed);
-            assert!(tally.longest_backlog <= 1, "seed {seed}: {tally:?}");
-            assert!(tally.most.accepts <= 2, "seed {seed}: {tally:?}");
-        }
-    }
-
-    #[test]
-    fn c16_no_turn_closes_more_than_its_budget() {
-        let mut most = 0;
-        for seed in 0..20 {
-            let world = crowd(seed, &[(Kind::Resetting, 60, 100)]);
-            let config = Config::new().budgets(1000, 1000, 4);
-            let tally =
-                expect(run_in(world, config, Limits::NONE, Manner::PLAIN, Ends::default()), seed);
-            most = most.max(tally.most.closes);
-        }
-        assert_eq!(most, 4, "the budget was never met, or exceeded");
-    }
-
-    #[test]
-    fn c16_no_turn_reads_more_mail_than_its_budget() {
-        let mut world = crowd(1, &[(Kind::Vanishing, 1, 0)]);
-        world.buffers = (2000, 2000);
-        world.peers[0].client().pushed = 100;
-        let config = Config::new().budgets(100_000, 10, 10);
-        let letters: AtTheEnd = |handle, ids| {
-            for _ in 0..100 {
-                handle.send(ids[0].0, *b"x").expect("room in the mailbox");
-            }
-            handle.stop(Stop::Drain(Some(DRAIN)));
-        };
-        let ends = Ends { early: None, late: letters };
-        let tally = expect(run_in(world, config, Limits::NONE, Manner::PLAIN, ends), 1);
-        assert_eq!(tally.most.sends, 10, "{tally:?}");
-    }
-
-    #[test]
-    fn a_seed_always_runs_the_same_way() {
-        for seed in [1, 2, 3] {
-            assert_eq!(run(seed, None, None), run(seed, None, None));
-        }
-    }
 }

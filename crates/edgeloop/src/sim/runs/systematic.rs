@@ -182,6 +182,9 @@ impl Case {
             output_limit: usize::MAX,
             low_ceiling: false,
             idle: scenario.idle,
+            short_linger: false,
+            short_write: false,
+            scarce: false,
         };
         run_in(world, config, limits, scenario.manner, ends)
     }

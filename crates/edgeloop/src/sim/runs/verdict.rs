@@ -8,8 +8,9 @@ use crate::metrics::Metrics;
 use crate::sim::peers::client::Kind;
 use crate::sim::peers::place::Stage;
 use crate::sim::peers::{Peer, Role};
-use crate::sim::runs::echo::{Echo, End, Notices};
-use crate::sim::runs::ends::{DRAIN, Ends, SLACK};
+use crate::sim::runs::echo::Echo;
+use crate::sim::runs::echo::session::{End, Notices};
+use crate::sim::runs::ends::{DRAIN, Ends, LITTLE, SLACK};
 use crate::sim::{Fault, Side, World};
 
 /// Nothing leaks, the end came in time, and every byte is accounted for.
@@ -40,18 +41,21 @@ pub(crate) fn check_run(
         _ => DRAIN,
     };
     let drained = stopped.or(world.ended_at).map_or(Duration::ZERO, |at| world.over_at.since(at));
-    if drained > deadline + SLACK {
+    let held_up = stopped.or(world.ended_at).map_or(Duration::ZERO, |at| world.holds.since(at));
+    if drained > deadline + SLACK + held_up {
         return Err(format!("the drain took {drained:?} and not {deadline:?}"));
     }
-    let in_full = stopped.is_none() || how.serves_on();
+    let in_full = stopped.is_none() || (how.serves_on() && held_up <= LITTLE);
     check_streams(world, ends)?;
     check_peers(world, ends, stopped.is_some(), in_full)?;
-    check_reasons(world, ends, in_full)
+    // What was stopped for a while may take its time to find out who is quiet.
+    check_reasons(world, ends, in_full && held_up.is_zero())
 }
 
 /// What the loop has counted is what was done, and what an operator must know was told as often.
 fn check_counts(world: &World, echo: &Echo, metrics: &Metrics) -> Result<(), String> {
-    let seen = echo.seen;
+    let seen = &echo.seen;
+    let turned_away = seen.turned_away.len() as u64;
     let ends = |reason| echo.ends.iter().filter(|end| end.closed.reason == reason).count() as u64;
     let dropped: u64 = echo.ends.iter().map(|end| end.closed.dropped).sum();
     let accepted: u64 = world.wires.iter().map(|wire| wire.link.accepted(Side::Ours)).sum();
@@ -59,12 +63,11 @@ fn check_counts(world: &World, echo: &Echo, metrics: &Metrics) -> Result<(), Str
     let lacked = world.faults.injected.iter().filter(|fault| fault.is_want_of_memory()).count();
     let counts = [
         ("turns", metrics.turns, world.vigil.tally.waits),
-        ("closed connections", metrics.closed, echo.ends.len() as u64),
+        ("closed connections", metrics.closed, echo.ends.len() as u64 + turned_away),
         ("bytes received", metrics.bytes_in + metrics.bytes_discarded, taken),
         ("bytes sent", metrics.bytes_out, accepted),
         ("accepted connections", metrics.accepted, seen.accepted + metrics.registrations_failed),
         ("connections made", metrics.connected, seen.connected),
-        ("connections cut off", metrics.cut_off, ends(Reason::CutOff)),
         ("retries", metrics.retries + ends(Reason::Exhausted), lacked as u64),
     ];
     for (what, counted, known) in counts {
@@ -72,13 +75,18 @@ fn check_counts(world: &World, echo: &Echo, metrics: &Metrics) -> Result<(), Str
             return Err(format!("it counted {counted} {what}, and there were {known}"));
         }
     }
+    // Some of those that were cut off may never have got a session.
+    let cut_off = ends(Reason::CutOff);
+    if !(cut_off..=cut_off + turned_away).contains(&metrics.cut_off) {
+        return Err(format!("it counted {} cut off, and there were {cut_off}", metrics.cut_off));
+    }
     if world.ended_at.is_some() && seen.notified != 1 {
         return Err(format!("it was notified {} times", seen.notified));
     }
     // One whose closed callback panicked is there for a moment longer: what is done to it then is
     // done to a connection that has not gone.
     if metrics.panics > 0 {
-        return check_notices(echo.notices, metrics);
+        return check_notices(echo, metrics);
     }
     if metrics.bytes_dropped != dropped {
         let counted = metrics.bytes_dropped;
@@ -92,16 +100,17 @@ fn check_counts(world: &World, echo: &Echo, metrics: &Metrics) -> Result<(), Str
     if metrics.stale < seen.stale {
         return Err(format!("{} acts on the gone were counted of {}", metrics.stale, seen.stale));
     }
-    check_notices(echo.notices, metrics)
+    check_notices(echo, metrics)
 }
 
-fn check_notices(notices: Notices, metrics: &Metrics) -> Result<(), String> {
+fn check_notices(echo: &Echo, metrics: &Metrics) -> Result<(), String> {
+    let notices = echo.notices;
     let counted = Notices {
         accept_pauses: metrics.accept_pauses,
         cap_reached: metrics.cap_reached,
         registrations_failed: metrics.registrations_failed,
         memory_pauses: metrics.memory_pauses,
-        panics: metrics.panics,
+        panics: metrics.panics - echo.seen.untold,
     };
     if notices == counted {
         return Ok(());
@@ -190,10 +199,13 @@ fn check_reasons(world: &mut World, ends: &[End], in_full: bool) -> Result<(), S
         if closed.reason == Reason::Closed && !excused && !peer.client().may_be_left {
             return Err(format!("nobody had closed it: {session:?}, {closed:?}, {kind:?}"));
         }
+        // There was no time to find out whether it is quiet.
+        let late = session.heard.after(LITTLE) > world.over_at;
         let meant: &[Kind] = match closed.reason {
             _ if excused => continue,
+            Reason::CutOff if late => continue,
             // Who reads nothing, and is not read from for that, may never come to its end.
-            Reason::CutOff if in_full => &[Kind::Vanishing, Kind::Deaf],
+            Reason::CutOff if in_full => &[Kind::Vanishing, Kind::Deaf, Kind::Lazy],
             // The silent ones end by the idle timeout.
             _ if !closed.is_clean() && in_full => {
                 &[Kind::Vanishing, Kind::Resetting, Kind::Deaf, Kind::Silent]

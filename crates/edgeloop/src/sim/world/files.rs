@@ -29,6 +29,8 @@ pub(crate) struct Open {
     pub(crate) file: File,
     /// Closing it sends an RST.
     pub(crate) abort: bool,
+    /// An accept on it found no descriptor or no memory, and is to be tried again later.
+    pub(crate) exhausted: bool,
 }
 
 /// The descriptor table.
@@ -69,7 +71,7 @@ impl Files {
         }
         self.count += 1;
         self.foreign += usize::from(matches!(file, File::Foreign));
-        self.open[self.lowest] = Some(Open { file, abort: false });
+        self.open[self.lowest] = Some(Open { file, abort: false, exhausted: false });
         Ok(self.lowest + STANDARD)
     }
 

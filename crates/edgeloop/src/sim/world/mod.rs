@@ -3,13 +3,16 @@
 
 mod chances;
 mod files;
+mod holds;
 mod names;
 mod network;
+mod time;
 mod vigil;
 mod wires;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -23,8 +26,8 @@ use crate::sim::clock::{Follower, START};
 use crate::sim::faults::{Meaning, meaning};
 use crate::sim::model::epoll::EpollSet;
 use crate::sim::model::eventfd::EventFd;
+use crate::sim::peers::Peer;
 use crate::sim::peers::place::Stage;
-use crate::sim::peers::{Peer, Role};
 use crate::sim::{Call, Fate, Injector, Random, Side};
 use crate::time::Time;
 use chances::{Chances, Steps};
@@ -33,6 +36,7 @@ use vigil::POLL;
 use wires::Wire;
 
 pub(crate) use files::{File, Files};
+pub(crate) use holds::Holds;
 pub(crate) use names::name_of;
 pub(crate) use network::{Post, Service};
 pub(crate) use vigil::{Budgets, Vigil};
@@ -51,6 +55,9 @@ const NOTHING: Readiness = Readiness::from_bits(0);
 /// The port of the first peer; the others follow.
 pub(crate) const FIRST_PORT: usize = 1024;
 
+/// Where a loop listens that listens at one address.
+const FIRST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3000);
+
 /// Something that is done from outside the loop, and when.
 pub(crate) type Errand = (Time, Box<dyn FnOnce()>);
 
@@ -68,6 +75,11 @@ pub(crate) struct World {
 
     // Time.
     pub(crate) now: Time,
+    /// What the loop has last read from the clock, and when its last wait brought something.
+    pub(crate) clock_read: Time,
+    turn_began: Time,
+    /// For how long the process is stopped, and when.
+    pub(crate) holds: Holds,
     alarm: Time,
     /// The alarm has rung and was not set again.
     rung: bool,
@@ -102,6 +114,8 @@ pub(crate) struct World {
     pub(crate) latency: (Duration, Duration),
     /// How many of a thousand of the loop's own connects are never answered.
     pub(crate) unanswered: usize,
+    /// Where the loop listens.
+    pub(crate) listeners: Vec<SocketAddr>,
     /// Who answers where the loop connects to.
     pub(crate) services: Vec<Service>,
     /// SIGPIPE is ignored, so that pipes may be used.
@@ -112,8 +126,6 @@ pub(crate) struct World {
     pub(crate) longest_backlog: Option<u32>,
     /// The low watermark of the loop, and its cap, if a loop that rests is to be asked why.
     pub(crate) rests: Option<Rests>,
-    /// An accept found no descriptor or no memory, and is to be tried again later.
-    pub(crate) accept_exhausted: bool,
 
     // The end.
     /// Deadlines come before the end: nobody who is silent is left when it comes.
@@ -156,6 +168,9 @@ impl World {
             peers: Vec::new(),
             chances: Chances::default(),
             now: START,
+            clock_read: START,
+            turn_began: START,
+            holds: Holds::NONE,
             alarm: Time::NEVER,
             rung: false,
             wakes: BinaryHeap::new(),
@@ -173,12 +188,12 @@ impl World {
             resizes: 0,
             latency: (Duration::ZERO, Duration::ZERO),
             unanswered: 0,
+            listeners: vec![FIRST],
             services: Vec::new(),
             ignores_sigpipe: true,
             foreign: 0,
             longest_backlog: None,
             rests: None,
-            accept_exhausted: false,
             outlasts: false,
             at_the_end: None,
             ended_at: None,
@@ -208,6 +223,7 @@ impl World {
         if self.random.chance(200) {
             self.step();
         }
+        self.may_hold_up();
     }
 
     /// Lets a call fail, if it is to: on this descriptor, if it is about a connection. Answers how
@@ -236,6 +252,9 @@ impl World {
             if let (Fate::Late, Some(number)) = (fault.fate, number) {
                 self.owe(number);
             }
+            if let (true, Some(wire)) = (writes, wire) {
+                self.wires[wire].refused_at = Some(self.now);
+            }
             return if let Fate::Short(some) = fault.fate { Ok(some) } else { Err(Errno::AGAIN) };
         };
         if meaning(error) == Meaning::Exhausted {
@@ -243,14 +262,18 @@ impl World {
                 (Call::Receive, Some(wire)) => self.wires[wire].known.exhausted[0] = true,
                 (Call::Send | Call::SpliceOut, Some(wire)) => {
                     self.wires[wire].known.exhausted[1] = true;
+                    self.wires[wire].lacked = true;
+                    self.wires[wire].refused_at = Some(self.now);
                 }
-                (Call::Accept, _) => self.accept_exhausted = true,
                 _ => {}
             }
         }
         if let Some(wire) = wire
             && !fault.is_passing()
         {
+            if writes {
+                self.wires[wire].failed_at.get_or_insert(self.now);
+            }
             self.excuse(wire);
         }
         Err(error)
@@ -260,6 +283,7 @@ impl World {
     pub(crate) fn has_read(&mut self, number: usize, count: usize) {
         let turn = self.vigil.tally.waits;
         if let Some(wire) = self.wire_of(number) {
+            self.expect_served(wire, self.now);
             let bytes = self.wires[wire].has_read(turn, count);
             self.vigil.has_read(number, bytes);
         }
@@ -351,10 +375,13 @@ impl World {
         // Who came after the events were collected is no business of that turn.
         let told = |&&number: &&usize| files.has_waiting(number) && !epoll.is_listed(number);
         let backlog = files.listeners().iter().find(told).is_some();
+        let resumes = |number: &&usize| told(number) && !files.get(**number).exhausted;
+        let neglected = files.listeners().iter().find(resumes).is_some();
         self.vigil.end_turn(backlog);
         if block {
-            self.ask_why_it_rests(backlog);
+            self.ask_why_it_rests(neglected);
         }
+        self.may_hold_up();
         for _ in 0..self.random.size(0, self.burst) {
             self.step();
         }
@@ -369,6 +396,8 @@ impl World {
             if !events.is_empty() {
                 self.note(|| format!("epoll_wait: {}", shown(events)));
                 self.vigil.waited();
+                self.turn_began = self.now;
+                self.may_hold_up();
                 return Ok(());
             }
             if self.vigil.has_violation() {
@@ -378,6 +407,7 @@ impl World {
                 self.vigil.waited_in_vain();
                 // So that whoever polls gets somewhere.
                 self.now = self.now.after(POLL);
+                self.turn_began = self.now;
                 return Ok(());
             }
             let goes_on =
@@ -416,53 +446,9 @@ impl World {
                 return self.vigil.violated(what);
             }
         }
-        if backlog && open < cap && !self.accept_exhausted {
+        if backlog && open < cap {
             self.violated(|| "the loop rests, and somebody waits in the backlog".to_owned());
         }
-    }
-
-    // Time.
-
-    /// Nothing can happen until a deadline: the clock goes there. Answers whether there is one.
-    fn jump(&mut self) -> bool {
-        let errands = self.errands.iter().map(|errand| errand.0);
-        let peers = self.wakes.peek().map(|&Reverse((at, _))| at);
-        let next = errands
-            .chain(peers)
-            .chain(self.stop.as_ref().map(|stop| stop.0))
-            .min()
-            .unwrap_or(Time::NEVER)
-            .min(self.alarm);
-        // What was due has been done.
-        if next == Time::NEVER || next <= self.now {
-            return false;
-        }
-        self.vigil.tally.jumps += 1;
-        self.now = next;
-        if self.now > self.limit {
-            let waits = self.waits();
-            self.violated(|| format!("the time that the run may take is over{waits}"));
-        }
-        true
-    }
-
-    /// What the peers wait for who are not done.
-    pub(crate) fn waits(&self) -> String {
-        const MOST: usize = 3;
-        let waiting: Vec<_> = self.peers.iter().filter(|peer| !peer.is_done()).collect();
-        let mut waits = String::new();
-        for (at, peer) in waiting.iter().enumerate() {
-            waits.push_str("; ");
-            if at == MOST {
-                waits.push_str(&format!("and {} more", waiting.len() - MOST));
-                break;
-            }
-            match &peer.role {
-                Role::Script(player) => waits.push_str(&player.waits()),
-                Role::Client(client) => waits.push_str(&format!("{:?}, {client:?}", peer.place)),
-            }
-        }
-        waits
     }
 
     // The scheduler.
@@ -470,7 +456,7 @@ impl World {
     /// Finds out anew what is possible for a peer and on its connection.
     pub(crate) fn touch(&mut self, peer: usize) {
         let (one, now) = (&self.peers[peer], self.now);
-        let mut wakes = one.deadline();
+        let mut wakes = Some(one.deadline()).filter(|&at| at > now).unwrap_or(Time::NEVER);
         let mut steps = Steps::NONE;
         match one.place.stage {
             Stage::Unborn => {
@@ -533,7 +519,7 @@ impl World {
     }
 
     /// Lets one thing happen, if anything can.
-    fn step(&mut self) -> bool {
+    pub(super) fn step(&mut self) -> bool {
         if self.at_the_end.is_some()
             && let Some((_, stop)) = self.stop.take_if(|stop| stop.0 <= self.now)
         {

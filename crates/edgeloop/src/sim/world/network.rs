@@ -64,7 +64,11 @@ impl World {
         let wire = if let File::Stream(wire) = file { Some(wire) } else { None };
         let number = self.files.open(file)?;
         if let Some(wire) = wire {
-            self.wires[wire].held = Some(number);
+            let now = self.now;
+            let opened = &mut self.wires[wire];
+            opened.held = Some(number);
+            // As long as it was in the backlog it waited for something else.
+            opened.unread_since = opened.unread_since.map(|_| now);
             self.touch_wire(wire);
         }
         Ok(number)
@@ -79,6 +83,9 @@ impl World {
         let counts = matches!(open.file, File::Stream(wire) if !self.wires[wire].tentative);
         let closes = counts && self.epoll.token(number).is_some();
         self.vigil.turn.closes += u64::from(closes);
+        if open.abort {
+            self.note(|| format!("an RST is sent for {number}"));
+        }
         self.epoll.closed(number);
         match open.file {
             File::Fresh(_) | File::Foreign | File::Pipe => {}
@@ -124,16 +131,24 @@ impl World {
     /// send(2) on one of our descriptors.
     pub(crate) fn send(&mut self, number: usize, bytes: &[u8]) -> Result<usize, Errno> {
         let answer = self.with_link(number, |link| link.send(Side::Ours, bytes));
-        if answer.is_ok()
-            && let Some(wire) = self.wire_of(number)
-        {
-            self.wires[wire].sent_at = self.now;
+        if let Some(wire) = self.wire_of(number) {
+            let wire = &mut self.wires[wire];
+            match answer {
+                Ok(_) => wire.sent_at = self.clock_read,
+                Err(Errno::AGAIN) => wire.refused_at = Some(self.now),
+                Err(_) => {
+                    wire.failed_at.get_or_insert(self.now);
+                }
+            }
         }
         answer
     }
 
     /// shutdown(2) of the write side of one of our descriptors, which wakes our own end.
     pub(crate) fn shut_down(&mut self, number: usize) -> Result<(), Errno> {
+        if let Some(wire) = self.wire_of(number) {
+            self.wires[wire].is_shut(self.now, self.turn_began);
+        }
         let answer = self.with_link(number, |link| link.shut_down(Side::Ours));
         self.wake(number, SHUT_DOWN);
         answer
@@ -175,6 +190,7 @@ impl World {
         let latency = least + Duration::from_nanos(self.random.size(0, range) as u64);
         let addresses = [address_of(index); 2];
         self.wires.push(Wire::new(link, peer, latency, addresses));
+        self.wires[index].light = self.peers[peer].is_light();
         let place = &mut self.peers[peer].place;
         place.link = Some(index);
         place.excused |= self.stop_cuts && self.stopped.is_some();
@@ -213,7 +229,10 @@ impl World {
     fn establish(&mut self, wire: usize) {
         let answer = self.meet(Call::Handshake, self.wires[wire].held, 0).map(|_| ());
         self.peer_of(wire).place.stage = match answer {
-            Ok(()) => Stage::Connected(wire),
+            Ok(()) => {
+                self.wires[wire].made_at = Some(self.now);
+                Stage::Connected(wire)
+            }
             Err(_) => Stage::Gone { at_the_end: false },
         };
         let woken = self.wires[wire].link.establish(answer);
@@ -237,7 +256,7 @@ impl World {
             self.wires[wire].link.resize(from, buffer);
         }
         let woken = self.wires[wire].link.deliver(from, most);
-        self.wires[wire].has_arrived(from);
+        self.wires[wire].has_arrived(from, self.now);
         self.pass_on(wire, woken);
     }
 

@@ -31,10 +31,32 @@ pub(crate) struct Wire {
     pub(crate) aborted: bool,
     /// When our kernel last accepted output.
     pub(crate) sent_at: Time,
+    /// Since when something waits to be read.
+    pub(crate) unread_since: Option<Time>,
+    /// Its peer wants little, and reads at once.
+    pub(crate) light: bool,
+    /// When the loop was last told that there is no room, or no memory, for output.
+    pub(crate) refused_at: Option<Time>,
+    /// A send of it has met want of memory.
+    pub(crate) lacked: bool,
+    /// When a send of ours first failed.
+    pub(crate) failed_at: Option<Time>,
+    /// When the loop's own connect came to its end, and well.
+    pub(crate) made_at: Option<Time>,
+    /// How it was when the loop shut its write side.
+    pub(crate) shut: Option<Shut>,
     /// The loop has asked for it, and was not told yet that it is made. Until then it may close it, and
     /// try another address.
     pub(crate) tentative: bool,
     pub(crate) known: Known,
+}
+
+/// How a connection was when the loop shut its write side.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shut {
+    pub(crate) at: Time,
+    /// Since when something waited to be read of which the loop could know.
+    pub(crate) unread_since: Option<Time>,
 }
 
 /// What a handler that is checked tells of its side of a connection, and faults of theirs, so that a
@@ -49,6 +71,8 @@ pub(crate) struct Known {
     pub(crate) given: u64,
     /// The last receive, or the last send, found no memory, and is to be tried again later.
     pub(crate) exhausted: [bool; 2],
+    /// When the handler's timeout passes.
+    pub(crate) alarm: Option<Time>,
 }
 
 impl Wire {
@@ -70,6 +94,13 @@ impl Wire {
             taken: 0,
             aborted: false,
             sent_at: Time::ZERO,
+            unread_since: None,
+            light: false,
+            refused_at: None,
+            lacked: false,
+            failed_at: None,
+            made_at: None,
+            shut: None,
             tentative: false,
             known: Known::default(),
         }
@@ -99,13 +130,27 @@ impl Wire {
     }
 
     /// Something has arrived; what follows it takes its own time.
-    pub(crate) fn has_arrived(&mut self, from: Side) {
+    pub(crate) fn has_arrived(&mut self, from: Side, now: Time) {
         self.arrives[from as usize] = None;
+        if self.link.unread(Side::Ours) > 0 {
+            self.unread_since.get_or_insert(now);
+        }
+    }
+
+    /// The loop shuts its write side, in a turn that began then.
+    pub(crate) fn is_shut(&mut self, now: Time, turn_began: Time) {
+        // Of what came since then it can't know, nor of what the kernel kept from it.
+        let known = !self.owed && !self.known.exhausted[0];
+        let unread_since = self.unread_since.filter(|&since| known && since < turn_began);
+        self.shut = Some(Shut { at: now, unread_since });
     }
 
     /// So many bytes were read in this turn. Answers how many in all of the turn.
     pub(crate) fn has_read(&mut self, turn: u64, count: usize) -> usize {
         self.taken += count as u64;
+        if self.link.unread(Side::Ours) == 0 {
+            self.unread_since = None;
+        }
         self.read = if self.read.0 == turn { (turn, self.read.1 + count) } else { (turn, count) };
         self.read.1
     }
@@ -113,7 +158,7 @@ impl Wire {
     /// Why the loop should not rest, if it should not: it has seen the edge of all that is here.
     /// `low` is the low watermark of its output.
     pub(crate) fn asks_for_service(&self, low: usize) -> Option<&'static str> {
-        let Known { served, paused, given, exhausted } = self.known;
+        let Known { served, paused, given, exhausted, .. } = self.known;
         if !served || self.owed || self.link.is_dead(Side::Ours) {
             return None;
         }

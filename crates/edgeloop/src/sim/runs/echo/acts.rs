@@ -1,0 +1,273 @@
+//! What the handler of the runs does beside the echo: to other connections, and to the loop.
+
+use std::time::Duration;
+
+use super::session::{Session, Timeouts};
+use super::{DIALS, Echo, PAUSE, WAKE_UPS};
+use crate::handler::{Action, Context, LoopContext, Sent};
+use crate::id::ConnectionId;
+use crate::sim::Side;
+use crate::sim::peers::client::Kind;
+use crate::target::Target;
+
+impl Echo {
+    /// The handler panics, if it is to.
+    pub(super) fn may_panic(&mut self, session: &Session) {
+        if self.random.chance(self.manner.panics) {
+            self.give_up(session.wire);
+            panic_quietly("as planned");
+        }
+    }
+
+    /// The same in a callback that changes nothing.
+    pub(super) fn may_panic_unchanged(&self, session: &Session) {
+        let panics = self.manner.panics;
+        if panics > 0 && self.world.borrow_mut().random.chance(panics) {
+            self.give_up(session.wire);
+            panic_quietly("as planned, when asked");
+        }
+    }
+
+    /// The same where no connection is concerned.
+    pub(super) fn may_panic_alone(&mut self) {
+        if self.random.chance(self.manner.panics) {
+            panic_quietly("as planned, and of no connection");
+        }
+    }
+
+    /// The server ends a connection whose peer is owed more.
+    pub(super) fn give_up(&self, wire: usize) {
+        let mut world = self.world.borrow_mut();
+        world.peer_of(wire).place.excused = true;
+        world.wires[wire].known.served = false;
+    }
+
+    /// So much of a session's input is left with the loop now.
+    pub(super) fn leaves(&mut self, session: &mut Session, left: usize) {
+        self.left = self.left - session.left + left;
+        session.left = left;
+    }
+
+    /// Does what a handler should do seldom. Answers whether it has sent all that fits.
+    pub(super) fn meddle(&mut self, cx: &mut impl Context) -> bool {
+        let mut flooded = false;
+        if self.random.chance(self.manner.strikes) {
+            let (id, wire) = self.any_session();
+            if id != cx.id() && !self.gone.contains(&id) {
+                self.give_up(wire);
+                if self.random.chance(500) { cx.reset(id) } else { cx.close(id) }
+            }
+        }
+        if self.random.chance(self.manner.stale) && !self.gone.is_empty() {
+            self.act_on_the_gone(cx);
+        }
+        if self.random.chance(self.manner.floods) {
+            let (id, wire) = self.any_session();
+            let mut world = self.world.borrow_mut();
+            // Of one that isn't made yet it is not known who will read that.
+            let known = !world.wires[wire].tentative;
+            let client = world.peer_of(wire).client();
+            let meant = known && (client.kind == Kind::Vanishing || client.abandoned);
+            drop(world);
+            if meant {
+                self.flood(cx, id, wire);
+                flooded = true;
+            }
+        }
+        if self.random.chance(self.manner.dials) {
+            self.dial(cx);
+        }
+        if self.random.chance(self.manner.wakes) {
+            self.set_wake_up(cx);
+        }
+        if self.limits.low_ceiling {
+            self.expect_below_the_ceiling(cx);
+        }
+        flooded
+    }
+
+    /// Connects to a service, or to one after another.
+    pub(super) fn dial(&mut self, cx: &mut impl LoopContext) {
+        if self.services.is_empty() || self.dialled == DIALS {
+            return;
+        }
+        self.dialled += 1;
+        let address = self.random.pick(&self.services);
+        let others = usize::from(self.random.chance(300));
+        let target = (0..others)
+            .fold(Target::new(address), |target, _| target.or(self.random.pick(&self.services)));
+        // It may be at its cap, or out of descriptors, or stopping.
+        let _ = cx.connect(target, others as u64);
+    }
+
+    /// Sets, moves or cancels the loop's wake-up.
+    pub(super) fn set_wake_up(&mut self, cx: &mut impl LoopContext) {
+        if self.woken == WAKE_UPS {
+            return;
+        }
+        let after = self.random.pick(&[0, 30, 150, 1_000, 50_000, 3_000_000]);
+        let at = self.random.chance(900).then(|| cx.now().after(Duration::from_micros(after)));
+        cx.wake_at(at);
+        self.wake = at;
+    }
+
+    /// Each act on a connection that is gone does nothing, and is counted (C17).
+    fn act_on_the_gone(&mut self, cx: &mut impl Context) {
+        let id = self.random.pick(&self.gone);
+        self.seen.stale += 1;
+        match self.random.below(5) {
+            0 => {
+                if cx.send_to(id, b"stale") != Sent::Gone {
+                    self.world.borrow_mut().violated(|| format!("{id} is gone, and was sent to"));
+                }
+            }
+            1 => cx.reset(id),
+            2 => cx.close(id),
+            3 => cx.pause(id),
+            _ => cx.resume(id),
+        }
+    }
+
+    fn flood(&mut self, cx: &mut impl Context, id: ConnectionId, wire: usize) {
+        loop {
+            let sent = cx.send_to(id, &[0; 100]);
+            let mut world = self.world.borrow_mut();
+            let accepted = world.wires[wire].link.accepted(Side::Ours);
+            if sent.is_accepted() {
+                world.wires[wire].known.given += 100;
+            }
+            let peer = world.peer_of(wire).client();
+            match sent {
+                Sent::Refused => {
+                    self.seen.refused += 1;
+                    return;
+                }
+                Sent::Gone => return peer.doubtful += 100,
+                _ => peer.pushed += 100,
+            }
+            if peer.pushed > accepted + self.limits.output_limit as u64 {
+                return world.violated(|| format!("more is queued for {id} than the limit allows"));
+            }
+        }
+    }
+
+    fn any_session(&mut self) -> (ConnectionId, usize) {
+        let sessions = self.sessions.borrow();
+        self.random.pick(&sessions)
+    }
+
+    /// Sends so many bytes that came in back.
+    pub(super) fn echo(
+        &mut self,
+        cx: &mut impl Context,
+        session: &mut Session,
+        bytes: &[u8],
+    ) -> Sent {
+        let sent = cx.send(bytes);
+        let count = bytes.len() as u64;
+        if sent == Sent::Refused {
+            self.seen.refused += 1;
+        } else {
+            session.offered += count;
+        }
+        if sent.is_accepted() {
+            session.echoed += count;
+            self.world.borrow_mut().wires[session.wire].known.given += count;
+        }
+        sent
+    }
+
+    /// Sets, moves or cancels the connection's timeout.
+    pub(super) fn set_alarm(
+        &self,
+        cx: &mut impl Context,
+        session: &mut Session,
+        after: Option<Duration>,
+    ) {
+        cx.set_timeout(after);
+        session.alarm = after.map(|after| cx.now().after(after));
+        let known = &mut self.world.borrow_mut().wires[session.wire].known;
+        known.alarm = session.alarm;
+    }
+
+    /// Does so by chance: near the loop's own timeouts, at once, or at any time.
+    pub(super) fn may_set_alarm(&mut self, cx: &mut impl Context, session: &mut Session) {
+        if session.paused.is_some() || session.ended || !self.random.chance(self.manner.alarms) {
+            return;
+        }
+        let Timeouts { write, idle, quiet, .. } = self.timeouts;
+        let near = [write, write, idle, Some(quiet)];
+        let near = self.random.pick(&near).unwrap_or(PAUSE);
+        let any = Duration::from_micros(self.random.size(0, 3_000_000) as u64);
+        let after = match self.random.below(6) {
+            0 => None,
+            1 => Some(Duration::ZERO),
+            2 => Some(any),
+            3 => Some(near.saturating_sub(any / 1000)),
+            _ => Some(near),
+        };
+        self.set_alarm(cx, session, after);
+    }
+
+    /// The handler pauses, if it is to and the connection is there.
+    pub(super) fn may_pause(
+        &mut self,
+        cx: &mut impl Context,
+        session: &mut Session,
+        sent: Sent,
+    ) -> Option<Action> {
+        if !sent.is_accepted() {
+            return None;
+        }
+        if self.random.chance(self.manner.abandons) {
+            return Some(self.abandon(session));
+        }
+        if self.manner.reads_on && sent == Sent::AboveMark {
+            session.waits = true;
+            return Some(self.answer(session, Action::Pause));
+        }
+        if !self.random.chance(self.manner.pauses) {
+            return None;
+        }
+        self.set_alarm(cx, session, Some(PAUSE));
+        session.paused = Some(cx.now());
+        Some(self.answer(session, Action::Pause))
+    }
+
+    /// Pauses for good; the peer is sure to lose patience.
+    fn abandon(&mut self, session: &mut Session) -> Action {
+        session.abandoned = true;
+        let resets = self.random.chance(500);
+        let mut world = self.world.borrow_mut();
+        let peer = world.peer_of(session.wire);
+        peer.place.excused = true;
+        peer.client().is_abandoned(resets);
+        world.touch_wire(session.wire);
+        drop(world);
+        self.answer(session, Action::Pause)
+    }
+
+    /// The answer of a callback, with what it means for the connection.
+    pub(super) fn answer(&self, session: &Session, action: Action) -> Action {
+        let known = &mut self.world.borrow_mut().wires[session.wire].known;
+        match action {
+            Action::Close | Action::Reset => known.served = false,
+            Action::Pause => known.paused = true,
+            Action::Continue => {}
+        }
+        action
+    }
+
+    /// Reads again, unless there is another cause to pause.
+    pub(super) fn may_resume(&self, cx: &mut impl Context, session: &Session) {
+        if !session.is_paused() {
+            self.world.borrow_mut().wires[session.wire].known.paused = false;
+            cx.resume(cx.id());
+        }
+    }
+}
+
+/// Panics without a message on standard error.
+pub(super) fn panic_quietly(message: &'static str) -> ! {
+    std::panic::resume_unwind(Box::new(message))
+}

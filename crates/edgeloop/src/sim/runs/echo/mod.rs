@@ -1,0 +1,385 @@
+//! The handler of the runs: an echo that is told from every wrong one.
+
+mod acts;
+mod expect;
+mod served;
+pub(crate) mod session;
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::closed::{Closed, Reason};
+use crate::config::Config;
+use crate::handler::{Action, Context, LoopContext, Origin, Sent};
+use crate::id::ConnectionId;
+use crate::input::Input;
+use crate::notice::{Notice, Trace};
+use crate::sim::runs::manner::{Limits, Manner};
+use crate::sim::{Random, World};
+use crate::time::Time;
+use acts::panic_quietly;
+pub(crate) use served::Served;
+use session::{End, Notices, Seen, Session, Sessions, Timeouts};
+
+/// For how long the handler pauses reading.
+const PAUSE: Duration = Duration::from_micros(1300);
+
+/// How many connections the handler asks for at the most, and how often it is woken.
+const DIALS: usize = 10;
+const WAKE_UPS: usize = 20;
+
+/// Echoes, and notes what is opened and closed.
+pub(crate) struct Echo {
+    world: Rc<RefCell<World>>,
+    sessions: Sessions,
+    gone: Vec<ConnectionId>,
+    pub(crate) ends: Vec<End>,
+    pub(crate) notices: Notices,
+    pub(crate) seen: Seen,
+    manner: Manner,
+    limits: Limits,
+    timeouts: Timeouts,
+    random: Random,
+    services: Vec<SocketAddr>,
+    dialled: usize,
+    /// How much input is left with the loop, of all connections.
+    left: usize,
+    /// When it wants to be woken, and how often it was.
+    wake: Option<Time>,
+    woken: usize,
+    /// In which turn a timeout was last called, and the tick in which that had passed.
+    rung: (u64, u64),
+}
+
+impl Echo {
+    pub(crate) fn new(
+        world: &Rc<RefCell<World>>,
+        sessions: &Sessions,
+        manner: Manner,
+        limits: Limits,
+        config: &Config,
+    ) -> Self {
+        let services = world.borrow().services.iter().map(|service| service.address).collect();
+        Self {
+            world: Rc::clone(world),
+            sessions: Rc::clone(sessions),
+            gone: Vec::new(),
+            ends: Vec::new(),
+            notices: Notices::default(),
+            seen: Seen::default(),
+            manner,
+            limits,
+            timeouts: Timeouts::of(config),
+            random: Random::new(world.borrow_mut().random.next()),
+            services,
+            dialled: 0,
+            left: 0,
+            wake: None,
+            woken: 0,
+            rung: (0, 0),
+        }
+    }
+
+    fn session(&mut self, origin: &Origin) -> Option<Session> {
+        let id = origin.id();
+        let (wire, made) = {
+            let world = self.world.borrow();
+            (world.wire_named(id).expect("the loop has registered it"), world.clock_read)
+        };
+        let outbound = matches!(origin, Origin::Connecting { .. });
+        let known = !self.seen.turned_away.insert(id);
+        self.seen.accepted += u64::from(!outbound && !known);
+        if let Origin::Accepted { listener, .. } = origin {
+            let address = self.world.borrow().wires[wire].addresses[0];
+            if *listener != address {
+                let what = || format!("{id} was accepted at {address}, and not at {listener}");
+                self.world.borrow_mut().violated(what);
+            }
+        }
+        if self.random.chance(self.manner.births) {
+            self.give_up(wire);
+            if self.random.chance(300) {
+                return None;
+            }
+            panic_quietly("as planned, and before it has a session");
+        }
+        self.seen.turned_away.remove(&id);
+        self.sessions.borrow_mut().push((id, wire));
+        let mut session = Session::new(id, wire, made);
+        session.outbound = outbound;
+        if let Origin::Connecting { tag, .. } = origin {
+            session.others = u32::try_from(*tag).unwrap_or(0);
+        }
+        Some(session)
+    }
+
+    fn opened(&mut self, cx: &mut impl Context, session: &mut Session) -> Action {
+        self.called_back(cx, session);
+        session.heard = cx.now();
+        self.seen.connected += u64::from(session.outbound);
+        {
+            let mut world = self.world.borrow_mut();
+            world.is_made(session.id);
+            // It may be another address that was connected to in the end.
+            session.wire = world.wire_named(session.id).expect("it is registered");
+            let mut sessions = self.sessions.borrow_mut();
+            sessions
+                .iter_mut()
+                .filter(|one| one.0 == session.id)
+                .for_each(|one| one.1 = session.wire);
+            // What is connected to while the loop drains may not have the time for all of it.
+            let late = session.outbound && world.stopped.or(world.ended_at).is_some();
+            let place = &mut world.peer_of(session.wire).place;
+            place.excused |= late;
+            let served = !place.excused;
+            world.wires[session.wire].known.served = served;
+        }
+        self.may_set_alarm(cx, session);
+        self.may_panic(session);
+        Action::Continue
+    }
+
+    fn data(
+        &mut self,
+        cx: &mut impl Context,
+        session: &mut Session,
+        input: &mut Input<'_>,
+    ) -> Action {
+        self.called_back(cx, session);
+        if let Some(queued) = self.queued(session) {
+            let full = queued > self.limits.high_watermark as u64 && !self.manner.reads_on;
+            self.expect(!full, "more is read, though the output is above its watermark", session);
+            let told = cx.queued(cx.id()) as u64 == queued;
+            self.expect(told, "the loop holds more or less output than it was given", session);
+        }
+        self.expect(!session.ended, "more is read behind the end", session);
+        // When output has failed, the rest of the input is shown in spite of a pause.
+        let may_read = !session.is_paused() || self.may_have_failed(session);
+        self.expect(may_read, "more is read, though the handler paused", session);
+        if input.len() > session.left {
+            session.heard = cx.now();
+        }
+        let flooded = self.meddle(cx);
+        self.may_set_alarm(cx, session);
+        self.may_panic(session);
+        let whole =
+            if self.manner.hoards { 0 } else { input.len() - input.len() % self.manner.piece };
+        let sent = self.echo(cx, session, input.take(whole));
+        self.leaves(session, input.len());
+        if sent == Sent::Refused && flooded && self.limits.low_ceiling {
+            // It has itself left no room for that.
+            self.give_up(session.wire);
+        }
+        if session.echoed >= self.manner.enough {
+            return self.answer(session, Action::Close);
+        }
+        if let Some(pause) = self.may_pause(cx, session, sent) {
+            return pause;
+        }
+        self.answer(session, sent.or_reset())
+    }
+
+    fn echoes(&self, session: &Session) -> bool {
+        self.expect(!session.ended, "a stream is asked for behind its end", session);
+        self.may_panic_unchanged(session);
+        self.manner.echoes
+    }
+
+    fn passed(
+        &mut self,
+        cx: &mut impl Context,
+        session: &mut Session,
+        bytes: usize,
+        sent: Sent,
+    ) -> Action {
+        self.called_back(cx, session);
+        self.expect(self.manner.echoes, "bytes passed unseen", session);
+        self.expect(!session.ended, "more is passed behind the end", session);
+        self.expect(!session.is_paused(), "more is passed, though the handler paused", session);
+        session.heard = cx.now();
+        self.expect(sent != Sent::Refused, "what passes is refused", session);
+        session.offered += bytes as u64;
+        session.echoed += bytes as u64;
+        self.world.borrow_mut().wires[session.wire].known.given += bytes as u64;
+        if let Some(queued) = self.queued(session) {
+            let told = cx.queued(cx.id()) as u64 == queued;
+            self.expect(told, "the loop holds more or less output than passed", session);
+            let few = queued <= bytes as u64;
+            self.expect(few, "more is passed behind what is queued", session);
+        }
+        let flooded = self.meddle(cx);
+        self.may_set_alarm(cx, session);
+        self.may_panic(session);
+        if session.echoed >= self.manner.enough {
+            return self.answer(session, Action::Close);
+        }
+        if flooded {
+            // That may have failed, and whoever has failed is read to its end (C7).
+            return Action::Continue;
+        }
+        self.may_pause(cx, session, sent).unwrap_or(Action::Continue)
+    }
+
+    fn end(
+        &mut self,
+        cx: &mut impl Context,
+        session: &mut Session,
+        input: &mut Input<'_>,
+    ) -> Action {
+        self.called_back(cx, session);
+        let all = input.len() == session.left;
+        self.expect(all, "what was left is not shown at the end", session);
+        self.expect(!session.ended, "its stream ends once more", session);
+        session.ended = true;
+        self.may_panic(session);
+        let sent = self.echo(cx, session, input.take_all());
+        self.leaves(session, 0);
+        if sent == Sent::Refused && self.manner.hoards {
+            // It kept more than it may send at once.
+            self.give_up(session.wire);
+        }
+        match sent.or_reset() {
+            Action::Continue if self.random.chance(self.manner.stays) => {
+                self.set_alarm(cx, session, Some(PAUSE));
+                Action::Continue
+            }
+            Action::Continue => self.answer(session, Action::Close),
+            failed => self.answer(session, failed),
+        }
+    }
+
+    fn drained(&mut self, cx: &mut impl Context, session: &mut Session) -> Action {
+        self.called_back(cx, session);
+        self.may_set_alarm(cx, session);
+        self.may_panic(session);
+        if std::mem::take(&mut session.waits) {
+            self.may_resume(cx, session);
+        }
+        Action::Continue
+    }
+
+    fn timeout(&mut self, cx: &mut impl Context, session: &mut Session) -> Action {
+        self.expect_the_timeout(cx.now(), session);
+        session.alarm = None;
+        self.world.borrow_mut().wires[session.wire].known.alarm = None;
+        self.called_back(cx, session);
+        let paused = session.paused.take();
+        if session.ended {
+            self.may_panic(session);
+            return self.answer(session, Action::Close);
+        }
+        self.may_set_alarm(cx, session);
+        self.may_panic(session);
+        if paused.is_some() {
+            self.may_resume(cx, session);
+        }
+        Action::Continue
+    }
+
+    fn closed(&mut self, cx: &mut impl Context, mut session: Session, closed: &Closed) {
+        self.called_back_for(cx, &session);
+        // It may end at another address than the first without ever having been made.
+        if let Some(wire) = self.world.borrow().wire_named(session.id) {
+            session.wire = wire;
+        }
+        self.world.borrow_mut().note(|| format!("{} is closed: {closed}", closed.id));
+        self.leaves(&mut session, 0);
+        let served = std::mem::take(&mut self.world.borrow_mut().wires[session.wire].known.served);
+        self.expect_its_time(cx.now(), &session, closed.reason);
+        self.expect_proof(cx.now(), &session, closed.reason, served);
+        self.expect_no_longer_lingering(cx.now(), &session, closed);
+        if matches!(closed.reason, Reason::InputLimit | Reason::InputShare) {
+            let meant = self.manner.hoards;
+            self.expect(meant, &format!("{}, though it left little", closed.reason), &session);
+            self.give_up(session.wire);
+        }
+        let finished = closed.reason == Reason::Finished;
+        self.expect(session.ended || !finished, "its stream has not ended", &session);
+        if closed.reason == Reason::OutputLimit && self.limits.low_ceiling {
+            // A letter of another thread did not fit under the ceiling.
+            self.give_up(session.wire);
+        }
+        if closed.reason == Reason::WriteTimeout && self.limits.short_write {
+            // Nor did our own kernel take what was meant for it.
+            let lacked = self.world.borrow().wires[session.wire].lacked;
+            if lacked {
+                self.give_up(session.wire);
+            }
+        }
+        self.seen.turned_away.remove(&closed.id);
+        self.gone.push(closed.id);
+        let panics = self.random.chance(self.manner.panics);
+        self.ends.push(End { session, closed: closed.clone() });
+        if self.random.chance(self.manner.redials) {
+            self.dial(cx);
+        }
+        if panics {
+            panic_quietly("as planned, at the end");
+        }
+    }
+
+    fn notified(&mut self, cx: &mut impl LoopContext) {
+        self.seen.notified += 1;
+        if self.random.chance(self.manner.redials) {
+            self.dial(cx);
+        }
+        self.may_panic_alone();
+    }
+
+    fn wake_up(&mut self, cx: &mut impl LoopContext) {
+        self.world.borrow_mut().vigil.woken_up();
+        self.woken += 1;
+        let (set, now) = (self.wake.take(), cx.now());
+        let due = set.is_some_and(|at| at <= now && !self.is_late(at, now));
+        if !due {
+            let what = || format!("woken up at {now:?}, and not at {set:?}");
+            self.world.borrow_mut().violated(what);
+        }
+        if self.random.chance(self.manner.redials) {
+            self.dial(cx);
+        }
+        if self.random.chance(500) {
+            self.set_wake_up(cx);
+        }
+        self.may_panic_alone();
+    }
+
+    fn input_limit(&self, session: &Session) -> usize {
+        self.may_panic_unchanged(session);
+        self.manner.input_limit
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        let notices = &mut self.notices;
+        match notice {
+            Notice::AcceptPaused { .. } => notices.accept_pauses += 1,
+            Notice::ConnectionCap { .. } => notices.cap_reached += 1,
+            Notice::RegistrationFailed { .. } => notices.registrations_failed += 1,
+            Notice::MemoryCeiling { .. } => notices.memory_pauses += 1,
+            Notice::Panicked { .. } => notices.panics += 1,
+            Notice::BacklogCapped { .. } | Notice::ListenerFailed { .. } => {}
+        }
+        if self.random.chance(self.manner.panics) {
+            self.seen.untold += 1;
+            panic_quietly("as planned, and when told of something");
+        }
+    }
+
+    fn trace(&mut self, trace: &Trace<'_>) {
+        let (Trace::Registered { id, .. } | Trace::Event { id, .. } | Trace::Received { id, .. }) =
+            trace;
+        if !self.random.chance(self.manner.panics / 2) {
+            return;
+        }
+        let wire = self.world.borrow().wire_named(*id).expect("it is registered");
+        if matches!(trace, Trace::Registered { .. }) {
+            let accepted = !self.world.borrow().wires[wire].tentative;
+            let known = !self.seen.turned_away.insert(*id);
+            self.seen.accepted += u64::from(accepted && !known);
+        }
+        self.give_up(wire);
+        panic_quietly("as planned, and when shown a step");
+    }
+}

@@ -1,0 +1,90 @@
+//! The handler as the loop sees it: with a trace or without one, and with sessions of any size.
+
+use super::Echo;
+use super::session::Padded;
+use crate::closed::Closed;
+use crate::handler::{Action, Context, Handler, LoopContext, Origin, Sent};
+use crate::input::Input;
+use crate::notice::{Notice, Trace};
+
+/// Serves by this echo.
+pub(crate) struct Served<const TRACE: bool, const SIZE: usize>(pub(crate) Echo);
+
+impl<const TRACE: bool, const SIZE: usize> Handler for Served<TRACE, SIZE> {
+    type Session = Padded<SIZE>;
+
+    const TRACE: bool = TRACE;
+
+    fn session(&mut self, origin: &Origin) -> Option<Padded<SIZE>> {
+        self.0.session(origin).map(Padded::new)
+    }
+
+    fn opened(&mut self, cx: &mut impl Context, padded: &mut Padded<SIZE>) -> Action {
+        self.0.opened(cx, &mut padded.session)
+    }
+
+    fn data(
+        &mut self,
+        cx: &mut impl Context,
+        padded: &mut Padded<SIZE>,
+        input: &mut Input<'_>,
+    ) -> Action {
+        self.0.data(cx, &mut padded.session, input)
+    }
+
+    fn echoes(&self, padded: &Padded<SIZE>) -> bool {
+        self.0.echoes(&padded.session)
+    }
+
+    fn passed(
+        &mut self,
+        cx: &mut impl Context,
+        padded: &mut Padded<SIZE>,
+        bytes: usize,
+        sent: Sent,
+    ) -> Action {
+        self.0.passed(cx, &mut padded.session, bytes, sent)
+    }
+
+    fn end(
+        &mut self,
+        cx: &mut impl Context,
+        padded: &mut Padded<SIZE>,
+        input: &mut Input<'_>,
+    ) -> Action {
+        self.0.end(cx, &mut padded.session, input)
+    }
+
+    fn drained(&mut self, cx: &mut impl Context, padded: &mut Padded<SIZE>) -> Action {
+        self.0.drained(cx, &mut padded.session)
+    }
+
+    fn timeout(&mut self, cx: &mut impl Context, padded: &mut Padded<SIZE>) -> Action {
+        self.0.timeout(cx, &mut padded.session)
+    }
+
+    fn closed(&mut self, cx: &mut impl Context, padded: Padded<SIZE>, closed: &Closed) {
+        self.0.expect(padded.is_whole(), "its session was written over", &padded.session);
+        self.0.closed(cx, padded.session, closed);
+    }
+
+    fn notified(&mut self, cx: &mut impl LoopContext) {
+        self.0.notified(cx);
+    }
+
+    fn wake_up(&mut self, cx: &mut impl LoopContext) {
+        self.0.wake_up(cx);
+    }
+
+    fn input_limit(&self, padded: &Padded<SIZE>) -> usize {
+        self.0.input_limit(&padded.session)
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        self.0.notice(notice);
+    }
+
+    fn trace(&mut self, trace: &Trace<'_>) {
+        self.0.trace(trace);
+    }
+}

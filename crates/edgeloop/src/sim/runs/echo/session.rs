@@ -1,0 +1,148 @@
+//! What the handler of the runs keeps: of each connection, and of the run.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::closed::Closed;
+use crate::config::Config;
+use crate::id::ConnectionId;
+use crate::time::Time;
+
+/// Each connection that was made, by its id, with its place in the world.
+pub(crate) type Sessions = Rc<RefCell<Vec<(ConnectionId, usize)>>>;
+
+/// What the server knows of one connection.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) id: ConnectionId,
+    pub(crate) wire: usize,
+    /// What it sent, and what of it the loop accepted.
+    pub(crate) offered: u64,
+    pub(crate) echoed: u64,
+    /// When it was made, and when it was opened or last heard of.
+    pub(crate) made: Time,
+    pub(crate) heard: Time,
+    /// The loop asked for it, with so many addresses that are tried after the first.
+    pub(crate) outbound: bool,
+    pub(crate) others: u32,
+    /// Since when the handler has paused reading.
+    pub(crate) paused: Option<Time>,
+    /// It has paused until the queue has drained; or for good.
+    pub(crate) waits: bool,
+    pub(crate) abandoned: bool,
+    /// When the timeout that it has set passes.
+    pub(crate) alarm: Option<Time>,
+    /// How much of its input is left with the loop.
+    pub(crate) left: usize,
+    /// The peer's stream has ended.
+    pub(crate) ended: bool,
+}
+
+impl Session {
+    pub(crate) const fn new(id: ConnectionId, wire: usize, made: Time) -> Self {
+        Self {
+            id,
+            wire,
+            offered: 0,
+            echoed: 0,
+            made,
+            heard: Time::ZERO,
+            outbound: false,
+            others: 0,
+            paused: None,
+            waits: false,
+            abandoned: false,
+            alarm: None,
+            left: 0,
+            ended: false,
+        }
+    }
+
+    /// Whether the handler wants no input now.
+    pub(crate) const fn is_paused(&self) -> bool {
+        self.paused.is_some() || self.waits || self.abandoned
+    }
+}
+
+/// A session of a size of choice: the table of the loop holds them by value.
+#[derive(Debug)]
+pub(crate) struct Padded<const SIZE: usize> {
+    pub(crate) session: Session,
+    padding: [u8; SIZE],
+}
+
+impl<const SIZE: usize> Padded<SIZE> {
+    pub(crate) fn new(session: Session) -> Self {
+        let padding = [Self::mark(&session); SIZE];
+        Self { session, padding }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "any byte serves")]
+    fn mark(session: &Session) -> u8 {
+        session.id.to_bits() as u8 | 1
+    }
+
+    /// Whether nothing has written over it.
+    pub(crate) fn is_whole(&self) -> bool {
+        let mark = Self::mark(&self.session);
+        self.padding.iter().all(|&byte| byte == mark)
+    }
+}
+
+/// How one connection ended.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) session: Session,
+    pub(crate) closed: Closed,
+}
+
+/// How often the loop told of what it also counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Notices {
+    pub(crate) accept_pauses: u64,
+    pub(crate) cap_reached: u64,
+    pub(crate) registrations_failed: u64,
+    pub(crate) memory_pauses: u64,
+    pub(crate) panics: u64,
+}
+
+/// How often it saw what the loop counts.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Seen {
+    pub(crate) notified: u64,
+    /// Acts on a connection that was gone.
+    pub(crate) stale: u64,
+    pub(crate) accepted: u64,
+    pub(crate) connected: u64,
+    pub(crate) refused: u64,
+    /// Panics while it was told a notice, which are told no more.
+    pub(crate) untold: u64,
+    /// Connections that never got a session: it was refused, or making it panicked.
+    pub(crate) turned_away: HashSet<ConnectionId>,
+}
+
+/// What timeouts the loop has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timeouts {
+    pub(crate) idle: Option<Duration>,
+    pub(crate) write: Option<Duration>,
+    pub(crate) connect: Option<Duration>,
+    pub(crate) quiet: Duration,
+    pub(crate) drain_linger: Duration,
+    pub(crate) linger: Duration,
+}
+
+impl Timeouts {
+    pub(crate) fn of(config: &Config) -> Self {
+        Self {
+            idle: config.idle_timeout,
+            write: config.write_timeout,
+            connect: config.connect_timeout,
+            quiet: config.drain_quiet,
+            drain_linger: config.drain_linger_timeout,
+            linger: config.linger_timeout,
+        }
+    }
+}
