@@ -50,7 +50,9 @@ use crate::time::Time;
 /// }
 /// ```
 pub trait Handler {
-    /// What the handler keeps for each connection.
+    /// What the handler keeps for each connection. It may be of any size and takes no more memory than
+    /// that; one above 64 bytes is allocated by itself. It's moved when it is made and when it ends,
+    /// by way of the loop's stack: put into a `Box` what does not fit there a few times.
     type Session;
 
     /// Whether [`trace`](Handler::trace) is called. The default, `false`, compiles it out.

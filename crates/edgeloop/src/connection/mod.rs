@@ -39,8 +39,9 @@ pub(crate) enum Life {
     Doomed,
 }
 
-/// One connection. 32 bytes; all that an idle one does not need is in [`Cold`].
+/// One connection. 32 bytes, within one cache line; all that an idle one does not need is in [`Cold`].
 #[derive(Debug)]
+#[repr(align(32))]
 pub(crate) struct Connection<S> {
     pub(crate) socket: S,
     state: State,
@@ -52,6 +53,8 @@ pub(crate) struct Connection<S> {
     /// The first error that any call saw (C7).
     error: Option<NonZeroU16>,
 }
+
+const _: () = assert!(size_of::<Option<Connection<std::os::fd::OwnedFd>>>() == 32);
 
 /// What only a connection needs that queues, keeps, times or ends something.
 #[derive(Debug)]

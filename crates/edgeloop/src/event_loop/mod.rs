@@ -33,7 +33,7 @@ use crate::listener::Listener;
 use crate::mailbox::{Handle, Letter, Mailbox};
 use crate::metrics::Metrics;
 use crate::notice::Notice;
-use crate::table::Paged;
+use crate::sessions::Sessions;
 use crate::target::Target;
 use crate::time::Time;
 use backoff::Backoff;
@@ -78,7 +78,7 @@ use spin::Spin;
 /// ```
 pub struct EventLoop<H: Handler, K: Kernel = Linux> {
     handler: H,
-    sessions: Paged<H::Session>,
+    sessions: Sessions<H::Session>,
     core: Core<K>,
     listeners: Vec<Option<Listener<K::Socket>>>,
     mailbox: Mailbox,
@@ -137,7 +137,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let buffer = vec![0; config.read_buffer.min(config.turn_bytes)].into_boxed_slice();
         Ok(Self {
             handler,
-            sessions: Paged::default(),
+            sessions: Sessions::default(),
             listeners: Vec::new(),
             mailbox: Mailbox::new(config.mailbox_limit),
             letters: VecDeque::new(),
