@@ -184,6 +184,12 @@ impl<K: Kernel> Core<K> {
         }
     }
 
+    /// When the connection in a slot is to be looked at next; never if there is none.
+    pub(crate) fn deadline_at(&self, slot: u32) -> Time {
+        let connection = self.connections.at(slot).and_then(|id| self.connections.get(id));
+        connection.map_or(Time::NEVER, |connection| connection.next_deadline(&self.timeouts))
+    }
+
     /// The alarm must ring no later than this.
     pub(crate) fn remind(&mut self, at: Time) {
         if at < self.alarm {

@@ -3,6 +3,7 @@
 mod accept;
 mod backoff;
 mod close;
+mod due;
 mod mail;
 mod serve;
 mod spin;
@@ -89,7 +90,7 @@ pub struct EventLoop<H: Handler, K: Kernel = Linux> {
     served: usize,
     /// How many of the ready list this turn serves.
     ready_left: usize,
-    /// Slots whose timers are due.
+    /// Slots whose timers are due, the last one to be called first.
     due: Vec<u32>,
     /// All input is read into this one buffer (C9).
     buffer: Box<[u8]>,
@@ -426,10 +427,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     fn run_timers(&mut self) {
         self.core.agenda.add(Agenda::ALARM);
         if self.due.is_empty() {
-            let budget = self.core.config.turn_jobs;
-            if !self.core.wheel.advance(self.core.now, budget, &mut self.due) {
-                self.core.agenda.add(Agenda::TIMERS);
-            }
+            self.collect_due();
         }
         while let Some(slot) = self.due.pop() {
             if let Some(id) = self.core.connections.at(slot) {
