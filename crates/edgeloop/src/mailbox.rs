@@ -15,11 +15,9 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::PoisonError;
 
-use rustix::io::Errno;
-
 use crate::handler::Stop;
 use crate::id::ConnectionId;
-use crate::kernel::{Kernel, Linux, Wake};
+use crate::kernel::{Kernel, Linux, Wake, persist};
 use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering};
 
 /// Reaches a loop from any thread. Clones reach the same loop.
@@ -141,8 +139,9 @@ impl<K: Kernel> Handle<K> {
     }
 
     fn wake(&self) {
-        if !self.shared.signalled.swap(true, Ordering::SeqCst) {
-            self.waker.wake();
+        if !self.shared.signalled.swap(true, Ordering::SeqCst) && !self.waker.wake() {
+            // The next letter tries again.
+            self.shared.signalled.store(false, Ordering::SeqCst);
         }
     }
 }
@@ -214,7 +213,8 @@ impl Mailbox {
     /// It is lowered by a swap and not by a store, so that this sees all that went before it was
     /// raised, without the help of the mailbox's lock.
     pub(crate) fn woken(&self, kernel: &mut impl Kernel) {
-        while kernel.clear_waker() == Err(Errno::INTR) {}
+        // Where it can't be reset, the next signal is an edge all the same.
+        let _ = persist(|| kernel.clear_waker());
         self.shared.signalled.swap(false, Ordering::SeqCst);
     }
 

@@ -21,7 +21,8 @@ pub enum Notice {
         /// What `net.core.somaxconn` allows.
         somaxconn: u32,
     },
-    /// Accepting pauses for want of descriptors or memory (C23). Told once for each pause.
+    /// Accepting pauses: for want of descriptors or memory (C23), or because it fails again and again
+    /// (C22). Told once, until a connection is accepted or none waits.
     AcceptPaused {
         /// The listener.
         listener: SocketAddr,
@@ -40,6 +41,9 @@ pub enum Notice {
         /// The error of accept4(2).
         error: io::Error,
     },
+    /// The loop's wait is interrupted again and again though hardly any time passes. The loop sleeps
+    /// between its waits, up to 100 ms, as long as that goes on (C22).
+    WaitInterrupted,
     /// A connection could not be registered with epoll and was closed (C19).
     RegistrationFailed {
         /// The error of epoll_ctl(2).
@@ -74,6 +78,9 @@ impl fmt::Display for Notice {
             }
             Self::ListenerFailed { listener, error } => {
                 write!(f, "listener {listener} failed: {error}")
+            }
+            Self::WaitInterrupted => {
+                f.write_str("epoll_wait is interrupted again and again; the loop sleeps in between")
             }
             Self::RegistrationFailed { error } => {
                 write!(f, "connection closed, epoll could not register it: {error}")

@@ -260,8 +260,8 @@ impl<K: Kernel> Core<K> {
     }
 }
 
-/// The kernel had no memory for this call: no error of the connection, and no "would block",
-/// because no edge will follow.
+/// The kernel had no memory for this call, or interrupted it as often as it was made: no error of the
+/// connection, and no "would block", because no edge will follow.
 pub(crate) fn is_exhaustion(error: Errno) -> bool {
-    matches!(error, Errno::NOBUFS | Errno::NOMEM)
+    matches!(error, Errno::NOBUFS | Errno::NOMEM | Errno::INTR)
 }

@@ -9,7 +9,7 @@ use crate::epoll::Readiness;
 use crate::flags::Flags;
 use crate::handler::Sent;
 use crate::id::ConnectionId;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, persist};
 use crate::notice::Notice;
 use crate::output::{Front, Piped, Released};
 use crate::pipes::Pipes;
@@ -141,10 +141,15 @@ impl<K: Kernel> Core<K> {
         &mut self,
         id: ConnectionId,
         mut rest: Front<'_>,
-        mut answer: Result<usize, Errno>,
+        answer: Result<usize, Errno>,
     ) -> Sent {
+        // The first one was a single try.
+        let mut first = Some(answer).filter(|&answer| !matches!(answer, Ok(0) | Err(Errno::INTR)));
         loop {
             let Some(connection) = self.connections.get_mut(id) else { return Sent::Gone };
+            let answer = first.take().unwrap_or_else(|| {
+                Self::transmit(&mut self.kernel, &self.pipes, &connection.socket, rest)
+            });
             match answer {
                 Ok(count) => {
                     connection.active = self.now;
@@ -154,7 +159,6 @@ impl<K: Kernel> Core<K> {
                         return Sent::Written;
                     }
                 }
-                Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return self.queue(id, rest),
                 Err(error) if is_exhaustion(error) => {
                     let queued = self.queue(id, rest);
@@ -166,23 +170,23 @@ impl<K: Kernel> Core<K> {
                     return Sent::Gone;
                 }
             }
-            answer = Self::transmit(&mut self.kernel, &self.pipes, &connection.socket, rest);
         }
     }
 
-    /// One send of these bytes, wherever they are.
+    /// One send of these bytes, wherever they are. One that takes none of them is as good as interrupted.
     fn transmit(
         kernel: &mut K,
         pipes: &Pipes<K::Pipe>,
         socket: &K::Socket,
         front: Front<'_>,
     ) -> Result<usize, Errno> {
-        match front {
+        let mut send = || match front {
             Front::Bytes(bytes) => kernel.send(socket, bytes),
             Front::Piped(Piped { pipe, count }) => {
                 kernel.splice_out(pipes.get(pipe), socket, count)
             }
-        }
+        };
+        persist(|| send().and_then(|count| if count == 0 { Err(Errno::INTR) } else { Ok(count) }))
     }
 
     fn queue(&mut self, id: ConnectionId, rest: Front<'_>) -> Sent {
@@ -228,7 +232,6 @@ impl<K: Kernel> Core<K> {
                     let released = connection.wrote(count, self.now);
                     self.release(released);
                 }
-                Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
                     connection.clear(Flags::WRITABLE);
                     break;

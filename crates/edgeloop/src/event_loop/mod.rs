@@ -4,6 +4,7 @@ mod accept;
 mod backoff;
 mod close;
 mod due;
+mod interrupted;
 mod mail;
 mod serve;
 mod spin;
@@ -29,7 +30,7 @@ use crate::error::{Error, ErrorKind};
 use crate::flags::Flags;
 use crate::handler::{Handler, LoopContext};
 use crate::id::ConnectionId;
-use crate::kernel::{ALARM, Kernel, LISTENERS, Linux, WAKER, WATCHED};
+use crate::kernel::{ALARM, Kernel, LISTENERS, Linux, WAKER, WATCHED, persist};
 use crate::listener::Listener;
 use crate::mailbox::{Handle, Letter, Mailbox};
 use crate::metrics::Metrics;
@@ -39,6 +40,7 @@ use crate::target::Target;
 use crate::time::Time;
 use backoff::Backoff;
 use close::Drain;
+use interrupted::Interruptions;
 use spin::Spin;
 
 /// An event loop: listeners, connections, and the handler that serves them, on one thread.
@@ -100,6 +102,7 @@ pub struct EventLoop<H: Handler, K: Kernel = Linux> {
     /// Whether new connections are read at once.
     first_reads: Backoff,
     spin: Spin,
+    interruptions: Interruptions,
     /// Whether the handler is being told a notice, so that a panic of that is not told in turn.
     telling: bool,
     /// Why the last listener ended, if not by a stop.
@@ -151,6 +154,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             capped: false,
             first_reads: Backoff::default(),
             spin: Spin::default(),
+            interruptions: Interruptions::default(),
             telling: false,
             failed: None,
             core,
@@ -294,6 +298,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             if error != Errno::INTR {
                 return Err(Error::new(ErrorKind::Run, "cannot wait for events", error));
             }
+            self.interrupted();
         }
         self.served = 0;
         let now = self.core.kernel.now();
@@ -479,15 +484,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             self.core.agenda.add(Agenda::TIMERS);
             return Ok(());
         }
-        loop {
-            match self.core.kernel.set_alarm(next) {
-                Ok(()) => break,
-                Err(Errno::INTR) => {}
-                Err(error) => {
-                    return Err(Error::new(ErrorKind::Run, "cannot set the loop's timer", error));
-                }
-            }
-        }
+        persist(|| self.core.kernel.set_alarm(next))
+            .map_err(|error| Error::new(ErrorKind::Run, "cannot set the loop's timer", error))?;
         self.core.alarm = next;
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
@@ -18,7 +19,7 @@ use rustix::time::{
     timerfd_create, timerfd_settime,
 };
 
-use super::{ALARM, Kernel, SocketOption, WAKER, WATCHED, Wake};
+use super::{ALARM, Kernel, SocketOption, WAKER, WATCHED, Wake, persist};
 use crate::epoll::{Epoll, Events, Interest, Mode, Token};
 use crate::time::Time;
 
@@ -106,6 +107,10 @@ impl Kernel for Linux {
         if block { self.epoll.block(events) } else { self.epoll.poll_now(events) }
     }
 
+    fn pause(&mut self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
     fn register(
         &mut self,
         socket: &OwnedFd,
@@ -152,9 +157,7 @@ impl Kernel for Linux {
             SocketOption::Ipv6Only(only) => sockopt::set_ipv6_v6only(socket, only),
             SocketOption::NoDelay => sockopt::set_tcp_nodelay(socket, true),
             SocketOption::UrgentInline => sockopt::set_socket_oobinline(socket, true),
-            SocketOption::ResetOnClose => {
-                sockopt::set_socket_linger(socket, Some(std::time::Duration::ZERO))
-            }
+            SocketOption::ResetOnClose => sockopt::set_socket_linger(socket, Some(Duration::ZERO)),
         }
     }
 
@@ -259,11 +262,11 @@ fn to_socket_addr(address: SocketAddrAny) -> Result<SocketAddr, Errno> {
 pub struct EventfdWaker(Arc<OwnedFd>);
 
 impl Wake for EventfdWaker {
-    fn wake(&self) {
+    fn wake(&self) -> bool {
         // EAGAIN says that the counter is full: the loop has been told often enough. No other
         // error can come of a descriptor that is open and a buffer of 8 bytes (eventfd(2)).
         let one = 1_u64.to_ne_bytes();
-        while rustix::io::write(&*self.0, &one) == Err(Errno::INTR) {}
+        persist(|| rustix::io::write(&*self.0, &one)) != Err(Errno::INTR)
     }
 }
 

@@ -8,6 +8,7 @@
 mod linux;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -45,6 +46,9 @@ pub trait Kernel: crate::sealed::Sealed {
 
     /// epoll_wait(2), with no timeout if `block`, else with a timeout of zero.
     fn wait(&mut self, events: &mut Events, block: bool) -> Result<(), Errno>;
+
+    /// Lets this thread sleep for so long: what is left when a wait does not wait.
+    fn pause(&mut self, time: Duration);
 
     /// Registers a socket, edge-triggered (`EPOLL_CTL_ADD`).
     fn register(
@@ -137,10 +141,26 @@ pub trait Kernel: crate::sealed::Sealed {
     fn longest_backlog(&self) -> Option<u32>;
 }
 
+/// How often a call is made before its interruption by a signal is taken for an answer. None but the
+/// wait blocks, so that a signal hardly ever meets one, and never so many in a row.
+const TRIES: usize = 64;
+
+/// Makes a call, and again where a signal interrupts it, but not for ever (C22).
+pub(crate) fn persist<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    for _ in 1..TRIES {
+        match call() {
+            Err(Errno::INTR) => {}
+            answer => return answer,
+        }
+    }
+    call()
+}
+
 /// Wakes a loop from another thread.
 pub trait Wake: Clone + Send + Sync + 'static {
-    /// Makes the loop's wait return. A waker that is already full counts as signalled (C33).
-    fn wake(&self);
+    /// Makes the loop's wait return; answers whether it will. A waker that is already full counts as
+    /// signalled (C33).
+    fn wake(&self) -> bool;
 }
 
 /// The socket options that the loop sets, all before any data flows or right before the close.

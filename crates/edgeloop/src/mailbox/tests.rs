@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use rustix::io::Errno;
+
 use super::model::{Model, Signal};
 use super::*;
 
@@ -23,11 +25,12 @@ impl Watched {
 }
 
 impl Wake for Watched {
-    fn wake(&self) {
+    fn wake(&self) -> bool {
         *self.count.lock().expect("no test panics here") += 1;
         if let Some(written) = &self.written {
             written();
         }
+        true
     }
 }
 

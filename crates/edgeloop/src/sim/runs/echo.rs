@@ -582,7 +582,9 @@ impl Handler for Echo {
             Notice::RegistrationFailed { .. } => notices.registrations_failed += 1,
             Notice::MemoryCeiling { .. } => notices.memory_pauses += 1,
             Notice::Panicked { .. } => notices.panics += 1,
-            Notice::BacklogCapped { .. } | Notice::ListenerFailed { .. } => {}
+            Notice::BacklogCapped { .. }
+            | Notice::ListenerFailed { .. }
+            | Notice::WaitInterrupted => {}
         }
     }
 }
