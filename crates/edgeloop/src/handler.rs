@@ -94,7 +94,8 @@ pub trait Handler {
     ///
     /// A pipe raises SIGPIPE when its bytes are for a connection that is gone, so the loop makes none where
     /// that signal is neither ignored nor blocked in the loop's thread (C8). Rust's runtime ignores it. A
-    /// program that changes that later must not answer `true` here.
+    /// program that changes that later must not answer `true` here. Without `/proc`, which alone tells
+    /// of it, bytes are copied.
     fn echoes(&self, session: &Self::Session) -> bool {
         let _ = session;
         false

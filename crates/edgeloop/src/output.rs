@@ -248,6 +248,7 @@ impl DerefMut for Memory {
 mod tests {
     use super::*;
     use crate::pipes::Pipes;
+    use crate::time::Time;
 
     /// Sends all of it in pieces of at most `piece`, checking the accounts on the way.
     fn drain(output: &mut Output, piece: usize) -> Vec<u8> {
@@ -300,7 +301,7 @@ mod tests {
     #[test]
     fn c11_what_is_in_a_pipe_goes_first_and_is_charged() {
         let mut pipes = Pipes::new(1);
-        let pipe = pipes.lend(|| Ok::<_, ()>(())).expect("made").expect("room");
+        let pipe = pipes.lend(Time::ZERO, || Ok::<_, ()>(())).expect("made").expect("room");
         let mut output = Output::default();
         assert_eq!(output.adopt(Piped { pipe, count: 10 }), 10);
         assert_eq!(output.push(b"behind"), PAGE);
@@ -317,7 +318,7 @@ mod tests {
     #[test]
     fn a_queue_that_is_dropped_says_what_is_left_in_its_pipe() {
         let mut pipes = Pipes::new(1);
-        let pipe = pipes.lend(|| Ok::<_, ()>(())).expect("made").expect("room");
+        let pipe = pipes.lend(Time::ZERO, || Ok::<_, ()>(())).expect("made").expect("room");
         let mut output = Output::default();
         output.adopt(Piped { pipe, count: 10 });
         let _ = output.advance(3);

@@ -68,10 +68,11 @@ impl<K: Kernel> Core<K> {
     /// (seen on Linux 6.18). The connection may have failed by it.
     pub(crate) fn pass(&mut self, id: ConnectionId, most: usize) -> Option<(usize, Sent)> {
         let connection = self.connections.get_mut(id)?;
-        let pipe = match self.pipes.lend(|| self.kernel.pipe()) {
+        let pipe = match self.pipes.lend(self.now, || self.kernel.pipe()) {
             Ok(pipe) => pipe?,
-            Err(error) => {
-                self.cannot_pass(error);
+            Err(_) => {
+                // Few descriptors are left, or pipes can't be used here. Not at every read (C42).
+                self.pause_pipes();
                 return None;
             }
         };
@@ -91,6 +92,7 @@ impl<K: Kernel> Core<K> {
                 return None;
             }
         };
+        self.pipes.works();
         connection.active = self.now;
         connection.received();
         self.metrics.bytes_in += count as u64;
@@ -106,18 +108,23 @@ impl<K: Kernel> Core<K> {
         Some((count, sent))
     }
 
-    /// There is no pipe, or nothing went into it. Answers whether that is for a reason that receiving does
-    /// not share.
+    /// Nothing went into a pipe. Answers whether that is for a reason that receiving does not share.
     #[cold]
     fn cannot_pass(&mut self, error: Errno) -> bool {
-        // Not on this kernel, not in this sandbox, or not with these signals.
-        if matches!(error, Errno::INVAL | Errno::NOSYS | Errno::PERM | Errno::ACCESS) {
-            if let Some(pipe) = self.pipes.give_up() {
-                self.kernel.close_pipe(pipe);
-            }
-            return true;
+        // Not on this kernel, or not in this sandbox.
+        let forbidden = matches!(error, Errno::INVAL | Errno::NOSYS | Errno::PERM | Errno::ACCESS);
+        if forbidden {
+            self.pause_pipes();
         }
-        is_exhaustion(error) || matches!(error, Errno::MFILE | Errno::NFILE)
+        forbidden || is_exhaustion(error)
+    }
+
+    /// Pipes can't be made or used for now.
+    #[cold]
+    fn pause_pipes(&mut self) {
+        if let Some(pipe) = self.pipes.pause(self.now) {
+            self.kernel.close_pipe(pipe);
+        }
     }
 
     /// Closes the pipe that is kept for the next connection that streams.

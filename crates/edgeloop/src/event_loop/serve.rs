@@ -230,7 +230,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// A read has filled the whole buffer: the connection streams, if its handler lets it.
     #[cold]
     fn streams(&mut self, id: ConnectionId) {
-        if !self.core.pipes.may_lend() {
+        if !self.core.pipes.may_lend(self.core.now) {
             return;
         }
         self.core.current = id;

@@ -1,5 +1,6 @@
 //! The real kernel, through rustix: one method, one system call.
 
+use std::cell::Cell;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -70,17 +71,36 @@ impl crate::sealed::Sealed for Linux {}
 pub struct Pipe {
     reader: OwnedFd,
     writer: OwnedFd,
+    /// Behind how many splices it is tried again to make it as large as it should be; 0 if it is.
+    grows_after: Cell<u32>,
+}
+
+impl Pipe {
+    /// A user may have only so many pages in pipes (`fs.pipe-user-pages-soft`), and the kernel only so
+    /// much memory. Until they are granted the pipe is as good with fewer, if slower (C42).
+    fn grow(&self) {
+        let left = self.grows_after.get();
+        if left > 1 {
+            self.grows_after.set(left - 1);
+        } else if left == 1 {
+            let grown = fcntl_setpipe_size(&self.writer, PIPE_SIZE).is_ok();
+            self.grows_after.set(if grown { 0 } else { GROW_AFTER });
+        }
+    }
 }
 
 /// What a pipe is to hold. A piece of a socket's input takes one of its pages, however large or small
 /// it is: with so many, a splice meets no more than there is of large ones, and enough of packets'.
 const PIPE_SIZE: usize = 256 * 1024;
 
+/// How many splices of a pipe that could not be made that large come between two tries.
+const GROW_AFTER: u32 = 256;
+
 /// The bit of SIGPIPE, which is 13 (signal(7)), in the masks of proc(5).
 const SIGPIPE_BIT: u64 = 1 << 12;
 
-/// Whether SIGPIPE is ignored, or blocked in this thread, by what proc(5) says of the thread. If that
-/// can't be read, it isn't.
+/// Whether SIGPIPE is ignored, or blocked in this thread, by what proc(5) says of the thread. Nothing
+/// else tells that without unsafe code, so that no pipes are used while `/proc` is not mounted.
 fn sigpipe_is_harmless(status: &str) -> bool {
     let mask = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -206,17 +226,20 @@ impl Kernel for Linux {
     }
 
     fn pipe(&mut self) -> Result<Pipe, Errno> {
-        let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+        // Each time, because signals are the program's own affair, and may change.
+        let status = fs::read_to_string("/proc/thread-self/status")
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::PERM))?;
         if !sigpipe_is_harmless(&status) {
             return Err(Errno::PERM);
         }
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        // It may be more than this user may have; then the pipe is as good with 16 pages.
-        let _ = fcntl_setpipe_size(&writer, PIPE_SIZE);
-        Ok(Pipe { reader, writer })
+        let pipe = Pipe { reader, writer, grows_after: Cell::new(1) };
+        pipe.grow();
+        Ok(pipe)
     }
 
     fn splice_in(&mut self, socket: &OwnedFd, pipe: &Pipe, most: usize) -> Result<usize, Errno> {
+        pipe.grow();
         splice(socket, None, &pipe.writer, None, most, SpliceFlags::NONBLOCK | SpliceFlags::MOVE)
     }
 

@@ -102,7 +102,7 @@ pub trait Kernel: crate::sealed::Sealed {
 
     /// pipe2(2), non-blocking and close-on-exec from birth (C20). Fails with `EPERM` where writing to a
     /// connection that is gone through a pipe would raise a signal that isn't ignored: splice(2) has no
-    /// `MSG_NOSIGNAL` (C8).
+    /// `MSG_NOSIGNAL` (C8). Fails with another error where that can't be told now.
     fn pipe(&mut self) -> Result<Self::Pipe, Errno>;
 
     /// splice(2) from a socket into an empty pipe, of up to `most` bytes. Neither 0 nor `EAGAIN` says
