@@ -36,10 +36,19 @@ pub(crate) struct Piped {
 }
 
 /// The next output to write, in one piece.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Front<'a> {
     Bytes(&'a [u8]),
     Piped(Piped),
+}
+
+impl fmt::Debug for Front<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
+            Self::Piped(piped) => write!(f, "{piped:?}"),
+        }
+    }
 }
 
 impl Front<'_> {
