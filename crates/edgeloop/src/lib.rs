@@ -59,6 +59,7 @@ mod kernel;
 mod wheel;
 mod table;
 mod laggards;
+mod sessions;
 mod pipes;
 mod output;
 mod memory;

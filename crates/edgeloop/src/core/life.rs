@@ -12,7 +12,7 @@ use crate::epoll::Token;
 use crate::error::{Error, ErrorKind};
 use crate::flags::Flags;
 use crate::id::ConnectionId;
-use crate::kernel::{Kernel, SocketOption};
+use crate::kernel::{Kernel, SocketOption, persist};
 use crate::notice::Notice;
 use crate::target::Target;
 use crate::time::Time;
@@ -233,11 +233,7 @@ impl<K: Kernel> Core<K> {
     /// Sends our FIN and waits for the peer's (C6).
     fn linger(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(id) else { return };
-        let mut answer = self.kernel.shutdown_write(&connection.socket);
-        while answer == Err(Errno::INTR) {
-            answer = self.kernel.shutdown_write(&connection.socket);
-        }
-        if let Err(error) = answer {
+        if let Err(error) = persist(|| self.kernel.shutdown_write(&connection.socket)) {
             let released = connection.fail(error);
             self.release(released);
             self.doom(id, Reason::Failed, true);

@@ -201,6 +201,12 @@ impl<K: Kernel> Core<K> {
         }
     }
 
+    /// When the connection in a slot is to be looked at next; never if there is none.
+    pub(crate) fn deadline_at(&self, slot: u32) -> Time {
+        let connection = self.connections.at(slot).and_then(|id| self.connections.get(id));
+        connection.map_or(Time::NEVER, |connection| connection.next_deadline(&self.timeouts))
+    }
+
     /// The alarm must ring no later than this.
     pub(crate) fn remind(&mut self, at: Time) {
         if at < self.alarm {
@@ -273,8 +279,8 @@ impl<K: Kernel> Core<K> {
     }
 }
 
-/// The kernel had no memory for this call: no error of the connection, and no "would block",
-/// because no edge will follow.
+/// The kernel had no memory for this call, or interrupted it as often as it was made: no error of the
+/// connection, and no "would block", because no edge will follow.
 pub(crate) fn is_exhaustion(error: Errno) -> bool {
-    matches!(error, Errno::NOBUFS | Errno::NOMEM)
+    matches!(error, Errno::NOBUFS | Errno::NOMEM | Errno::INTR)
 }

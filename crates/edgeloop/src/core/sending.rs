@@ -9,7 +9,7 @@ use crate::connection::{Connection, Life, Transfer};
 use crate::flags::Flags;
 use crate::handler::Sent;
 use crate::id::ConnectionId;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, persist};
 use crate::memory::Memory;
 use crate::notice::Notice;
 use crate::output::{Front, Piped, Released};
@@ -85,10 +85,11 @@ impl<K: Kernel> Core<K> {
     /// (seen on Linux 6.18). The connection may have failed by it.
     pub(crate) fn pass(&mut self, id: ConnectionId, most: usize) -> Option<(usize, Sent)> {
         let connection = self.connections.get_mut(id)?;
-        let pipe = match self.pipes.lend(|| self.kernel.pipe()) {
+        let pipe = match self.pipes.lend(self.now, || self.kernel.pipe()) {
             Ok(pipe) => pipe?,
-            Err(error) => {
-                self.cannot_pass(error);
+            Err(_) => {
+                // Few descriptors are left, or pipes can't be used here. Not at every read (C42).
+                self.pause_pipes();
                 return None;
             }
         };
@@ -108,6 +109,7 @@ impl<K: Kernel> Core<K> {
                 return None;
             }
         };
+        self.pipes.works();
         connection.active = self.now;
         connection.received();
         self.metrics.bytes_in += count as u64;
@@ -123,18 +125,23 @@ impl<K: Kernel> Core<K> {
         Some((count, sent))
     }
 
-    /// There is no pipe, or nothing went into it. Answers whether that is for a reason that receiving does
-    /// not share.
+    /// Nothing went into a pipe. Answers whether that is for a reason that receiving does not share.
     #[cold]
     fn cannot_pass(&mut self, error: Errno) -> bool {
-        // Not on this kernel, not in this sandbox, or not with these signals.
-        if matches!(error, Errno::INVAL | Errno::NOSYS | Errno::PERM | Errno::ACCESS) {
-            if let Some(pipe) = self.pipes.give_up() {
-                self.kernel.close_pipe(pipe);
-            }
-            return true;
+        // Not on this kernel, or not in this sandbox.
+        let forbidden = matches!(error, Errno::INVAL | Errno::NOSYS | Errno::PERM | Errno::ACCESS);
+        if forbidden {
+            self.pause_pipes();
         }
-        is_exhaustion(error) || matches!(error, Errno::MFILE | Errno::NFILE)
+        forbidden || is_exhaustion(error)
+    }
+
+    /// Pipes can't be made or used for now.
+    #[cold]
+    fn pause_pipes(&mut self) {
+        if let Some(pipe) = self.pipes.pause(self.now) {
+            self.kernel.close_pipe(pipe);
+        }
     }
 
     /// Closes the pipe that is kept for the next connection that streams.
@@ -158,10 +165,15 @@ impl<K: Kernel> Core<K> {
         &mut self,
         id: ConnectionId,
         mut rest: Front<'_>,
-        mut answer: Result<usize, Errno>,
+        answer: Result<usize, Errno>,
     ) -> Sent {
+        // The first one was a single try.
+        let mut first = Some(answer).filter(|&answer| !matches!(answer, Ok(0) | Err(Errno::INTR)));
         loop {
             let Some(connection) = self.connections.get_mut(id) else { return Sent::Gone };
+            let answer = first.take().unwrap_or_else(|| {
+                Self::transmit(&mut self.kernel, &self.pipes, &connection.socket, rest)
+            });
             match answer {
                 Ok(count) => {
                     connection.active = self.now;
@@ -174,7 +186,6 @@ impl<K: Kernel> Core<K> {
                         return Sent::Written;
                     }
                 }
-                Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return self.queue(id, rest),
                 Err(error) if is_exhaustion(error) => {
                     let queued = self.queue(id, rest);
@@ -186,24 +197,23 @@ impl<K: Kernel> Core<K> {
                     return Sent::Gone;
                 }
             }
-            let Some(connection) = self.connections.get(id) else { return Sent::Gone };
-            answer = Self::transmit(&mut self.kernel, &self.pipes, &connection.socket, rest);
         }
     }
 
-    /// One send of these bytes, wherever they are.
+    /// One send of these bytes, wherever they are. One that takes none of them is as good as interrupted.
     fn transmit(
         kernel: &mut K,
         pipes: &Pipes<K::Pipe>,
         socket: &K::Socket,
         front: Front<'_>,
     ) -> Result<usize, Errno> {
-        match front {
+        let mut send = || match front {
             Front::Bytes(bytes) => kernel.send(socket, bytes),
             Front::Piped(Piped { pipe, count }) => {
                 kernel.splice_out(pipes.get(pipe), socket, count)
             }
-        }
+        };
+        persist(|| send().and_then(|count| if count == 0 { Err(Errno::INTR) } else { Ok(count) }))
     }
 
     /// Leaves bytes to the next turn, though the socket may take them: this turn has sent enough on this
@@ -271,7 +281,6 @@ impl<K: Kernel> Core<K> {
                         self.laggards.settled(id.slot);
                     }
                 }
-                Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
                     connection.clear(Flags::WRITABLE);
                     break;

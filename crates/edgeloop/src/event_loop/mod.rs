@@ -3,6 +3,8 @@
 mod accept;
 mod backoff;
 mod close;
+mod due;
+mod interrupted;
 mod mail;
 mod serve;
 mod spin;
@@ -28,16 +30,17 @@ use crate::error::{Error, ErrorKind};
 use crate::flags::Flags;
 use crate::handler::{Handler, LoopContext};
 use crate::id::ConnectionId;
-use crate::kernel::{ALARM, Kernel, LISTENERS, Linux, WAKER, WATCHED};
+use crate::kernel::{ALARM, Kernel, LISTENERS, Linux, WAKER, WATCHED, persist};
 use crate::listener::Listener;
 use crate::mailbox::{Handle, Letter, Mailbox};
 use crate::metrics::Metrics;
 use crate::notice::Notice;
-use crate::table::Paged;
+use crate::sessions::Sessions;
 use crate::target::Target;
 use crate::time::Time;
 use backoff::Backoff;
 use close::Drain;
+use interrupted::Interruptions;
 use spin::Spin;
 
 /// An event loop: listeners, connections, and the handler that serves them, on one thread.
@@ -78,7 +81,7 @@ use spin::Spin;
 /// ```
 pub struct EventLoop<H: Handler, K: Kernel = Linux> {
     handler: H,
-    sessions: Paged<H::Session>,
+    sessions: Sessions<H::Session>,
     core: Core<K>,
     listeners: Vec<Option<Listener<K::Socket>>>,
     mailbox: Mailbox,
@@ -89,7 +92,7 @@ pub struct EventLoop<H: Handler, K: Kernel = Linux> {
     served: usize,
     /// How many of the ready list this turn serves.
     ready_left: usize,
-    /// Slots whose timers are due.
+    /// Slots whose timers are due, the last one to be called first.
     due: Vec<u32>,
     /// All input is read into this one buffer (C9).
     buffer: Box<[u8]>,
@@ -103,6 +106,7 @@ pub struct EventLoop<H: Handler, K: Kernel = Linux> {
     /// Whether new connections are read at once.
     first_reads: Backoff,
     spin: Spin,
+    interruptions: Interruptions,
     /// Whether the handler is being told a notice, so that a panic of that is not told in turn.
     telling: bool,
     /// Why the last listener ended, if not by a stop.
@@ -141,7 +145,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let buffer = vec![0; config.read_buffer.min(config.turn_bytes)].into_boxed_slice();
         Ok(Self {
             handler,
-            sessions: Paged::default(),
+            sessions: Sessions::default(),
             listeners: Vec::new(),
             mailbox: Mailbox::new(config.mailbox_limit),
             letters: VecDeque::new(),
@@ -156,6 +160,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             capped: false,
             first_reads: Backoff::default(),
             spin: Spin::default(),
+            interruptions: Interruptions::default(),
             telling: false,
             failed: None,
             core,
@@ -285,7 +290,15 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 }
                 rests = self.core.agenda.may_rest() && !self.polls();
                 self.polled = !rests;
-                if std::env::var_os("DBG").is_some() { eprintln!("rests {rests} {:?} ready {} starved {} now {:?}", self.core.agenda, self.core.ready.len(), self.core.starved.len(), self.core.now); }
+                if std::env::var_os("DBG").is_some() {
+                    eprintln!(
+                        "rests {rests} {:?} ready {} starved {} now {:?}",
+                        self.core.agenda,
+                        self.core.ready.len(),
+                        self.core.starved.len(),
+                        self.core.now
+                    );
+                }
                 self.ready_left = self.core.ready.len();
             }
             self.wait(events, rests)?;
@@ -302,6 +315,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             if error != Errno::INTR {
                 return Err(Error::new(ErrorKind::Run, "cannot wait for events", error));
             }
+            self.interrupted();
         }
         self.served = 0;
         self.core.now = self.core.kernel.now();
@@ -429,10 +443,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         self.core.agenda.add(Agenda::ALARM);
         if self.due.is_empty() {
-            let budget = self.core.config.turn_jobs;
-            if !self.core.wheel.advance(self.core.now, budget, &mut self.due) {
-                self.core.agenda.add(Agenda::TIMERS);
-            }
+            self.collect_due();
         }
         while let Some(slot) = self.due.pop() {
             if let Some(id) = self.core.connections.at(slot) {
@@ -484,15 +495,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             self.core.agenda.add(Agenda::TIMERS);
             return Ok(());
         }
-        loop {
-            match self.core.kernel.set_alarm(next) {
-                Ok(()) => break,
-                Err(Errno::INTR) => {}
-                Err(error) => {
-                    return Err(Error::new(ErrorKind::Run, "cannot set the loop's timer", error));
-                }
-            }
-        }
+        persist(|| self.core.kernel.set_alarm(next))
+            .map_err(|error| Error::new(ErrorKind::Run, "cannot set the loop's timer", error))?;
         self.core.alarm = next;
         Ok(())
     }
