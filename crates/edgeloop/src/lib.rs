@@ -58,7 +58,7 @@ mod handler;
 mod kernel;
 mod wheel;
 mod table;
-mod laggards;
+mod slot_queue;
 mod sessions;
 mod pipes;
 mod output;

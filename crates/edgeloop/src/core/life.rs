@@ -184,13 +184,19 @@ impl<K: Kernel> Core<K> {
         let Some(connection) = self.connections.get_mut(id) else { return };
         let released = connection.fail(error);
         let readable = connection.life() == Life::Open && !connection.has(Flags::ENDED);
-        self.laggards.settled(id.slot);
+        self.forget_waiting(id);
         self.release(released);
         if readable {
             self.list(id);
         } else {
             self.doom(id, Reason::Failed, true);
         }
+    }
+
+    /// Nothing is queued for it any more, and it waits for no memory.
+    fn forget_waiting(&mut self, id: ConnectionId) {
+        self.laggards.remove(id.slot);
+        self.starved.remove(id.slot);
     }
 
     /// Ends a connection once its output is written; see [`Action::Close`](crate::Action::Close).
@@ -257,7 +263,7 @@ impl<K: Kernel> Core<K> {
             return;
         }
         let released = connection.doom(reason, abort);
-        self.laggards.settled(id.slot);
+        self.forget_waiting(id);
         self.release(released);
         self.closing.push_back(id);
         self.agenda.add(Agenda::CLOSING);

@@ -15,6 +15,9 @@ use crate::notice::Notice;
 use crate::output::{Front, Piped, Released};
 use crate::pipes::Pipes;
 
+/// How many of those that have taken nothing for longest are compared by what they hold (C11).
+const COMPARED: usize = 16;
+
 impl<K: Kernel> Core<K> {
     #[inline(always)]
     pub(crate) fn send(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
@@ -245,7 +248,7 @@ impl<K: Kernel> Core<K> {
             self.tell(Notice::MemoryCeiling { held: self.memory.output_held() });
         }
         if first {
-            self.laggards.progressed(id.slot, self.now);
+            self.laggards.push(id.slot);
             self.schedule(id);
         }
         self.give_up_while(id, Memory::is_full);
@@ -276,9 +279,9 @@ impl<K: Kernel> Core<K> {
                     let queued = connection.has(Flags::OUTPUT);
                     self.release(released);
                     if queued {
-                        self.laggards.progressed(id.slot, self.now);
+                        self.laggards.push(id.slot);
                     } else {
-                        self.laggards.settled(id.slot);
+                        self.laggards.remove(id.slot);
                     }
                 }
                 Err(Errno::AGAIN) => {
@@ -329,20 +332,23 @@ impl<K: Kernel> Core<K> {
         self.memory.fits_anew(growth)
     }
 
-    /// Ends connections that have taken nothing of their output for longest, all but one, until there
-    /// is room.
+    /// Ends connections that take nothing of their output, one by one, until there is room; never
+    /// `spared`.
     fn give_up_while(&mut self, spared: ConnectionId, lacks: impl Fn(&Memory) -> bool) {
         while lacks(&self.memory) {
-            let held = |slot| self.connections.at(slot).map_or(0, |id| self.held_by(id));
-            let Some(slot) = self.laggards.worst(spared.slot, held) else { return };
-            let Some(id) = self.connections.at(slot) else { return };
+            let Some(id) = self.worst(spared) else { return };
             self.metrics.given_up += 1;
             self.doom(id, Reason::OutputShare, true);
         }
     }
 
-    fn held_by(&self, id: ConnectionId) -> usize {
-        self.connections.get(id).map_or(0, Connection::held)
+    /// Of the connections that have taken nothing for longest, the one that holds most.
+    fn worst(&self, spared: ConnectionId) -> Option<ConnectionId> {
+        let others = self.laggards.iter().filter(|&slot| slot != spared.slot).take(COMPARED);
+        let held = |id| self.connections.get(id).map_or(0, Connection::held);
+        let held = others.filter_map(|slot| self.connections.at(slot)).map(|id| (held(id), id));
+        let most = held.reduce(|most, next| if next.0 > most.0 { next } else { most });
+        most.map(|(_, id)| id)
     }
 
     /// A queue gives back what it has no use for; reading may go on again.

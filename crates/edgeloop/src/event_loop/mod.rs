@@ -290,15 +290,6 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 }
                 rests = self.core.agenda.may_rest() && !self.polls();
                 self.polled = !rests;
-                if std::env::var_os("DBG").is_some() {
-                    eprintln!(
-                        "rests {rests} {:?} ready {} starved {} now {:?}",
-                        self.core.agenda,
-                        self.core.ready.len(),
-                        self.core.starved.len(),
-                        self.core.now
-                    );
-                }
                 self.ready_left = self.core.ready.len();
             }
             self.wait(events, rests)?;
@@ -413,11 +404,12 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// Phase 4.
     fn serve_ready(&mut self) {
         if self.core.agenda.take(Agenda::STARVED) && !self.core.memory.is_paused() {
-            for _ in 0..self.core.config.turn_jobs.min(self.core.starved.len()) {
-                let Some(id) = self.core.starved.pop_front() else { break };
+            for _ in 0..self.core.config.turn_jobs {
+                let first = self.core.starved.first();
+                let Some(id) = first.and_then(|slot| self.core.connections.at(slot)) else { break };
                 self.core.feed(id);
             }
-            if !self.core.starved.is_empty() {
+            if self.core.starved.first().is_some() {
                 self.core.agenda.add(Agenda::STARVED);
             }
         }
