@@ -10,10 +10,10 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::bench;
 use crate::bench::args::BenchArgs;
-use crate::escape::OneLine;
 use crate::exit::Failure;
 use crate::report;
 use crate::report::args::ReportArgs;
+use crate::usage;
 
 const ABOUT: &str = "An echo server on an epoll event loop that loses no byte";
 
@@ -40,7 +40,7 @@ Exit codes:
 /// The whole command line. Without a subcommand it is `serve`'s.
 #[derive(Debug, Parser)]
 #[command(name = "edgeloop", version, about = ABOUT, after_help = AFTER_HELP)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, propagate_version = true)]
 struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
@@ -53,13 +53,13 @@ struct CommandLine {
 #[expect(clippy::large_enum_variant, reason = "there is one, and it is taken apart at once")]
 pub(crate) enum Command {
     /// Serve echo; this is what edgeloop does when no command is named
-    #[command(after_help = AFTER_HELP)]
+    #[command(display_name = "edgeloop", after_help = AFTER_HELP)]
     Serve(ServeArgs),
     /// Load a service that echoes, and tell the truth about its latency
-    #[command(after_help = bench::args::AFTER_HELP)]
+    #[command(display_name = "edgeloop", after_help = bench::args::AFTER_HELP)]
     Bench(BenchArgs),
     /// Draw a page of what earlier runs came to, and merge runs that were made at once
-    #[command(after_help = report::args::AFTER_HELP)]
+    #[command(display_name = "edgeloop", after_help = report::args::AFTER_HELP)]
     Report(ReportArgs),
 }
 
@@ -166,36 +166,31 @@ pub(crate) enum Parsed {
 ///
 /// A [`Failure`] with one line, where clap would print several.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, Failure> {
-    let parsed = command()
-        .try_get_matches_from(args)
+    let args: Vec<OsString> = args.into_iter().collect();
+    let mut grammar = command();
+    let parsed = grammar
+        .try_get_matches_from_mut(&args)
         .and_then(|mut matches| CommandLine::from_arg_matches_mut(&mut matches));
-    match parsed {
-        Ok(CommandLine { command: Some(command), .. }) => Ok(Parsed::Run(command)),
-        Ok(CommandLine { command: None, serve }) => match misplaced_command(&serve) {
-            None => Ok(Parsed::Run(Command::Serve(serve))),
-            Some(name) => Err(Failure::usage(format!(
-                "the command '{name}' comes before its options; see 'edgeloop --help'"
-            ))),
-        },
-        Err(error) => match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Parsed::Print(error)),
-            _ => Err(Failure::usage(first_line(&error))),
-        },
+    let command = match parsed {
+        Ok(line) => line.command.unwrap_or(Command::Serve(line.serve)),
+        Err(error) => {
+            return match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Parsed::Print(error)),
+                _ => Err(Failure::usage(usage::describe(&error, &args, &grammar))),
+            };
+        }
+    };
+    // After an option, clap takes the name of a command for an address.
+    let addresses = match &command {
+        Command::Serve(args) => &args.address[..],
+        Command::Bench(args) => std::slice::from_ref(&args.address),
+        Command::Report(_) => &[],
+    };
+    let mut words = addresses.iter().filter_map(|address| address.to_str());
+    match words.find_map(|word| usage::mistaken_command(word, &grammar)) {
+        Some(line) => Err(Failure::usage(line)),
+        None => Ok(Parsed::Run(command)),
     }
-}
-
-/// After an option, clap takes the name of a command for an address, which it can't be.
-fn misplaced_command(serve: &ServeArgs) -> Option<&str> {
-    let is_command = |name: &&str| CommandLine::command().find_subcommand(name).is_some();
-    serve.address.iter().filter_map(|address| address.to_str()).find(is_command)
-}
-
-/// The essence of clap's message, without the hints that follow.
-fn first_line(error: &clap::Error) -> String {
-    let message = error.render().to_string();
-    let essence = message.split("\n\n").next().unwrap_or_default();
-    let essence = essence.strip_prefix("error: ").unwrap_or(essence);
-    format!("{}; see 'edgeloop --help'", OneLine(essence))
 }
 
 #[cfg(test)]
@@ -260,16 +255,77 @@ mod tests {
     }
 
     #[test]
+    fn each_command_has_the_version() {
+        for line in [&["-V"][..], &["serve", "-V"], &["bench", "--version"], &["report", "-V"]] {
+            let args = std::iter::once("edgeloop").chain(line.iter().copied()).map(OsString::from);
+            let Ok(Parsed::Print(version)) = parse(args) else { panic!("{line:?}") };
+            let expected = format!("edgeloop {}\n", env!("CARGO_PKG_VERSION"));
+            assert_eq!(version.to_string(), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_probably_meant_is_suggested() {
+        for (line, words) in [
+            (&["serv"][..], "did you mean 'edgeloop serve'?"),
+            (&["server", "3000"], "did you mean 'edgeloop serve'?"),
+            (&["benhc", "-q"], "did you mean 'edgeloop bench'?"),
+            (&["reprot"], "did you mean 'edgeloop report'?"),
+            (&["version"], "did you mean 'edgeloop --version'?"),
+            (&["hlep"], "did you mean 'edgeloop help'?"),
+            (&["help", "benc"], "did you mean 'bench'?"),
+            (&["--maxconnections", "5"], "did you mean '--max-connections'?"),
+            (&["serve", "--max_connections=5"], "did you mean '--max-connections'?"),
+            (&["-version"], "unknown option '-version'; did you mean '--version'?"),
+            (&["--timeout", "5s"], "'--idle-timeout', '--write-timeout' or '--drain-timeout'?"),
+            (&["bench", "--connection", "5"], "did you mean '--connections'?"),
+            (&["--connections", "5"], "an option of 'edgeloop bench'"),
+            (&["report", "--backlog", "5"], "an option of 'edgeloop serve'"),
+            (&["--port", "3000"], "without an option, as in 127.0.0.1:3000"),
+            (&["serve", "-p", "3000"], "without an option, as in 127.0.0.1:3000"),
+        ] {
+            let line = failure(line);
+            assert!(line.contains(words), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_help_that_is_named_is_that_of_the_command() {
+        for (line, words) in [
+            (&["--nonsense"][..], "see 'edgeloop --help'"),
+            (&["serve", "--nonsense"], "see 'edgeloop serve --help'"),
+            (&["bench", "--nonsense"], "see 'edgeloop bench --help'"),
+            (
+                &["bench"],
+                "ADDRESS is missing, as in 'edgeloop bench 127.0.0.1:3000'; see 'edgeloop bench --help'",
+            ),
+            (
+                &["report"],
+                "FILE is missing, as in 'edgeloop report run.json -o page.html'; see 'edgeloop report",
+            ),
+            (&["help", "nonsense"], "see 'edgeloop --help'"),
+        ] {
+            let line = failure(line);
+            assert!(line.contains(words), "{line}");
+        }
+    }
+
+    #[test]
     fn a_wrong_command_line_is_one_line_that_names_the_thing() {
         let wrong = [
             (&["--nonsense"][..], "--nonsense"),
             (&["-x"], "-x"),
-            (&["--backlog"], "--backlog"),
-            (&["--idle-timeout", "1s", "--idle-timeout", "2s"], "--idle-timeout"),
-            (&["--quiet=1"], "--quiet"),
+            (&["--backlog"], "'--backlog <N>' has no value"),
+            (&["bench", "1", "2"], "'2': one ADDRESS is enough"),
+            (
+                &["--idle-timeout", "1s", "--idle-timeout", "2s"],
+                "'--idle-timeout <DURATION>' is given twice",
+            ),
+            (&["--quiet=1"], "'--quiet' takes no value, but '1' was given"),
             (&["--a\n\nb\x1b"], "--a"),
-            (&["-v", "serve"], "serve"),
-            (&["serve", "--version"], "--version"),
+            (&["-v", "serve"], "'edgeloop serve'"),
+            (&["serve", "bench"], "'edgeloop bench'"),
+            (&["bench", "-q", "report"], "'edgeloop report'"),
         ];
         for (line, name) in wrong {
             let line = failure(line);

@@ -8,11 +8,13 @@ mod echo;
 mod escape;
 mod exit;
 mod log;
+mod nearest;
 mod notices;
 mod operator;
 mod report;
 mod serve;
 mod signals;
+mod usage;
 mod values;
 
 use std::io::{self, Write};

@@ -89,8 +89,8 @@ fn the_help_names_every_option_with_its_variable_and_all_exit_codes() {
 
 #[test]
 fn the_version_is_printed() {
-    for option in ["--version", "-V"] {
-        assert_eq!(printed(&[option]), format!("edgeloop {}\n", env!("CARGO_PKG_VERSION")));
+    for line in [&["--version"][..], &["-V"], &["serve", "-V"], &["bench", "-V"]] {
+        assert_eq!(printed(line), format!("edgeloop {}\n", env!("CARGO_PKG_VERSION")));
     }
 }
 
@@ -163,6 +163,9 @@ fn a_wrong_command_line_is_one_line() {
         (&["-v", "serve"], "serve"),
         (&["--backlog", "5000", "--backlog", "5000"], "--backlog"),
         (&["nonsense"], "nonsense"),
+        (&["benhc", "3000"], "'edgeloop bench'"),
+        (&["--maxconnections", "5"], "'--max-connections'"),
+        (&["bench"], "ADDRESS is missing"),
     ] {
         let ended = edgeloop(line).run();
         assert!(expect_usage_error(&ended).contains(name), "{line:?}: {}", ended.stderr);
