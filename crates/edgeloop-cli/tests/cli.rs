@@ -129,6 +129,7 @@ fn every_bad_value_is_one_line_that_names_the_option_or_the_variable() {
         ("drain-timeout", "soon", "none"),
         ("buffer-limit", "64XB", "512KiB"),
         ("buffer-limit", "1", "262144"),
+        ("buffer-limit", "15EiB", "at most 8EiB"),
         ("backlog", "128", "4096"),
         ("event-batch", "0", "1 to 4096"),
         ("pipes", "many", "from 0 to 1024"),

@@ -22,7 +22,7 @@ const FLIGHTS: usize = 4_000_000;
 const FIRST_RATE: f64 = 1000.0;
 
 /// The largest message: offsets have room for many more, but answers are waited for whole.
-const LARGEST: u64 = 1 << 30;
+const LARGEST: usize = 1 << 30;
 
 /// Where results go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl BenchConfig {
     pub(crate) fn resolve(args: &BenchArgs) -> Result<Self, Failure> {
         contradictions(args)?;
         let address = read("ADDRESS", &args.address, Address::parse)?.reachable();
-        let count = |name, value| option(name, value, |text| values::count_with_unit(text, 1));
+        let count = |name, value| option(name, value, |text| values::count(text, 1, u64::MAX));
         let hold = option("--hold", &args.hold, lanes)?;
         let connections = match hold {
             Some(hold) => hold,
@@ -94,10 +94,7 @@ impl BenchConfig {
             )));
         }
         let usual = if args.stream { 64 * 1024 } else { 64 };
-        let size = option("--size", &args.size, |text| values::size(text, 1))?.unwrap_or(usual);
-        if size as u64 > LARGEST {
-            return Err(Failure::usage(format!("--size {size} is more than {LARGEST} bytes")));
-        }
+        let size = option("--size", &args.size, message_size)?.unwrap_or(usual);
         let find = option("--find", &args.find, Bound::parse)?;
         let rate = option("--rate", &args.rate, values::rate)?;
         // A search begins somewhere.
@@ -215,7 +212,7 @@ fn contradictions(args: &BenchArgs) -> Result<(), Failure> {
 }
 
 fn extent(args: &BenchArgs) -> Result<Extent, Failure> {
-    let messages = option("--messages", &args.messages, |text| values::count_with_unit(text, 1))?;
+    let messages = option("--messages", &args.messages, |text| values::count(text, 1, u64::MAX))?;
     let asked = option("--duration", &args.duration, values::span)?;
     // A search makes a run for each of its steps.
     let usual = Duration::from_secs(if args.find.is_some() { 3 } else { 10 });
@@ -240,9 +237,15 @@ fn option<T>(
 
 /// How many connections: no two may have the same number.
 fn lanes(text: &str) -> Result<usize, String> {
-    let lanes = values::count_with_unit(text, 1)?;
-    let known = usize::try_from(lanes).ok().filter(|_| lanes <= STREAMS);
-    known.ok_or_else(|| format!("expected {STREAMS} connections at the most"))
+    let lanes = values::count(text, 1, STREAMS)?;
+    Ok(usize::try_from(lanes).unwrap_or(usize::MAX))
+}
+
+fn message_size(text: &str) -> Result<usize, String> {
+    match values::size(text, 1) {
+        Ok(size) if size > LARGEST => Err("expected at most 1GiB".into()),
+        size => size,
+    }
 }
 
 fn sources(values: &[OsString]) -> Result<Vec<IpAddr>, Failure> {

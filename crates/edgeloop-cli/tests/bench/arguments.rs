@@ -52,6 +52,9 @@ fn every_bad_value_is_one_line_that_names_the_option_and_the_exit_code_is_2() {
         }
     }
     expect_named("--rate 100 --arrival sometimes", &["--arrival", "uniform or poisson"]);
+    expect_named("--size 15EiB", &["'15EiB' for --size", "at most 8EiB"]);
+    expect_named("--size 2GiB", &["'2GiB' for --size", "at most 1GiB"]);
+    expect_named("--duration 10", &["--duration", "with its unit"]);
     expect_named("--stream --window 0", &["--window"]);
     expect_named("--hold 5 --active 0", &["--active"]);
     expect_named("--hold 5 --active 6", &["--active", "6", "5"]);
@@ -107,7 +110,9 @@ fn unknown_missing_and_repeated_words_are_named() {
     expect_named("--rate", &["--rate"]);
     expect_named("-r 5 -r 6", &["--rate"]);
     expect_named("127.0.0.1:8", &["127.0.0.1:8"]);
-    assert!(usage_error(&[]).contains("ADDRESS"));
+    let missing = usage_error(&[]);
+    assert!(missing.contains("ADDRESS is missing"), "{missing}");
+    assert!(missing.ends_with("see 'edgeloop bench --help'"), "{missing}");
 }
 
 #[test]
@@ -120,6 +125,7 @@ fn an_address_that_is_none_is_named() {
         ("localhost", "HOST:PORT"),
         ("127.0.0.1:99999", "65535"),
         ("::1:7", "brackets"),
+        ("http://localhost:7/echo", "without a scheme or a path, as in localhost:7"),
         ("", "ADDRESS"),
     ] {
         let line = usage_error(&[address]);
