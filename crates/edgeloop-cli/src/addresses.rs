@@ -136,7 +136,7 @@ fn scope(interface: &str) -> io::Result<u32> {
 fn port(text: &str) -> Result<u16, String> {
     digits(text)
         .and_then(|digits| digits.parse().ok())
-        .ok_or_else(|| "expected a port from 0 to 65535 behind the colon".into())
+        .ok_or_else(|| "expected a port from 0 to 65535".into())
 }
 
 fn without_scheme(scheme: &str, rest: &str) -> String {

@@ -20,6 +20,8 @@ pub(crate) struct ServeConfig {
     pub(crate) addresses: Vec<Address>,
     /// The cap that was asked for, which the limit of descriptors may lower.
     pub(crate) max_connections: Option<usize>,
+    /// As `event_loop` has it.
+    pub(crate) ipv6_only: bool,
     pub(crate) event_loop: Config,
     pub(crate) drain_timeout: Option<Duration>,
     pub(crate) format: Format,
@@ -94,6 +96,7 @@ impl ServeConfig {
         Ok(Self {
             addresses: addresses(&args.address, environment)?,
             max_connections,
+            ipv6_only,
             event_loop,
             drain_timeout: get("drain-timeout", args.drain_timeout)
                 .read(values::deadline)?

@@ -7,6 +7,7 @@ mod config;
 mod echo;
 mod escape;
 mod exit;
+mod listeners;
 mod log;
 mod nearest;
 mod notices;

@@ -129,20 +129,20 @@ pub(crate) fn span(text: &str) -> Result<Duration, String> {
 
 /// A duration, zero included, and none but a duration.
 pub(crate) fn pause(text: &str) -> Result<Duration, String> {
-    deadline(text)
-        .ok()
-        .flatten()
-        .filter(|duration| *duration <= LONGEST)
-        .ok_or_else(|| expected_duration(text, "100ms, 10s or 1m30s, at most a year"))
+    match limit(text).flatten() {
+        Some(duration) if duration <= LONGEST => Ok(duration),
+        Some(_) => Err("expected at most a year".into()),
+        None => Err(expected_duration(text, "100ms, 10s or 1m30s")),
+    }
 }
 
 /// How long to spin; zero or `none` for not at all.
 pub(crate) fn spin(text: &str) -> Result<Duration, String> {
-    deadline(text)
-        .ok()
-        .map(Option::unwrap_or_default)
-        .filter(|duration| *duration <= MAX_SPIN)
-        .ok_or_else(|| expected_duration(text, "50us, 1s at most, 0 or none"))
+    match limit(text).map(Option::unwrap_or_default) {
+        Some(duration) if duration <= MAX_SPIN => Ok(duration),
+        Some(_) => Err("expected at most 1s, like 50us, 0 or none".into()),
+        None => Err(expected_duration(text, "50us, 1s at most, 0 or none")),
+    }
 }
 
 /// The text itself if it is nothing but decimal digits: `parse` would take a sign as well.

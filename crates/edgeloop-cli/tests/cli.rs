@@ -133,7 +133,7 @@ fn every_bad_value_is_one_line_that_names_the_option_or_the_variable() {
         ("backlog", "128", "4096"),
         ("event-batch", "0", "1 to 4096"),
         ("pipes", "many", "from 0 to 1024"),
-        ("spin", "2s", "1s at most"),
+        ("spin", "2s", "at most 1s"),
         ("spin", "50", "50us"),
         ("log-format", "xml", "text or json"),
     ];
@@ -226,6 +226,7 @@ fn c27_a_bind_error_is_an_object_in_a_json_log() {
 fn a_name_is_served_on_each_of_its_addresses_that_the_machine_has() {
     let server = edgeloop(&["localhost:0"]).start();
     assert!(server.addresses().iter().all(|address| address.ip().is_loopback()));
+    assert!(server.addresses().iter().all(|address| address.port() == server.port()));
     for &address in server.addresses() {
         Peer::connect(address).expect_echo(b"hello");
     }

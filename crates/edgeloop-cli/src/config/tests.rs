@@ -102,7 +102,7 @@ fn each_option_reaches_the_configuration_from_either_place() {
         assert_eq!(resolved(&format!("--{option} {value}"), &[]), expected, "--{option}");
         assert_eq!(resolved("", &[(&variable(option), value)]), expected, "{option}");
     }
-    let v6_only = event_loop(|config| config.ipv6_only(true));
+    let v6_only = ServeConfig { ipv6_only: true, ..event_loop(|config| config.ipv6_only(true)) };
     assert_eq!(resolved("--ipv6-only", &[]), v6_only);
     assert_eq!(resolved("", &[("EDGELOOP_IPV6_ONLY", "yes")]), v6_only);
 }
