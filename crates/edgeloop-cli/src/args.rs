@@ -137,6 +137,12 @@ pub(crate) fn variable(option: &str) -> String {
     format!("EDGELOOP_{}", option.replace('-', "_").to_uppercase())
 }
 
+/// Every environment variable that is read.
+pub(crate) fn variables() -> Vec<String> {
+    let serve = ServeArgs::augment_args(clap::Command::new("serve"));
+    serve.get_arguments().map(|argument| variable(argument.get_id().as_str())).collect()
+}
+
 /// The grammar, with the environment variable of each of serve's options in its help.
 fn command() -> clap::Command {
     fn with_variables(command: clap::Command) -> clap::Command {
@@ -216,6 +222,17 @@ mod tests {
     #[test]
     fn the_grammar_is_sound() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_has_its_variable_and_nothing_else_has() {
+        let variables = variables();
+        for name in ["EDGELOOP_ADDRESS", "EDGELOOP_BACKLOG", "EDGELOOP_VERBOSE"] {
+            assert!(variables.iter().any(|variable| variable == name), "{name}");
+        }
+        for name in ["EDGELOOP_HELP", "EDGELOOP_VERSION"] {
+            assert!(!variables.iter().any(|variable| variable == name), "{name}");
+        }
     }
 
     #[test]

@@ -25,6 +25,11 @@ pub(crate) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) 
     if parts.len() <= 3 { parts } else { Vec::new() }
 }
 
+/// Whether one word becomes the other with at most so many slips.
+pub(crate) fn is_near(one: &str, other: &str, slips: usize) -> bool {
+    one.len().abs_diff(other.len()) <= slips && distance(one, other) <= slips
+}
+
 /// Returns how many letters must be inserted, removed, replaced or swapped with their neighbour to
 /// make one word of the other (optimal string alignment).
 fn distance(one: &str, other: &str) -> usize {

@@ -12,14 +12,18 @@ use crate::log::{Log, TOTALS, millis};
 use crate::operator::{Operated, Operator};
 use crate::signals::FirstSignal;
 
-/// Serves until a signal, and answers how it ended. The log has said everything about it.
+/// Serves until a signal, and returns how it ended. The log has said everything about it, the
+/// warnings first.
 ///
 /// # Errors
 ///
 /// When there is no log to say it in.
-pub(crate) fn serve(config: &ServeConfig) -> Result<Exit, Failure> {
+pub(crate) fn serve(config: &ServeConfig, warnings: &[String]) -> Result<Exit, Failure> {
     let log = Log::start(config.format, config.verbosity)
         .map_err(|error| Failure::fatal(format!("cannot start the log: {error}")))?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     let served = match config.verbosity {
         Verbosity::Quiet | Verbosity::Normal => serve_with(Echo::new, config, &log),
         Verbosity::Connections => serve_with(LoggedEcho::<false>::new, config, &log),

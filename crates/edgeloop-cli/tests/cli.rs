@@ -242,6 +242,16 @@ fn c24_a_cap_above_the_limit_of_descriptors_is_lowered_with_a_warning() {
 }
 
 #[test]
+fn a_misspelt_variable_is_told_with_the_nearest_and_ignored() {
+    let server = server(&[]).env("EDGELOOP_IDLETIMEOUT", "nonsense").start();
+    let line = server.log().expect_line("EDGELOOP_IDLETIMEOUT");
+    assert!(line.contains("WARN"), "{line}");
+    assert!(line.ends_with("is ignored; did you mean 'EDGELOOP_IDLE_TIMEOUT'?"), "{line}");
+    let known = server.log().text();
+    assert_eq!(known.matches("unknown variable").count(), 1, "{known}");
+}
+
+#[test]
 fn a_quiet_log_is_the_listening_line_and_errors() {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     let mut silent = Unheard::start(&["-q", "--max-connections", "100000000"], writer);
