@@ -7,6 +7,7 @@
 
 pub(crate) mod args;
 pub(crate) mod config;
+mod ends;
 mod errors;
 mod find;
 mod gate;
@@ -27,7 +28,6 @@ mod worker;
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -45,9 +45,6 @@ use crate::exit::{Exit, Failure};
 use crate::report::Drawing;
 use crate::signals::FirstSignal;
 
-/// How many loopback addresses are used where each message needs a port of its own.
-const LOOPBACK_SOURCES: u8 = 32;
-
 /// Runs as the command line says, and answers how it ended.
 ///
 /// # Errors
@@ -55,7 +52,7 @@ const LOOPBACK_SOURCES: u8 = 32;
 /// When something is wrong with the command line, an address or a file, or with this machine.
 pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     let mut config = BenchConfig::resolve(args)?;
-    resolve(&mut config)?;
+    ends::resolve(&mut config)?;
     // Before the run, so that a result is not lost for want of a place.
     let json = match &config.json {
         Some(Sink::File(path)) => Some((create(path)?, path.clone())),
@@ -94,30 +91,6 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     print(&config, &results)?;
     kept?;
     Ok(exit(&results))
-}
-
-/// Looks the address up, and finds addresses to connect from if it will take many ports.
-fn resolve(config: &mut BenchConfig) -> Result<(), Failure> {
-    let addresses = config.address.look_up()?;
-    let plan = &mut config.plan;
-    for &source in &plan.sources {
-        // Else each connect would fail, as if there were no port. This takes one, and nothing more.
-        UdpSocket::bind((source, 0))
-            .map_err(|error| Failure::usage(format!("cannot use --source {source}: {error}")))?;
-    }
-    plan.addresses = addresses;
-    let loopback = plan.addresses.iter().all(|address| match address.ip() {
-        IpAddr::V4(ip) => ip.is_loopback(),
-        IpAddr::V6(_) => false,
-    });
-    if loopback && plan.connects && plan.sources.is_empty() {
-        let sources = (1..=LOOPBACK_SOURCES).map(|last| Ipv4Addr::new(127, 0, 0, last).into());
-        plan.sources = sources.collect();
-    }
-    if let Some(port) = plan.addresses.iter().find(|address| address.port() == 0) {
-        return Err(Failure::usage(format!("cannot connect to {port}: port 0 is none")));
-    }
-    Ok(())
 }
 
 /// Makes a run. Whether its table could be written is told beside what it has come to.
