@@ -15,15 +15,19 @@ use crate::report;
 use crate::report::args::ReportArgs;
 use crate::usage;
 
-const ABOUT: &str = "An echo server on an epoll event loop that loses no byte";
+const ABOUT: &str =
+    "An echo server on an epoll event loop that never loses a byte, and a load generator";
+
+/// What stands below the short help.
+const SEE_HELP: &str =
+    "'--help' explains each option, its environment variable, signals and exit codes.";
 
 const AFTER_HELP: &str = "\
-Every option can also be set by the environment variable named with it, EDGELOOP_ADDRESS with \
-several addresses separated by blanks or commas. The command line comes first; an empty variable \
-counts as none.
+Each option can also be set by the environment variable named with it; EDGELOOP_ADDRESS takes several \
+addresses, separated by blanks or commas. The command line comes first. An empty variable counts as unset.
 
-Durations are written like 500ms, 10m or 1h30m, sizes like 65536, 64KiB (65,536 bytes) or 64kB \
-(64,000 bytes).
+Durations are written like 500ms, 10m or 1h30m, sizes like 65536, 64KiB (65,536 bytes) or 64kB (64,000 bytes), \
+counts like 10000 or 10k.
 
 Signals:
   SIGTERM, SIGINT  Accept what waits in the backlog, then drain: connections are served on until \
@@ -39,7 +43,8 @@ Exit codes:
 
 /// The whole command line. Without a subcommand it is `serve`'s.
 #[derive(Debug, Parser)]
-#[command(name = "edgeloop", version, about = ABOUT, after_help = AFTER_HELP)]
+#[command(name = "edgeloop", version, about = ABOUT)]
+#[command(after_help = SEE_HELP, after_long_help = AFTER_HELP)]
 #[command(args_conflicts_with_subcommands = true, propagate_version = true)]
 struct CommandLine {
     #[command(subcommand)]
@@ -52,14 +57,16 @@ struct CommandLine {
 #[derive(Debug, Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "there is one, and it is taken apart at once")]
 pub(crate) enum Command {
-    /// Serve echo; this is what edgeloop does when no command is named
-    #[command(display_name = "edgeloop", after_help = AFTER_HELP)]
+    /// Serve echo; this is the default without a command
+    #[command(display_name = "edgeloop", after_help = SEE_HELP, after_long_help = AFTER_HELP)]
     Serve(ServeArgs),
-    /// Load a service that echoes, and tell the truth about its latency
-    #[command(display_name = "edgeloop", after_help = bench::args::AFTER_HELP)]
+    /// Load an echo service and measure its latency
+    #[command(display_name = "edgeloop", after_help = bench::args::SEE_HELP)]
+    #[command(after_long_help = bench::args::AFTER_HELP)]
     Bench(BenchArgs),
-    /// Draw a page of what earlier runs came to, and merge runs that were made at once
-    #[command(display_name = "edgeloop", after_help = report::args::AFTER_HELP)]
+    /// Render an HTML report of earlier runs; merge simultaneous ones
+    #[command(display_name = "edgeloop", after_help = report::args::SEE_HELP)]
+    #[command(after_long_help = report::args::AFTER_HELP)]
     Report(ReportArgs),
 }
 
@@ -67,67 +74,92 @@ pub(crate) enum Command {
 #[derive(Debug, Default, Args)]
 #[allow(rustdoc::broken_intra_doc_links, reason = "the help prints its brackets as they are")]
 pub(crate) struct ServeArgs {
-    /// Where to listen: HOST:PORT, [IPV6]:PORT, or PORT for 0.0.0.0:PORT; several allowed. A host
-    /// name binds all its addresses, port 0 a free port [default: 0.0.0.0:3000]
+    /// Where to listen: HOST:PORT, [IPV6]:PORT or PORT [default: 0.0.0.0:3000]
+    ///
+    /// PORT alone is 0.0.0.0:PORT. Several addresses are allowed. A host name stands for all its
+    /// addresses, port 0 for a free port. An IPv6 address can name its interface:
+    /// [fe80::1%eth0]:3000
     #[arg(value_name = "ADDRESS")]
     pub(crate) address: Vec<OsString>,
 
-    /// The most connections at a time; others wait in the backlog [default: what the limit of
-    /// descriptors allows]
+    /// Maximum number of connections [default: what descriptors allow]
+    ///
+    /// Further clients wait in the backlog until a connection ends. The limit of descriptors
+    /// (ulimit -n) lowers it, with a warning
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) max_connections: Option<OsString>,
 
-    /// Close a connection on which nothing moved for so long, or none [default: 10m]
+    /// Close a connection after this long without traffic [default: 10m]
+    ///
+    /// none disables it
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) idle_timeout: Option<OsString>,
 
-    /// Reset a connection whose peer takes none of its output for so long, or none [default: 1m]
+    /// Reset a peer that takes no output for this long [default: 1m]
+    ///
+    /// none disables it
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) write_timeout: Option<OsString>,
 
-    /// After a signal, how long open connections are served on before they are cut off: 0 for not
-    /// at all, none for as long as they take [default: 10s]
+    /// After a signal, serve open connections this long [default: 10s]
+    ///
+    /// Connections that are still open then are reset. 0 resets them at once, none waits until all
+    /// have ended
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) drain_timeout: Option<OsString>,
 
-    /// The ceiling of all bytes queued at a time, in both directions [default: 256MiB]
+    /// Maximum bytes queued, in both directions [default: 256MiB]
+    ///
+    /// Bytes wait in a queue when a peer does not take its output. At the limit, reading pauses
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub(crate) buffer_limit: Option<OsString>,
 
-    /// The backlog of each listener, which net.core.somaxconn caps [default: 4096]
+    /// Length of each listener's backlog [default: 4096]
+    ///
+    /// The kernel lowers it to net.core.somaxconn; a warning says so
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) backlog: Option<OsString>,
 
-    /// How many events one epoll wait takes at first; it grows when they come in full batches
-    /// [default: 512]
+    /// Events that one epoll wait takes at first [default: 512]
+    ///
+    /// The number grows up to 4096 while batches come back full
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) event_batch: Option<OsString>,
 
-    /// The most pipes, with two descriptors each, through which what streams is passed on inside the
-    /// kernel: 0 copies everything [default: 16]
+    /// Maximum number of splice(2) pipes [default: 16]
+    ///
+    /// Streaming connections pass through them inside the kernel. Each pipe takes two descriptors.
+    /// Without a free pipe, bytes are copied; 0 copies everything
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) pipes: Option<OsString>,
 
-    /// After a turn with work, how long to poll before sleeping, for as long as that pays; at most 1s
-    /// [default: 0]
+    /// Poll this long before sleeping, at most 1s [default: 0]
+    ///
+    /// After a turn with work, the loop polls for this long before it sleeps, while that pays off.
+    /// Polling takes a whole processor. 0 or none always sleeps
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) spin: Option<OsString>,
 
-    /// Leave IPv4 alone when listening on an IPv6 address such as [::]
+    /// Do not accept IPv4 on an IPv6 address such as [::]
     #[arg(long)]
     pub(crate) ipv6_only: bool,
 
-    /// How the log on standard error is written: text, or json with one object for each line
-    /// [default: text]
+    /// Format of the log on standard error: text or json [default: text]
+    ///
+    /// json writes one object a line
     #[arg(long, value_name = "FORMAT", allow_hyphen_values = true)]
     pub(crate) log_format: Option<OsString>,
 
-    /// Log connections opened and closed; twice (-vv, or 2 in the environment): descriptors,
-    /// events and payload too
+    /// Log each connection; -vv logs events and payload too
+    ///
+    /// -vv also logs descriptors. In the environment, the value is 0, 1 or 2. The last of -v and -q
+    /// counts
     #[arg(short, long, action = clap::ArgAction::Count, overrides_with = "quiet")]
     pub(crate) verbose: u8,
 
-    /// Log nothing but the addresses listened on, and errors; the last of -q and -v counts
+    /// Log only errors and the addresses listened on
+    ///
+    /// The last of -v and -q counts
     #[arg(short, long, overrides_with_all = ["verbose", "quiet"])]
     pub(crate) quiet: bool,
 }
@@ -150,9 +182,10 @@ fn command() -> clap::Command {
             if matches!(arg.get_id().as_str(), "help" | "version") {
                 return arg;
             }
-            let help = arg.get_help().cloned().unwrap_or_default();
+            // The short help has a line for each option, without room for this.
+            let help = arg.get_long_help().or_else(|| arg.get_help()).cloned().unwrap_or_default();
             let variable = variable(arg.get_id().as_str());
-            arg.help(format!("{help} [env: {variable}]"))
+            arg.long_help(format!("{help}\n\n[env: {variable}]"))
         })
     }
     with_variables(CommandLine::command()).mut_subcommand("serve", with_variables)

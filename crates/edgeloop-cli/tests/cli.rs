@@ -74,7 +74,7 @@ fn free_address() -> SocketAddr {
 
 #[test]
 fn the_help_names_every_option_with_its_variable_and_all_exit_codes() {
-    for line in [&["--help"][..], &["serve", "--help"], &["help", "serve"], &["-h"]] {
+    for line in [&["--help"][..], &["serve", "--help"], &["help", "serve"]] {
         let help = printed(line).split_whitespace().collect::<Vec<_>>().join(" ");
         for option in OPTIONS {
             assert!(help.contains(&format!("--{option}")), "{line:?}: --{option}");
@@ -84,6 +84,36 @@ fn the_help_names_every_option_with_its_variable_and_all_exit_codes() {
         for words in ["Exit codes: 0 ", " 1 The drain", " 2 The command", " 70 A fatal", " 128+N"] {
             assert!(help.contains(words), "{line:?}: {words:?}");
         }
+    }
+}
+
+#[test]
+fn the_short_help_has_one_line_for_each_option() {
+    for command in ["serve", "bench", "report"] {
+        let short = printed(&[command, "-h"]);
+        let long = printed(&[command, "--help"]);
+        let options = |help: &str| {
+            let lines = help.lines().map(str::trim_start);
+            let words =
+                lines.filter_map(|line| line.split_whitespace().find(|w| w.starts_with("--")));
+            words.map(|word| word.trim_end_matches("...").to_owned()).collect::<Vec<_>>()
+        };
+        let (_, list) = short.split_once("Options:\n").expect("options");
+        let list: Vec<&str> = list.lines().take_while(|line| !line.is_empty()).collect();
+        for line in &list {
+            assert!(line.starts_with("  -") || line.starts_with("      --"), "{line}");
+            assert!(line.len() <= 100, "{line}");
+        }
+        let all = options(&long);
+        for option in options(&list.join("\n")) {
+            assert!(all.contains(&option), "{command} --help lacks {option}");
+        }
+        assert!(short.lines().count() < 45 && long.lines().count() > short.lines().count());
+    }
+    let serve = printed(&["-h"]);
+    for option in OPTIONS {
+        let lines = serve.lines().filter(|line| line.contains(&format!("--{option}")));
+        assert_eq!(lines.count(), 1, "--{option}");
     }
 }
 
