@@ -197,7 +197,7 @@ fn verbosity(args: &ServeArgs, environment: Environment<'_>) -> Result<Verbosity
     match (quiet, verbose) {
         (true, 0) => Ok(Verbosity::Quiet),
         (true, _) => Err(Failure::usage(format!(
-            "{} and {} contradict each other",
+            "{} and {} cannot be used together; unset one",
             variable("quiet"),
             variable("verbose")
         ))),

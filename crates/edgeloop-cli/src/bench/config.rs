@@ -73,7 +73,7 @@ impl Mode {
 impl BenchConfig {
     /// # Errors
     ///
-    /// Names the first value that is wrong, by its option, or two that contradict each other.
+    /// Names the first value that is wrong, by its option, or two that cannot be used together.
     pub(crate) fn resolve(args: &BenchArgs) -> Result<Self, Failure> {
         contradictions(args)?;
         let address = read("ADDRESS", &args.address, Address::parse)?.reachable();
@@ -167,7 +167,7 @@ fn contradictions(args: &BenchArgs) -> Result<(), Failure> {
     ];
     let asked: Vec<_> = modes.into_iter().filter(|mode| mode.1).map(|mode| mode.0).collect();
     let together = |one: &str, other: &str| {
-        Err(Failure::usage(format!("{one} and {other} contradict each other")))
+        Err(Failure::usage(format!("{one} and {other} cannot be used together")))
     };
     if let [one, other, ..] = asked[..] {
         return together(one, other);
@@ -187,14 +187,19 @@ fn contradictions(args: &BenchArgs) -> Result<(), Failure> {
             return together(one, other);
         }
     }
-    for (option, file) in [("--json", &args.json), ("--csv", &args.csv)] {
-        if args.report.is_some() && args.report == *file {
-            return Err(Failure::usage(format!("--report and {option} are the same file")));
+    let files = [("--json", &args.json), ("--csv", &args.csv), ("--report", &args.report)];
+    for (index, (option, file)) in files.into_iter().enumerate() {
+        let mut others = files[..index].iter().filter(|other| file.is_some() && other.1 == file);
+        if let Some((other, _)) = others.next() {
+            let line = format!("{other} and {option} are the same file; give two");
+            return Err(Failure::usage(line));
         }
     }
-    if args.report.as_ref().is_some_and(|file| file == "-") {
-        let line = "--report - can't be: standard output has the summary; see 'edgeloop report'";
-        return Err(Failure::usage(line));
+    for (option, file) in [("--csv", &args.csv), ("--report", &args.report)] {
+        if file.as_ref().is_some_and(|file| file == "-") {
+            let line = format!("{option} cannot be - (standard output), which has the summary");
+            return Err(Failure::usage(line));
+        }
     }
     let needs = [
         ("--arrival", args.arrival.is_some(), "--rate", args.rate.is_some() || args.find.is_some()),
@@ -205,7 +210,7 @@ fn contradictions(args: &BenchArgs) -> Result<(), Failure> {
     ];
     for (one, is, needed, there) in needs {
         if is && !there {
-            return Err(Failure::usage(format!("{one} says something only beside {needed}")));
+            return Err(Failure::usage(format!("{one} needs {needed}")));
         }
     }
     Ok(())

@@ -42,7 +42,7 @@ use results::{Background, Results};
 use summary::Summary;
 
 use crate::exit::{Exit, Failure};
-use crate::report::Drawing;
+use crate::report::{Drawing, same};
 use crate::signals::FirstSignal;
 
 /// Runs as the command line says, and answers how it ended.
@@ -53,6 +53,7 @@ use crate::signals::FirstSignal;
 pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     let mut config = BenchConfig::resolve(args)?;
     ends::resolve(&mut config)?;
+    spare_the_baseline(args)?;
     // Before the run, so that a result is not lost for want of a place.
     let json = match &config.json {
         Some(Sink::File(path)) => Some((create(path)?, path.clone())),
@@ -91,6 +92,19 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     print(&config, &results)?;
     kept?;
     Ok(exit(&results))
+}
+
+/// Refuses outputs that would overwrite the results that this run is compared with.
+fn spare_the_baseline(args: &BenchArgs) -> Result<(), Failure> {
+    let Some(baseline) = &args.baseline else { return Ok(()) };
+    let outputs = [("--json", &args.json), ("--csv", &args.csv), ("--report", &args.report)];
+    for (option, file) in outputs {
+        if file.as_ref().is_some_and(|file| same(baseline, file)) {
+            let line = format!("{option} would overwrite --baseline; choose another file");
+            return Err(Failure::usage(line));
+        }
+    }
+    Ok(())
 }
 
 /// Makes a run. Whether its table could be written is told beside what it has come to.

@@ -157,7 +157,10 @@ fn verbosity_comes_from_one_place_only() {
     }
     let both = [("EDGELOOP_QUIET", "1"), ("EDGELOOP_VERBOSE", "1")];
     let failure = resolve("", &both).expect_err("a contradiction");
-    assert_eq!(failure.line, "EDGELOOP_QUIET and EDGELOOP_VERBOSE contradict each other");
+    assert_eq!(
+        failure.line,
+        "EDGELOOP_QUIET and EDGELOOP_VERBOSE cannot be used together; unset one"
+    );
 }
 
 #[test]

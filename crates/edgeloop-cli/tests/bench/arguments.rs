@@ -87,7 +87,7 @@ fn options_that_contradict_each_other_are_both_named() {
         ("--connect-per-message -p 5", "--connect-per-message", "--pipeline"),
         ("--stream --window 1MiB -p 5", "--window", "--pipeline"),
     ] {
-        expect_named(options, &[one, other, "contradict each other"]);
+        expect_named(options, &[one, other, "cannot be used together"]);
     }
 }
 
@@ -99,7 +99,7 @@ fn options_that_say_nothing_alone_are_named_with_what_they_need() {
         ("--window 1MiB", "--window", "--stream"),
         ("--arrival poisson", "--arrival", "--rate"),
     ] {
-        expect_named(options, &[one, "says something only beside", needed]);
+        expect_named(options, &[one, " needs ", needed]);
     }
 }
 
@@ -152,6 +152,32 @@ fn a_file_that_cannot_be_made_is_named_before_anything_is_sent() {
         }
     }
     assert_eq!(server.peers(), []);
+}
+
+#[test]
+fn outputs_never_overwrite_each_other_nor_the_baseline() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name).to_str().expect("UTF-8").to_owned();
+    let (old, new) = (path("old.json"), path("new"));
+    std::fs::write(&old, "earlier results").expect("a file");
+    for (options, names) in [
+        (["--json", &new, "--csv", &new], ["--json", "--csv", "are the same file"]),
+        (["--csv", &new, "--report", &new], ["--csv", "--report", "are the same file"]),
+        (["--csv", "-", "--json", &new], ["--csv", "-", "standard output"]),
+        (["--report", "-", "--json", &new], ["--report", "-", "standard output"]),
+    ] {
+        expect_named(&options.join(" "), &names);
+    }
+    for option in ["--json", "--csv"] {
+        let options = format!("--report {new} --baseline {old} {option} {old}");
+        expect_named(&options, &[option, "would overwrite --baseline"]);
+    }
+    expect_named(
+        &format!("--report {old} --baseline {old}"),
+        &["--report", "overwrite --baseline"],
+    );
+    assert_eq!(std::fs::read_to_string(&old).expect("what was there"), "earlier results");
+    assert!(!std::fs::exists(&new).expect("a look"), "a file was made");
 }
 
 #[test]
