@@ -329,6 +329,8 @@ mod tests {
             (&["-version"], "unknown option '-version'; did you mean '--version'?"),
             (&["--timeout", "5s"], "'--idle-timeout', '--write-timeout' or '--drain-timeout'?"),
             (&["bench", "--connection", "5"], "did you mean '--connections'?"),
+            (&["bench", "--clients", "5"], "did you mean '--connections'?"),
+            (&["serve", "--log-level", "5"], "did you mean '--verbose'?"),
             (&["--connections", "5"], "an option of 'edgeloop bench'"),
             (&["report", "--backlog", "5"], "an option of 'edgeloop serve'"),
             (&["--port", "3000"], "without an option, as in 127.0.0.1:3000"),

@@ -23,6 +23,20 @@ const ADDRESS_OPTIONS: [&str; 11] = [
     "-p",
 ];
 
+/// What other programs call an option of this one.
+const SYNONYMS: [(&str, &str); 10] = [
+    ("--clients", "--connections"),
+    ("--concurrency", "--connections"),
+    ("--debug", "--verbose"),
+    ("--length", "--size"),
+    ("--level", "--verbose"),
+    ("--log-level", "--verbose"),
+    ("--loglevel", "--verbose"),
+    ("--requests", "--messages"),
+    ("--silent", "--quiet"),
+    ("--time", "--duration"),
+];
+
 /// What other programs call a command of this one.
 const COMMANDS: [(&str, &str); 10] = [
     ("benchmark", "edgeloop bench"),
@@ -105,6 +119,10 @@ fn unknown_option(
     }
     let word = option.trim_start_matches('-');
     let known = options(command);
+    let synonym = SYNONYMS.iter().find(|(name, _)| *name == option);
+    if let Some((_, meant)) = synonym.filter(|(_, meant)| known.iter().any(|one| one == meant)) {
+        return format!("{unknown}; did you mean '{meant}'?");
+    }
     let names = known.iter().filter_map(|known| known.strip_prefix("--"));
     let near: Vec<_> = nearest(word, names).iter().map(|name| format!("--{name}")).collect();
     match question(&near) {

@@ -39,8 +39,8 @@ fn expected_duration(text: &str, examples: &str) -> String {
 
 /// A size in bytes of at least `minimum`.
 pub(crate) fn size(text: &str, minimum: usize) -> Result<usize, String> {
-    let expected =
-        || format!("expected a size like 1048576, 512KiB or 64MB, at least {minimum} bytes");
+    let least = if minimum == 1 { "1 byte".to_owned() } else { format!("{minimum} bytes") };
+    let expected = || format!("expected a size like 1048576, 512KiB or 64MB, at least {least}");
     let too_large = || "expected at most 8EiB".to_owned();
     // The crate would also ignore blanks and underscores within a number, and read `1e6`.
     let unit = text.trim_start_matches(|part: char| part.is_ascii_digit() || part == '.');
@@ -59,7 +59,7 @@ pub(crate) fn size(text: &str, minimum: usize) -> Result<usize, String> {
         Err(_) => return Err(expected()),
     };
     match usize::try_from(bytes) {
-        Ok(bytes) if bytes < minimum => Err(format!("expected at least {minimum} bytes")),
+        Ok(bytes) if bytes < minimum => Err(format!("expected at least {least}")),
         Ok(bytes) if bytes <= LARGEST_SIZE => Ok(bytes),
         _ => Err(too_large()),
     }

@@ -13,6 +13,9 @@ const TESTS: [&str; 5] = ["SEED", "SEEDS", "UNDER_TEST", "TEST_", "FUZZ_"];
 /// What other programs call an address.
 const ADDRESSES: [&str; 6] = ["BIND", "HOST", "HOSTNAME", "LISTEN", "PORT", "URL"];
 
+/// What other programs call the verbosity.
+const LEVELS: [&str; 4] = ["DEBUG", "LOG", "LOGLEVEL", "LOG_LEVEL"];
+
 /// Returns a line about each variable that is misspelt or unknown, so that nobody believes it to
 /// be in force. `known` are those that are read.
 pub(crate) fn strays(
@@ -39,6 +42,7 @@ fn line(name: &str, value: &str, known: &[String]) -> Option<String> {
     let meant: Vec<&str> = match upper.strip_prefix(PREFIX) {
         Some(rest) if is_of_tests(rest) || is_of_a_link(rest, value) => return None,
         Some(rest) if ADDRESSES.contains(&rest) => vec!["EDGELOOP_ADDRESS"],
+        Some(rest) if LEVELS.contains(&rest) => vec!["EDGELOOP_VERBOSE"],
         Some(rest) => {
             let names = known.iter().filter_map(|known| known.strip_prefix(PREFIX));
             let near = nearest(rest, names);
@@ -86,6 +90,7 @@ mod tests {
             ("EDGELOOP_TIMEOUT", "'EDGELOOP_IDLE_TIMEOUT' or 'EDGELOOP_WRITE_TIMEOUT'"),
             ("EDGELOOP_ADDRESSES", "'EDGELOOP_ADDRESS'"),
             ("EDGELOOP_PORT", "'EDGELOOP_ADDRESS'"),
+            ("EDGELOOP_LOG_LEVEL", "'EDGELOOP_VERBOSE'"),
             ("EDGELOOP-BACKLOG", "'EDGELOOP_BACKLOG'"),
             ("edgeloop_backlog", "'EDGELOOP_BACKLOG'"),
             ("EDGE_LOOP_BACKLOG", "'EDGELOOP_BACKLOG'"),

@@ -21,7 +21,9 @@ pub(super) fn resolve(config: &mut BenchConfig) -> Result<(), Failure> {
     let addresses = config.address.look_up()?;
     let plan = &mut config.plan;
     if let Some(port) = addresses.iter().find(|address| address.port() == 0) {
-        return Err(Failure::usage(format!("cannot connect to {port}: port 0 is none")));
+        return Err(Failure::usage(format!(
+            "cannot connect to {port}: port 0 is only for listening"
+        )));
     }
     for &source in &plan.sources {
         // Else each connect would fail, as if there were no port. This takes one, and nothing more.
