@@ -323,6 +323,8 @@ mod tests {
             (&["reprot"], "did you mean 'edgeloop report'?"),
             (&["version"], "did you mean 'edgeloop --version'?"),
             (&["hlep"], "did you mean 'edgeloop help'?"),
+            (&["rep"], "did you mean 'edgeloop report'?"),
+            (&["VERSION"], "did you mean 'edgeloop --version'?"),
             (&["help", "benc"], "did you mean 'bench'?"),
             (&["--maxconnections", "5"], "did you mean '--max-connections'?"),
             (&["serve", "--max_connections=5"], "did you mean '--max-connections'?"),
@@ -338,6 +340,13 @@ mod tests {
         ] {
             let line = failure(line);
             assert!(line.contains(words), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_host_without_its_port_is_left_to_be_one() {
+        for host in ["localhost", "runner", "art", "host", "a", "infobox"] {
+            assert_eq!(serve(&[host]).address, [host]);
         }
     }
 

@@ -89,11 +89,11 @@ pub(crate) fn listen<H: Handler>(
             }
             Err(error) => {
                 let is_twice = wanted.iter().any(|other| other.bound == Some(address));
-                return Err(Failure::usage(format!("{error}{}", hint(&error, is_twice))));
+                return Err(failure(error, is_twice));
             }
         }
     }
-    outcome(&wanted)
+    outcome(wanted)
 }
 
 /// One address, on the way to its listener.
@@ -138,19 +138,18 @@ fn breadth(address: SocketAddr) -> u8 {
     }
 }
 
-fn outcome(wanted: &[Wanted<'_>]) -> Result<Listening, Failure> {
+fn outcome(wanted: Vec<Wanted<'_>>) -> Result<Listening, Failure> {
     let served: Vec<&Address> =
         wanted.iter().filter(|one| one.bound.is_some()).map(|one| one.asked).collect();
     let mut listening = Listening::default();
     for Wanted { asked, bound, error, .. } in wanted {
         let new = bound.filter(|bound| !listening.addresses.contains(bound));
         listening.addresses.extend(new);
-        match error {
-            Some(error) if served.contains(asked) => {
-                let why = hint(error, false);
-                listening.warnings.push(format!("{error}{why}; {asked} is served without it"));
+        match error.map(|error| failure(error, false)) {
+            Some(Failure { line, .. }) if served.contains(&asked) => {
+                listening.warnings.push(format!("{line}; {asked} is served without it"));
             }
-            Some(error) => return Err(Failure::usage(format!("{error}{}", hint(error, false)))),
+            Some(failure) => return Err(failure),
             None => {}
         }
     }
@@ -166,9 +165,9 @@ fn is_of_the_address(error: &Error) -> bool {
     )
 }
 
-/// What to do about an address that can't be listened on.
-fn hint(error: &Error, is_twice: bool) -> &'static str {
-    match Errno::from_io_error(error.io_error()) {
+/// The end of the start, with what to do about it.
+fn failure(error: Error, is_twice: bool) -> Failure {
+    let hint = match Errno::from_io_error(error.io_error()) {
         Some(Errno::ADDRINUSE) if is_twice => "; it was given twice",
         Some(Errno::ADDRINUSE) => "; 'ss -ltnp' shows who listens there",
         Some(Errno::ADDRNOTAVAIL) => "; 'ip address' shows the addresses of this machine",
@@ -178,7 +177,9 @@ fn hint(error: &Error, is_twice: bool) -> &'static str {
         Some(Errno::NODEV) => "; 'ip link' shows the interfaces of this machine",
         Some(Errno::MFILE) => "; raise the limit of descriptors, 'ulimit -n'",
         _ => "",
-    }
+    };
+    let Failure { exit, line } = error.into();
+    Failure { exit, line: format!("{line}{hint}") }
 }
 
 fn with_port(mut address: SocketAddr, port: u16) -> SocketAddr {
@@ -213,8 +214,8 @@ fn hold_port<S>(
     None
 }
 
-/// Binds a socket without listening. Others may bind the same with SO_REUSEADDR, as the loop does,
-/// but the kernel gives the port to nobody who asks for any (socket(7)).
+/// Binds a socket without listening. With SO_REUSEADDR the loop can bind the same beside it and
+/// listen; whoever asks for any port meanwhile gets another one (Linux 6.18).
 fn hold(address: SocketAddr, ipv6_only: bool) -> Result<(OwnedFd, u16), Errno> {
     let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;

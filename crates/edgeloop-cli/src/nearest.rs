@@ -1,7 +1,7 @@
 //! Finds what was probably meant by a misspelt name.
 
 /// Returns the names that `word` may stand for, the likeliest only: one that is misspelt, or up to
-/// three that begin with it or contain it. Upper and lower case count as equal.
+/// three that contain it. Upper and lower case count as equal.
 pub(crate) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let word = word.to_lowercase();
     let names: Vec<&str> = names.into_iter().collect();
@@ -17,11 +17,8 @@ pub(crate) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) 
     if word.len() < 3 {
         return Vec::new();
     }
-    let is_part = |name: &&str| {
-        let name = name.to_lowercase();
-        name.contains(&word) || word.starts_with(&name)
-    };
-    let parts: Vec<&str> = names.into_iter().filter(is_part).collect();
+    let contains = |name: &&str| name.to_lowercase().contains(&word);
+    let parts: Vec<&str> = names.into_iter().filter(contains).collect();
     if parts.len() <= 3 { parts } else { Vec::new() }
 }
 

@@ -6,7 +6,7 @@ use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::escape::OneLine;
-use crate::nearest::{nearest, question};
+use crate::nearest::{is_near, nearest, question};
 
 /// What other programs call an address.
 const ADDRESS_OPTIONS: [&str; 11] = [
@@ -172,7 +172,11 @@ pub(crate) fn mistaken_command(word: &str, grammar: &Command) -> Option<String> 
         .map(|name| (name.to_owned(), format!("edgeloop {name}")))
         .chain(COMMANDS.map(|(name, meant)| (name.to_owned(), meant.to_owned())))
         .collect();
+    let lower = word.to_lowercase();
+    let is_begun = |name: &str| word.len() > 2 && name.starts_with(&lower);
     let near = nearest(word, known.iter().map(|(name, _)| name.as_str()));
-    let (_, meant) = known.iter().find(|(name, _)| near.first() == Some(&name.as_str()))?;
+    let slips = (word.len() / 3).clamp(1, 2);
+    let is_meant = |name: &str| is_begun(name) || near == [name] && is_near(&lower, name, slips);
+    let (_, meant) = known.iter().find(|(name, _)| is_meant(name))?;
     Some(format!("'{word}' is neither a command nor an address; did you mean '{meant}'?"))
 }
