@@ -148,13 +148,13 @@ fn without_scheme(scheme: &str, rest: &str) -> String {
     };
     let example = [host.to_owned(), format!("{host}:{usual}")]
         .into_iter()
-        .find(|text| Address::parse(text).is_ok())
+        .find(|text| text.is_ascii() && Address::parse(text).is_ok())
         .unwrap_or_else(|| "localhost:3000".to_owned());
     format!("expected an address without a scheme or a path, as in {example}")
 }
 
 fn without_port(text: &str) -> String {
-    if is_name(text) && !text.starts_with(['-', '_', '.']) {
+    if is_name(text) && text.is_ascii() && !text.starts_with(['-', '_', '.']) {
         return format!("expected HOST:PORT, as in {text}:3000");
     }
     "expected HOST:PORT, [IPV6]:PORT or PORT, as in 127.0.0.1:3000".into()
@@ -164,7 +164,7 @@ fn without_port(text: &str) -> String {
 fn ipv6(text: &str) -> Result<Host, String> {
     let (address, interface) = text.split_once('%').map_or((text, None), |(a, i)| (a, Some(i)));
     let Ok(ip) = address.parse::<Ipv6Addr>() else {
-        let is_other = name_or_ipv4(text, text).is_ok();
+        let is_other = text.is_ascii() && name_or_ipv4(text, text).is_ok();
         return Err(if is_other {
             format!("expected an IPv6 address in the brackets; {text}:PORT needs none")
         } else {
@@ -312,6 +312,9 @@ mod tests {
             ("https://example.com", "as in example.com:443"),
             ("tcp://[::1]:7?x", "as in [::1]:7"),
             ("x://", "as in localhost:3000"),
+            ("b\u{fc}cher.example", "as in 127.0.0.1:3000"),
+            ("[b\u{fc}cher.example]:1", "in the brackets, as in [::1]:3000"),
+            ("http://b\u{fc}cher.example", "as in localhost:3000"),
             ("/run/socket", "not a path"),
             ("unix:/run/socket", "not a path"),
         ];
@@ -319,6 +322,7 @@ mod tests {
             let error = Address::parse(text).expect_err(text);
             assert!(error.contains(words), "{text:?}: {error}");
             assert!(error.starts_with("expected "), "{text:?}: {error}");
+            assert!(error.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{text:?}: {error}");
         }
     }
 
