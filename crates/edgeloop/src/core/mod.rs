@@ -178,8 +178,8 @@ impl<K: Kernel> Core<K> {
             return;
         }
         let tick = at.after(Duration::from_millis(1));
-        if self.wheel.deadline(id.slot).is_none_or(|set| set >= tick) {
-            self.wheel.set(id.slot, at);
+        if self.wheel.deadline(id.slot()).is_none_or(|set| set >= tick) {
+            self.wheel.set(id.slot(), at);
             self.remind(at);
         }
     }
@@ -219,7 +219,7 @@ impl<K: Kernel> Core<K> {
         if let Some(connection) = self.connections.get_mut(id) {
             let kept = connection.kept();
             drop(connection.take_kept());
-            self.memory.keep(id.slot, kept, 0);
+            self.memory.keep(id.slot(), kept, 0);
         }
     }
 
