@@ -2,8 +2,7 @@
 
 use std::num::NonZeroU64;
 
-/// The bits of a generation. What is above them in the word are flags.
-pub(crate) const GENERATION_BITS: u32 = 42;
+use crate::id::GENERATION_BITS;
 
 /// What is remembered about a connection. None of these is set on one that only echoes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -7,8 +7,7 @@
 
 use std::num::NonZeroU64;
 
-use crate::flags::GENERATION_BITS;
-use crate::id::ConnectionId;
+use crate::id::{ConnectionId, GENERATION_BITS, SLOT_BITS};
 
 const PAGE: usize = 512;
 const PAGE_BITS: u32 = PAGE.trailing_zeros();
@@ -17,6 +16,7 @@ const ROOT: usize = 8192;
 /// The most entries of a table, 4,194,304: four times the descriptors that Linux lets a process
 /// have unless `fs.nr_open` is raised (proc(5)).
 pub(crate) const MOST: usize = ROOT * PAGE;
+const _: () = assert!(MOST == 1 << SLOT_BITS);
 
 /// Where a slot lies: its page, and its entry there. Slots are below [`MOST`].
 #[inline]
