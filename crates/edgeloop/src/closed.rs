@@ -76,6 +76,9 @@ pub enum Reason {
     InputLimit,
     /// Kept input filled its share of the memory, and this connection held the most of it (C11).
     InputShare,
+    /// Queued output filled its share of the memory, and this connection had taken none of its own for
+    /// longest (C11).
+    OutputShare,
     /// A send from another thread did not fit under the output limit.
     OutputLimit,
     /// The kernel was out of memory or buffers for it, again and again.
@@ -101,6 +104,7 @@ impl fmt::Display for Reason {
             Self::CutOff => "cut off",
             Self::InputLimit => "input limit reached",
             Self::InputShare => "share of kept input exhausted",
+            Self::OutputShare => "share of queued output exhausted",
             Self::OutputLimit => "output limit reached",
             Self::Exhausted => "kernel out of resources",
             Self::Panicked => "handler panicked",

@@ -43,6 +43,9 @@ impl Flags {
     /// So much comes in that it may go on through a pipe, where the handler wants it so.
     pub(crate) const STREAMS: Self = Self(1 << 16);
 
+    /// What it sends in this turn is counted.
+    pub(crate) const WATCHED: Self = Self(1 << 17);
+
     /// The queue is above its mark, with whichever consequence.
     pub(crate) const MARKED: Self = Self(Self::ABOVE.0 | Self::ABOVE_READING.0);
 
@@ -110,7 +113,7 @@ mod tests {
         for generation in [1, 2, 1 << 31, u32::MAX] {
             let mut state = State::new(NonZeroU32::new(generation).expect("not 0"));
             assert!(state.is_plain(generation) && !state.is_plain(generation ^ 1));
-            for bit in 0..17 {
+            for bit in 0..18 {
                 let flag = Flags(1 << bit);
                 state.set(flag);
                 assert!(state.any(flag) && !state.is_plain(generation));

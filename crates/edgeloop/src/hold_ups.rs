@@ -24,7 +24,7 @@ impl HoldUps {
     pub(crate) const NONE: Self = Self { ended: VecDeque::new() };
 
     /// The alarm, set for `alarm`, was noticed at `now`. If that is late, the loop did not run for
-    /// an unknown part of the time since `before`, when it last read the clock.
+    /// an unknown part of the time since `before`, when it is known to have run.
     pub(crate) fn noticed(&mut self, alarm: Time, before: Time, now: Time) {
         if now.since(alarm) <= TOLERATED {
             return;

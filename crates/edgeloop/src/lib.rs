@@ -58,6 +58,7 @@ mod handler;
 mod kernel;
 mod wheel;
 mod table;
+mod laggards;
 mod pipes;
 mod output;
 mod memory;

@@ -1,13 +1,23 @@
 //! The accounts of queued bytes, and the ceiling that bounds them (C11).
 //!
-//! Output and kept input have shares of their own. At the output's ceiling reading pauses, since
-//! reading is what makes output; the input's is enforced by closing whoever holds most of it, so
-//! that neither waiting output nor a thousand half lines can stop the reading that would free them.
+//! Output and kept input have shares of their own. The share of output has three marks:
+//!
+//! - Up to the first, everybody is read.
+//! - Above it, only connections without queued output are read: reading is what makes output, and
+//!   a peer that takes none must not keep those waiting who take theirs.
+//! - Above the second, less is left than the output that one read may become. Then connections that
+//!   take nothing are given up, so that this much is always left to whoever is owed nothing.
+//!
+//! The input's share is enforced by closing whoever holds most of it. So neither waiting output nor
+//! a thousand half lines can stop the reading that would free them.
 
 use std::collections::BTreeSet;
 
 use crate::config::Config;
 use crate::output::{CHUNK, PAGE};
+
+/// Which part of the output's share is left to connections without queued output.
+const FOR_THE_UNQUEUED: usize = 8;
 
 #[derive(Debug)]
 pub(crate) struct Memory {
@@ -16,8 +26,10 @@ pub(crate) struct Memory {
     output_limit: usize,
     /// What can be sent on a connection with an empty queue without asking any further.
     room: usize,
-    /// Reading pauses when less than this is left: a read's worth of output must always fit.
-    reserve: usize,
+    /// Above this, connections with queued output are not read.
+    pause_above: usize,
+    /// Above this, less is left than the output that one read may become.
+    full_above: usize,
     paused: bool,
     input_share: usize,
     input_held: usize,
@@ -28,12 +40,15 @@ pub(crate) struct Memory {
 impl Memory {
     pub(crate) fn new(config: &Config) -> Self {
         let input_share = config.buffer_limit / 4;
+        let output_share = config.buffer_limit - input_share;
+        let read = config.read_buffer.next_multiple_of(PAGE);
         let mut memory = Self {
-            output_share: config.buffer_limit - input_share,
+            output_share,
             output_held: 0,
             output_limit: config.output_limit,
             room: 0,
-            reserve: config.read_buffer.next_multiple_of(PAGE),
+            pause_above: output_share - (output_share / FOR_THE_UNQUEUED).max(2 * read),
+            full_above: output_share - read,
             paused: false,
             input_share,
             input_held: 0,
@@ -48,10 +63,15 @@ impl Memory {
         self.room
     }
 
-    /// Whether reading pauses until queued output has shrunk.
+    /// Whether connections with queued output are not read, until there is less of it.
     #[inline]
     pub(crate) const fn is_paused(&self) -> bool {
         self.paused
+    }
+
+    /// Whether less is left than whoever is owed nothing may need.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.output_held > self.full_above
     }
 
     pub(crate) const fn output_held(&self) -> usize {
@@ -62,26 +82,36 @@ impl Memory {
         self.input_held
     }
 
-    /// Whether queues may grow by so much memory.
+    /// Whether the queue of a connection that has one may grow by this much memory.
     pub(crate) const fn fits(&self, growth: usize) -> bool {
+        growth <= self.full_above.saturating_sub(self.output_held)
+    }
+
+    /// Whether a queue that takes this much memory may begin now.
+    pub(crate) const fn fits_anew(&self, growth: usize) -> bool {
         growth <= self.output_share - self.output_held
     }
 
-    /// Output queues have grown; answers whether that made reading pause.
+    /// Whether it may begin once others are given up.
+    pub(crate) const fn may_fit_anew(&self, growth: usize) -> bool {
+        growth <= self.full_above
+    }
+
+    /// Output queues have grown. Returns whether that made reading pause.
     pub(crate) fn charge(&mut self, bytes: usize) -> bool {
         self.output_held += bytes;
-        let paused = !self.paused && self.output_share - self.output_held < self.reserve;
+        let paused = !self.paused && self.output_held > self.pause_above;
         self.paused |= paused;
         self.recount();
         paused
     }
 
-    /// Output queues have shrunk; answers whether reading may go on again, which it may at three
-    /// quarters of where it pauses, so that it does not pause and resume with every chunk.
+    /// Output queues have shrunk. Returns whether all may be read again: at three quarters of where
+    /// reading pauses, so that it does not pause and resume with every chunk.
     pub(crate) fn release(&mut self, bytes: usize) -> bool {
         self.output_held -= bytes;
         self.recount();
-        let resumed = self.paused && self.output_held <= self.resume_at();
+        let resumed = self.paused && self.output_held <= self.pause_above / 4 * 3;
         self.paused &= !resumed;
         resumed
     }
@@ -103,10 +133,6 @@ impl Memory {
         (self.input_held > self.input_share).then_some(*slot)
     }
 
-    const fn resume_at(&self) -> usize {
-        self.output_share.saturating_sub(self.reserve) / 4 * 3
-    }
-
     fn recount(&mut self) {
         // Rounding up to pages costs up to one page a chunk; a chunk's worth covers it.
         let left = (self.output_share - self.output_held).saturating_sub(CHUNK);
@@ -124,19 +150,35 @@ mod tests {
     }
 
     #[test]
-    fn c11_reading_pauses_while_a_whole_read_would_not_fit_and_resumes_below() {
+    fn c11_those_with_output_pause_above_a_mark_and_go_on_well_below_it() {
         let mut memory = smallest();
-        let share = MIN_BUFFER_LIMIT / 4 * 3;
-        assert!(!memory.charge(share - 64 * 1024), "a read still fits");
+        // An eighth is less than two reads.
+        let mark = MIN_BUFFER_LIMIT / 4 * 3 - 2 * 64 * 1024;
+        assert!(!memory.charge(mark), "it may be reached");
         assert!(memory.charge(PAGE) && memory.is_paused());
         assert!(!memory.charge(PAGE), "it pauses once");
-        assert!(!memory.fits(64 * 1024));
+        assert!(!memory.is_full(), "there is room for those without output");
         assert!(!memory.release(2 * PAGE) && memory.is_paused(), "not at the very edge");
         while memory.is_paused() {
             memory.release(PAGE);
         }
-        assert!(memory.output_held() <= (share - 64 * 1024) / 4 * 3);
-        assert!(memory.fits(64 * 1024));
+        assert_eq!(memory.output_held(), mark / 4 * 3);
+        let large = Memory::new(&Config::new().buffer_limit(1 << 30));
+        assert_eq!(large.pause_above, (1 << 30) / 4 * 3 / 8 * 7);
+    }
+
+    #[test]
+    fn c11_a_reads_worth_is_left_to_those_who_are_owed_nothing() {
+        let mut memory = smallest();
+        let full = MIN_BUFFER_LIMIT / 4 * 3 - 64 * 1024;
+        assert!(memory.fits(full) && !memory.fits(full + 1));
+        assert!(memory.fits_anew(full + 64 * 1024) && memory.may_fit_anew(full));
+        assert!(!memory.may_fit_anew(full + 1), "no giving up would make room for that");
+        memory.charge(full);
+        assert!(!memory.is_full() && !memory.fits(1));
+        assert!(memory.fits_anew(64 * 1024) && !memory.fits_anew(64 * 1024 + 1));
+        memory.charge(1);
+        assert!(memory.is_full() && !memory.fits(0 + 1));
     }
 
     #[test]
@@ -147,8 +189,7 @@ mod tests {
         assert_eq!((memory.output_held(), memory.room()), (0, share - CHUNK));
         assert!(memory.charge(share - PAGE), "there is no room for a read");
         assert_eq!((memory.output_held(), memory.room()), (share - PAGE, 0));
-        // It goes on at three quarters of what leaves room for a read.
-        let resumes = (share - 64 * 1024) / 4 * 3;
+        let resumes = (share - 2 * 64 * 1024) / 4 * 3;
         assert!(!memory.release(share - PAGE - resumes - 1) && memory.is_paused());
         assert!(memory.release(1) && !memory.is_paused());
         assert_eq!((memory.output_held(), memory.room()), (resumes, share - resumes - CHUNK));

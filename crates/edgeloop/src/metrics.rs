@@ -38,8 +38,11 @@ pub struct Metrics {
     pub cap_reached: u64,
     /// Connections closed because epoll could not register them (C19).
     pub registrations_failed: u64,
-    /// Times that queued output reached the ceiling and paused reading (C11).
+    /// Times that queued output came near the ceiling, which pauses reading from connections that have
+    /// output queued (C11).
     pub memory_pauses: u64,
+    /// Connections given up because queued output filled its share of the memory (C11).
+    pub given_up: u64,
     /// Messages refused at a connection's output limit or at the ceiling (C10).
     pub refused: u64,
     /// Receives and sends tried again after ENOBUFS or ENOMEM.
@@ -55,9 +58,9 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Grows when a byte moves, or a connection begins or ends.
+    /// Grows when a byte comes in, or a connection begins or ends.
     pub(crate) const fn moved(&self) -> u64 {
         let connections = self.accepted.wrapping_add(self.connected).wrapping_add(self.closed);
-        self.bytes_in.wrapping_add(self.bytes_out).wrapping_add(connections)
+        self.bytes_in.wrapping_add(connections)
     }
 }

@@ -45,7 +45,8 @@ pub enum Notice {
         /// The error of epoll_ctl(2).
         error: io::Error,
     },
-    /// Queued output reached the ceiling of the process; reading pauses (C11).
+    /// Queued output came near its ceiling: connections that have some are not read, and those that
+    /// take none may be given up (C11).
     MemoryCeiling {
         /// Bytes held by output queues.
         held: usize,
@@ -79,7 +80,11 @@ impl fmt::Display for Notice {
                 write!(f, "connection closed, epoll could not register it: {error}")
             }
             Self::MemoryCeiling { held } => {
-                write!(f, "queued output holds {held} bytes, the ceiling; reading pauses")
+                write!(
+                    f,
+                    "buffer limit nearly reached ({held} bytes of output queued): clients that do \
+                     not read are not read from, and may be reset"
+                )
             }
             Self::Panicked { id: Some(id), message } => {
                 write!(f, "handler panicked on connection {id}: {message}")

@@ -249,6 +249,11 @@ impl<S> Connection<S> {
         self.cold.as_ref().map_or(0, |cold| cold.output.len())
     }
 
+    /// The memory of its queued output.
+    pub(crate) fn held(&self) -> usize {
+        self.cold.as_ref().map_or(0, |cold| cold.output.held())
+    }
+
     /// By how much memory queueing so many bytes would grow the queue.
     pub(crate) fn growth(&self, count: usize) -> usize {
         match &self.cold {

@@ -184,6 +184,7 @@ impl<K: Kernel> Core<K> {
         let Some(connection) = self.connections.get_mut(id) else { return };
         let released = connection.fail(error);
         let readable = connection.life() == Life::Open && !connection.has(Flags::ENDED);
+        self.laggards.settled(id.slot);
         self.release(released);
         if readable {
             self.list(id);
@@ -260,6 +261,7 @@ impl<K: Kernel> Core<K> {
             return;
         }
         let released = connection.doom(reason, abort);
+        self.laggards.settled(id.slot);
         self.release(released);
         self.closing.push_back(id);
         self.agenda.add(Agenda::CLOSING);

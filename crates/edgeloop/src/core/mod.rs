@@ -6,6 +6,7 @@
 mod agenda;
 mod life;
 mod sending;
+mod spending;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -16,12 +17,13 @@ use rustix::io::Errno;
 use crate::closed::Reason;
 use crate::config::Config;
 use crate::connection::{Connection, Retry, Timeouts, Transfer};
-use crate::epoll::{Interest, Readiness};
+use crate::epoll::Interest;
 use crate::flags::Flags;
 use crate::handler::Stop;
 use crate::hold_ups::HoldUps;
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
+use crate::laggards::Laggards;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::notice::Notice;
@@ -31,6 +33,7 @@ use crate::target::Target;
 use crate::time::Time;
 use crate::wheel::Wheel;
 pub(crate) use agenda::Agenda;
+pub(crate) use spending::Spending;
 
 /// What every connection is registered for, once, for all it will ever need.
 const CONNECTION: Interest = Interest::READABLE
@@ -58,8 +61,11 @@ pub(crate) struct Core<K: Kernel> {
     pub(crate) config: Config,
     pub(crate) connections: Slots<Connection<K::Socket>>,
     pub(crate) memory: Memory,
+    /// Who has output queued.
+    pub(crate) laggards: Laggards,
     pub(crate) pipes: Pipes<K::Pipe>,
     pub(crate) metrics: Metrics,
+    pub(crate) spending: Spending,
     pub(crate) agenda: Agenda,
     /// The time of this turn (C28).
     pub(crate) now: Time,
@@ -68,13 +74,10 @@ pub(crate) struct Core<K: Kernel> {
     /// When the handler wants to be woken.
     pub(crate) wake_up: Time,
     pub(crate) wheel: Wheel,
-    /// The readiness, with OUT or without, of an event that may go the way of ordinary messages:
-    /// that of IN, and while reading waits for memory none.
-    pub(crate) ordinary: Readiness,
     pub(crate) timeouts: Timeouts,
     /// Connections that a budget or a pause kept from their input or output (C13).
     pub(crate) ready: VecDeque<ConnectionId>,
-    /// Connections that wait for memory to be read again (C11).
+    /// Connections with queued output that wait for memory to be read again (C11).
     pub(crate) starved: VecDeque<ConnectionId>,
     /// Connections whose end is decided.
     pub(crate) closing: VecDeque<ConnectionId>,
@@ -102,19 +105,20 @@ impl<K: Kernel> Core<K> {
         let pipes = config.pipes.min(spare / PIPES_SHARE);
         let reserve = (RESERVE + 2 * pipes).min(spare / 2);
         let allowed = (spare - reserve).clamp(1, table::MOST);
-        Self {
+        let mut core = Self {
             cap: config.max_connections.map_or(allowed, |asked| asked.min(allowed)),
             kernel,
             connections: Slots::default(),
             memory: Memory::new(&config),
+            laggards: Laggards::new(),
             pipes: Pipes::new(pipes),
             metrics: Metrics::default(),
+            spending: Spending::default(),
             agenda: Agenda::default(),
             now,
             alarm: Time::NEVER,
             wake_up: Time::NEVER,
             wheel: Wheel::new(now),
-            ordinary: Readiness::INPUT,
             timeouts: Timeouts {
                 idle: config.idle_timeout,
                 write: config.write_timeout,
@@ -133,7 +137,9 @@ impl<K: Kernel> Core<K> {
             cuts_off: false,
             current: ConnectionId::NONE,
             config,
-        }
+        };
+        core.settle();
+        core
     }
 
     // Lists.
@@ -154,6 +160,17 @@ impl<K: Kernel> Core<K> {
         if let Some(connection) = self.connections.get_mut(id) {
             connection.set(Flags::STARVED);
             self.starved.push_back(id);
+        }
+    }
+
+    /// It need not wait for memory any more.
+    pub(crate) fn feed(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(id)
+            && connection.has(Flags::STARVED)
+        {
+            connection.fed(self.now);
+            self.schedule(id);
+            self.list(id);
         }
     }
 

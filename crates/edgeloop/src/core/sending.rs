@@ -4,12 +4,13 @@
 use rustix::io::Errno;
 
 use super::{Agenda, Core, is_exhaustion};
-use crate::connection::{Life, Transfer};
-use crate::epoll::Readiness;
+use crate::closed::Reason;
+use crate::connection::{Connection, Life, Transfer};
 use crate::flags::Flags;
 use crate::handler::Sent;
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
+use crate::memory::Memory;
 use crate::notice::Notice;
 use crate::output::{Front, Piped, Released};
 use crate::pipes::Pipes;
@@ -20,7 +21,7 @@ impl<K: Kernel> Core<K> {
         let Some(connection) = self.connections.get_plain(id) else {
             return self.send_carefully(id, bytes);
         };
-        if bytes.len() > self.memory.room() || bytes.is_empty() {
+        if bytes.len() > self.spending.allowance || bytes.is_empty() {
             return self.send_carefully(id, bytes);
         }
         let answer = self.kernel.send(&connection.socket, bytes);
@@ -28,7 +29,7 @@ impl<K: Kernel> Core<K> {
             return self.send_on(id, Front::Bytes(bytes), answer);
         }
         connection.active = self.now;
-        self.metrics.bytes_out += bytes.len() as u64;
+        self.spending.allowance -= bytes.len();
         Sent::Written
     }
 
@@ -49,12 +50,28 @@ impl<K: Kernel> Core<K> {
             return Sent::Written;
         }
         // All or nothing: what could not be queued to its end must not be begun (C10).
+        let growth = connection.growth(bytes.len());
         if connection.queued() + bytes.len() > self.config.output_limit
-            || !self.memory.fits(connection.growth(bytes.len()))
+            || !self.make_room(id, growth)
         {
             self.metrics.refused += 1;
             return Sent::Refused;
         }
+        let Some(connection) = self.connections.get_mut(id) else { return Sent::Gone };
+        if connection.life() != Life::Open || connection.has(Flags::OUTPUT) {
+            return self.queue(id, Front::Bytes(bytes));
+        }
+        if connection.has(Flags::WATCHED) {
+            self.unwatch(id);
+        } else if bytes.len() > self.spending.allowance {
+            self.settle();
+            self.watch(id, 0);
+        }
+        let sent = self.sent_in_turn(id);
+        if sent > 0 && sent + bytes.len() > self.config.turn_bytes {
+            return self.defer(id, bytes);
+        }
+        let Some(connection) = self.connections.get_mut(id) else { return Sent::Gone };
         if connection.life() == Life::Open && !connection.has(Flags::OUTPUT) {
             let answer = self.kernel.send(&connection.socket, bytes);
             return self.send_on(id, Front::Bytes(bytes), answer);
@@ -150,6 +167,9 @@ impl<K: Kernel> Core<K> {
                     connection.active = self.now;
                     self.metrics.bytes_out += count as u64;
                     rest = rest.behind(count);
+                    if connection.has(Flags::WATCHED) {
+                        self.watch(id, count);
+                    }
                     if rest.len() == 0 {
                         return Sent::Written;
                     }
@@ -166,6 +186,7 @@ impl<K: Kernel> Core<K> {
                     return Sent::Gone;
                 }
             }
+            let Some(connection) = self.connections.get(id) else { return Sent::Gone };
             answer = Self::transmit(&mut self.kernel, &self.pipes, &connection.socket, rest);
         }
     }
@@ -185,6 +206,18 @@ impl<K: Kernel> Core<K> {
         }
     }
 
+    /// Leaves bytes to the next turn, though the socket may take them: this turn has sent enough on this
+    /// connection (C13).
+    fn defer(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
+        let sent = self.queue(id, Front::Bytes(bytes));
+        if let Some(connection) = self.connections.get_mut(id) {
+            // No edge will come.
+            connection.set(Flags::WRITABLE);
+            self.list(id);
+        }
+        sent
+    }
+
     fn queue(&mut self, id: ConnectionId, rest: Front<'_>) -> Sent {
         let Some(connection) = self.connections.get_mut(id) else { return Sent::Gone };
         let first = !connection.has(Flags::OUTPUT);
@@ -195,21 +228,25 @@ impl<K: Kernel> Core<K> {
             Front::Piped(piped) => connection.adopt(piped, now, high, mark),
         };
         let above = connection.is_above();
-        if self.memory.charge(grown) {
-            self.ordinary = Readiness::NOTHING;
+        let pauses = self.memory.charge(grown);
+        self.settle();
+        if pauses {
             self.metrics.memory_pauses += 1;
             self.tell(Notice::MemoryCeiling { held: self.memory.output_held() });
         }
         if first {
+            self.laggards.progressed(id.slot, self.now);
             self.schedule(id);
         }
+        self.give_up_while(id, Memory::is_full);
         if above { Sent::AboveMark } else { Sent::Queued }
     }
 
     /// Writes queued output until it is gone, the socket is full, or the budget is spent. Answers
     /// whether the handler is to be told that the queue has drained.
     pub(crate) fn flush(&mut self, id: ConnectionId) -> bool {
-        let mut budget = self.config.turn_bytes;
+        let budgeted = self.config.turn_bytes;
+        let mut budget = budgeted.saturating_sub(self.sent_in_turn(id));
         loop {
             let Some(connection) = self.connections.get_mut(id) else { return false };
             let front = connection.front();
@@ -226,7 +263,13 @@ impl<K: Kernel> Core<K> {
                     budget -= count;
                     self.metrics.bytes_out += count as u64;
                     let released = connection.wrote(count, self.now);
+                    let queued = connection.has(Flags::OUTPUT);
                     self.release(released);
+                    if queued {
+                        self.laggards.progressed(id.slot, self.now);
+                    } else {
+                        self.laggards.settled(id.slot);
+                    }
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
@@ -246,10 +289,16 @@ impl<K: Kernel> Core<K> {
                 }
             }
         }
+        if budget < budgeted / 2 {
+            // What is sent behind it in this turn counts, too.
+            self.watch(id, budgeted - budget - self.sent_in_turn(id));
+        }
         let Some(connection) = self.connections.get_mut(id) else { return false };
         let fell = connection.falls(self.config.low_watermark);
         let next = connection.flushed();
         if !connection.has(Flags::OUTPUT) {
+            // It is owed nothing, and so is read whatever others are owed.
+            self.feed(id);
             // From here on the idle timeout counts, which may be the shorter one.
             self.schedule(id);
         }
@@ -257,13 +306,47 @@ impl<K: Kernel> Core<K> {
         fell
     }
 
+    /// Makes sure that the queue of a connection may grow by this much. For one that is owed nothing
+    /// others are given up (C11). Returns whether it may.
+    fn make_room(&mut self, id: ConnectionId, growth: usize) -> bool {
+        let Some(connection) = self.connections.get(id) else { return false };
+        if connection.has(Flags::OUTPUT) {
+            return self.memory.fits(growth);
+        }
+        if !self.memory.may_fit_anew(growth) {
+            return false;
+        }
+        self.give_up_while(id, |memory| !memory.fits_anew(growth));
+        self.memory.fits_anew(growth)
+    }
+
+    /// Ends connections that have taken nothing of their output for longest, all but one, until there
+    /// is room.
+    fn give_up_while(&mut self, spared: ConnectionId, lacks: impl Fn(&Memory) -> bool) {
+        while lacks(&self.memory) {
+            let held = |slot| self.connections.at(slot).map_or(0, |id| self.held_by(id));
+            let Some(slot) = self.laggards.worst(spared.slot, held) else { return };
+            let Some(id) = self.connections.at(slot) else { return };
+            self.metrics.given_up += 1;
+            self.doom(id, Reason::OutputShare, true);
+        }
+    }
+
+    fn held_by(&self, id: ConnectionId) -> usize {
+        self.connections.get(id).map_or(0, Connection::held)
+    }
+
     /// A queue gives back what it has no use for; reading may go on again.
     pub(crate) fn release(&mut self, released: Released) {
         if let Some(piped) = released.piped {
             self.take_back(piped);
         }
-        if released.memory > 0 && self.memory.release(released.memory) {
-            self.ordinary = Readiness::INPUT;
+        if released.memory == 0 {
+            return;
+        }
+        let resumes = self.memory.release(released.memory);
+        self.settle();
+        if resumes {
             self.agenda.add(Agenda::STARVED);
         }
     }

@@ -159,7 +159,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     fn read_at_once(&mut self, id: ConnectionId) {
         let Some(connection) = self.core.connections.get_mut(id) else { return };
         let is_read = connection.life() == Life::Open && !connection.has(Flags::NO_READING);
-        if !is_read || self.core.memory.is_paused() || !self.first_reads.takes() {
+        if !is_read || !self.first_reads.takes() {
             return;
         }
         connection.set(Flags::READABLE);

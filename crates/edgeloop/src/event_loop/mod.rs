@@ -94,6 +94,10 @@ pub struct EventLoop<H: Handler, K: Kernel = Linux> {
     /// All input is read into this one buffer (C9).
     buffer: Box<[u8]>,
     drain: Option<Drain>,
+    /// When the phases behind the events were last gone through: a time at which the loop ran.
+    chores_at: Time,
+    /// Whether the wait behind them did not block.
+    polled: bool,
     /// Whether the connection cap was reached since the last connection closed.
     capped: bool,
     /// Whether new connections are read at once.
@@ -147,6 +151,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             due: Vec::new(),
             buffer,
             drain: None,
+            chores_at: core.now,
+            polled: false,
             capped: false,
             first_reads: Backoff::default(),
             spin: Spin::default(),
@@ -229,6 +235,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         let mut metrics = self.core.metrics;
+        metrics.bytes_out = self.core.bytes_out();
         metrics.output_held = self.core.memory.output_held();
         metrics.input_held = self.core.memory.input_held();
         metrics.connections = self.core.connections.len();
@@ -277,6 +284,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                     return self.failed.take().map_or(Ok(()), Err);
                 }
                 rests = self.core.agenda.may_rest() && !self.polls();
+                self.polled = !rests;
+                if std::env::var_os("DBG").is_some() { eprintln!("rests {rests} {:?} ready {} starved {} now {:?}", self.core.agenda, self.core.ready.len(), self.core.starved.len(), self.core.now); }
                 self.ready_left = self.core.ready.len();
             }
             self.wait(events, rests)?;
@@ -295,29 +304,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             }
         }
         self.served = 0;
-        let now = self.core.kernel.now();
-        if !rests {
-            // A wait that does not block takes no time, whatever the alarm is set for (C39).
-            let before = self.core.now;
-            self.core.timeouts.hold_ups.noticed(before, before, now);
-        }
-        if now >= self.core.alarm {
-            self.alarm_passed(rests, now);
-        }
-        self.core.now = now;
+        self.core.now = self.core.kernel.now();
         self.core.metrics.turns += 1;
         Ok(())
-    }
-
-    /// The time has come that the alarm was set for, whether it has rung yet or not.
-    #[cold]
-    fn alarm_passed(&mut self, rests: bool, now: Time) {
-        if rests {
-            let (alarm, before) = (self.core.alarm, self.core.now);
-            self.core.timeouts.hold_ups.noticed(alarm, before, now);
-        }
-        self.core.alarm = Time::NEVER;
-        self.core.agenda.add(Agenda::TIMERS);
     }
 
     /// Phase 3.
@@ -333,6 +322,12 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// Phases 4 to 11, where there is anything to do in them.
     #[cold]
     fn chores(&mut self) -> Result<(), Error> {
+        if std::mem::take(&mut self.polled) {
+            // A wait that does not block takes no time, whatever the alarm is set for (C39).
+            let hold_ups = &mut self.core.timeouts.hold_ups;
+            hold_ups.noticed(self.chores_at, self.chores_at, self.core.now);
+            self.chores_at = self.core.now;
+        }
         self.serve_ready();
         if self.core.agenda.take(Agenda::ACCEPT) {
             self.accept();
@@ -340,7 +335,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if self.core.agenda.take(Agenda::MAIL) {
             self.read_mail();
         }
-        if self.core.agenda.take(Agenda::TIMERS) {
+        if self.core.agenda.take(Agenda::TIMERS) || self.core.now >= self.core.alarm {
             self.run_timers();
         }
         if self.core.agenda.take(Agenda::WAKE_UP) {
@@ -368,6 +363,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if self.core.agenda.take(Agenda::ALARM) {
             self.set_alarm()?;
         }
+        self.chores_at = self.core.now;
         Ok(())
     }
 
@@ -380,8 +376,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             return;
         }
         match id.to_bits() {
-            // The clock has told it, too.
-            t if t == ALARM.0 => {}
+            t if t == ALARM.0 => self.core.agenda.add(Agenda::TIMERS),
             t if t == WAKER.0 => {
                 // The mail is collected only after that (C33).
                 self.mailbox.woken(&mut self.core.kernel);
@@ -406,11 +401,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if self.core.agenda.take(Agenda::STARVED) && !self.core.memory.is_paused() {
             for _ in 0..self.core.config.turn_jobs.min(self.core.starved.len()) {
                 let Some(id) = self.core.starved.pop_front() else { break };
-                if let Some(connection) = self.core.connections.get_mut(id) {
-                    connection.fed(self.core.now);
-                    self.core.schedule(id);
-                    self.core.list(id);
-                }
+                self.core.feed(id);
             }
             if !self.core.starved.is_empty() {
                 self.core.agenda.add(Agenda::STARVED);
@@ -431,6 +422,11 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     /// Phase 7.
     fn run_timers(&mut self) {
+        if self.core.now >= self.core.alarm {
+            let hold_ups = &mut self.core.timeouts.hold_ups;
+            hold_ups.noticed(self.core.alarm, self.chores_at, self.core.now);
+            self.core.alarm = Time::NEVER;
+        }
         self.core.agenda.add(Agenda::ALARM);
         if self.due.is_empty() {
             let budget = self.core.config.turn_jobs;

@@ -45,15 +45,15 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let Some(connection) = self.core.connections.get_plain(id) else {
             return self.unusual_event(id, readiness);
         };
-        if readiness.with_out() != self.core.ordinary {
+        if readiness.with_out() != Readiness::INPUT {
             return self.unusual_event(id, readiness);
         }
         // From here on it is the way of every ordinary message. There is no output queued, so OUT
         // says nothing; and a short read empties the socket, because no other flag was set (C2).
         let buffer = &mut *self.buffer;
         let count = match self.core.kernel.recv(&connection.socket, buffer) {
-            // The end, or a full buffer, behind which there may be more: one comparison shows both.
-            Ok(count) if count.wrapping_sub(1) >= buffer.len().wrapping_sub(1) => {
+            // The end, or a full buffer, behind which there may be more.
+            Ok(count) if count == 0 || count >= buffer.len() => {
                 return self.unusual_count(id, count);
             }
             Ok(count) => count,
@@ -118,6 +118,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             return self.connect_event(id, readiness);
         }
         connection.note(readiness);
+        if connection.has(Flags::WATCHED) {
+            self.core.unwatch(id);
+        }
+        let Some(connection) = self.core.connections.get_mut(id) else { return };
         // Once the peer's stream has ended nothing is read, so an error must be asked for.
         let failed = readiness.is_error() || readiness.is_hang_up();
         if failed && connection.life() == Life::Open && connection.has(Flags::ENDED) {
@@ -182,7 +186,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 return;
             }
             let discards = connection.life() == Life::Lingering;
-            if self.core.memory.is_paused() && !discards {
+            // Whoever is owed nothing is read, however much others are owed (C11).
+            if connection.has(Flags::OUTPUT) && self.core.memory.is_paused() && !discards {
                 return self.core.starve(id);
             }
             if connection.has(Flags::SHOW) && !discards {

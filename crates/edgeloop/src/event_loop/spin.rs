@@ -24,7 +24,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if self.core.config.spin.is_zero() {
             return false;
         }
-        let moved = self.core.metrics.moved();
+        let moved = self.core.metrics.moved().wrapping_add(self.core.bytes_out());
         if std::mem::replace(&mut self.spin.moved, moved) != moved {
             if self.spin.until.take().is_some() {
                 self.core.metrics.spins_paid += 1;

@@ -1,5 +1,5 @@
 //! Lists of timers, threaded through nodes of 16 bytes whose memory goes back when they are gone
-//! (C12).
+//! (C12). The wheel has one for each slot; whoever orders connections by a time has one.
 //!
 //! Each list is a ring through an *anchor*, a node that is no timer. A link to an anchor has
 //! [`ANCHOR`] set, so the nodes at both ends know their list, and any node can be unlinked without
@@ -33,7 +33,7 @@ struct Page {
     set: u16,
 }
 
-pub(super) struct Lists {
+pub(crate) struct Lists {
     anchors: Box<[Node]>,
     /// The nodes by id; no page where no timer is set.
     pages: Vec<Option<Box<Page>>>,
@@ -46,36 +46,43 @@ pub(super) struct Lists {
 
 impl Lists {
     /// As many empty lists as `lists` says.
-    pub(super) fn new(lists: u32) -> Self {
+    pub(crate) fn new(lists: u32) -> Self {
         let anchors = (0..lists).map(empty).collect();
         Self { anchors, pages: Vec::new(), spare: None, emptied: 0, len: 0 }
     }
 
     /// How many timers are set.
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.len
     }
 
     /// The tick of `id`, if its timer is set.
-    pub(super) fn tick(&self, id: u32) -> Option<u64> {
+    pub(crate) fn tick(&self, id: u32) -> Option<u64> {
         let page = self.pages.get(page_of(id))?.as_ref()?;
         Some(page.nodes[index_of(id)].tick).filter(|&tick| tick != UNSET)
     }
 
     /// A tick that's not after any in `list`: exact unless the timer that stood there is gone.
-    pub(super) fn min(&self, list: u32) -> u64 {
+    pub(crate) fn min(&self, list: u32) -> u64 {
         self.anchors[list as usize].tick
     }
 
     /// The first timer of `list`, which isn't empty, and its tick.
-    pub(super) fn first(&self, list: u32) -> (u32, u64) {
+    pub(crate) fn first(&self, list: u32) -> (u32, u64) {
         let id = self.anchors[list as usize].next;
         (id, self.node(id).tick)
     }
 
+    /// The timers of `list` in their order.
+    pub(crate) fn iter(&self, list: u32) -> impl Iterator<Item = u32> {
+        let timer = |link: u32| (link < ANCHOR).then_some(link);
+        let first = timer(self.anchors[list as usize].next);
+        std::iter::successors(first, move |&id| timer(self.node(id).next))
+    }
+
     /// Makes the node of `id` a timer. It must be linked next.
-    pub(super) fn claim(&mut self, id: u32) {
+    pub(crate) fn claim(&mut self, id: u32) {
         assert!(id < ANCHOR, "timer id {id} is not a slot number");
         let page = page_of(id);
         if page >= self.pages.len() {
@@ -88,7 +95,7 @@ impl Lists {
     }
 
     /// Gives up the node of `id`, which is in no list, and its page if that was the last timer there.
-    pub(super) fn release(&mut self, id: u32) {
+    pub(crate) fn release(&mut self, id: u32) {
         self.node_mut(id).tick = UNSET;
         self.len -= 1;
         let slot = &mut self.pages[page_of(id)];
@@ -103,7 +110,7 @@ impl Lists {
     }
 
     /// Appends the timer of `id` to `list`.
-    pub(super) fn link(&mut self, list: u32, id: u32, tick: u64) {
+    pub(crate) fn link(&mut self, list: u32, id: u32, tick: u64) {
         let next = ANCHOR | list;
         let anchor = &mut self.anchors[list as usize];
         let prev = anchor.prev;
@@ -114,7 +121,7 @@ impl Lists {
     }
 
     /// Takes the timer of `id` out of its list, and names that list if it's empty now.
-    pub(super) fn unlink(&mut self, id: u32) -> Option<u32> {
+    pub(crate) fn unlink(&mut self, id: u32) -> Option<u32> {
         let Node { next, prev, .. } = *self.node(id);
         self.node_mut(prev).next = next;
         self.node_mut(next).prev = prev;
@@ -126,7 +133,7 @@ impl Lists {
     }
 
     /// Moves all timers of the list `from`, which isn't empty, to the list `to`, which is.
-    pub(super) fn move_all(&mut self, from: u32, to: u32) {
+    pub(crate) fn move_all(&mut self, from: u32, to: u32) {
         let anchor = std::mem::replace(&mut self.anchors[from as usize], empty(from));
         self.node_mut(anchor.next).prev = ANCHOR | to;
         self.node_mut(anchor.prev).next = ANCHOR | to;
@@ -164,7 +171,7 @@ impl Lists {
 #[cfg(test)]
 impl Lists {
     /// The timers of `list` in their order, with their ticks; every link is looked at from both sides.
-    pub(super) fn walk(&self, list: u32) -> Vec<(u32, u64)> {
+    pub(crate) fn walk(&self, list: u32) -> Vec<(u32, u64)> {
         let anchor = ANCHOR | list;
         let mut timers = Vec::new();
         let (mut prev, mut link) = (anchor, self.node(anchor).next);
@@ -178,7 +185,7 @@ impl Lists {
     }
 
     /// Pages held, the spare one among them, and entries of the directory.
-    pub(super) fn footprint(&self) -> (usize, usize) {
+    pub(crate) fn footprint(&self) -> (usize, usize) {
         let pages = self.pages.iter().chain([&self.spare]).flatten().count();
         (pages, self.pages.len())
     }

@@ -15,7 +15,7 @@
 //! A slot cascades when the earliest timer in it is due, not when the clock enters it. Many timers
 //! are moved or cancelled before that, and then nobody ever touches them.
 
-mod lists;
+pub(crate) mod lists;
 #[cfg(test)]
 mod tests;
 

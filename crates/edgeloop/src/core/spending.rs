@@ -1,0 +1,71 @@
+//! What callbacks send within a turn, and who has sent so much that the rest must wait (C13).
+//!
+//! An ordinary message only takes from an allowance that all connections share. Whoever meets its
+//! end is watched from then on: what it sends in this turn is counted, and beyond a budget it is
+//! queued, to be written in the next turn. So a callback that sends to a fast reader, on and on,
+//! comes to an end within two budgets, and a message costs no look at who sent how much.
+
+use std::collections::HashMap;
+
+use super::Core;
+use crate::flags::Flags;
+use crate::id::ConnectionId;
+use crate::kernel::Kernel;
+
+/// What is sent without being queued.
+#[derive(Debug, Default)]
+pub(crate) struct Spending {
+    /// How many bytes may be sent before somebody looks at who sends them.
+    pub(crate) allowance: usize,
+    /// What the allowance was at first.
+    granted: usize,
+    /// In which turn, counted as the metrics do, the watched have sent this much.
+    turn: u64,
+    watched: HashMap<u32, usize>,
+}
+
+impl<K: Kernel> Core<K> {
+    /// Bytes that the kernel accepted.
+    pub(crate) fn bytes_out(&self) -> u64 {
+        self.metrics.bytes_out + (self.spending.granted - self.spending.allowance) as u64
+    }
+
+    /// Counts what was sent from the allowance, and grants another: no more than there is room for,
+    /// if nothing of it should be taken by the socket.
+    pub(crate) fn settle(&mut self) {
+        self.metrics.bytes_out = self.bytes_out();
+        self.spending.granted = self.config.turn_bytes.min(self.memory.room());
+        self.spending.allowance = self.spending.granted;
+    }
+
+    /// Watches what a connection sends in this turn, of which this much is known.
+    pub(super) fn watch(&mut self, id: ConnectionId, sent: usize) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.set(Flags::WATCHED);
+            let spending = &mut self.spending;
+            if spending.turn != self.metrics.turns {
+                spending.turn = self.metrics.turns;
+                spending.watched.clear();
+            }
+            *spending.watched.entry(id.slot).or_default() += sent;
+        }
+    }
+
+    /// What a connection is known to have sent in this turn.
+    pub(super) fn sent_in_turn(&self, id: ConnectionId) -> usize {
+        let this_turn = self.spending.turn == self.metrics.turns;
+        let watched = this_turn.then(|| self.spending.watched.get(&id.slot)).flatten();
+        watched.copied().unwrap_or(0)
+    }
+
+    /// Ends the watch on a connection that began in an earlier turn.
+    pub(crate) fn unwatch(&mut self, id: ConnectionId) {
+        let this_turn = self.spending.turn == self.metrics.turns
+            && self.spending.watched.contains_key(&id.slot);
+        if let Some(connection) = self.connections.get_mut(id)
+            && !this_turn
+        {
+            connection.clear(Flags::WATCHED);
+        }
+    }
+}
