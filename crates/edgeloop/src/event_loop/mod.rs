@@ -11,6 +11,7 @@ mod tests;
 mod timers;
 
 use std::any::Any;
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -433,6 +434,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             if !self.core.wheel.advance(self.core.now, budget, &mut self.due) {
                 self.core.agenda.add(Agenda::TIMERS);
             }
+            self.put_in_order();
         }
         while let Some(slot) = self.due.pop() {
             if let Some(id) = self.core.connections.at(slot) {
@@ -450,6 +452,18 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         if self.core.polls_from() <= self.core.now {
             self.core.agenda.add(Agenda::WAKE_UP);
+        }
+    }
+
+    /// Puts those that are due into the order of their deadlines, the first one last (C41). A timer
+    /// may stand at an earlier time than that, because it was moved later.
+    fn put_in_order(&mut self) {
+        if self.due.len() > 1 {
+            let core = &self.core;
+            self.due.sort_by_cached_key(|&slot| {
+                let connection = core.connections.at(slot).and_then(|id| core.connections.get(id));
+                Reverse(connection.map(|connection| connection.next_deadline(&core.timeouts)))
+            });
         }
     }
 
