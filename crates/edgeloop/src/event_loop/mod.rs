@@ -286,7 +286,15 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 }
                 rests = self.core.agenda.may_rest() && !self.polls();
                 self.polled = !rests;
-                if std::env::var_os("DBG").is_some() { eprintln!("rests {rests} {:?} ready {} starved {} now {:?}", self.core.agenda, self.core.ready.len(), self.core.starved.len(), self.core.now); }
+                if std::env::var_os("DBG").is_some() {
+                    eprintln!(
+                        "rests {rests} {:?} ready {} starved {} now {:?}",
+                        self.core.agenda,
+                        self.core.ready.len(),
+                        self.core.starved.len(),
+                        self.core.now
+                    );
+                }
                 self.ready_left = self.core.ready.len();
             }
             self.wait(events, rests)?;
