@@ -2,13 +2,19 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with};
+
+use crate::escape::OneLine;
 use crate::exit::Failure;
 use crate::values::digits;
 
 /// What an address that lacks its host listens on.
 const EVERYWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// The most bytes of an interface's name (netdevice(7)).
+const LONGEST_INTERFACE: usize = 15;
 
 /// One address as it was asked for; a name is not resolved yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +26,8 @@ pub(crate) struct Address {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Host {
     Ip(IpAddr),
-    /// A name, or an IPv6 address whose scope has a name (`fe80::1%eth0`).
+    /// An IPv6 address with its interface, by name or by number: `fe80::1%eth0`.
+    Scoped(Ipv6Addr, String),
     Name(String),
 }
 
@@ -32,14 +39,25 @@ impl Address {
         if let Some(digits) = digits(text) {
             return Ok(Self { host: Host::Ip(EVERYWHERE), port: port(digits)? });
         }
-        let (host, port_text) = text
-            .rsplit_once(':')
-            .ok_or("expected HOST:PORT, [IPV6]:PORT or PORT, as in 127.0.0.1:3000")?;
+        if let Some((scheme, rest)) = text.split_once("://") {
+            return Err(without_scheme(scheme, rest));
+        }
+        if text.starts_with('/') || text.starts_with("unix:") {
+            return Err("expected a TCP address, as in 127.0.0.1:3000, not a path".into());
+        }
+        let Some((host, port_text)) = text.rsplit_once(':') else {
+            return Err(without_port(text));
+        };
         let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let host = match bracketed {
             Some(inner) => ipv6(inner)?,
-            None => name_or_ipv4(host)?,
+            None => name_or_ipv4(host, text)?,
         };
+        if let Some((port, _)) = port_text.split_once('/')
+            && digits(port).is_some()
+        {
+            return Err("expected an address without a path, as in 127.0.0.1:3000".into());
+        }
         Ok(Self { host, port: port(port_text)? })
     }
 
@@ -72,10 +90,14 @@ impl Address {
     ///
     /// # Errors
     ///
-    /// When the name has no address or can't be looked up.
+    /// When the name has no address or can't be looked up, or there is no such interface.
     pub(crate) fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         let name = match &self.host {
             Host::Ip(ip) => return Ok(vec![SocketAddr::new(*ip, self.port)]),
+            Host::Scoped(ip, interface) => {
+                let scope = scope(interface)?;
+                return Ok(vec![SocketAddrV6::new(*ip, self.port, 0, scope).into()]);
+            }
             Host::Name(name) => name.as_str(),
         };
         let mut addresses = Vec::new();
@@ -93,10 +115,22 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
             Host::Ip(ip) => SocketAddr::new(*ip, self.port).fmt(f),
-            Host::Name(name) if name.contains(':') => write!(f, "[{name}]:{}", self.port),
+            Host::Scoped(ip, interface) => write!(f, "[{ip}%{}]:{}", OneLine(interface), self.port),
             Host::Name(name) => write!(f, "{name}:{}", self.port),
         }
     }
+}
+
+/// The number of an interface. As for glibc, what can be both is a name.
+fn scope(interface: &str) -> io::Result<u32> {
+    // Any socket will do (netdevice(7)), and a machine may have no IPv4 or no IPv6.
+    let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    let named = netdevice::name_to_index(&socket, interface).ok();
+    let numbered = || digits(interface)?.parse().ok().filter(|&number| number > 0);
+    named.or_else(numbered).ok_or_else(|| {
+        let line = format!("no interface is named '{}' (see 'ip link')", OneLine(interface));
+        io::Error::new(io::ErrorKind::NotFound, line)
+    })
 }
 
 fn port(text: &str) -> Result<u16, String> {
@@ -105,27 +139,79 @@ fn port(text: &str) -> Result<u16, String> {
         .ok_or_else(|| "expected a port from 0 to 65535".into())
 }
 
+fn without_scheme(scheme: &str, rest: &str) -> String {
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let usual = match scheme {
+        "http" | "ws" => 80,
+        "https" | "wss" => 443,
+        _ => 3000,
+    };
+    let example = [host.to_owned(), format!("{host}:{usual}")]
+        .into_iter()
+        .find(|text| text.is_ascii() && Address::parse(text).is_ok())
+        .unwrap_or_else(|| "localhost:3000".to_owned());
+    format!("expected an address without a scheme or a path, as in {example}")
+}
+
+fn without_port(text: &str) -> String {
+    if is_name(text) && text.is_ascii() && !text.starts_with(['-', '_', '.']) {
+        return format!("expected HOST:PORT, as in {text}:3000");
+    }
+    "expected HOST:PORT, [IPV6]:PORT or PORT, as in 127.0.0.1:3000".into()
+}
+
+/// An IPv6 address from within its brackets, with or without its interface.
 fn ipv6(text: &str) -> Result<Host, String> {
-    let (address, scope) = text.split_once('%').map_or((text, None), |(a, s)| (a, Some(s)));
-    let ip: Ipv6Addr = address.parse().map_err(|_| "expected an IPv6 address in the brackets")?;
-    match scope {
+    let (address, interface) = text.split_once('%').map_or((text, None), |(a, i)| (a, Some(i)));
+    let Ok(ip) = address.parse::<Ipv6Addr>() else {
+        let is_other = text.is_ascii() && name_or_ipv4(text, text).is_ok();
+        return Err(if is_other {
+            format!("expected an IPv6 address in the brackets; {text}:PORT needs none")
+        } else {
+            "expected an IPv6 address in the brackets, as in [::1]:3000".into()
+        });
+    };
+    match interface {
+        None if ip.is_unicast_link_local() => {
+            Err(format!("expected an interface behind {ip}, as in [{ip}%eth0]:3000"))
+        }
         None => Ok(Host::Ip(IpAddr::V6(ip))),
-        Some(scope) if is_name(scope) => Ok(Host::Name(text.to_owned())),
-        Some(_) => Err("expected an interface after the %".into()),
+        Some(interface) if is_interface(interface) => Ok(Host::Scoped(ip, interface.to_owned())),
+        Some(_) => Err("expected an interface behind the %, as in [fe80::1%eth0]:3000".into()),
     }
 }
 
-fn name_or_ipv4(text: &str) -> Result<Host, String> {
-    if let Ok(ip) = text.parse() {
+fn name_or_ipv4(host: &str, text: &str) -> Result<Host, String> {
+    if let Ok(ip) = host.parse() {
         return Ok(Host::Ip(IpAddr::V4(ip)));
     }
-    if text.contains(':') {
+    if text.contains(',') {
+        return Err("expected one address; write several as separate arguments".into());
+    }
+    if text.starts_with('[') && text.ends_with(']') {
+        return Err("expected a port behind the brackets, as in [::1]:3000".into());
+    }
+    if host.contains(':') {
         return Err("expected brackets around an IPv6 address, as in [::1]:3000".into());
     }
-    if !is_name(text) {
-        return Err("expected a host before the port, as in localhost:3000".into());
+    if host == "*" {
+        return Err("expected the port alone for all IPv4 addresses, as in 3000, \
+                    or [::]:3000 for IPv6 too"
+            .into());
     }
-    Ok(Host::Name(text.to_owned()))
+    if !is_name(host) {
+        return Err("expected a host before the port, as in localhost:3000, \
+                    or the port alone, as in 3000"
+            .into());
+    }
+    // The resolver would take 010.0.0.1 for 8.0.0.1.
+    let parts = host.split('.');
+    if parts.clone().count() == 4 && parts.into_iter().all(|part| digits(part).is_some()) {
+        return Err(
+            "expected four numbers from 0 to 255 in an IPv4 address, as in 127.0.0.1:3000".into()
+        );
+    }
+    Ok(Host::Name(host.to_owned()))
 }
 
 /// Whether the resolver should see it at all. It is the judge of what a name is, but blanks,
@@ -133,6 +219,16 @@ fn name_or_ipv4(text: &str) -> Result<Host, String> {
 fn is_name(text: &str) -> bool {
     let fits = |part: char| part.is_alphanumeric() || matches!(part, '-' | '_' | '.');
     !text.is_empty() && text.chars().all(fits)
+}
+
+/// Whether the kernel lets an interface have this name (dev_valid_name, Linux 6.18).
+fn is_interface(text: &str) -> bool {
+    let is_blank = |byte| matches!(byte, b'\t'..=b'\r' | b' ' | 0xa0);
+    let is_illegal = |byte| matches!(byte, b'/' | b':' | 0) || is_blank(byte);
+    (1..=LONGEST_INTERFACE).contains(&text.len())
+        && text != "."
+        && text != ".."
+        && !text.bytes().any(is_illegal)
 }
 
 #[cfg(test)]
@@ -158,7 +254,13 @@ mod tests {
             ("[::1]:1", "[::1]:1"),
             ("[::ffff:127.0.0.1]:1", "[::ffff:127.0.0.1]:1"),
             ("[fe80::1%eth0]:1", "[fe80::1%eth0]:1"),
-            ("[fe80::1%2]:1", "[fe80::1%2]:1"),
+            ("[FE80::1%2]:1", "[fe80::1%2]:1"),
+            ("[fe80::1%eth0.5@a]:1", "[fe80::1%eth0.5@a]:1"),
+            ("[fe80::1%a%b]:1", "[fe80::1%a%b]:1"),
+            ("[fe80::1%[]]:1", "[fe80::1%[]]:1"),
+            ("[fe80::1%\x1b]:1", "[fe80::1%\\u{1b}]:1"),
+            ("[fe80::1%123456789012345]:1", "[fe80::1%123456789012345]:1"),
+            ("127.1:1", "127.1:1"),
         ];
         for (text, shown) in good {
             assert_eq!(parsed(text), shown);
@@ -169,34 +271,73 @@ mod tests {
     fn bad_addresses_are_told_what_would_be_right() {
         let bad = [
             ("", "HOST:PORT"),
-            ("localhost", "HOST:PORT"),
-            ("127.0.0.1", "HOST:PORT"),
+            ("localhost", "as in localhost:3000"),
+            ("127.0.0.1", "as in 127.0.0.1:3000"),
             ("-1", "HOST:PORT"),
             ("+3000", "HOST:PORT"),
             ("30 00", "HOST:PORT"),
-            ("65536", "port"),
-            ("99999999999999999999", "port"),
-            ("127.0.0.1:", "port"),
-            ("127.0.0.1:65536", "port"),
-            ("127.0.0.1:+80", "port"),
-            ("127.0.0.1:-1", "port"),
-            ("localhost:http", "port"),
+            ("65536", "a port from 0 to 65535"),
+            ("99999999999999999999", "a port from 0 to 65535"),
+            ("127.0.0.1:", "a port from 0 to 65535"),
+            ("127.0.0.1:65536", "a port from 0 to 65535"),
+            ("127.0.0.1:+80", "a port from 0 to 65535"),
+            ("127.0.0.1:-1", "a port from 0 to 65535"),
+            ("localhost:http", "a port from 0 to 65535"),
+            ("localhost:80/", "without a path"),
             (":3000", "host before the port"),
             ("a b:3000", "host before the port"),
             ("a\n:3000", "host before the port"),
             ("a\0:3000", "host before the port"),
-            ("[::1:3000", "brackets"),
-            ("::1:3000", "brackets"),
-            ("[::1]", "brackets"),
-            ("[]:3000", "brackets"),
-            ("[localhost]:3000", "brackets"),
-            ("[127.0.0.1]:3000", "brackets"),
+            ("*:3000", "[::]:3000 for IPv6 too"),
+            ("256.0.0.1:3000", "from 0 to 255"),
+            ("010.0.0.1:3000", "from 0 to 255"),
+            ("[::1:3000", "brackets around"),
+            ("::1:3000", "brackets around"),
+            ("::1", "brackets around"),
+            ("[::1]", "a port behind the brackets"),
+            ("[]:3000", "in the brackets, as in [::1]:3000"),
+            ("[localhost]:3000", "localhost:PORT needs none"),
+            ("[127.0.0.1]:3000", "127.0.0.1:PORT needs none"),
+            ("[fe80::1]:1", "as in [fe80::1%eth0]:3000"),
             ("[fe80::1%]:1", "interface"),
             ("[fe80::1%a b]:1", "interface"),
+            ("[fe80::1%a/b]:1", "interface"),
+            ("[fe80::1%a:b]:1", "interface"),
+            ("[fe80::1%..]:1", "interface"),
+            ("[fe80::1%1234567890123456]:1", "interface"),
+            ("[fe80::1%\u{e0}]:1", "interface"), // whose second byte the kernel takes for a blank
+            ("1:1,2:2", "separate arguments"),
+            ("http://localhost:80", "without a scheme or a path, as in localhost:80"),
+            ("http://localhost/path", "as in localhost:80"),
+            ("https://example.com", "as in example.com:443"),
+            ("tcp://[::1]:7?x", "as in [::1]:7"),
+            ("x://", "as in localhost:3000"),
+            ("b\u{fc}cher.example", "as in 127.0.0.1:3000"),
+            ("[b\u{fc}cher.example]:1", "in the brackets, as in [::1]:3000"),
+            ("http://b\u{fc}cher.example", "as in localhost:3000"),
+            ("/run/socket", "not a path"),
+            ("unix:/run/socket", "not a path"),
         ];
         for (text, words) in bad {
             let error = Address::parse(text).expect_err(text);
             assert!(error.contains(words), "{text:?}: {error}");
+            assert!(error.starts_with("expected "), "{text:?}: {error}");
+            assert!(error.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_interface_is_a_name_or_a_number() {
+        let resolved = |text: &str| Address::parse(text).expect(text).resolve();
+        let loopback = scope("lo").expect("the loopback");
+        for text in ["[fe80::1%lo]:7".to_owned(), format!("[fe80::1%{loopback}]:7")] {
+            let expected = SocketAddrV6::new("fe80::1".parse().expect("IPv6"), 7, 0, loopback);
+            assert_eq!(resolved(&text).expect(&text), [expected.into()]);
+        }
+        for text in ["[fe80::1%none\x1b]:7", "[fe80::1%0]:7", "[fe80::1%99999999999]:7"] {
+            let error = resolved(text).expect_err(text).to_string();
+            assert!(error.starts_with("no interface is named '"), "{error}");
+            assert!(!error.contains('\x1b'), "{error}");
         }
     }
 

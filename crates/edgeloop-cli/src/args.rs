@@ -10,20 +10,24 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::bench;
 use crate::bench::args::BenchArgs;
-use crate::escape::OneLine;
 use crate::exit::Failure;
 use crate::report;
 use crate::report::args::ReportArgs;
+use crate::usage;
 
-const ABOUT: &str = "An echo server on an epoll event loop that loses no byte";
+const ABOUT: &str =
+    "An echo server on an epoll event loop that never loses a byte, and a load generator";
+
+/// What stands below the short help.
+const SEE_HELP: &str =
+    "'--help' explains each option, its environment variable, signals and exit codes.";
 
 const AFTER_HELP: &str = "\
-Every option can also be set by the environment variable named with it, EDGELOOP_ADDRESS with \
-several addresses separated by blanks or commas. The command line comes first; an empty variable \
-counts as none.
+Each option can also be set by the environment variable named with it; EDGELOOP_ADDRESS takes several \
+addresses, separated by blanks or commas. The command line comes first. An empty variable counts as unset.
 
-Durations are written like 500ms, 10m or 1h30m, sizes like 65536, 64KiB (65,536 bytes) or 64kB \
-(64,000 bytes).
+Durations are written like 500ms, 10m or 1h30m, sizes like 65536, 64KiB (65,536 bytes) or 64kB (64,000 bytes), \
+counts like 10000 or 10k.
 
 Signals:
   SIGTERM, SIGINT  Accept what waits in the backlog, then drain: connections are served on until \
@@ -39,8 +43,9 @@ Exit codes:
 
 /// The whole command line. Without a subcommand it is `serve`'s.
 #[derive(Debug, Parser)]
-#[command(name = "edgeloop", version, about = ABOUT, after_help = AFTER_HELP)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(name = "edgeloop", version, about = ABOUT)]
+#[command(after_help = SEE_HELP, after_long_help = AFTER_HELP)]
+#[command(args_conflicts_with_subcommands = true, propagate_version = true)]
 struct CommandLine {
     #[command(subcommand)]
     command: Option<Command>,
@@ -52,14 +57,16 @@ struct CommandLine {
 #[derive(Debug, Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "there is one, and it is taken apart at once")]
 pub(crate) enum Command {
-    /// Serve echo; this is what edgeloop does when no command is named
-    #[command(after_help = AFTER_HELP)]
+    /// Serve echo; this is the default without a command
+    #[command(display_name = "edgeloop", after_help = SEE_HELP, after_long_help = AFTER_HELP)]
     Serve(ServeArgs),
-    /// Load a service that echoes, and tell the truth about its latency
-    #[command(after_help = bench::args::AFTER_HELP)]
+    /// Load an echo service and measure its latency
+    #[command(display_name = "edgeloop", after_help = bench::args::SEE_HELP)]
+    #[command(after_long_help = bench::args::AFTER_HELP)]
     Bench(BenchArgs),
-    /// Draw a page of what earlier runs came to, and merge runs that were made at once
-    #[command(after_help = report::args::AFTER_HELP)]
+    /// Render an HTML report of earlier runs; merge simultaneous ones
+    #[command(display_name = "edgeloop", after_help = report::args::SEE_HELP)]
+    #[command(after_long_help = report::args::AFTER_HELP)]
     Report(ReportArgs),
 }
 
@@ -67,67 +74,92 @@ pub(crate) enum Command {
 #[derive(Debug, Default, Args)]
 #[allow(rustdoc::broken_intra_doc_links, reason = "the help prints its brackets as they are")]
 pub(crate) struct ServeArgs {
-    /// Where to listen: HOST:PORT, [IPV6]:PORT, or PORT for 0.0.0.0:PORT; several allowed. A host
-    /// name binds all its addresses, port 0 a free port [default: 0.0.0.0:3000]
+    /// Where to listen: HOST:PORT, [IPV6]:PORT or PORT [default: 0.0.0.0:3000]
+    ///
+    /// PORT alone is 0.0.0.0:PORT. Several addresses are allowed. A host name stands for all its
+    /// addresses, port 0 for a free port. An IPv6 address can name its interface:
+    /// [fe80::1%eth0]:3000
     #[arg(value_name = "ADDRESS")]
     pub(crate) address: Vec<OsString>,
 
-    /// The most connections at a time; others wait in the backlog [default: what the limit of
-    /// descriptors allows]
+    /// Maximum number of connections [default: what descriptors allow]
+    ///
+    /// Further clients wait in the backlog until a connection ends. The limit of descriptors
+    /// (ulimit -n) lowers it, with a warning
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) max_connections: Option<OsString>,
 
-    /// Close a connection on which nothing moved for so long, or none [default: 10m]
+    /// Close a connection after this long without traffic [default: 10m]
+    ///
+    /// none disables it
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) idle_timeout: Option<OsString>,
 
-    /// Reset a connection whose peer takes none of its output for so long, or none [default: 1m]
+    /// Reset a peer that takes no output for this long [default: 1m]
+    ///
+    /// none disables it
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) write_timeout: Option<OsString>,
 
-    /// After a signal, how long open connections are served on before they are cut off: 0 for not
-    /// at all, none for as long as they take [default: 10s]
+    /// After a signal, serve open connections this long [default: 10s]
+    ///
+    /// Connections that are still open then are reset. 0 resets them at once, none waits until all
+    /// have ended
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) drain_timeout: Option<OsString>,
 
-    /// The ceiling of all bytes queued at a time, in both directions [default: 256MiB]
+    /// Maximum bytes queued, in both directions [default: 256MiB]
+    ///
+    /// Bytes wait in a queue when a peer does not take its output. At the limit, reading pauses
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub(crate) buffer_limit: Option<OsString>,
 
-    /// The backlog of each listener, which net.core.somaxconn caps [default: 4096]
+    /// Length of each listener's backlog [default: 4096]
+    ///
+    /// The kernel lowers it to net.core.somaxconn; a warning says so
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) backlog: Option<OsString>,
 
-    /// How many events one epoll wait takes at first; it grows when they come in full batches
-    /// [default: 512]
+    /// Events that one epoll wait takes at first [default: 512]
+    ///
+    /// The number grows up to 4096 while batches come back full
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) event_batch: Option<OsString>,
 
-    /// The most pipes, with two descriptors each, through which what streams is passed on inside the
-    /// kernel: 0 copies everything [default: 16]
+    /// Maximum number of splice(2) pipes [default: 16]
+    ///
+    /// Streaming connections pass through them inside the kernel. Each pipe takes two descriptors.
+    /// Without a free pipe, bytes are copied; 0 copies everything
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) pipes: Option<OsString>,
 
-    /// After a turn with work, how long to poll before sleeping, for as long as that pays; at most 1s
-    /// [default: 0]
+    /// Poll this long before sleeping, at most 1s [default: 0]
+    ///
+    /// After a turn with work, the loop polls for this long before it sleeps, while that pays off.
+    /// Polling takes a whole processor. 0 or none always sleeps
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) spin: Option<OsString>,
 
-    /// Leave IPv4 alone when listening on an IPv6 address such as [::]
+    /// Do not accept IPv4 on an IPv6 address such as [::]
     #[arg(long)]
     pub(crate) ipv6_only: bool,
 
-    /// How the log on standard error is written: text, or json with one object for each line
-    /// [default: text]
+    /// Format of the log on standard error: text or json [default: text]
+    ///
+    /// json writes one object a line
     #[arg(long, value_name = "FORMAT", allow_hyphen_values = true)]
     pub(crate) log_format: Option<OsString>,
 
-    /// Log connections opened and closed; twice (-vv, or 2 in the environment): descriptors,
-    /// events and payload too
+    /// Log each connection; -vv logs events and payload too
+    ///
+    /// -vv also logs descriptors. In the environment, the value is 0, 1 or 2. The last of -v and -q
+    /// counts
     #[arg(short, long, action = clap::ArgAction::Count, overrides_with = "quiet")]
     pub(crate) verbose: u8,
 
-    /// Log nothing but the addresses listened on, and errors; the last of -q and -v counts
+    /// Log only errors and the addresses listened on
+    ///
+    /// The last of -v and -q counts
     #[arg(short, long, overrides_with_all = ["verbose", "quiet"])]
     pub(crate) quiet: bool,
 }
@@ -137,6 +169,12 @@ pub(crate) fn variable(option: &str) -> String {
     format!("EDGELOOP_{}", option.replace('-', "_").to_uppercase())
 }
 
+/// Every environment variable that is read.
+pub(crate) fn variables() -> Vec<String> {
+    let serve = ServeArgs::augment_args(clap::Command::new("serve"));
+    serve.get_arguments().map(|argument| variable(argument.get_id().as_str())).collect()
+}
+
 /// The grammar, with the environment variable of each of serve's options in its help.
 fn command() -> clap::Command {
     fn with_variables(command: clap::Command) -> clap::Command {
@@ -144,9 +182,10 @@ fn command() -> clap::Command {
             if matches!(arg.get_id().as_str(), "help" | "version") {
                 return arg;
             }
-            let help = arg.get_help().cloned().unwrap_or_default();
+            // The short help has a line for each option, without room for this.
+            let help = arg.get_long_help().or_else(|| arg.get_help()).cloned().unwrap_or_default();
             let variable = variable(arg.get_id().as_str());
-            arg.help(format!("{help} [env: {variable}]"))
+            arg.long_help(format!("{help}\n\n[env: {variable}]"))
         })
     }
     with_variables(CommandLine::command()).mut_subcommand("serve", with_variables)
@@ -166,36 +205,31 @@ pub(crate) enum Parsed {
 ///
 /// A [`Failure`] with one line, where clap would print several.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, Failure> {
-    let parsed = command()
-        .try_get_matches_from(args)
+    let args: Vec<OsString> = args.into_iter().collect();
+    let mut grammar = command();
+    let parsed = grammar
+        .try_get_matches_from_mut(&args)
         .and_then(|mut matches| CommandLine::from_arg_matches_mut(&mut matches));
-    match parsed {
-        Ok(CommandLine { command: Some(command), .. }) => Ok(Parsed::Run(command)),
-        Ok(CommandLine { command: None, serve }) => match misplaced_command(&serve) {
-            None => Ok(Parsed::Run(Command::Serve(serve))),
-            Some(name) => Err(Failure::usage(format!(
-                "the command '{name}' comes before its options; see 'edgeloop --help'"
-            ))),
-        },
-        Err(error) => match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Parsed::Print(error)),
-            _ => Err(Failure::usage(first_line(&error))),
-        },
+    let command = match parsed {
+        Ok(line) => line.command.unwrap_or(Command::Serve(line.serve)),
+        Err(error) => {
+            return match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Parsed::Print(error)),
+                _ => Err(Failure::usage(usage::describe(&error, &args, &grammar))),
+            };
+        }
+    };
+    // After an option, clap takes the name of a command for an address.
+    let addresses = match &command {
+        Command::Serve(args) => &args.address[..],
+        Command::Bench(args) => std::slice::from_ref(&args.address),
+        Command::Report(_) => &[],
+    };
+    let mut words = addresses.iter().filter_map(|address| address.to_str());
+    match words.find_map(|word| usage::mistaken_command(word, &grammar)) {
+        Some(line) => Err(Failure::usage(line)),
+        None => Ok(Parsed::Run(command)),
     }
-}
-
-/// After an option, clap takes the name of a command for an address, which it can't be.
-fn misplaced_command(serve: &ServeArgs) -> Option<&str> {
-    let is_command = |name: &&str| CommandLine::command().find_subcommand(name).is_some();
-    serve.address.iter().filter_map(|address| address.to_str()).find(is_command)
-}
-
-/// The essence of clap's message, without the hints that follow.
-fn first_line(error: &clap::Error) -> String {
-    let message = error.render().to_string();
-    let essence = message.split("\n\n").next().unwrap_or_default();
-    let essence = essence.strip_prefix("error: ").unwrap_or(essence);
-    format!("{}; see 'edgeloop --help'", OneLine(essence))
 }
 
 #[cfg(test)]
@@ -221,6 +255,17 @@ mod tests {
     #[test]
     fn the_grammar_is_sound() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_has_its_variable_and_nothing_else_has() {
+        let variables = variables();
+        for name in ["EDGELOOP_ADDRESS", "EDGELOOP_BACKLOG", "EDGELOOP_VERBOSE"] {
+            assert!(variables.iter().any(|variable| variable == name), "{name}");
+        }
+        for name in ["EDGELOOP_HELP", "EDGELOOP_VERSION"] {
+            assert!(!variables.iter().any(|variable| variable == name), "{name}");
+        }
     }
 
     #[test]
@@ -260,16 +305,88 @@ mod tests {
     }
 
     #[test]
+    fn each_command_has_the_version() {
+        for line in [&["-V"][..], &["serve", "-V"], &["bench", "--version"], &["report", "-V"]] {
+            let args = std::iter::once("edgeloop").chain(line.iter().copied()).map(OsString::from);
+            let Ok(Parsed::Print(version)) = parse(args) else { panic!("{line:?}") };
+            let expected = format!("edgeloop {}\n", env!("CARGO_PKG_VERSION"));
+            assert_eq!(version.to_string(), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_probably_meant_is_suggested() {
+        for (line, words) in [
+            (&["serv"][..], "did you mean 'edgeloop serve'?"),
+            (&["server", "3000"], "did you mean 'edgeloop serve'?"),
+            (&["benhc", "-q"], "did you mean 'edgeloop bench'?"),
+            (&["reprot"], "did you mean 'edgeloop report'?"),
+            (&["version"], "did you mean 'edgeloop --version'?"),
+            (&["hlep"], "did you mean 'edgeloop help'?"),
+            (&["rep"], "did you mean 'edgeloop report'?"),
+            (&["VERSION"], "did you mean 'edgeloop --version'?"),
+            (&["help", "benc"], "did you mean 'bench'?"),
+            (&["--maxconnections", "5"], "did you mean '--max-connections'?"),
+            (&["serve", "--max_connections=5"], "did you mean '--max-connections'?"),
+            (&["-version"], "unknown option '-version'; did you mean '--version'?"),
+            (&["--timeout", "5s"], "'--idle-timeout', '--write-timeout' or '--drain-timeout'?"),
+            (&["bench", "--connection", "5"], "did you mean '--connections'?"),
+            (&["bench", "--clients", "5"], "did you mean '--connections'?"),
+            (&["serve", "--log-level", "5"], "did you mean '--verbose'?"),
+            (&["--connections", "5"], "an option of 'edgeloop bench'"),
+            (&["report", "--backlog", "5"], "an option of 'edgeloop serve'"),
+            (&["--port", "3000"], "without an option, as in 127.0.0.1:3000"),
+            (&["serve", "-p", "3000"], "without an option, as in 127.0.0.1:3000"),
+        ] {
+            let line = failure(line);
+            assert!(line.contains(words), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_host_without_its_port_is_left_to_be_one() {
+        for host in ["localhost", "runner", "art", "host", "a", "infobox"] {
+            assert_eq!(serve(&[host]).address, [host]);
+        }
+    }
+
+    #[test]
+    fn the_help_that_is_named_is_that_of_the_command() {
+        for (line, words) in [
+            (&["--nonsense"][..], "see 'edgeloop --help'"),
+            (&["serve", "--nonsense"], "see 'edgeloop serve --help'"),
+            (&["bench", "--nonsense"], "see 'edgeloop bench --help'"),
+            (
+                &["bench"],
+                "ADDRESS is missing, as in 'edgeloop bench 127.0.0.1:3000'; see 'edgeloop bench --help'",
+            ),
+            (
+                &["report"],
+                "FILE is missing, as in 'edgeloop report run.json -o page.html'; see 'edgeloop report",
+            ),
+            (&["help", "nonsense"], "see 'edgeloop --help'"),
+        ] {
+            let line = failure(line);
+            assert!(line.contains(words), "{line}");
+        }
+    }
+
+    #[test]
     fn a_wrong_command_line_is_one_line_that_names_the_thing() {
         let wrong = [
             (&["--nonsense"][..], "--nonsense"),
             (&["-x"], "-x"),
-            (&["--backlog"], "--backlog"),
-            (&["--idle-timeout", "1s", "--idle-timeout", "2s"], "--idle-timeout"),
-            (&["--quiet=1"], "--quiet"),
+            (&["--backlog"], "'--backlog <N>' has no value"),
+            (&["bench", "1", "2"], "'2': one ADDRESS is enough"),
+            (
+                &["--idle-timeout", "1s", "--idle-timeout", "2s"],
+                "'--idle-timeout <DURATION>' is given twice",
+            ),
+            (&["--quiet=1"], "'--quiet' takes no value, but '1' was given"),
             (&["--a\n\nb\x1b"], "--a"),
-            (&["-v", "serve"], "serve"),
-            (&["serve", "--version"], "--version"),
+            (&["-v", "serve"], "'edgeloop serve'"),
+            (&["serve", "bench"], "'edgeloop bench'"),
+            (&["bench", "-q", "report"], "'edgeloop report'"),
         ];
         for (line, name) in wrong {
             let line = failure(line);

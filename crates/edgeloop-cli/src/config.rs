@@ -20,6 +20,8 @@ pub(crate) struct ServeConfig {
     pub(crate) addresses: Vec<Address>,
     /// The cap that was asked for, which the limit of descriptors may lower.
     pub(crate) max_connections: Option<usize>,
+    /// As `event_loop` has it.
+    pub(crate) ipv6_only: bool,
     pub(crate) event_loop: Config,
     pub(crate) drain_timeout: Option<Duration>,
     pub(crate) format: Format,
@@ -94,6 +96,7 @@ impl ServeConfig {
         Ok(Self {
             addresses: addresses(&args.address, environment)?,
             max_connections,
+            ipv6_only,
             event_loop,
             drain_timeout: get("drain-timeout", args.drain_timeout)
                 .read(values::deadline)?
@@ -146,23 +149,40 @@ pub(crate) fn read<T>(
         None => "expected UTF-8".to_owned(),
     };
     let value = value.to_string_lossy();
-    Err(Failure::usage(format!("invalid value '{}' for {name}: {expected}", OneLine(&value))))
+    // The next option was taken for the value.
+    let is_option = name.starts_with("--") && value.starts_with("--");
+    let hint = if is_option { "; is its value missing?" } else { "" };
+    Err(Failure::usage(format!("invalid value '{}' for {name}: {expected}{hint}", OneLine(&value))))
 }
 
 fn addresses(args: &[OsString], environment: Environment<'_>) -> Result<Vec<Address>, Failure> {
     if !args.is_empty() {
         return args.iter().map(|arg| read("ADDRESS", arg, Address::parse)).collect();
     }
-    let listed = Given::variable("address", environment);
-    let several = |text: &str| {
-        let parts = text.split([' ', '\t', '\n', ',']).filter(|part| !part.is_empty());
-        parts.map(Address::parse).collect::<Result<Vec<_>, _>>()
+    let Given { name, value } = Given::variable("address", environment);
+    let listed = value.unwrap_or_default();
+    let addresses = match listed.to_str() {
+        Some(listed) => {
+            let parts = split(listed);
+            let read = |part: &str| read(&name, OsStr::new(part), Address::parse);
+            parts.into_iter().map(read).collect::<Result<Vec<_>, _>>()?
+        }
+        None => read(&name, &listed, |_| Ok(Vec::new()))?,
     };
-    let addresses = listed.read(several)?.unwrap_or_default();
     if addresses.is_empty() {
         return read("ADDRESS", OsStr::new("0.0.0.0:3000"), Address::parse).map(|one| vec![one]);
     }
     Ok(addresses)
+}
+
+/// The parts of a list. A comma in brackets belongs to the name of an interface.
+fn split(listed: &str) -> Vec<&str> {
+    let mut is_bracketed = false;
+    let parts = listed.split(|part: char| {
+        is_bracketed = part == '[' || is_bracketed && !matches!(part, ']' | ' ' | '\t' | '\n');
+        matches!(part, ' ' | '\t' | '\n') || part == ',' && !is_bracketed
+    });
+    parts.filter(|part| !part.is_empty()).collect()
 }
 
 /// The command line decides alone if it says anything about verbosity.
@@ -177,7 +197,7 @@ fn verbosity(args: &ServeArgs, environment: Environment<'_>) -> Result<Verbosity
     match (quiet, verbose) {
         (true, 0) => Ok(Verbosity::Quiet),
         (true, _) => Err(Failure::usage(format!(
-            "{} and {} contradict each other",
+            "{} and {} cannot be used together; unset one",
             variable("quiet"),
             variable("verbose")
         ))),

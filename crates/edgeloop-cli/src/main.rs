@@ -7,13 +7,17 @@ mod config;
 mod echo;
 mod escape;
 mod exit;
+mod listeners;
 mod log;
+mod nearest;
 mod notices;
 mod operator;
 mod report;
 mod serve;
 mod signals;
+mod usage;
 mod values;
+mod variables;
 
 use std::io::{self, Write};
 use std::panic::catch_unwind;
@@ -39,7 +43,7 @@ fn run() -> Result<Exit, Failure> {
         Parsed::Print(help) => print(&help),
         Parsed::Run(Command::Serve(args)) => {
             let config = ServeConfig::resolve(args, &|name| std::env::var_os(name))?;
-            serve::serve(&config)
+            serve::serve(&config, &variables::strays(std::env::vars_os(), &args::variables()))
         }
         Parsed::Run(Command::Bench(args)) => bench::bench(&args),
         Parsed::Run(Command::Report(args)) => report::report(&args),

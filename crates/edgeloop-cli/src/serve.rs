@@ -1,27 +1,29 @@
 //! `edgeloop serve`: the one place where things happen, in the order in which they do.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use edgeloop::{Error, EventLoop, Handler, Metrics};
-use rustix::io::Errno;
+use edgeloop::{EventLoop, Handler, Metrics};
 
-use crate::addresses::Address;
 use crate::config::{ServeConfig, Verbosity};
 use crate::echo::{Echo, LoggedEcho};
 use crate::exit::{Exit, Failure};
+use crate::listeners;
 use crate::log::{Log, TOTALS, millis};
 use crate::operator::{Operated, Operator};
 use crate::signals::FirstSignal;
 
-/// Serves until a signal, and answers how it ended. The log has said everything about it.
+/// Serves until a signal, and returns how it ended. The log has said everything about it, the
+/// warnings first.
 ///
 /// # Errors
 ///
 /// When there is no log to say it in.
-pub(crate) fn serve(config: &ServeConfig) -> Result<Exit, Failure> {
+pub(crate) fn serve(config: &ServeConfig, warnings: &[String]) -> Result<Exit, Failure> {
     let log = Log::start(config.format, config.verbosity)
         .map_err(|error| Failure::fatal(format!("cannot start the log: {error}")))?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     let served = match config.verbosity {
         Verbosity::Quiet | Verbosity::Normal => serve_with(Echo::new, config, &log),
         Verbosity::Connections => serve_with(LoggedEcho::<false>::new, config, &log),
@@ -44,7 +46,7 @@ where
     if let Err(error) = edgeloop::raise_descriptor_limit() {
         tracing::warn!("cannot raise the limit of descriptors: {error}");
     }
-    let resolved = resolve(&config.addresses)?;
+    let resolved = listeners::resolve(&config.addresses)?;
     // Before listening, so that whoever reads that line can already signal.
     let signal = FirstSignal::install()
         .map_err(|error| Failure::fatal(format!("cannot handle signals: {error}")))?;
@@ -57,9 +59,12 @@ where
             "a limit of {asked} connections was asked for, descriptors suffice for {cap}"
         );
     }
-    let bound = listen(&mut event_loop, &resolved)?;
+    let listening = listeners::listen(&mut event_loop, &resolved, config.ipv6_only)?;
+    for warning in listening.warnings {
+        tracing::warn!("{warning}");
+    }
     tracing::info!(max_connections = cap, "edgeloop {} serves echo", env!("CARGO_PKG_VERSION"));
-    for address in bound {
+    for address in listening.addresses {
         log.listening(address);
     }
     let begin = Instant::now();
@@ -73,53 +78,6 @@ where
         return Err(Failure { exit: Exit::CutOff, line });
     }
     Ok(Exit::Done)
-}
-
-/// An address as it was asked for, and what it stands for.
-struct Resolved<'a> {
-    asked: &'a Address,
-    addresses: Vec<SocketAddr>,
-}
-
-fn resolve(addresses: &[Address]) -> Result<Vec<Resolved<'_>>, Failure> {
-    addresses.iter().map(|asked| Ok(Resolved { asked, addresses: asked.look_up()? })).collect()
-}
-
-/// Listens on everything, and answers with the real addresses.
-fn listen<H: Handler>(
-    event_loop: &mut EventLoop<H>,
-    resolved: &[Resolved<'_>],
-) -> Result<Vec<SocketAddr>, Failure> {
-    let mut bound = Vec::new();
-    for Resolved { asked, addresses } in resolved {
-        let before = bound.len();
-        let mut unavailable = Vec::new();
-        for &address in addresses {
-            match event_loop.listen(address) {
-                Ok(address) => bound.push(address),
-                // localhost has an IPv6 address on machines without IPv6, too.
-                Err(error) if addresses.len() > 1 && is_unavailable(&error) => {
-                    unavailable.push(error);
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        if bound.len() == before
-            && let Some(error) = unavailable.pop()
-        {
-            return Err(error.into());
-        }
-        for error in unavailable {
-            tracing::warn!("{error}; {asked} is served without it");
-        }
-    }
-    Ok(bound)
-}
-
-/// Whether this machine lacks the address, or its whole family.
-fn is_unavailable(error: &Error) -> bool {
-    let errno = Errno::from_io_error(error.io_error());
-    matches!(errno, Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL))
 }
 
 fn tell_totals(metrics: &Metrics, duration: Duration, log: &Log) {

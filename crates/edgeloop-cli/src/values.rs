@@ -7,18 +7,21 @@ use edgeloop::MAX_SPIN;
 /// The longest duration that a run can take.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
+/// The largest size: no object in memory is larger.
+const LARGEST_SIZE: usize = isize::MAX.unsigned_abs();
+
 /// A duration above zero, or `none`.
 pub(crate) fn timeout(text: &str) -> Result<Option<Duration>, String> {
     match limit(text) {
-        Some(Some(Duration::ZERO)) => Err("expected more than zero; none switches it off".into()),
+        Some(Some(Duration::ZERO)) => Err("expected more than zero; none disables it".into()),
         Some(limit) => Ok(limit),
-        None => Err("expected a duration like 500ms, 10m or 1h30m, or none".into()),
+        None => Err(expected_duration(text, "500ms, 10m or 1h30m, or none to disable it")),
     }
 }
 
 /// A duration, zero included, or `none`.
 pub(crate) fn deadline(text: &str) -> Result<Option<Duration>, String> {
-    limit(text).ok_or_else(|| "expected a duration like 500ms, 10s or 1m30s, 0 or none".into())
+    limit(text).ok_or_else(|| expected_duration(text, "500ms, 10s or 1m30s, 0 or none"))
 }
 
 fn limit(text: &str) -> Option<Option<Duration>> {
@@ -28,50 +31,65 @@ fn limit(text: &str) -> Option<Option<Duration>> {
     humantime::parse_duration(text).ok().map(Some)
 }
 
+/// What is usually wrong with a duration is that it has no unit.
+fn expected_duration(text: &str, examples: &str) -> String {
+    let unit = if decimal(text).is_some() { " with its unit" } else { "" };
+    format!("expected a duration{unit}, like {examples}")
+}
+
 /// A size in bytes of at least `minimum`.
 pub(crate) fn size(text: &str, minimum: usize) -> Result<usize, String> {
+    let least = if minimum == 1 { "1 byte".to_owned() } else { format!("{minimum} bytes") };
+    let expected = || format!("expected a size like 1048576, 512KiB or 64MB, at least {least}");
+    let too_large = || "expected at most 8EiB".to_owned();
     // The crate would also ignore blanks and underscores within a number, and read `1e6`.
+    let unit = text.trim_start_matches(|part: char| part.is_ascii_digit() || part == '.');
     let is_plain = text.starts_with(|first: char| first.is_ascii_digit())
-        && text.chars().all(|part| part.is_ascii_alphanumeric() || part == '.')
-        && !text.contains(['e', 'E']);
+        && unit.bytes().all(|letter| letter.is_ascii_alphabetic());
+    if !is_plain {
+        return Err(expected());
+    }
     // Where the digits exceed its 64 bits it rounds the last of them, and does not see that this
     // may exceed them too.
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-    if !is_plain || digits.parse::<u64>().is_err() {
-        return Err(expected_size(minimum));
-    }
-    let bytes = parse_size::parse_size(text).ok().and_then(|bytes| usize::try_from(bytes).ok());
-    bytes.filter(|&bytes| bytes >= minimum).ok_or_else(|| expected_size(minimum))
-}
-
-fn expected_size(minimum: usize) -> String {
-    format!("expected a size like 1048576, 512KiB or 64MB, at least {minimum} bytes")
-}
-
-/// A whole number within a range.
-pub(crate) fn count(text: &str, minimum: u64, maximum: u64) -> Result<u64, String> {
-    let number = digits(text).and_then(|digits| digits.parse().ok());
-    number.filter(|number| (minimum..=maximum).contains(number)).ok_or_else(|| match maximum {
-        u64::MAX => format!("expected a whole number of at least {minimum}"),
-        maximum => format!("expected a whole number from {minimum} to {maximum}"),
-    })
-}
-
-/// A whole number of at least `minimum`, with a unit or without: `50000`, `50k`, `1.5M`.
-pub(crate) fn count_with_unit(text: &str, minimum: u64) -> Result<u64, String> {
-    let expected = || format!("expected a whole number of at least {minimum}, like 50000 or 50k");
-    let (number, unit) = split_unit(text).ok_or_else(expected)?;
-    let number = if let Some(digits) = digits(number) {
-        digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit))
-    } else {
-        let scaled = decimal(number).ok_or_else(expected)? * unit_to_f64(unit);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
-        (scaled.fract() == 0.0 && scaled < 9e15).then_some(scaled as u64)
+    let fits = digits.parse::<u64>().is_ok();
+    let bytes = match parse_size::parse_size(if fits { text.into() } else { format!("1{unit}") }) {
+        Ok(bytes) if fits => bytes,
+        Ok(_) | Err(parse_size::Error::PosOverflow) => return Err(too_large()),
+        Err(_) => return Err(expected()),
     };
-    number.filter(|&number| number >= minimum).ok_or_else(expected)
+    match usize::try_from(bytes) {
+        Ok(bytes) if bytes < minimum => Err(format!("expected at least {least}")),
+        Ok(bytes) if bytes <= LARGEST_SIZE => Ok(bytes),
+        _ => Err(too_large()),
+    }
 }
 
-/// How often a second: above 0, with a fraction or a unit or both.
+/// A whole number within a range, with a unit or without: `50000`, `50k`, `1.5M`.
+pub(crate) fn count(text: &str, minimum: u64, maximum: u64) -> Result<u64, String> {
+    let expected = || {
+        let like = if maximum < 10_000 { "" } else { ", like 50000 or 50k" };
+        match maximum {
+            u64::MAX => format!("expected a whole number of at least {minimum}{like}"),
+            maximum => format!("expected a whole number from {minimum} to {maximum}{like}"),
+        }
+    };
+    let (number, unit) = split_unit(text).ok_or_else(expected)?;
+    if let Some(digits) = digits(number) {
+        let number = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+        return match number {
+            Some(number) if (minimum..=maximum).contains(&number) => Ok(number),
+            None if maximum == u64::MAX => Err(format!("expected at most {maximum}")),
+            _ => Err(expected()),
+        };
+    }
+    let scaled = decimal(number).ok_or_else(expected)? * unit_to_f64(unit);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
+    let number = (scaled.fract() == 0.0 && scaled < 9e15).then_some(scaled as u64);
+    number.filter(|number| (minimum..=maximum).contains(number)).ok_or_else(expected)
+}
+
+/// How many a second: above 0, with a fraction or a unit or both.
 pub(crate) fn rate(text: &str) -> Result<f64, String> {
     let expected = || "expected a rate from 0.001 to 1G a second, like 0.5, 2000 or 50k".to_owned();
     let (number, unit) = split_unit(text).ok_or_else(expected)?;
@@ -106,25 +124,25 @@ const fn unit_to_f64(unit: u64) -> f64 {
 /// A duration above zero, and none but a duration.
 pub(crate) fn span(text: &str) -> Result<Duration, String> {
     let duration = pause(text)?;
-    if duration.is_zero() { Err("expected a duration above zero".into()) } else { Ok(duration) }
+    if duration.is_zero() { Err("expected more than zero".into()) } else { Ok(duration) }
 }
 
 /// A duration, zero included, and none but a duration.
 pub(crate) fn pause(text: &str) -> Result<Duration, String> {
-    deadline(text)
-        .ok()
-        .flatten()
-        .filter(|duration| *duration <= LONGEST)
-        .ok_or_else(|| "expected a duration of a year at most, like 100ms, 10s or 1m30s".into())
+    match limit(text).flatten() {
+        Some(duration) if duration <= LONGEST => Ok(duration),
+        Some(_) => Err("expected at most a year".into()),
+        None => Err(expected_duration(text, "100ms, 10s or 1m30s")),
+    }
 }
 
 /// How long to spin; zero or `none` for not at all.
 pub(crate) fn spin(text: &str) -> Result<Duration, String> {
-    deadline(text)
-        .ok()
-        .map(Option::unwrap_or_default)
-        .filter(|duration| *duration <= MAX_SPIN)
-        .ok_or_else(|| "expected a duration of 1s at most, like 50us, 0 or none".into())
+    match limit(text).map(Option::unwrap_or_default) {
+        Some(duration) if duration <= MAX_SPIN => Ok(duration),
+        Some(_) => Err("expected at most 1s, like 50us, 0 or none".into()),
+        None => Err(expected_duration(text, "50us, 1s at most, 0 or none")),
+    }
 }
 
 /// The text itself if it is nothing but decimal digits: `parse` would take a sign as well.
@@ -190,10 +208,23 @@ mod tests {
     }
 
     #[test]
+    fn a_missing_unit_is_told() {
+        for text in ["10", "1.5"] {
+            for error in
+                [timeout(text).err(), deadline(text).err(), span(text).err(), spin(text).err()]
+            {
+                let error = error.expect(text);
+                assert!(error.starts_with("expected a duration with its unit, like "), "{error}");
+            }
+        }
+        assert!(timeout("soon").expect_err("soon").starts_with("expected a duration, like "));
+    }
+
+    #[test]
     fn only_a_deadline_can_be_zero() {
         for zero in ["0", "0s", "0ms"] {
             assert_eq!(deadline(zero), Ok(Some(Duration::ZERO)));
-            assert!(timeout(zero).expect_err(zero).contains("none switches it off"));
+            assert!(timeout(zero).expect_err(zero).contains("none disables it"));
         }
     }
 
@@ -208,6 +239,8 @@ mod tests {
             ("1MB", 1_000_000),
             ("1.5MiB", 1_572_864),
             ("2GiB", 2_147_483_648),
+            ("1EiB", 1 << 60),
+            ("7.5EiB", 15 << 59),
         ];
         for (text, bytes) in good {
             assert_eq!(size(text, 0), Ok(bytes), "{text}");
@@ -233,30 +266,40 @@ mod tests {
         for text in bad {
             assert!(size(text, 0).is_err(), "{text:?}");
         }
-        assert!(size("999", 1000).expect_err("too small").contains("at least 1000 bytes"));
+        assert_eq!(size("999", 1000), Err("expected at least 1000 bytes".into()));
+        // Below 2^64, but no object is so large.
+        for text in ["8EiB", "15EiB", "16EiB", "17EiB", "18EB", "99999999999999999999"] {
+            assert_eq!(size(text, 0), Err("expected at most 8EiB".into()), "{text}");
+        }
     }
 
     #[test]
     fn counts_within_their_range() {
         assert_eq!(count("1", 1, 10), Ok(1));
         assert_eq!(count("010", 1, 10), Ok(10));
-        for text in ["", "0", "11", "-1", "+1", "1.0", "1 ", "0x1", "1e1", "99999999999999999999"] {
+        for text in ["", "0", "11", "-1", "+1", "1.5", "1 ", "0x1", "1e1", "99999999999999999999"] {
             assert!(count(text, 1, 10).expect_err(text).contains("from 1 to 10"), "{text:?}");
         }
         assert!(count("0", 1, u64::MAX).expect_err("zero").contains("at least 1"));
+        for text in ["99999999999999999999", "18446744073709552k"] {
+            let expected = "expected at most 18446744073709551615";
+            assert_eq!(count(text, 1, u64::MAX), Err(expected.into()));
+        }
     }
 
     #[test]
     fn counts_and_rates_with_units() {
-        for (text, count) in [("1", 1), ("50k", 50_000), ("1.5M", 1_500_000), ("2G", 2_000_000_000)]
+        for (text, number) in
+            [("1", 1), ("50k", 50_000), ("10K", 10_000), ("1.5M", 1_500_000), ("2G", 2_000_000_000)]
         {
-            assert_eq!(count_with_unit(text, 1), Ok(count), "{text}");
+            assert_eq!(count(text, 1, u64::MAX), Ok(number), "{text}");
         }
-        for text in
-            ["", "0", "k", "-1", "+1", "1.5", "1e3", "50 k", "50kk", "99999999999999999999", ".5k"]
-        {
-            assert!(count_with_unit(text, 1).is_err(), "{text:?}");
+        assert_eq!(count("4k", 1, 4096), Ok(4000));
+        for text in ["", "0", "k", "-1", "+1", "1.5", "1e3", "50 k", "50kk", ".5k", "10ki", "5T"] {
+            let error = count(text, 1, u64::MAX).expect_err(text);
+            assert!(error.contains("at least 1, like 50000 or 50k"), "{text:?}: {error}");
         }
+        assert!(count("5k", 1, 4096).expect_err("too many").contains("from 1 to 4096"));
         for (text, expected) in [("0.1", 0.1), ("50k", 50_000.0), ("2.5M", 2.5e6), ("1G", 1e9)] {
             assert_eq!(rate(text), Ok(expected), "{text}");
         }

@@ -74,7 +74,7 @@ fn free_address() -> SocketAddr {
 
 #[test]
 fn the_help_names_every_option_with_its_variable_and_all_exit_codes() {
-    for line in [&["--help"][..], &["serve", "--help"], &["help", "serve"], &["-h"]] {
+    for line in [&["--help"][..], &["serve", "--help"], &["help", "serve"]] {
         let help = printed(line).split_whitespace().collect::<Vec<_>>().join(" ");
         for option in OPTIONS {
             assert!(help.contains(&format!("--{option}")), "{line:?}: --{option}");
@@ -88,9 +88,39 @@ fn the_help_names_every_option_with_its_variable_and_all_exit_codes() {
 }
 
 #[test]
+fn the_short_help_has_one_line_for_each_option() {
+    for command in ["serve", "bench", "report"] {
+        let short = printed(&[command, "-h"]);
+        let long = printed(&[command, "--help"]);
+        let options = |help: &str| {
+            let lines = help.lines().map(str::trim_start);
+            let words =
+                lines.filter_map(|line| line.split_whitespace().find(|w| w.starts_with("--")));
+            words.map(|word| word.trim_end_matches("...").to_owned()).collect::<Vec<_>>()
+        };
+        let (_, list) = short.split_once("Options:\n").expect("options");
+        let list: Vec<&str> = list.lines().take_while(|line| !line.is_empty()).collect();
+        for line in &list {
+            assert!(line.starts_with("  -") || line.starts_with("      --"), "{line}");
+            assert!(line.len() <= 100, "{line}");
+        }
+        let all = options(&long);
+        for option in options(&list.join("\n")) {
+            assert!(all.contains(&option), "{command} --help lacks {option}");
+        }
+        assert!(short.lines().count() < 45 && long.lines().count() > short.lines().count());
+    }
+    let serve = printed(&["-h"]);
+    for option in OPTIONS {
+        let lines = serve.lines().filter(|line| line.contains(&format!("--{option}")));
+        assert_eq!(lines.count(), 1, "--{option}");
+    }
+}
+
+#[test]
 fn the_version_is_printed() {
-    for option in ["--version", "-V"] {
-        assert_eq!(printed(&[option]), format!("edgeloop {}\n", env!("CARGO_PKG_VERSION")));
+    for line in [&["--version"][..], &["-V"], &["serve", "-V"], &["bench", "-V"]] {
+        assert_eq!(printed(line), format!("edgeloop {}\n", env!("CARGO_PKG_VERSION")));
     }
 }
 
@@ -129,10 +159,11 @@ fn every_bad_value_is_one_line_that_names_the_option_or_the_variable() {
         ("drain-timeout", "soon", "none"),
         ("buffer-limit", "64XB", "512KiB"),
         ("buffer-limit", "1", "262144"),
+        ("buffer-limit", "15EiB", "at most 8EiB"),
         ("backlog", "128", "4096"),
         ("event-batch", "0", "1 to 4096"),
         ("pipes", "many", "from 0 to 1024"),
-        ("spin", "2s", "1s at most"),
+        ("spin", "2s", "at most 1s"),
         ("spin", "50", "50us"),
         ("log-format", "xml", "text or json"),
     ];
@@ -163,6 +194,9 @@ fn a_wrong_command_line_is_one_line() {
         (&["-v", "serve"], "serve"),
         (&["--backlog", "5000", "--backlog", "5000"], "--backlog"),
         (&["nonsense"], "nonsense"),
+        (&["benhc", "3000"], "'edgeloop bench'"),
+        (&["--maxconnections", "5"], "'--max-connections'"),
+        (&["bench"], "ADDRESS is missing"),
     ] {
         let ended = edgeloop(line).run();
         assert!(expect_usage_error(&ended).contains(name), "{line:?}: {}", ended.stderr);
@@ -222,6 +256,7 @@ fn c27_a_bind_error_is_an_object_in_a_json_log() {
 fn a_name_is_served_on_each_of_its_addresses_that_the_machine_has() {
     let server = edgeloop(&["localhost:0"]).start();
     assert!(server.addresses().iter().all(|address| address.ip().is_loopback()));
+    assert!(server.addresses().iter().all(|address| address.port() == server.port()));
     for &address in server.addresses() {
         Peer::connect(address).expect_echo(b"hello");
     }
@@ -234,6 +269,16 @@ fn c24_a_cap_above_the_limit_of_descriptors_is_lowered_with_a_warning() {
     assert!(line.contains("WARN"), "{line}");
     let cap = line.rsplit(' ').next().and_then(|word| word.parse::<usize>().ok());
     assert!(cap.is_some_and(|cap| cap > 100 && cap < 200), "{line}");
+}
+
+#[test]
+fn a_misspelt_variable_is_told_with_the_nearest_and_ignored() {
+    let server = server(&[]).env("EDGELOOP_IDLETIMEOUT", "nonsense").start();
+    let line = server.log().expect_line("EDGELOOP_IDLETIMEOUT");
+    assert!(line.contains("WARN"), "{line}");
+    assert!(line.ends_with("is ignored; did you mean 'EDGELOOP_IDLE_TIMEOUT'?"), "{line}");
+    let known = server.log().text();
+    assert_eq!(known.matches("unknown variable").count(), 1, "{known}");
 }
 
 #[test]

@@ -2,8 +2,10 @@
 
 mod serve;
 
+use std::cell::Cell;
 use std::thread;
 
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serve::{serve, server};
 use testkit::{Call, Mark, Peer, Process, STRACE, Server, Stream, eventually, pour, skip_unless};
 
@@ -181,4 +183,65 @@ fn c24_there_are_fewer_pipes_where_descriptors_are_few() {
     let before = pipe_ends(server.process());
     let _peer = streaming(&server);
     assert_eq!(pipe_ends(server.process()), before);
+}
+
+/// Streams until some of it has passed through a pipe.
+#[track_caller]
+fn expect_to_splice(server: &Server, peer: &Peer, mark: Mark) {
+    let seed = Cell::new(2);
+    eventually("bytes pass through a pipe again", || {
+        peer.expect_stream_echo(seed.replace(seed.get() + 1), MIB as u64);
+        moved(&server.trace().calls_since(mark), "splice").0 > 0
+    });
+}
+
+#[test]
+fn c42_streams_are_spliced_again_when_a_want_of_descriptors_is_over() {
+    if skip_unless("c42_streams_are_spliced_again_when_a_want_of_descriptors_is_over", STRACE) {
+        return;
+    }
+    let server = server(&[]).traced(TRANSFERS).start();
+    let peer = Peer::connect(server.address());
+    peer.expect_echo(b"hello");
+    let process = Pid::from_raw(server.process().pid().try_into().expect("a pid"));
+    let limit = |current| {
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        prlimit(process, Resource::Nofile, Rlimit { current, maximum }).expect("its limit is set")
+    };
+    // What it has open it keeps; /proc can't be read, and no pipe be made.
+    let before = limit(Some(0));
+    peer.expect_stream_echo(1, STREAMED as u64);
+    let calls = server.trace().calls();
+    assert_eq!(moved(&calls, "splice").0, 0, "without a descriptor for a pipe");
+    limit(before.current);
+    expect_to_splice(&server, &peer, Mark::START);
+}
+
+#[test]
+fn c42_a_pipe_that_could_not_be_large_grows_later() {
+    if skip_unless("c42_a_pipe_that_could_not_be_large_grows_later", STRACE) {
+        return;
+    }
+    // What the program calls at its start, for its signals, is not what is tested.
+    let quiet = server(&[]).traced(&["-e", "trace=fcntl,accept4"]).start();
+    Peer::connect(quiet.address()).expect_echo(b"hello");
+    eventually("the accept is in the trace", || {
+        quiet.trace().lines_since(Mark::START, "accept4(") > 0
+    });
+    let first = quiet.trace().lines_since(Mark::START, "fcntl(") + 1;
+    let fault = format!("inject=fcntl:error=EPERM:when={first}");
+    let trace = ["-e", "trace=pipe2,fcntl,splice,accept4", "-e", &fault];
+    let server = server(&[]).traced(&trace).start();
+    let peer = streaming(&server);
+    let grown = |call: &Call| call.name == "fcntl" && call.returned().is_some_and(|size| size > 0);
+    let seed = Cell::new(2);
+    eventually("it is made larger", || {
+        peer.expect_stream_echo(seed.replace(seed.get() + 1), STREAMED as u64);
+        server.trace().calls().iter().any(grown)
+    });
+    assert_eq!(server.trace().lines_since(Mark::START, "(INJECTED)"), 1);
+    // The same one: it is not made anew each time.
+    let calls = server.trace().calls();
+    let mut calls = calls.iter().skip_while(|call| call.name != "accept4");
+    assert_eq!(calls.by_ref().filter(|call| call.name == "pipe2").count(), 1);
 }

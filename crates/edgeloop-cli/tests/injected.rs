@@ -4,7 +4,7 @@
 
 mod serve;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serve::{SOCKETS_AND_EVENTS, server};
@@ -255,4 +255,46 @@ fn a_shortage_of_one_connection_delays_no_other() {
     eventually("its send has failed", || server.trace().lines_since(mark, "(INJECTED)") == 1);
     other.expect_echo(b"at once");
     victim.expect(b"later");
+}
+
+/// Waits until so many calls were injected, and answers how long that took.
+#[track_caller]
+fn time_of_injected(server: &Server, count: usize) -> Duration {
+    let begin = Instant::now();
+    let injected = || server.trace().lines_since(Mark::START, "(INJECTED)");
+    eventually(&format!("{count} calls have failed"), || injected() >= count);
+    begin.elapsed()
+}
+
+#[test]
+fn c22_an_accept_that_always_fails_pauses_accepting_and_is_told() {
+    if skip_unless("c22_an_accept_that_always_fails_pauses_accepting_and_is_told", STRACE) {
+        return;
+    }
+    // A security module that allows no accept leaves the connection in the backlog.
+    let fault = "inject=accept4:error=EPERM:when=1..200";
+    let server = server(&[]).traced(&["-e", "trace=accept4", "-e", fault]).start();
+    let peer = Peer::connect(server.address());
+    // Behind each 32 there is a pause, of 100 ms, 200, 400, 800, 1000 and 1000.
+    let time = time_of_injected(&server, 200);
+    assert!(time >= Duration::from_millis(3500), "200 failed within {time:?}");
+    peer.expect_echo(b"when that is over");
+    let lines = server.log().lines_with("accepting on");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("Operation not permitted"), "{lines:?}");
+}
+
+#[test]
+fn c22_a_wait_that_is_always_interrupted_does_not_spin() {
+    if skip_unless("c22_a_wait_that_is_always_interrupted_does_not_spin", STRACE) {
+        return;
+    }
+    let waits = "epoll_wait,epoll_pwait,epoll_pwait2";
+    let fault = format!("inject={waits}:error=EINTR:when=1..960");
+    let server = server(&[]).traced(&["-e", &format!("trace={waits}"), "-e", &fault]).start();
+    // Behind each 64 the loop sleeps, for 1 ms, 2, 4 and so on up to 100, unless strace takes so long
+    // for so many that they are no spin.
+    time_of_injected(&server, 960);
+    Peer::connect(server.address()).expect_echo(b"when that is over");
+    assert!(server.log().lines_with("interrupted again and again").len() <= 1);
 }

@@ -303,9 +303,9 @@ fn a_run_is_not_made_in_vain() {
     let wrong = [
         (vec!["--report", "/nowhere/a.html"], "cannot write /nowhere/a.html"),
         (vec!["--report", "/dev/null", "--baseline", "/nowhere/a.json"], "cannot read /nowhere"),
-        (vec!["--baseline", "/nowhere/a.json"], "only beside --report"),
-        (vec!["--report", "/dev/null", "--csv", "/dev/null"], "--report and --csv are the same"),
-        (vec!["--report", "-"], "--report - can't be"),
+        (vec!["--baseline", "/nowhere/a.json"], "--baseline needs --report"),
+        (vec!["--report", "/dev/null", "--csv", "/dev/null"], "--csv and --report are the same"),
+        (vec!["--report", "-"], "--report cannot be -"),
     ];
     for (options, words) in wrong {
         let ended = edgeloop(&["bench", "1", "--json", &files.name("a.json")]).args(&options).run();

@@ -50,7 +50,9 @@ use crate::time::Time;
 /// }
 /// ```
 pub trait Handler {
-    /// What the handler keeps for each connection.
+    /// What the handler keeps for each connection. It may be of any size and takes no more memory than
+    /// that; one above 64 bytes is allocated by itself. It's moved when it is made and when it ends,
+    /// by way of the loop's stack: put into a `Box` what does not fit there a few times.
     type Session;
 
     /// Whether [`trace`](Handler::trace) is called. The default, `false`, compiles it out.
@@ -92,7 +94,8 @@ pub trait Handler {
     ///
     /// A pipe raises SIGPIPE when its bytes are for a connection that is gone, so the loop makes none where
     /// that signal is neither ignored nor blocked in the loop's thread (C8). Rust's runtime ignores it. A
-    /// program that changes that later must not answer `true` here.
+    /// program that changes that later must not answer `true` here. Without `/proc`, which alone tells
+    /// of it, bytes are copied.
     fn echoes(&self, session: &Self::Session) -> bool {
         let _ = session;
         false

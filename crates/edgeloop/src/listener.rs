@@ -12,6 +12,11 @@ use crate::time::Time;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// How many errors of single connections may follow each other before accepting pauses in the same
+/// way: such an error may as well be the answer to every call (a security module's EPERM), with the
+/// connection still in the backlog (C22).
+const ERRORS_IN_A_ROW: u32 = 32;
+
 /// One listener.
 #[derive(Debug)]
 pub(crate) struct Listener<S> {
@@ -22,6 +27,8 @@ pub(crate) struct Listener<S> {
     /// Accepting waits until then, or until a descriptor is free.
     paused_until: Time,
     pause: Duration,
+    /// Errors of single connections since the last that was accepted.
+    errors: u32,
     /// It is to be closed once its backlog is empty, or once so many more were accepted (C37).
     closing_after: Option<u32>,
 }
@@ -70,6 +77,7 @@ impl<S> Listener<S> {
             ready: true,
             paused_until: Time::ZERO,
             pause: FIRST_PAUSE,
+            errors: 0,
             closing_after: None,
         }
     }
@@ -87,6 +95,7 @@ impl<S> Listener<S> {
     /// A connection was accepted; answers whether the listener is to be closed now.
     pub(crate) fn accepted(&mut self) -> bool {
         self.pause = FIRST_PAUSE;
+        self.errors = 0;
         if let Some(left) = &mut self.closing_after {
             *left = left.saturating_sub(1);
         }
@@ -97,7 +106,15 @@ impl<S> Listener<S> {
     pub(crate) fn emptied(&mut self) -> bool {
         self.ready = false;
         self.pause = FIRST_PAUSE;
+        self.errors = 0;
         self.is_closing()
+    }
+
+    /// A connection was lost before it was accepted; answers whether accepting is to pause, because that
+    /// happened too often in a row.
+    pub(crate) const fn skipped(&mut self) -> bool {
+        self.errors = (self.errors + 1) % ERRORS_IN_A_ROW;
+        self.errors == 0
     }
 
     /// Pauses; answers whether it has just begun to.
@@ -173,6 +190,21 @@ mod tests {
         assert!(listener.pause(at(200)), "a new pause");
         listener.emptied();
         assert_eq!(listener.next_deadline(), Time::NEVER, "nobody waits");
+    }
+
+    #[test]
+    fn c22_errors_of_single_connections_pause_accepting_only_in_a_row() {
+        let mut listener = Listener::new((), ADDRESS);
+        for _ in 0..3 {
+            assert!((1..ERRORS_IN_A_ROW).all(|_| !listener.skipped()));
+            listener.accepted();
+            assert!((1..ERRORS_IN_A_ROW).all(|_| !listener.skipped()));
+            listener.emptied();
+        }
+        for _ in 0..3 {
+            assert!((1..ERRORS_IN_A_ROW).all(|_| !listener.skipped()));
+            assert!(listener.skipped(), "it goes on");
+        }
     }
 
     #[test]

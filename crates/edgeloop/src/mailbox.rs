@@ -15,11 +15,9 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::PoisonError;
 
-use rustix::io::Errno;
-
 use crate::handler::Stop;
 use crate::id::ConnectionId;
-use crate::kernel::{Kernel, Linux, Wake};
+use crate::kernel::{Kernel, Linux, Wake, persist};
 use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering};
 
 /// Reaches a loop from any thread. Clones reach the same loop.
@@ -29,13 +27,12 @@ pub struct Handle<K: Kernel = Linux> {
 }
 
 /// What the loop finds in its mailbox.
-#[derive(Debug)]
 pub(crate) enum Letter {
     Send(ConnectionId, Box<[u8]>),
     Close(ConnectionId),
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Mail {
     letters: VecDeque<Letter>,
     /// Bytes of the letters, with what each of them costs itself.
@@ -62,6 +59,28 @@ impl Shared {
 impl Letter {
     fn cost(&self) -> usize {
         size_of::<Self>() + if let Self::Send(_, bytes) = self { bytes.len() } else { 0 }
+    }
+}
+
+/// Payload is no business of whoever reads a log (C34).
+impl fmt::Debug for Letter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Send(id, bytes) => write!(f, "Send({id}, {} bytes)", bytes.len()),
+            Self::Close(id) => write!(f, "Close({id})"),
+        }
+    }
+}
+
+impl fmt::Debug for Mail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mail")
+            .field("letters", &self.letters.len())
+            .field("held", &self.held)
+            .field("notify", &self.notify)
+            .field("stop", &self.stop)
+            .field("gone", &self.gone)
+            .finish()
     }
 }
 
@@ -141,14 +160,15 @@ impl<K: Kernel> Handle<K> {
     }
 
     fn wake(&self) {
-        if !self.shared.signalled.swap(true, Ordering::SeqCst) {
-            self.waker.wake();
+        if !self.shared.signalled.swap(true, Ordering::SeqCst) && !self.waker.wake() {
+            // The next letter tries again.
+            self.shared.signalled.store(false, Ordering::SeqCst);
         }
     }
 }
 
 /// Why a letter could not be posted, with its bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SendError {
     /// Why.
     pub kind: SendErrorKind,
@@ -175,6 +195,15 @@ impl fmt::Display for SendErrorKind {
 }
 
 impl std::error::Error for SendErrorKind {}
+
+impl fmt::Debug for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendError")
+            .field("kind", &self.kind)
+            .field("bytes", &format_args!("{} bytes", self.bytes.len()))
+            .finish()
+    }
+}
 
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -214,7 +243,8 @@ impl Mailbox {
     /// It is lowered by a swap and not by a store, so that this sees all that went before it was
     /// raised, without the help of the mailbox's lock.
     pub(crate) fn woken(&self, kernel: &mut impl Kernel) {
-        while kernel.clear_waker() == Err(Errno::INTR) {}
+        // Where it can't be reset, the next signal is an edge all the same.
+        let _ = persist(|| kernel.clear_waker());
         self.shared.signalled.swap(false, Ordering::SeqCst);
     }
 

@@ -32,7 +32,8 @@ pub struct Metrics {
     pub stale: u64,
     /// Errors of single connections at accept4(2) (C22).
     pub accept_errors: u64,
-    /// Pauses of accepting for want of descriptors or memory (C23).
+    /// Pauses of accepting, for want of descriptors or memory (C23), or because it failed again and
+    /// again (C22).
     pub accept_pauses: u64,
     /// Times that the connection cap was reached (C24).
     pub cap_reached: u64,
@@ -45,7 +46,7 @@ pub struct Metrics {
     pub given_up: u64,
     /// Messages refused at a connection's output limit or at the ceiling (C10).
     pub refused: u64,
-    /// Receives and sends tried again after ENOBUFS or ENOMEM.
+    /// Receives and sends tried again after ENOBUFS or ENOMEM, or after interruptions in a row.
     pub retries: u64,
     /// Panics of the handler (C32).
     pub panics: u64,

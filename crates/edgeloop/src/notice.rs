@@ -21,7 +21,8 @@ pub enum Notice {
         /// What `net.core.somaxconn` allows.
         somaxconn: u32,
     },
-    /// Accepting pauses for want of descriptors or memory (C23). Told once for each pause.
+    /// Accepting pauses: for want of descriptors or memory (C23), or because it fails again and again
+    /// (C22). Told once, until a connection is accepted or none waits.
     AcceptPaused {
         /// The listener.
         listener: SocketAddr,
@@ -40,6 +41,9 @@ pub enum Notice {
         /// The error of accept4(2).
         error: io::Error,
     },
+    /// The loop's wait is interrupted again and again though hardly any time passes. The loop sleeps
+    /// between its waits, up to 100 ms, as long as that goes on (C22).
+    WaitInterrupted,
     /// A connection could not be registered with epoll and was closed (C19).
     RegistrationFailed {
         /// The error of epoll_ctl(2).
@@ -76,6 +80,9 @@ impl fmt::Display for Notice {
             Self::ListenerFailed { listener, error } => {
                 write!(f, "listener {listener} failed: {error}")
             }
+            Self::WaitInterrupted => {
+                f.write_str("epoll_wait is interrupted again and again; the loop sleeps in between")
+            }
             Self::RegistrationFailed { error } => {
                 write!(f, "connection closed, epoll could not register it: {error}")
             }
@@ -95,7 +102,6 @@ impl fmt::Display for Notice {
 }
 
 /// One step of the loop, shown to [`Handler::trace`](crate::Handler::trace).
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum Trace<'a> {
     /// A connection's descriptor was added to epoll: of one that was accepted, or one by which an
@@ -120,4 +126,17 @@ pub enum Trace<'a> {
         /// The bytes.
         bytes: &'a [u8],
     },
+}
+
+/// How many bytes were received, and not which: payload does not belong into a log (C34).
+impl fmt::Debug for Trace<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Registered { id, descriptor } => {
+                write!(f, "Registered({id}, descriptor {descriptor})")
+            }
+            Self::Event { id, readiness } => write!(f, "Event({id}, {readiness:?})"),
+            Self::Received { id, bytes } => write!(f, "Received({id}, {} bytes)", bytes.len()),
+        }
+    }
 }

@@ -36,10 +36,19 @@ pub(crate) struct Piped {
 }
 
 /// The next output to write, in one piece.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Front<'a> {
     Bytes(&'a [u8]),
     Piped(Piped),
+}
+
+impl fmt::Debug for Front<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
+            Self::Piped(piped) => write!(f, "{piped:?}"),
+        }
+    }
 }
 
 impl Front<'_> {
@@ -93,7 +102,17 @@ impl Output {
     /// How many bytes of memory it would take on to queue `count` more.
     pub(crate) fn growth(&self, count: usize) -> usize {
         let spare = self.chunks.back().map_or(0, Chunk::spare);
-        count.saturating_sub(spare).next_multiple_of(PAGE)
+        let rest = count.saturating_sub(spare);
+        let (whole, last) = (rest / CHUNK * CHUNK, rest % CHUNK);
+        whole + if last > 0 { self.size_for(last) } else { 0 }
+    }
+
+    /// How large a chunk is made for the last of many bytes, so many. Each is twice as large as the one before it, if that
+    /// is more than they need, so that many small messages leave in few sends. It never is more than
+    /// [`CHUNK`].
+    fn size_for(&self, count: usize) -> usize {
+        let twice = self.chunks.back().map_or(0, |last| 2 * last.capacity());
+        count.max(twice).min(CHUNK).next_multiple_of(PAGE)
     }
 
     /// Queues a copy of `bytes`; answers by how much the memory held has grown.
@@ -103,8 +122,10 @@ impl Output {
             bytes = last.fill(bytes);
         }
         let mut grown = 0;
+        let last = self.size_for(bytes.len() % CHUNK);
         while !bytes.is_empty() {
-            let mut chunk = Chunk::with_room_for(bytes.len());
+            let size = if bytes.len() < CHUNK { last } else { CHUNK };
+            let mut chunk = Chunk::with_room_for(size);
             grown += chunk.capacity();
             bytes = chunk.fill(bytes);
             self.chunks.push_back(chunk);
@@ -248,6 +269,7 @@ impl DerefMut for Memory {
 mod tests {
     use super::*;
     use crate::pipes::Pipes;
+    use crate::time::Time;
 
     /// Sends all of it in pieces of at most `piece`, checking the accounts on the way.
     fn drain(output: &mut Output, piece: usize) -> Vec<u8> {
@@ -289,6 +311,24 @@ mod tests {
     }
 
     #[test]
+    fn many_small_messages_leave_in_few_sends() {
+        let mut output = Output::default();
+        let mut held = 0;
+        for number in 1..=1024 {
+            held += output.push(&[7; 64]);
+            assert!(held <= 2 * 64 * number + PAGE, "{held} bytes for {number} messages");
+        }
+        let mut sends = 0;
+        while !output.is_empty() {
+            let count = output.front().len();
+            let _ = output.advance(count);
+            sends += 1;
+        }
+        // Of chunks of 4 KiB, 8, 16, 32 and 64.
+        assert_eq!(sends, 5);
+    }
+
+    #[test]
     fn c11_small_output_is_charged_as_the_page_that_it_takes() {
         let mut output = Output::default();
         assert_eq!(output.push(b"a"), PAGE);
@@ -300,7 +340,7 @@ mod tests {
     #[test]
     fn c11_what_is_in_a_pipe_goes_first_and_is_charged() {
         let mut pipes = Pipes::new(1);
-        let pipe = pipes.lend(|| Ok::<_, ()>(())).expect("made").expect("room");
+        let pipe = pipes.lend(Time::ZERO, || Ok::<_, ()>(())).expect("made").expect("room");
         let mut output = Output::default();
         assert_eq!(output.adopt(Piped { pipe, count: 10 }), 10);
         assert_eq!(output.push(b"behind"), PAGE);
@@ -317,7 +357,7 @@ mod tests {
     #[test]
     fn a_queue_that_is_dropped_says_what_is_left_in_its_pipe() {
         let mut pipes = Pipes::new(1);
-        let pipe = pipes.lend(|| Ok::<_, ()>(())).expect("made").expect("room");
+        let pipe = pipes.lend(Time::ZERO, || Ok::<_, ()>(())).expect("made").expect("room");
         let mut output = Output::default();
         output.adopt(Piped { pipe, count: 10 });
         let _ = output.advance(3);

@@ -4,6 +4,15 @@
 //! transfer, and a connection keeps it only while bytes are in it that its socket did not take. The
 //! pool knows no system call: it is given pipes and gives them away.
 
+use std::time::Duration;
+
+use crate::time::Time;
+
+/// How long no pipe is lent when one could not be made or used; doubles while that is in vain. Whatever
+/// was the reason may be over by then: descriptors come back, and so does a place's `/proc`.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
 /// Which pipe of the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PipeId(usize);
@@ -20,26 +29,34 @@ enum Place<P> {
 pub(crate) struct Pipes<P> {
     /// As many as the pool may have.
     places: Vec<Place<P>>,
-    /// It was given up: no more are lent.
-    over: bool,
+    /// None is lent before.
+    paused_until: Time,
+    /// For how long the next pause is.
+    pause: Duration,
 }
 
 impl<P> Pipes<P> {
     pub(crate) fn new(most: usize) -> Self {
-        Self { places: (0..most).map(|_| Place::Vacant).collect(), over: false }
+        Self {
+            places: (0..most).map(|_| Place::Vacant).collect(),
+            paused_until: Time::ZERO,
+            pause: FIRST_PAUSE,
+        }
     }
 
-    /// Whether a pipe may ever be had.
-    pub(crate) fn may_lend(&self) -> bool {
-        !self.over && !self.places.is_empty()
+    /// Whether a pipe may be had now, if not all are lent.
+    pub(crate) fn may_lend(&self, now: Time) -> bool {
+        now >= self.paused_until && !self.places.is_empty()
     }
 
-    /// Lends an empty pipe, which `make` makes if there is none; answers `None` if all are lent.
+    /// Lends an empty pipe, which `make` makes if there is none; answers `None` if all are lent, or in a
+    /// pause.
     pub(crate) fn lend<E>(
         &mut self,
+        now: Time,
         make: impl FnOnce() -> Result<P, E>,
     ) -> Result<Option<PipeId>, E> {
-        if self.over {
+        if now < self.paused_until {
             return Ok(None);
         }
         let is_empty = |place: &Place<P>| matches!(place, Place::Empty(_));
@@ -70,7 +87,7 @@ impl<P> Pipes<P> {
     /// Takes a pipe back, with so many bytes in it. Answers it if it is to be closed: because bytes are
     /// left that nobody may get, or because one that is empty is there already (C12).
     pub(crate) fn give_back(&mut self, pipe: PipeId, left: usize) -> Option<P> {
-        let enough = self.over || self.places.iter().any(|place| matches!(place, Place::Empty(_)));
+        let enough = self.places.iter().any(|place| matches!(place, Place::Empty(_)));
         match std::mem::replace(&mut self.places[pipe.0], Place::Vacant) {
             Place::Lent(lent) if left == 0 && !enough => {
                 self.places[pipe.0] = Place::Empty(lent);
@@ -81,10 +98,17 @@ impl<P> Pipes<P> {
         }
     }
 
-    /// From now on none is lent; those that are come back yet. Answers the empty one, to be closed.
-    pub(crate) fn give_up(&mut self) -> Option<P> {
-        self.over = true;
+    /// A pipe could not be made, or not be used: none is lent for a while. Answers the empty one, to be
+    /// closed.
+    pub(crate) fn pause(&mut self, now: Time) -> Option<P> {
+        self.paused_until = now.after(self.pause);
+        self.pause = (2 * self.pause).min(LONGEST_PAUSE);
         self.shed()
+    }
+
+    /// A pipe was of use.
+    pub(crate) const fn works(&mut self) {
+        self.pause = FIRST_PAUSE;
     }
 
     /// Nobody needs a pipe now. Answers the empty one, to be closed.
@@ -102,7 +126,7 @@ mod tests {
     use super::*;
 
     fn lend<P>(pipes: &mut Pipes<P>, pipe: P) -> Option<PipeId> {
-        pipes.lend(|| Ok::<_, ()>(pipe)).expect("it can be made")
+        pipes.lend(Time::ZERO, || Ok::<_, ()>(pipe)).expect("it can be made")
     }
 
     #[test]
@@ -114,7 +138,7 @@ mod tests {
                 made += 1;
                 Ok::<_, ()>(made)
             };
-            let pipe = pipes.lend(make).expect("made").expect("none is lent");
+            let pipe = pipes.lend(Time::ZERO, make).expect("made").expect("none is lent");
             assert_eq!(pipes.give_back(pipe, 0), None);
         }
         assert_eq!(made, 1);
@@ -142,19 +166,30 @@ mod tests {
     #[test]
     fn a_pipe_that_cannot_be_made_leaves_its_place() {
         let mut pipes = Pipes::new(1);
-        assert_eq!(pipes.lend(|| Err("no memory")), Err("no memory"));
+        assert_eq!(pipes.lend(Time::ZERO, || Err("no memory")), Err("no memory"));
         assert!(lend(&mut pipes, ()).is_some());
     }
 
     #[test]
-    fn a_pool_that_was_given_up_takes_back_what_is_lent_and_lends_no_more() {
+    fn c42_a_pause_ends_and_is_longer_only_while_it_is_in_vain() {
         let mut pipes = Pipes::new(3);
         let [a, b] = ['a', 'b'].map(|name| lend(&mut pipes, name).expect("room"));
         assert_eq!(pipes.give_back(a, 0), None);
-        assert_eq!(pipes.give_up(), Some('a'));
-        assert_eq!(pipes.give_up(), None);
-        assert_eq!(pipes.get(b), &'b');
-        assert_eq!(pipes.give_back(b, 0), Some('b'));
-        assert_eq!(lend(&mut pipes, 'd'), None);
+        let mut now = Time::ZERO;
+        assert_eq!(pipes.pause(now), Some('a'));
+        assert_eq!(pipes.get(b), &'b', "what is lent stays lent");
+        for millis in [10, 20, 40, 80, 160, 320, 640, 1000, 1000] {
+            let end = now.after(Duration::from_millis(millis));
+            let before = Time::from_nanos(end.as_nanos() - 1);
+            assert_eq!(pipes.lend(before, || Ok::<_, ()>('c')), Ok(None), "{millis} ms");
+            let lent = pipes.lend(end, || Ok::<_, ()>('c')).expect("made").expect("it is over");
+            assert_eq!(pipes.give_back(lent, 0), None);
+            now = end;
+            assert_eq!(pipes.pause(now), Some('c'));
+        }
+        pipes.works();
+        pipes.pause(now);
+        let lent = pipes.lend(now.after(FIRST_PAUSE), || Ok::<_, ()>('d'));
+        assert!(lent.expect("made").is_some(), "it is the first pause again");
     }
 }

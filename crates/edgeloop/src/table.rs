@@ -23,37 +23,29 @@ const fn place(slot: u32) -> (usize, usize) {
     ((slot >> PAGE_BITS) as usize % ROOT, slot as usize % PAGE)
 }
 
-/// A sparse array, in pages that are made on first use and freed when they are empty.
+/// A page is a bare array on the heap, so that an entry is found with one look-up behind the root. It
+/// is as well aligned as its entries are.
+type Page<T> = Box<[Option<T>; PAGE]>;
+
+/// Collected on the heap, because an array of this size might not fit a thread's stack.
+fn array<T, const N: usize>() -> Box<[Option<T>; N]> {
+    let entries: Box<[_]> = std::iter::repeat_with(|| None).take(N).collect();
+    entries.try_into().unwrap_or_else(|_| unreachable!("{N} entries were collected"))
+}
+
+/// A sparse array of small entries, in pages that are made on first use and freed when they are empty.
 #[derive(Debug)]
 pub(crate) struct Paged<T> {
-    pages: Box<[Option<Box<Page<T>>>; ROOT]>,
-    /// All pages from here on are empty.
-    end: usize,
+    pages: Box<[Option<Page<T>>; ROOT]>,
+    /// How many entries of each page are in use. All pages behind these are empty.
+    used: Vec<u16>,
     /// One emptied page is kept, so that a count that sways around a page's edge costs nothing.
-    spare: Option<Box<Page<T>>>,
-}
-
-/// Entries of 32 or 64 bytes lie within one cache line each: the page begins with one, and entries come
-/// before anything else.
-#[derive(Debug)]
-#[repr(C, align(64))]
-struct Page<T> {
-    entries: [Option<T>; PAGE],
-    used: usize,
-}
-
-impl<T> Page<T> {
-    fn new() -> Box<Self> {
-        Box::new(Self { entries: [const { None }; PAGE], used: 0 })
-    }
+    spare: Option<Page<T>>,
 }
 
 impl<T> Default for Paged<T> {
     fn default() -> Self {
-        // Collected, because an array of this size might not fit a thread's stack.
-        let root: Box<[_]> = std::iter::repeat_with(|| None).take(ROOT).collect();
-        let pages = root.try_into().unwrap_or_else(|_| unreachable!("a root has ROOT entries"));
-        Self { pages, end: 0, spare: None }
+        Self { pages: array(), used: Vec::new(), spare: None }
     }
 }
 
@@ -61,36 +53,35 @@ impl<T> Paged<T> {
     #[inline]
     pub(crate) fn get(&self, slot: u32) -> Option<&T> {
         let (page, entry) = place(slot);
-        self.pages[page].as_ref()?.entries[entry].as_ref()
+        self.pages[page].as_ref()?[entry].as_ref()
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut T> {
         let (page, entry) = place(slot);
-        self.pages[page].as_mut()?.entries[entry].as_mut()
+        self.pages[page].as_mut()?[entry].as_mut()
     }
 
     /// Puts a value into an empty slot.
     pub(crate) fn insert(&mut self, slot: u32, value: T) {
-        let (page, entry) = place(slot);
-        self.end = self.end.max(page + 1);
-        let page =
-            self.pages[page].get_or_insert_with(|| self.spare.take().unwrap_or_else(Page::new));
-        debug_assert!(page.entries[entry].is_none(), "slot {slot} is taken");
-        page.entries[entry] = Some(value);
-        page.used += 1;
+        let (index, entry) = place(slot);
+        if index >= self.used.len() {
+            self.used.resize(index + 1, 0);
+        }
+        let page = self.pages[index].get_or_insert_with(|| self.spare.take().unwrap_or_else(array));
+        debug_assert!(page[entry].is_none(), "slot {slot} is taken");
+        page[entry] = Some(value);
+        self.used[index] += 1;
     }
 
     pub(crate) fn remove(&mut self, slot: u32) -> Option<T> {
         let (index, entry) = place(slot);
-        let page = self.pages[index].as_mut()?;
-        let value = page.entries[entry].take()?;
-        page.used -= 1;
-        if page.used == 0 {
+        let value = self.pages[index].as_mut()?[entry].take()?;
+        self.used[index] -= 1;
+        if self.used[index] == 0 {
             self.spare = self.pages[index].take();
-            while self.end > 0 && self.pages[self.end - 1].is_none() {
-                self.end -= 1;
-            }
+            let end = self.used.iter().rposition(|&used| used > 0).map_or(0, |last| last + 1);
+            self.used.truncate(end);
         }
         Some(value)
     }
@@ -98,7 +89,7 @@ impl<T> Paged<T> {
     /// The end of the slots that can be in use: all of them are below it.
     #[expect(clippy::cast_possible_truncation, reason = "slots are 32 bits")]
     pub(crate) fn end(&self) -> u32 {
-        (self.end * PAGE) as u32
+        (self.used.len() * PAGE) as u32
     }
 }
 

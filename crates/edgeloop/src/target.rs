@@ -7,7 +7,8 @@ use std::time::Duration;
 /// Where an outbound connection goes to: one address, or several that are tried in turn, and from
 /// which address of this machine.
 ///
-/// An address alone is a target, too: wherever a target is asked for, a [`SocketAddr`] will do.
+/// An address alone is a target, too: wherever a target is asked for, a [`SocketAddr`] will do, and
+/// `Target::from(address)` makes one of it.
 ///
 /// # Examples
 ///
@@ -48,14 +49,14 @@ impl Target {
         self
     }
 
-    /// The local address to connect from; the kernel's choice if none is given. Its port may be 0,
+    /// Binds the connection to a local address to connect from; the kernel's choice if none is given. Its port may be 0,
     /// which leaves the port to the kernel: bind(2) then takes one that no other socket with this
     /// local address has, whatever it is connected to, so that some 28,000 are all there are
     /// (`net.ipv4.ip_local_port_range`).
     ///
     /// Addresses of the other family can't be reached from it: they count as unreachable.
     #[must_use]
-    pub fn from(mut self, source: SocketAddr) -> Self {
+    pub fn bind(mut self, source: SocketAddr) -> Self {
         self.source = Some(source);
         self
     }
@@ -92,5 +93,20 @@ impl Target {
 impl From<SocketAddr> for Target {
     fn from(peer: SocketAddr) -> Self {
         Self::new(peer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_becomes_a_target_by_the_usual_trait() {
+        let address = SocketAddr::from(([192, 0, 2, 1], 7000));
+        assert_eq!(Target::from(address), Target::new(address));
+        let into: Target = address.into();
+        assert_eq!(into, Target::new(address));
+        let source = SocketAddr::from(([192, 0, 2, 2], 0));
+        assert_eq!(Target::from(address).bind(source).source(), Some(source));
     }
 }

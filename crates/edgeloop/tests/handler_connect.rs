@@ -257,7 +257,7 @@ fn a_connection_comes_from_the_address_that_was_asked_for() {
     let address = listener.local_addr().expect("an address");
     let server = Script::new().start();
     let source = SocketAddr::from(([127, 0, 0, 9], 0));
-    let id = server.ask(move |cx| cx.connect(Target::new(address).from(source), 1).expect("begun"));
+    let id = server.ask(move |cx| cx.connect(Target::new(address).bind(source), 1).expect("begun"));
     let (_stream, peer) = listener.accept().expect("a connection");
     assert_eq!(peer.ip(), source.ip());
     assert_eq!(server.opened(), id);
@@ -269,7 +269,7 @@ fn an_address_of_the_other_family_is_unreachable_from_the_one_that_was_asked_for
     let server = Script::new().start();
     let address = server.address();
     let source = "[::1]:0".parse().expect("an address");
-    let error = server.ask(move |cx| cx.connect(Target::new(address).from(source), 1).map(|_| ()));
+    let error = server.ask(move |cx| cx.connect(Target::new(address).bind(source), 1).map(|_| ()));
     let error = error.expect_err("two families");
     assert_eq!(Errno::from_io_error(error.io_error()), Some(Errno::NETUNREACH));
     assert!(error.to_string().starts_with(&format!("cannot connect to {address}: ")), "{error}");
@@ -280,7 +280,7 @@ fn a_connection_with_itself_counts_as_refused() {
     let server = Script::new().start();
     let nobody = nobody();
     // What chance brings about now and then, brought about.
-    let target = Target::new(nobody).from(nobody);
+    let target = Target::new(nobody).bind(nobody);
     let id = server.ask(move |cx| cx.connect(target, 1).expect("begun"));
     let closed = server.closed();
     assert_eq!((closed.id, closed.reason), (id, Reason::ConnectFailed));

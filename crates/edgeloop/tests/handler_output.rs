@@ -2,11 +2,13 @@
 
 mod common;
 
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use common::{Script, expect_none, next};
-use edgeloop::{Action, Config, ConnectionId, LoopContext, MIN_BUFFER_LIMIT, Reason, Sent, Stop};
+use edgeloop::{
+    Action, Config, ConnectionId, Context, LoopContext, MIN_BUFFER_LIMIT, Reason, Sent, Stop,
+};
 use testkit::{Stream, TcpSockets, assert_same_bytes};
 
 const PIECE: usize = 16 * 1024;
@@ -177,4 +179,50 @@ fn a_handler_that_makes_no_session_refuses_the_connection() {
     testkit::Peer::expect_to_be_refused(server.address());
     let (metrics, closed) = server.stop(Stop::Now);
     assert_eq!((metrics.accepted, metrics.closed, closed), (1, 1, vec![]));
+}
+
+#[test]
+fn c13_what_a_callback_sends_to_a_fast_reader_is_bounded_and_goes_on_in_the_next_turns() {
+    const TURN: usize = 256 << 10;
+    const ALL: usize = 64 << 20;
+    for piece in [64, 4 << 10, 100 << 10] {
+        let (report, sent) = mpsc::channel();
+        let mut stream = Stream::new(13);
+        let mut left = ALL;
+        // As a handler does that sends a file: for as long as nothing is queued, and from `drained` on.
+        let mut pour = move |cx: &mut dyn Context| {
+            let mut straight = 0;
+            while left > 0 {
+                let bytes = stream.take(piece.min(left));
+                left -= bytes.len();
+                match cx.send(&bytes) {
+                    Sent::Written => straight += bytes.len(),
+                    Sent::Queued => {}
+                    answer => {
+                        assert_eq!(answer, Sent::AboveMark);
+                        break;
+                    }
+                }
+            }
+            report.send(straight).expect("the test listens");
+            Action::Continue
+        };
+        let pour = Arc::new(Mutex::new(move |cx: &mut dyn Context| pour(cx)));
+        let again = Arc::clone(&pour);
+        let server = Script::new()
+            .data(move |cx, input| {
+                let _ = input.take_all();
+                (pour.lock().expect("one thread"))(cx)
+            })
+            .drained(move |cx| (again.lock().expect("one thread"))(cx))
+            .start();
+        let (peer, _) = server.connect();
+        peer.send(b"go");
+        peer.expect_stream(&mut Stream::new(13), ALL as u64);
+        drop(peer);
+        let (_, closed) = server.stop(Stop::Now);
+        assert!(closed.iter().all(|closed| closed.dropped == 0), "{closed:?}");
+        let most = sent.try_iter().max().expect("it was called");
+        assert!(most <= 2 * TURN + piece, "{most} bytes in one callback, {piece} at a time");
+    }
 }

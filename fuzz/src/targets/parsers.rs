@@ -13,7 +13,10 @@ pub fn addresses(data: &[u8]) {
         Ok(address) => {
             let shown = address.to_string();
             assert!(!shown.contains(|part: char| part.is_control() || part.is_whitespace()));
-            assert_eq!(Address::parse(&shown), Ok(address), "{text:?} is shown as {shown:?}");
+            // An interface can have a name that must be escaped, and then is not shown as it is.
+            if !shown.contains('\\') {
+                assert_eq!(Address::parse(&shown), Ok(address), "{text:?} is shown as {shown:?}");
+            }
         }
         Err(expected) => expect_line(&expected),
     }
@@ -36,8 +39,11 @@ pub fn values(data: &[u8]) {
         match values::count(text, minimum, maximum) {
             Ok(count) => {
                 assert!((minimum..=maximum).contains(&count), "{text:?} is {count}");
+                assert_eq!(values::count(&count.to_string(), minimum, maximum), Ok(count));
                 let shown = text.trim_start_matches('0');
-                assert_eq!(if shown.is_empty() { "0" } else { shown }, count.to_string());
+                if values::digits(text).is_some() {
+                    assert_eq!(if shown.is_empty() { "0" } else { shown }, count.to_string());
+                }
             }
             Err(expected) => expect_line(&expected),
         }

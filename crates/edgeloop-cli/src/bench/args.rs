@@ -4,92 +4,112 @@ use std::ffi::OsString;
 
 use clap::Args;
 
+/// What stands below the short help.
+pub(crate) const SEE_HELP: &str =
+    "'edgeloop bench --help' explains each option and the exit codes.";
+
 pub(crate) const AFTER_HELP: &str = "\
 Durations are written like 500ms, 10s or 1m30s, sizes like 64, 16KiB or 1MB, counts and rates like 50000 or 50k \
 (k, M and G are thousands).
 
-Latency is counted from when a message was due: in the open loop (-r) that is its place in the schedule, however \
-late it was sent. The time from its sending is told beside it, as the service time.
+Latency counts from when a message was due. In the open loop (-r) that is its time in the schedule, however late it \
+was sent. The service time beside it counts from when it was sent.
 
 Exit codes:
   0      Done
-  1      Done, with errors of the network, or with messages that were never answered
+  1      Done, with network errors or unanswered messages
   2      The command line is wrong, the address can't be resolved, or a file can't be written
-  3      What came back is not what was sent, or a connection was closed early
-  4      The rate that was asked for could not be held
+  3      Bytes came back wrong, or a connection was closed early
+  4      The rate could not be kept
   70     A fatal error
   128+N  A second signal N: 130 for SIGINT, 143 for SIGTERM
-Where several apply, it is the first of 2, 3, 1, 4. A first signal ends the run early, and prints what was \
-measured until then.";
+If several apply, it is the first of 2, 3, 1, 4. A first signal ends the run early and prints what was measured.";
 
 /// The arguments of `edgeloop bench`.
 #[derive(Debug, Default, Args)]
 #[allow(rustdoc::broken_intra_doc_links, reason = "the help prints its brackets as they are")]
 pub(crate) struct BenchArgs {
-    /// The service to load, which must echo: HOST:PORT, [IPV6]:PORT, or PORT for 127.0.0.1:PORT.
-    /// Of a name's addresses, the first one is used that can be connected to
+    /// The echo service to load: HOST:PORT, [IPV6]:PORT or PORT
+    ///
+    /// PORT alone is 127.0.0.1:PORT. Of the addresses of a host name, the first that can be
+    /// connected to is used
     #[arg(value_name = "ADDRESS")]
     pub(crate) address: OsString,
 
-    /// Connections [default: 50]
+    /// Number of connections [default: 50]
     #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) connections: Option<OsString>,
 
-    /// Bytes of a message [default: 64; with --stream 64KiB]
+    /// Size of a message [default: 64; with --stream 64KiB]
+    ///
+    /// From 1 byte to 1GiB
     #[arg(short, long, value_name = "SIZE", allow_hyphen_values = true)]
     pub(crate) size: Option<OsString>,
 
-    /// Messages in flight on each connection, at the most; what waits behind them still counts from
-    /// its time [default: 1; with -r as many as it takes, up to 4M in all]
+    /// Maximum messages in flight on a connection [default: 1]
+    ///
+    /// A message that waits behind them still counts from its time in the schedule. With -r, the
+    /// default is as many as it takes, up to 4M in all
     #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) pipeline: Option<OsString>,
 
-    /// For how long to measure [default: 10s, without -n]
+    /// How long to measure [default: 10s, without -n]
     #[arg(short, long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) duration: Option<OsString>,
 
-    /// Messages to send in all. Without -d, a run in which nothing comes back for 10s ends, too
+    /// Number of messages to send in all
+    ///
+    /// Without -d, a run also ends when nothing has come back for 10s
     #[arg(short = 'n', long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) messages: Option<OsString>,
 
-    /// Messages a second in all, sent on schedule whatever the answers do
+    /// Messages a second in all, sent on schedule
+    ///
+    /// They are sent on time, whether or not earlier ones were answered (open loop). Without it,
+    /// each is sent as soon as an earlier one was answered (closed loop)
     #[arg(short, long, value_name = "RATE", allow_hyphen_values = true)]
     pub(crate) rate: Option<OsString>,
 
-    /// Look for the highest rate that keeps within this, like p99<1ms or p99.9<500us, by runs of -d
-    /// each [default: 3s] at rates from -r on [default: 1k]
+    /// Find the highest rate within a bound: p99<1ms
+    ///
+    /// The bound is one of mean, p50, p90, p99, p99.9, p99.99 or max, like p99.9<500us. The search
+    /// makes runs of -d each [default: 3s], at rates from -r on [default: 1k]
     #[arg(long, visible_alias = "ramp", value_name = "BOUND", allow_hyphen_values = true)]
     pub(crate) find: Option<OsString>,
 
-    /// How the messages of a rate are spread: uniform or poisson [default: uniform]
+    /// Spacing of messages: uniform or poisson [default: uniform]
     #[arg(long, value_name = "HOW", allow_hyphen_values = true)]
     pub(crate) arrival: Option<OsString>,
 
-    /// What comes first and is not counted [default: 1s]
+    /// Time at the beginning that is not measured [default: 1s]
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) warmup: Option<OsString>,
 
-    /// How long the last answers are waited for [default: 1s]
+    /// How long to wait for the last answers [default: 1s]
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) grace: Option<OsString>,
 
-    /// Make a connection for each message: connect, send, receive, close
+    /// Make a connection for each message
+    ///
+    /// Connect, send, receive, close
     #[arg(long)]
     pub(crate) connect_per_message: bool,
 
-    /// Measure throughput: large messages, 256 KiB in flight on each connection (see --window)
+    /// Measure throughput with large messages (see --window)
     #[arg(long)]
     pub(crate) stream: bool,
 
-    /// Bytes in flight on each connection, with --stream [default: 256KiB]
+    /// Bytes in flight on a connection, with --stream [default: 256KiB]
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub(crate) window: Option<OsString>,
 
-    /// Keep so many connections open, most of them idle (see --active, --open-rate)
+    /// Keep this many connections open, most of them idle
+    ///
+    /// --active of them carry messages. They are opened at --open-rate
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) hold: Option<OsString>,
 
-    /// How many of the connections carry messages, with --hold [default: 1 in 100]
+    /// Connections that carry messages, with --hold [default: 1 in 100]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) active: Option<OsString>,
 
@@ -97,24 +117,34 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "RATE", allow_hyphen_values = true)]
     pub(crate) open_rate: Option<OsString>,
 
-    /// Threads, each with a loop and a part of the connections [default: 1]
+    /// Number of threads [default: 1]
+    ///
+    /// Each has an event loop and a share of the connections
     #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) threads: Option<OsString>,
 
-    /// A local address to connect from; several are used in turn
+    /// Local address to connect from; can be repeated
+    ///
+    /// Several are used in turn, which gives more ports
     #[arg(long, value_name = "IP", allow_hyphen_values = true)]
     pub(crate) source: Vec<OsString>,
 
-    /// How long to wait for each address when connecting, or none [default: 10s]
+    /// How long to wait for a connect [default: 10s]
+    ///
+    /// It counts for each address of a name. none waits as long as the kernel does
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) connect_timeout: Option<OsString>,
 
-    /// How long before a send its time is polled for; none sleeps, and is late by what it takes to
-    /// wake up [default: 200us]
+    /// Poll this long before each send [default: 200us]
+    ///
+    /// Polling keeps sends on time. none sleeps instead: sends are then late by the time that
+    /// waking up takes
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) busy_poll: Option<OsString>,
 
-    /// Compare what comes back with what was sent; done anyway but with --stream
+    /// Compare what comes back with what was sent
+    ///
+    /// This is the default, except with --stream
     #[arg(long, overrides_with = "no_verify")]
     pub(crate) verify: bool,
 
@@ -122,11 +152,13 @@ pub(crate) struct BenchArgs {
     #[arg(long, overrides_with = "verify")]
     pub(crate) no_verify: bool,
 
-    /// What the bytes and a random schedule are made from [default: 1]
+    /// Seed of the payload and of random schedules [default: 1]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) seed: Option<OsString>,
 
-    /// Write the results to this file; - is standard output, and keeps the summary from it
+    /// Write the results to this file; - is standard output
+    ///
+    /// With -, the summary is not printed
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<OsString>,
 
@@ -134,15 +166,17 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) csv: Option<OsString>,
 
-    /// Draw a page of the results into this file, in HTML (see 'edgeloop report --help')
+    /// Write an HTML report to this file
+    ///
+    /// See 'edgeloop report --help'
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<OsString>,
 
-    /// The results of an earlier run (its --json) that the page compares this one with
+    /// Compare with an earlier run (its --json) in the report
     #[arg(long, value_name = "FILE")]
     pub(crate) baseline: Option<OsString>,
 
-    /// Tell what it cost, and how often
+    /// Also show what the run cost in processor time
     #[arg(short, long, overrides_with = "quiet")]
     pub(crate) verbose: bool,
 

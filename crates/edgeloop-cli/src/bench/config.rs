@@ -22,7 +22,7 @@ const FLIGHTS: usize = 4_000_000;
 const FIRST_RATE: f64 = 1000.0;
 
 /// The largest message: offsets have room for many more, but answers are waited for whole.
-const LARGEST: u64 = 1 << 30;
+const LARGEST: usize = 1 << 30;
 
 /// Where results go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,11 +73,11 @@ impl Mode {
 impl BenchConfig {
     /// # Errors
     ///
-    /// Names the first value that is wrong, by its option, or two that contradict each other.
+    /// Names the first value that is wrong, by its option, or two that cannot be used together.
     pub(crate) fn resolve(args: &BenchArgs) -> Result<Self, Failure> {
         contradictions(args)?;
         let address = read("ADDRESS", &args.address, Address::parse)?.reachable();
-        let count = |name, value| option(name, value, |text| values::count_with_unit(text, 1));
+        let count = |name, value| option(name, value, |text| values::count(text, 1, u64::MAX));
         let hold = option("--hold", &args.hold, lanes)?;
         let connections = match hold {
             Some(hold) => hold,
@@ -94,10 +94,7 @@ impl BenchConfig {
             )));
         }
         let usual = if args.stream { 64 * 1024 } else { 64 };
-        let size = option("--size", &args.size, |text| values::size(text, 1))?.unwrap_or(usual);
-        if size as u64 > LARGEST {
-            return Err(Failure::usage(format!("--size {size} is more than {LARGEST} bytes")));
-        }
+        let size = option("--size", &args.size, message_size)?.unwrap_or(usual);
         let find = option("--find", &args.find, Bound::parse)?;
         let rate = option("--rate", &args.rate, values::rate)?;
         // A search begins somewhere.
@@ -170,7 +167,7 @@ fn contradictions(args: &BenchArgs) -> Result<(), Failure> {
     ];
     let asked: Vec<_> = modes.into_iter().filter(|mode| mode.1).map(|mode| mode.0).collect();
     let together = |one: &str, other: &str| {
-        Err(Failure::usage(format!("{one} and {other} contradict each other")))
+        Err(Failure::usage(format!("{one} and {other} cannot be used together")))
     };
     if let [one, other, ..] = asked[..] {
         return together(one, other);
@@ -190,14 +187,19 @@ fn contradictions(args: &BenchArgs) -> Result<(), Failure> {
             return together(one, other);
         }
     }
-    for (option, file) in [("--json", &args.json), ("--csv", &args.csv)] {
-        if args.report.is_some() && args.report == *file {
-            return Err(Failure::usage(format!("--report and {option} are the same file")));
+    let files = [("--json", &args.json), ("--csv", &args.csv), ("--report", &args.report)];
+    for (index, (option, file)) in files.into_iter().enumerate() {
+        let mut others = files[..index].iter().filter(|other| file.is_some() && other.1 == file);
+        if let Some((other, _)) = others.next() {
+            let line = format!("{other} and {option} are the same file; give two");
+            return Err(Failure::usage(line));
         }
     }
-    if args.report.as_ref().is_some_and(|file| file == "-") {
-        let line = "--report - can't be: standard output has the summary; see 'edgeloop report'";
-        return Err(Failure::usage(line));
+    for (option, file) in [("--csv", &args.csv), ("--report", &args.report)] {
+        if file.as_ref().is_some_and(|file| file == "-") {
+            let line = format!("{option} cannot be - (standard output), which has the summary");
+            return Err(Failure::usage(line));
+        }
     }
     let needs = [
         ("--arrival", args.arrival.is_some(), "--rate", args.rate.is_some() || args.find.is_some()),
@@ -208,14 +210,14 @@ fn contradictions(args: &BenchArgs) -> Result<(), Failure> {
     ];
     for (one, is, needed, there) in needs {
         if is && !there {
-            return Err(Failure::usage(format!("{one} says something only beside {needed}")));
+            return Err(Failure::usage(format!("{one} needs {needed}")));
         }
     }
     Ok(())
 }
 
 fn extent(args: &BenchArgs) -> Result<Extent, Failure> {
-    let messages = option("--messages", &args.messages, |text| values::count_with_unit(text, 1))?;
+    let messages = option("--messages", &args.messages, |text| values::count(text, 1, u64::MAX))?;
     let asked = option("--duration", &args.duration, values::span)?;
     // A search makes a run for each of its steps.
     let usual = Duration::from_secs(if args.find.is_some() { 3 } else { 10 });
@@ -240,9 +242,15 @@ fn option<T>(
 
 /// How many connections: no two may have the same number.
 fn lanes(text: &str) -> Result<usize, String> {
-    let lanes = values::count_with_unit(text, 1)?;
-    let known = usize::try_from(lanes).ok().filter(|_| lanes <= STREAMS);
-    known.ok_or_else(|| format!("expected {STREAMS} connections at the most"))
+    let lanes = values::count(text, 1, STREAMS)?;
+    Ok(usize::try_from(lanes).unwrap_or(usize::MAX))
+}
+
+fn message_size(text: &str) -> Result<usize, String> {
+    match values::size(text, 1) {
+        Ok(size) if size > LARGEST => Err("expected at most 1GiB".into()),
+        size => size,
+    }
 }
 
 fn sources(values: &[OsString]) -> Result<Vec<IpAddr>, Failure> {

@@ -1,5 +1,8 @@
 //! What can go wrong on the network, in the classes in which it is counted.
 
+use std::collections::BTreeMap;
+use std::io;
+
 use edgeloop::{Closed, Error, Reason};
 use rustix::io::Errno;
 
@@ -20,7 +23,51 @@ pub(crate) enum Class {
     OutOfPorts,
     /// The process or the system has no descriptor for one more connection.
     OutOfDescriptors,
+    /// None of these. What it was is counted by its name.
     Other,
+}
+
+/// One error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cause {
+    pub(crate) class: Class,
+    /// What it was, if its class does not say.
+    name: Option<String>,
+}
+
+impl Cause {
+    /// Why a connection ended whose end was not ours.
+    pub(crate) fn of_end(closed: &Closed) -> Self {
+        match closed.reason {
+            Reason::Finished | Reason::Closed => Class::ClosedEarly.into(),
+            Reason::ConnectTimeout | Reason::WriteTimeout => Class::TimedOut.into(),
+            reason => match closed.error() {
+                Some(error) => Self::of_io_error(&error),
+                None => Self { class: Class::Other, name: Some(reason.to_string()) },
+            },
+        }
+    }
+
+    /// Why a connect could not even begin.
+    pub(crate) fn of_connect(error: &Error) -> Self {
+        let error = error.io_error();
+        match Class::of_io_error(error) {
+            // Not the system's: the loop is at its cap, which the limit of descriptors sets.
+            Class::Other if error.raw_os_error().is_none() => Class::OutOfDescriptors.into(),
+            _ => Self::of_io_error(error),
+        }
+    }
+
+    fn of_io_error(error: &io::Error) -> Self {
+        let class = Class::of_io_error(error);
+        Self { class, name: (class == Class::Other).then(|| error.to_string()) }
+    }
+}
+
+impl From<Class> for Cause {
+    fn from(class: Class) -> Self {
+        Self { class, name: None }
+    }
 }
 
 impl Class {
@@ -49,25 +96,7 @@ impl Class {
         }
     }
 
-    /// The class of a connection's end that was not ours.
-    pub(crate) fn of_end(closed: &Closed) -> Self {
-        match closed.reason {
-            Reason::Finished | Reason::Closed => Self::ClosedEarly,
-            Reason::ConnectTimeout | Reason::WriteTimeout => Self::TimedOut,
-            _ => closed.error().as_ref().map_or(Self::Other, Self::of_io_error),
-        }
-    }
-
-    /// The class of a connect that could not even begin.
-    pub(crate) fn of_connect(error: &Error) -> Self {
-        match Self::of_io_error(error.io_error()) {
-            // Not the system's: the loop is at its cap, which the limit of descriptors sets.
-            Self::Other if error.io_error().raw_os_error().is_none() => Self::OutOfDescriptors,
-            class => class,
-        }
-    }
-
-    fn of_io_error(error: &std::io::Error) -> Self {
+    fn of_io_error(error: &io::Error) -> Self {
         match Errno::from_io_error(error) {
             Some(Errno::CONNREFUSED) => Self::Refused,
             Some(Errno::TIMEDOUT) => Self::TimedOut,
@@ -90,30 +119,81 @@ impl Class {
 }
 
 /// How often each class was met.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Errors([u64; Class::ALL.len()]);
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Errors {
+    counts: [u64; Class::ALL.len()],
+    /// Those of [`Class::Other`], by name.
+    others: BTreeMap<String, u64>,
+}
 
 impl Errors {
-    pub(crate) fn count(&mut self, class: Class) {
-        self.0[class as usize] += 1;
+    pub(crate) fn count(&mut self, cause: Cause) {
+        self.counts[cause.class as usize] += 1;
+        if let Some(name) = cause.name {
+            *self.others.entry(name).or_default() += 1;
+        }
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
-        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+        for (mine, theirs) in self.counts.iter_mut().zip(other.counts) {
             *mine += theirs;
+        }
+        for (name, theirs) in &other.others {
+            *self.others.entry(name.clone()).or_default() += theirs;
         }
     }
 
     pub(crate) const fn of(&self, class: Class) -> u64 {
-        self.0[class as usize]
+        self.counts[class as usize]
     }
 
     pub(crate) fn total(&self) -> u64 {
-        self.0.iter().sum()
+        self.counts.iter().sum()
     }
 
     /// Those that were met, with how often.
     pub(crate) fn met(&self) -> impl Iterator<Item = (Class, u64)> + '_ {
         Class::ALL.into_iter().map(|class| (class, self.of(class))).filter(|&(_, count)| count > 0)
+    }
+
+    /// What the class "other" was, and how often.
+    pub(crate) const fn others(&self) -> &BTreeMap<String, u64> {
+        &self.others
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cause(errno: Errno) -> Cause {
+        Cause::of_io_error(&errno.into())
+    }
+
+    #[test]
+    fn errors_of_no_class_of_their_own_are_counted_by_name() {
+        let mut errors = Errors::default();
+        errors.count(cause(Errno::CONNREFUSED));
+        errors.count(cause(Errno::NOBUFS));
+        errors.count(cause(Errno::INVAL));
+        let mut sum = Errors::default();
+        sum.count(cause(Errno::NOBUFS));
+        sum.add(&errors);
+        assert_eq!(sum.met().collect::<Vec<_>>(), [(Class::Refused, 1), (Class::Other, 3)]);
+        let others: Vec<_> =
+            sum.others().iter().map(|(name, &count)| (name.as_str(), count)).collect();
+        let expected = [
+            ("Invalid argument (os error 22)", 1),
+            ("No buffer space available (os error 105)", 2),
+        ];
+        assert_eq!(others, expected);
+        assert_eq!((sum.total(), sum.of(Class::Other)), (4, 3));
+    }
+
+    #[test]
+    fn a_class_of_its_own_needs_no_name() {
+        for errno in [Errno::CONNREFUSED, Errno::PIPE, Errno::HOSTUNREACH, Errno::MFILE] {
+            assert_eq!(cause(errno).name, None, "{errno}");
+        }
     }
 }

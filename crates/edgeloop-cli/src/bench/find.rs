@@ -27,7 +27,9 @@ impl Bound {
     /// What would have been right instead.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let expected = || {
-            "expected a figure and what it must stay below, like p99<1ms or p99.9<500us".to_owned()
+            "expected mean, p50, p90, p99, p99.9, p99.99 or max, and what it must stay below, \
+             like p99<1ms"
+                .to_owned()
         };
         let (figure, bound) = text.split_once('<').ok_or_else(expected)?;
         let figure = match figure.trim() {

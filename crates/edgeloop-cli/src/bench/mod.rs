@@ -7,6 +7,7 @@
 
 pub(crate) mod args;
 pub(crate) mod config;
+mod ends;
 mod errors;
 mod find;
 mod gate;
@@ -27,7 +28,6 @@ mod worker;
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -42,11 +42,8 @@ use results::{Background, Results};
 use summary::Summary;
 
 use crate::exit::{Exit, Failure};
-use crate::report::Drawing;
+use crate::report::{Drawing, same};
 use crate::signals::FirstSignal;
-
-/// How many loopback addresses are used where each message needs a port of its own.
-const LOOPBACK_SOURCES: u8 = 32;
 
 /// Runs as the command line says, and answers how it ended.
 ///
@@ -55,7 +52,8 @@ const LOOPBACK_SOURCES: u8 = 32;
 /// When something is wrong with the command line, an address or a file, or with this machine.
 pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     let mut config = BenchConfig::resolve(args)?;
-    resolve(&mut config)?;
+    ends::resolve(&mut config)?;
+    spare_the_baseline(args)?;
     // Before the run, so that a result is not lost for want of a place.
     let json = match &config.json {
         Some(Sink::File(path)) => Some((create(path)?, path.clone())),
@@ -96,26 +94,15 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     Ok(exit(&results))
 }
 
-/// Looks the address up, and finds addresses to connect from if it will take many ports.
-fn resolve(config: &mut BenchConfig) -> Result<(), Failure> {
-    let addresses = config.address.look_up()?;
-    let plan = &mut config.plan;
-    for &source in &plan.sources {
-        // Else each connect would fail, as if there were no port. This takes one, and nothing more.
-        UdpSocket::bind((source, 0))
-            .map_err(|error| Failure::usage(format!("cannot use --source {source}: {error}")))?;
-    }
-    plan.addresses = addresses;
-    let loopback = plan.addresses.iter().all(|address| match address.ip() {
-        IpAddr::V4(ip) => ip.is_loopback(),
-        IpAddr::V6(_) => false,
-    });
-    if loopback && plan.connects && plan.sources.is_empty() {
-        let sources = (1..=LOOPBACK_SOURCES).map(|last| Ipv4Addr::new(127, 0, 0, last).into());
-        plan.sources = sources.collect();
-    }
-    if let Some(port) = plan.addresses.iter().find(|address| address.port() == 0) {
-        return Err(Failure::usage(format!("cannot connect to {port}: port 0 is none")));
+/// Refuses outputs that would overwrite the results that this run is compared with.
+fn spare_the_baseline(args: &BenchArgs) -> Result<(), Failure> {
+    let Some(baseline) = &args.baseline else { return Ok(()) };
+    let outputs = [("--json", &args.json), ("--csv", &args.csv), ("--report", &args.report)];
+    for (option, file) in outputs {
+        if file.as_ref().is_some_and(|file| same(baseline, file)) {
+            let line = format!("{option} would overwrite --baseline; choose another file");
+            return Err(Failure::usage(line));
+        }
     }
     Ok(())
 }

@@ -102,7 +102,7 @@ impl Plan {
         if self.sources.is_empty() {
             return target;
         }
-        target.from(SocketAddr::new(self.sources[number % self.sources.len()], 0))
+        target.bind(SocketAddr::new(self.sources[number % self.sources.len()], 0))
     }
 }
 

@@ -126,7 +126,7 @@ pub(crate) struct Measured {
 }
 
 /// What is counted and not timed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     /// Messages that were answered, and those of them that were answered in the measured time.
     pub(crate) messages: u64,

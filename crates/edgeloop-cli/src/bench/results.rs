@@ -49,6 +49,9 @@ pub(crate) struct Results {
     pub(crate) bytes_sent: u64,
     pub(crate) bytes_received: u64,
     pub(crate) errors: BTreeMap<String, u64>,
+    /// What `other` of these was, by the system's name for it. Older files lack it.
+    #[serde(default)]
+    pub(crate) other_errors: BTreeMap<String, u64>,
     pub(crate) verify: Verify,
     pub(crate) late: Option<Late>,
     pub(crate) unanswered: u64,
@@ -251,6 +254,7 @@ impl Results {
                 .met()
                 .map(|(class, count)| (class.name().to_owned(), count))
                 .collect(),
+            other_errors: counts.errors.others().clone(),
             verify: Verify {
                 on: plan.verifies,
                 checked: done.verdict.checked,

@@ -197,7 +197,14 @@ pub(crate) fn errors(results: &Results) -> String {
         return "none".to_owned();
     }
     let one = |(name, count): (&String, &u64)| {
-        format!("{} {}", show::count(*count), name.replace('_', " "))
+        let others = &results.other_errors;
+        let what = if name == "other" && !others.is_empty() {
+            let one = |(name, count): (&String, &u64)| format!("{} {name}", show::count(*count));
+            format!(" ({})", others.iter().map(one).collect::<Vec<_>>().join(", "))
+        } else {
+            String::new()
+        };
+        format!("{} {}{what}", show::count(*count), name.replace('_', " "))
     };
     let mut text = results.errors.iter().map(one).collect::<Vec<_>>().join(", ");
     if results.errors.contains_key("out_of_ports") {

@@ -83,15 +83,18 @@ fn each_option_reaches_the_configuration_from_either_place() {
         ("event-batch", "32", event_loop(|config| config.event_batch(32))),
         ("pipes", "0", event_loop(|config| config.pipes(0))),
         ("drain-timeout", "0", ServeConfig { drain_timeout: Some(Duration::ZERO), ..base() }),
+        ("backlog", "10k", event_loop(|config| config.backlog(10_000))),
+        ("event-batch", "1k", event_loop(|config| config.event_batch(1000))),
+        ("pipes", "1k", event_loop(|config| config.pipes(1000))),
         ("drain-timeout", "none", ServeConfig { drain_timeout: None, ..base() }),
         ("drain-timeout", "1m", ServeConfig { drain_timeout: minute, ..base() }),
         ("log-format", "json", ServeConfig { format: Format::Json, ..base() }),
         (
             "max-connections",
-            "7",
+            "1.5k",
             ServeConfig {
-                max_connections: Some(7),
-                ..event_loop(|config| config.max_connections(Some(7)))
+                max_connections: Some(1500),
+                ..event_loop(|config| config.max_connections(Some(1500)))
             },
         ),
     ];
@@ -99,7 +102,7 @@ fn each_option_reaches_the_configuration_from_either_place() {
         assert_eq!(resolved(&format!("--{option} {value}"), &[]), expected, "--{option}");
         assert_eq!(resolved("", &[(&variable(option), value)]), expected, "{option}");
     }
-    let v6_only = event_loop(|config| config.ipv6_only(true));
+    let v6_only = ServeConfig { ipv6_only: true, ..event_loop(|config| config.ipv6_only(true)) };
     assert_eq!(resolved("--ipv6-only", &[]), v6_only);
     assert_eq!(resolved("", &[("EDGELOOP_IPV6_ONLY", "yes")]), v6_only);
 }
@@ -111,6 +114,11 @@ fn addresses_come_from_either_place() {
     for listed in ["1 localhost:2 [::1]:3", "1,localhost:2,[::1]:3", " 1, localhost:2\n[::1]:3, "] {
         assert_eq!(resolved("", &[("EDGELOOP_ADDRESS", listed)]).addresses, several, "{listed:?}");
     }
+    let odd = [("EDGELOOP_ADDRESS", "1,[fe80::1%a,b]:2,3")];
+    assert_eq!(
+        resolved("", &odd).addresses,
+        [address("1"), address("[fe80::1%a,b]:2"), address("3")]
+    );
     assert_eq!(resolved("4", &[("EDGELOOP_ADDRESS", "1")]).addresses, [address("4")]);
     assert_eq!(resolved("", &[("EDGELOOP_ADDRESS", " , ")]).addresses, [address("3000")]);
 }
@@ -149,18 +157,23 @@ fn verbosity_comes_from_one_place_only() {
     }
     let both = [("EDGELOOP_QUIET", "1"), ("EDGELOOP_VERBOSE", "1")];
     let failure = resolve("", &both).expect_err("a contradiction");
-    assert_eq!(failure.line, "EDGELOOP_QUIET and EDGELOOP_VERBOSE contradict each other");
+    assert_eq!(
+        failure.line,
+        "EDGELOOP_QUIET and EDGELOOP_VERBOSE cannot be used together; unset one"
+    );
 }
 
 #[test]
 fn a_bad_value_is_reported_by_the_name_that_it_came_under() {
     let cases = [
         ("max-connections", "0", "at least 1"),
-        ("idle-timeout", "0", "none switches it off"),
+        ("idle-timeout", "0", "none disables it"),
         ("idle-timeout", "soon", "10m"),
         ("write-timeout", "-1s", "10m"),
         ("drain-timeout", "10", "0 or none"),
         ("buffer-limit", "1KiB", "at least 262144 bytes"),
+        ("buffer-limit", "15EiB", "at most 8EiB"),
+        ("idle-timeout", "10", "with its unit"),
         ("backlog", "128", "from 4096 to 2147483647"),
         ("event-batch", "4097", "from 1 to 4096"),
         ("pipes", "1025", "from 0 to 1024"),
@@ -179,8 +192,9 @@ fn a_bad_value_is_reported_by_the_name_that_it_came_under() {
         let start = format!("invalid value '{value}' for {variable}: expected ");
         expect("", &[(&variable, value)], &start, words);
     }
+    expect("--pipes --backlog", &[], "invalid value '--backlog' for --pipes", "value missing?");
     expect("nonsense", &[], "invalid value 'nonsense' for ADDRESS", "HOST:PORT");
-    expect("", &[("EDGELOOP_ADDRESS", "1 x")], "invalid value '1 x' for EDGELOOP_ADDRESS", "HOST");
+    expect("", &[("EDGELOOP_ADDRESS", "1 x")], "invalid value 'x' for EDGELOOP_ADDRESS", "HOST");
     expect("", &[("EDGELOOP_QUIET", "2")], "invalid value '2' for EDGELOOP_QUIET", "yes or no");
     expect("", &[("EDGELOOP_VERBOSE", "3")], "invalid value '3' for EDGELOOP_VERBOSE", "0 to 2");
     expect("", &[("EDGELOOP_IPV6_ONLY", "6")], "invalid value '6' for EDGELOOP_IPV6_ONLY", "on");

@@ -118,6 +118,9 @@ fn add(sum: &mut Results, other: &Results) {
     for (class, errors) in &other.errors {
         count(sum.errors.entry(class.clone()).or_default(), *errors);
     }
+    for (name, errors) in &other.other_errors {
+        count(sum.other_errors.entry(name.clone()).or_default(), *errors);
+    }
     add_verify(&mut sum.verify, &other.verify);
     add_late(&mut sum.late, other.late.as_ref());
     count(&mut sum.unanswered, other.unanswered);
@@ -320,6 +323,8 @@ mod tests {
     fn what_was_counted_is_added_and_the_longest_time_counts() {
         let (mut one, mut other) = (samples::open(&[10, 20], &[]), samples::open(&[30], &[]));
         one.errors.insert("reset".to_owned(), 2);
+        one.other_errors.insert("this".to_owned(), 1);
+        other.other_errors.insert("this".to_owned(), 2);
         other.errors = BTreeMap::from([("reset".to_owned(), 1), ("refused".to_owned(), 5)]);
         other.seconds = one.seconds + 0.5;
         other.machine.host = "other".to_owned();
@@ -328,6 +333,7 @@ mod tests {
         let merged = merge(&[run("a", one.clone()), run("b", other)], false).expect("merged");
         let results = &merged.results;
         assert_eq!(results.errors["reset"], 3);
+        assert_eq!(results.other_errors["this"], 3);
         assert_eq!(results.errors["refused"], 5);
         assert_eq!((results.rate, results.seconds), (rates.0, rates.2));
         assert_eq!(results.asked_rate, rates.1.map(|rate| 2.0 * rate));

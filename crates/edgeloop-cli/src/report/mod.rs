@@ -59,23 +59,30 @@ fn contradictions(args: &ReportArgs) -> Result<(), Failure> {
     let outputs = [("--output", &args.output), ("--json", &args.json)];
     let [output, json] = [&args.output, &args.json];
     if output.is_none() && json.is_none() {
-        return Err(Failure::usage("nowhere to draw to: --output FILE says where"));
+        return Err(Failure::usage(
+            "--output is missing: where to write the report, as in '-o page.html'",
+        ));
     }
     if args.output.is_none() && args.baseline.is_some() {
-        return Err(Failure::usage("--baseline says something only beside --output"));
+        return Err(Failure::usage("--baseline needs --output"));
     }
     if output == json {
-        return Err(Failure::usage("--output and --json are the same file"));
+        return Err(Failure::usage("--output and --json are the same file; give two"));
     }
     let inputs = || args.files.iter().chain(&args.baseline);
     if inputs().filter(|input| *input == "-").count() > 1 {
-        return Err(Failure::usage("standard input can be read only once"));
+        return Err(Failure::usage(
+            "standard input (-) can be read only once; give files for the others",
+        ));
     }
     for (option, path) in outputs {
         let Some(path) = path.as_deref().filter(|path| *path != "-") else { continue };
         if inputs().any(|input| same(input, path)) {
             let path = path.to_string_lossy();
-            let line = format!("{option} {} would overwrite what is read", OneLine(&path));
+            let line = format!(
+                "{option} {} would overwrite what is read; choose another file",
+                OneLine(&path)
+            );
             return Err(Failure::usage(line));
         }
     }
@@ -83,7 +90,7 @@ fn contradictions(args: &ReportArgs) -> Result<(), Failure> {
 }
 
 /// Whether two paths are one file.
-fn same(one: &OsStr, other: &OsStr) -> bool {
+pub(crate) fn same(one: &OsStr, other: &OsStr) -> bool {
     let found = |path| fs::canonicalize(path).ok();
     found(one).is_some_and(|one| found(other) == Some(one))
 }

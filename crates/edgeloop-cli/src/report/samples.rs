@@ -77,6 +77,7 @@ pub(super) fn open(answered: &[u64], unanswered: &[u64]) -> Results {
         bytes_sent: 64 * messages,
         bytes_received: 64 * messages,
         errors: BTreeMap::new(),
+        other_errors: BTreeMap::new(),
         verify: Verify {
             on: true,
             checked: 64 * messages,

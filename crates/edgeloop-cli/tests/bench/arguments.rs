@@ -52,6 +52,9 @@ fn every_bad_value_is_one_line_that_names_the_option_and_the_exit_code_is_2() {
         }
     }
     expect_named("--rate 100 --arrival sometimes", &["--arrival", "uniform or poisson"]);
+    expect_named("--size 15EiB", &["'15EiB' for --size", "at most 8EiB"]);
+    expect_named("--size 2GiB", &["'2GiB' for --size", "at most 1GiB"]);
+    expect_named("--duration 10", &["--duration", "with its unit"]);
     expect_named("--stream --window 0", &["--window"]);
     expect_named("--hold 5 --active 0", &["--active"]);
     expect_named("--hold 5 --active 6", &["--active", "6", "5"]);
@@ -84,7 +87,7 @@ fn options_that_contradict_each_other_are_both_named() {
         ("--connect-per-message -p 5", "--connect-per-message", "--pipeline"),
         ("--stream --window 1MiB -p 5", "--window", "--pipeline"),
     ] {
-        expect_named(options, &[one, other, "contradict each other"]);
+        expect_named(options, &[one, other, "cannot be used together"]);
     }
 }
 
@@ -96,7 +99,7 @@ fn options_that_say_nothing_alone_are_named_with_what_they_need() {
         ("--window 1MiB", "--window", "--stream"),
         ("--arrival poisson", "--arrival", "--rate"),
     ] {
-        expect_named(options, &[one, "says something only beside", needed]);
+        expect_named(options, &[one, " needs ", needed]);
     }
 }
 
@@ -107,7 +110,9 @@ fn unknown_missing_and_repeated_words_are_named() {
     expect_named("--rate", &["--rate"]);
     expect_named("-r 5 -r 6", &["--rate"]);
     expect_named("127.0.0.1:8", &["127.0.0.1:8"]);
-    assert!(usage_error(&[]).contains("ADDRESS"));
+    let missing = usage_error(&[]);
+    assert!(missing.contains("ADDRESS is missing"), "{missing}");
+    assert!(missing.ends_with("see 'edgeloop bench --help'"), "{missing}");
 }
 
 #[test]
@@ -120,6 +125,7 @@ fn an_address_that_is_none_is_named() {
         ("localhost", "HOST:PORT"),
         ("127.0.0.1:99999", "65535"),
         ("::1:7", "brackets"),
+        ("http://localhost:7/echo", "without a scheme or a path, as in localhost:7"),
         ("", "ADDRESS"),
     ] {
         let line = usage_error(&[address]);
@@ -146,6 +152,32 @@ fn a_file_that_cannot_be_made_is_named_before_anything_is_sent() {
         }
     }
     assert_eq!(server.peers(), []);
+}
+
+#[test]
+fn outputs_never_overwrite_each_other_nor_the_baseline() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name).to_str().expect("UTF-8").to_owned();
+    let (old, new) = (path("old.json"), path("new"));
+    std::fs::write(&old, "earlier results").expect("a file");
+    for (options, names) in [
+        (["--json", &new, "--csv", &new], ["--json", "--csv", "are the same file"]),
+        (["--csv", &new, "--report", &new], ["--csv", "--report", "are the same file"]),
+        (["--csv", "-", "--json", &new], ["--csv", "-", "standard output"]),
+        (["--report", "-", "--json", &new], ["--report", "-", "standard output"]),
+    ] {
+        expect_named(&options.join(" "), &names);
+    }
+    for option in ["--json", "--csv"] {
+        let options = format!("--report {new} --baseline {old} {option} {old}");
+        expect_named(&options, &[option, "would overwrite --baseline"]);
+    }
+    expect_named(
+        &format!("--report {old} --baseline {old}"),
+        &["--report", "overwrite --baseline"],
+    );
+    assert_eq!(std::fs::read_to_string(&old).expect("what was there"), "earlier results");
+    assert!(!std::fs::exists(&new).expect("a look"), "a file was made");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::epoll::Token;
 use crate::error::{Error, ErrorKind};
 use crate::flags::Flags;
 use crate::id::ConnectionId;
-use crate::kernel::{Kernel, SocketOption};
+use crate::kernel::{Kernel, SocketOption, persist};
 use crate::notice::Notice;
 use crate::target::Target;
 use crate::time::Time;
@@ -184,13 +184,19 @@ impl<K: Kernel> Core<K> {
         let Some(connection) = self.connections.get_mut(id) else { return };
         let released = connection.fail(error);
         let readable = connection.life() == Life::Open && !connection.has(Flags::ENDED);
-        self.laggards.settled(id.slot);
+        self.forget_waiting(id);
         self.release(released);
         if readable {
             self.list(id);
         } else {
             self.doom(id, Reason::Failed, true);
         }
+    }
+
+    /// Nothing is queued for it any more, and it waits for no memory.
+    fn forget_waiting(&mut self, id: ConnectionId) {
+        self.laggards.remove(id.slot);
+        self.starved.remove(id.slot);
     }
 
     /// Ends a connection once its output is written; see [`Action::Close`](crate::Action::Close).
@@ -233,11 +239,7 @@ impl<K: Kernel> Core<K> {
     /// Sends our FIN and waits for the peer's (C6).
     fn linger(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(id) else { return };
-        let mut answer = self.kernel.shutdown_write(&connection.socket);
-        while answer == Err(Errno::INTR) {
-            answer = self.kernel.shutdown_write(&connection.socket);
-        }
-        if let Err(error) = answer {
+        if let Err(error) = persist(|| self.kernel.shutdown_write(&connection.socket)) {
             let released = connection.fail(error);
             self.release(released);
             self.doom(id, Reason::Failed, true);
@@ -261,7 +263,7 @@ impl<K: Kernel> Core<K> {
             return;
         }
         let released = connection.doom(reason, abort);
-        self.laggards.settled(id.slot);
+        self.forget_waiting(id);
         self.release(released);
         self.closing.push_back(id);
         self.agenda.add(Agenda::CLOSING);

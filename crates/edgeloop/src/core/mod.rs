@@ -23,11 +23,11 @@ use crate::handler::Stop;
 use crate::hold_ups::HoldUps;
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
-use crate::laggards::Laggards;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::notice::Notice;
 use crate::pipes::Pipes;
+use crate::slot_queue::SlotQueue;
 use crate::table::{self, Slots};
 use crate::target::Target;
 use crate::time::Time;
@@ -61,8 +61,8 @@ pub(crate) struct Core<K: Kernel> {
     pub(crate) config: Config,
     pub(crate) connections: Slots<Connection<K::Socket>>,
     pub(crate) memory: Memory,
-    /// Who has output queued.
-    pub(crate) laggards: Laggards,
+    /// Who has output queued, whoever has taken none of it for longest first.
+    pub(crate) laggards: SlotQueue,
     pub(crate) pipes: Pipes<K::Pipe>,
     pub(crate) metrics: Metrics,
     pub(crate) spending: Spending,
@@ -78,7 +78,7 @@ pub(crate) struct Core<K: Kernel> {
     /// Connections that a budget or a pause kept from their input or output (C13).
     pub(crate) ready: VecDeque<ConnectionId>,
     /// Connections with queued output that wait for memory to be read again (C11).
-    pub(crate) starved: VecDeque<ConnectionId>,
+    pub(crate) starved: SlotQueue,
     /// Connections whose end is decided.
     pub(crate) closing: VecDeque<ConnectionId>,
     pub(crate) born: VecDeque<Born>,
@@ -110,7 +110,7 @@ impl<K: Kernel> Core<K> {
             kernel,
             connections: Slots::default(),
             memory: Memory::new(&config),
-            laggards: Laggards::new(),
+            laggards: SlotQueue::new(),
             pipes: Pipes::new(pipes),
             metrics: Metrics::default(),
             spending: Spending::default(),
@@ -126,7 +126,7 @@ impl<K: Kernel> Core<K> {
                 hold_ups: HoldUps::default(),
             },
             ready: VecDeque::new(),
-            starved: VecDeque::new(),
+            starved: SlotQueue::new(),
             closing: VecDeque::new(),
             born: VecDeque::new(),
             traces: false,
@@ -159,12 +159,13 @@ impl<K: Kernel> Core<K> {
     pub(crate) fn starve(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(id) {
             connection.set(Flags::STARVED);
-            self.starved.push_back(id);
+            self.starved.push(id.slot);
         }
     }
 
     /// It need not wait for memory any more.
     pub(crate) fn feed(&mut self, id: ConnectionId) {
+        self.starved.remove(id.slot);
         if let Some(connection) = self.connections.get_mut(id)
             && connection.has(Flags::STARVED)
         {
@@ -199,6 +200,12 @@ impl<K: Kernel> Core<K> {
             self.wheel.set(id.slot, at);
             self.remind(at);
         }
+    }
+
+    /// When the connection in a slot is to be looked at next; never if there is none.
+    pub(crate) fn deadline_at(&self, slot: u32) -> Time {
+        let connection = self.connections.at(slot).and_then(|id| self.connections.get(id));
+        connection.map_or(Time::NEVER, |connection| connection.next_deadline(&self.timeouts))
     }
 
     /// The alarm must ring no later than this.
@@ -273,8 +280,8 @@ impl<K: Kernel> Core<K> {
     }
 }
 
-/// The kernel had no memory for this call: no error of the connection, and no "would block",
-/// because no edge will follow.
+/// The kernel had no memory for this call, or interrupted it as often as it was made: no error of the
+/// connection, and no "would block", because no edge will follow.
 pub(crate) fn is_exhaustion(error: Errno) -> bool {
-    matches!(error, Errno::NOBUFS | Errno::NOMEM)
+    matches!(error, Errno::NOBUFS | Errno::NOMEM | Errno::INTR)
 }

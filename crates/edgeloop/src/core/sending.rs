@@ -9,11 +9,14 @@ use crate::connection::{Connection, Life, Transfer};
 use crate::flags::Flags;
 use crate::handler::Sent;
 use crate::id::ConnectionId;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, persist};
 use crate::memory::Memory;
 use crate::notice::Notice;
 use crate::output::{Front, Piped, Released};
 use crate::pipes::Pipes;
+
+/// How many of those that have taken nothing for longest are compared by what they hold (C11).
+const COMPARED: usize = 16;
 
 impl<K: Kernel> Core<K> {
     #[inline(always)]
@@ -85,10 +88,11 @@ impl<K: Kernel> Core<K> {
     /// (seen on Linux 6.18). The connection may have failed by it.
     pub(crate) fn pass(&mut self, id: ConnectionId, most: usize) -> Option<(usize, Sent)> {
         let connection = self.connections.get_mut(id)?;
-        let pipe = match self.pipes.lend(|| self.kernel.pipe()) {
+        let pipe = match self.pipes.lend(self.now, || self.kernel.pipe()) {
             Ok(pipe) => pipe?,
-            Err(error) => {
-                self.cannot_pass(error);
+            Err(_) => {
+                // Few descriptors are left, or pipes can't be used here. Not at every read (C42).
+                self.pause_pipes();
                 return None;
             }
         };
@@ -108,6 +112,7 @@ impl<K: Kernel> Core<K> {
                 return None;
             }
         };
+        self.pipes.works();
         connection.active = self.now;
         connection.received();
         self.metrics.bytes_in += count as u64;
@@ -123,18 +128,23 @@ impl<K: Kernel> Core<K> {
         Some((count, sent))
     }
 
-    /// There is no pipe, or nothing went into it. Answers whether that is for a reason that receiving does
-    /// not share.
+    /// Nothing went into a pipe. Answers whether that is for a reason that receiving does not share.
     #[cold]
     fn cannot_pass(&mut self, error: Errno) -> bool {
-        // Not on this kernel, not in this sandbox, or not with these signals.
-        if matches!(error, Errno::INVAL | Errno::NOSYS | Errno::PERM | Errno::ACCESS) {
-            if let Some(pipe) = self.pipes.give_up() {
-                self.kernel.close_pipe(pipe);
-            }
-            return true;
+        // Not on this kernel, or not in this sandbox.
+        let forbidden = matches!(error, Errno::INVAL | Errno::NOSYS | Errno::PERM | Errno::ACCESS);
+        if forbidden {
+            self.pause_pipes();
         }
-        is_exhaustion(error) || matches!(error, Errno::MFILE | Errno::NFILE)
+        forbidden || is_exhaustion(error)
+    }
+
+    /// Pipes can't be made or used for now.
+    #[cold]
+    fn pause_pipes(&mut self) {
+        if let Some(pipe) = self.pipes.pause(self.now) {
+            self.kernel.close_pipe(pipe);
+        }
     }
 
     /// Closes the pipe that is kept for the next connection that streams.
@@ -158,10 +168,15 @@ impl<K: Kernel> Core<K> {
         &mut self,
         id: ConnectionId,
         mut rest: Front<'_>,
-        mut answer: Result<usize, Errno>,
+        answer: Result<usize, Errno>,
     ) -> Sent {
+        // The first one was a single try.
+        let mut first = Some(answer).filter(|&answer| !matches!(answer, Ok(0) | Err(Errno::INTR)));
         loop {
             let Some(connection) = self.connections.get_mut(id) else { return Sent::Gone };
+            let answer = first.take().unwrap_or_else(|| {
+                Self::transmit(&mut self.kernel, &self.pipes, &connection.socket, rest)
+            });
             match answer {
                 Ok(count) => {
                     connection.active = self.now;
@@ -174,7 +189,6 @@ impl<K: Kernel> Core<K> {
                         return Sent::Written;
                     }
                 }
-                Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return self.queue(id, rest),
                 Err(error) if is_exhaustion(error) => {
                     let queued = self.queue(id, rest);
@@ -186,24 +200,23 @@ impl<K: Kernel> Core<K> {
                     return Sent::Gone;
                 }
             }
-            let Some(connection) = self.connections.get(id) else { return Sent::Gone };
-            answer = Self::transmit(&mut self.kernel, &self.pipes, &connection.socket, rest);
         }
     }
 
-    /// One send of these bytes, wherever they are.
+    /// One send of these bytes, wherever they are. One that takes none of them is as good as interrupted.
     fn transmit(
         kernel: &mut K,
         pipes: &Pipes<K::Pipe>,
         socket: &K::Socket,
         front: Front<'_>,
     ) -> Result<usize, Errno> {
-        match front {
+        let mut send = || match front {
             Front::Bytes(bytes) => kernel.send(socket, bytes),
             Front::Piped(Piped { pipe, count }) => {
                 kernel.splice_out(pipes.get(pipe), socket, count)
             }
-        }
+        };
+        persist(|| send().and_then(|count| if count == 0 { Err(Errno::INTR) } else { Ok(count) }))
     }
 
     /// Leaves bytes to the next turn, though the socket may take them: this turn has sent enough on this
@@ -235,7 +248,7 @@ impl<K: Kernel> Core<K> {
             self.tell(Notice::MemoryCeiling { held: self.memory.output_held() });
         }
         if first {
-            self.laggards.progressed(id.slot, self.now);
+            self.laggards.push(id.slot);
             self.schedule(id);
         }
         self.give_up_while(id, Memory::is_full);
@@ -266,12 +279,11 @@ impl<K: Kernel> Core<K> {
                     let queued = connection.has(Flags::OUTPUT);
                     self.release(released);
                     if queued {
-                        self.laggards.progressed(id.slot, self.now);
+                        self.laggards.push(id.slot);
                     } else {
-                        self.laggards.settled(id.slot);
+                        self.laggards.remove(id.slot);
                     }
                 }
-                Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
                     connection.clear(Flags::WRITABLE);
                     break;
@@ -320,20 +332,23 @@ impl<K: Kernel> Core<K> {
         self.memory.fits_anew(growth)
     }
 
-    /// Ends connections that have taken nothing of their output for longest, all but one, until there
-    /// is room.
+    /// Ends connections that take nothing of their output, one by one, until there is room; never
+    /// `spared`.
     fn give_up_while(&mut self, spared: ConnectionId, lacks: impl Fn(&Memory) -> bool) {
         while lacks(&self.memory) {
-            let held = |slot| self.connections.at(slot).map_or(0, |id| self.held_by(id));
-            let Some(slot) = self.laggards.worst(spared.slot, held) else { return };
-            let Some(id) = self.connections.at(slot) else { return };
+            let Some(id) = self.worst(spared) else { return };
             self.metrics.given_up += 1;
             self.doom(id, Reason::OutputShare, true);
         }
     }
 
-    fn held_by(&self, id: ConnectionId) -> usize {
-        self.connections.get(id).map_or(0, Connection::held)
+    /// Of the connections that have taken nothing for longest, the one that holds most.
+    fn worst(&self, spared: ConnectionId) -> Option<ConnectionId> {
+        let others = self.laggards.iter().filter(|&slot| slot != spared.slot).take(COMPARED);
+        let held = |id| self.connections.get(id).map_or(0, Connection::held);
+        let held = others.filter_map(|slot| self.connections.at(slot)).map(|id| (held(id), id));
+        let most = held.reduce(|most, next| if next.0 > most.0 { next } else { most });
+        most.map(|(_, id)| id)
     }
 
     /// A queue gives back what it has no use for; reading may go on again.

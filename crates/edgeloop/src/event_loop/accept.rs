@@ -78,7 +78,12 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                     self.admit(socket, peer, address);
                 }
                 Err(error) => match AcceptError::of(error) {
-                    AcceptError::Skipped => self.core.metrics.accept_errors += 1,
+                    AcceptError::Skipped => {
+                        self.core.metrics.accept_errors += 1;
+                        if listener.skipped() {
+                            return self.pause_accepting(index, error);
+                        }
+                    }
                     AcceptError::Empty => {
                         if listener.emptied() {
                             self.close_listener(index);
@@ -105,7 +110,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
     }
 
-    /// Descriptors or memory have run out (C23).
+    /// Descriptors or memory have run out (C23), or there were only errors for a while (C22).
     fn pause_accepting(&mut self, index: usize, error: Errno) {
         let Some(Some(listener)) = self.listeners.get_mut(index) else { return };
         if listener.is_closing() {

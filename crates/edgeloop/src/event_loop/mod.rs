@@ -3,6 +3,8 @@
 mod accept;
 mod backoff;
 mod close;
+mod due;
+mod interrupted;
 mod mail;
 mod serve;
 mod spin;
@@ -11,7 +13,6 @@ mod tests;
 mod timers;
 
 use std::any::Any;
-use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -29,16 +30,17 @@ use crate::error::{Error, ErrorKind};
 use crate::flags::Flags;
 use crate::handler::{Handler, LoopContext};
 use crate::id::ConnectionId;
-use crate::kernel::{ALARM, Kernel, LISTENERS, Linux, WAKER, WATCHED};
+use crate::kernel::{ALARM, Kernel, LISTENERS, Linux, WAKER, WATCHED, persist};
 use crate::listener::Listener;
 use crate::mailbox::{Handle, Letter, Mailbox};
 use crate::metrics::Metrics;
 use crate::notice::Notice;
-use crate::table::Paged;
+use crate::sessions::Sessions;
 use crate::target::Target;
 use crate::time::Time;
 use backoff::Backoff;
 use close::Drain;
+use interrupted::Interruptions;
 use spin::Spin;
 
 /// An event loop: listeners, connections, and the handler that serves them, on one thread.
@@ -79,7 +81,7 @@ use spin::Spin;
 /// ```
 pub struct EventLoop<H: Handler, K: Kernel = Linux> {
     handler: H,
-    sessions: Paged<H::Session>,
+    sessions: Sessions<H::Session>,
     core: Core<K>,
     listeners: Vec<Option<Listener<K::Socket>>>,
     mailbox: Mailbox,
@@ -90,7 +92,7 @@ pub struct EventLoop<H: Handler, K: Kernel = Linux> {
     served: usize,
     /// How many of the ready list this turn serves.
     ready_left: usize,
-    /// Slots whose timers are due.
+    /// Slots whose timers are due, the last one to be called first.
     due: Vec<u32>,
     /// All input is read into this one buffer (C9).
     buffer: Box<[u8]>,
@@ -104,6 +106,7 @@ pub struct EventLoop<H: Handler, K: Kernel = Linux> {
     /// Whether new connections are read at once.
     first_reads: Backoff,
     spin: Spin,
+    interruptions: Interruptions,
     /// Whether the handler is being told a notice, so that a panic of that is not told in turn.
     telling: bool,
     /// Why the last listener ended, if not by a stop.
@@ -142,7 +145,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let buffer = vec![0; config.read_buffer.min(config.turn_bytes)].into_boxed_slice();
         Ok(Self {
             handler,
-            sessions: Paged::default(),
+            sessions: Sessions::default(),
             listeners: Vec::new(),
             mailbox: Mailbox::new(config.mailbox_limit),
             letters: VecDeque::new(),
@@ -157,6 +160,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             capped: false,
             first_reads: Backoff::default(),
             spin: Spin::default(),
+            interruptions: Interruptions::default(),
             telling: false,
             failed: None,
             core,
@@ -286,15 +290,6 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 }
                 rests = self.core.agenda.may_rest() && !self.polls();
                 self.polled = !rests;
-                if std::env::var_os("DBG").is_some() {
-                    eprintln!(
-                        "rests {rests} {:?} ready {} starved {} now {:?}",
-                        self.core.agenda,
-                        self.core.ready.len(),
-                        self.core.starved.len(),
-                        self.core.now
-                    );
-                }
                 self.ready_left = self.core.ready.len();
             }
             self.wait(events, rests)?;
@@ -311,6 +306,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             if error != Errno::INTR {
                 return Err(Error::new(ErrorKind::Run, "cannot wait for events", error));
             }
+            self.interrupted();
         }
         self.served = 0;
         self.core.now = self.core.kernel.now();
@@ -408,11 +404,12 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// Phase 4.
     fn serve_ready(&mut self) {
         if self.core.agenda.take(Agenda::STARVED) && !self.core.memory.is_paused() {
-            for _ in 0..self.core.config.turn_jobs.min(self.core.starved.len()) {
-                let Some(id) = self.core.starved.pop_front() else { break };
+            for _ in 0..self.core.config.turn_jobs {
+                let first = self.core.starved.first();
+                let Some(id) = first.and_then(|slot| self.core.connections.at(slot)) else { break };
                 self.core.feed(id);
             }
-            if !self.core.starved.is_empty() {
+            if self.core.starved.first().is_some() {
                 self.core.agenda.add(Agenda::STARVED);
             }
         }
@@ -438,11 +435,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         self.core.agenda.add(Agenda::ALARM);
         if self.due.is_empty() {
-            let budget = self.core.config.turn_jobs;
-            if !self.core.wheel.advance(self.core.now, budget, &mut self.due) {
-                self.core.agenda.add(Agenda::TIMERS);
-            }
-            self.put_in_order();
+            self.collect_due();
         }
         while let Some(slot) = self.due.pop() {
             if let Some(id) = self.core.connections.at(slot) {
@@ -460,18 +453,6 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         if self.core.polls_from() <= self.core.now {
             self.core.agenda.add(Agenda::WAKE_UP);
-        }
-    }
-
-    /// Puts those that are due into the order of their deadlines, the first one last (C41). A timer
-    /// may stand at an earlier time than that, because it was moved later.
-    fn put_in_order(&mut self) {
-        if self.due.len() > 1 {
-            let core = &self.core;
-            self.due.sort_by_cached_key(|&slot| {
-                let connection = core.connections.at(slot).and_then(|id| core.connections.get(id));
-                Reverse(connection.map(|connection| connection.next_deadline(&core.timeouts)))
-            });
         }
     }
 
@@ -506,15 +487,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             self.core.agenda.add(Agenda::TIMERS);
             return Ok(());
         }
-        loop {
-            match self.core.kernel.set_alarm(next) {
-                Ok(()) => break,
-                Err(Errno::INTR) => {}
-                Err(error) => {
-                    return Err(Error::new(ErrorKind::Run, "cannot set the loop's timer", error));
-                }
-            }
-        }
+        persist(|| self.core.kernel.set_alarm(next))
+            .map_err(|error| Error::new(ErrorKind::Run, "cannot set the loop's timer", error))?;
         self.core.alarm = next;
         Ok(())
     }

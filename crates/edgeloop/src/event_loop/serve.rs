@@ -14,7 +14,7 @@ use crate::flags::Flags;
 use crate::handler::{Action, Handler};
 use crate::id::ConnectionId;
 use crate::input::{Input, Scanned};
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, persist};
 use crate::notice::Trace;
 
 /// Calls back for a connection that has a session; answers `Continue` for one that hasn't.
@@ -103,7 +103,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     fn unusual_answer(&mut self, id: ConnectionId, answer: Result<usize, Errno>) {
         if let Some(connection) = self.core.connections.get_mut(id) {
             connection.set(Flags::READABLE);
-            if self.received(id, answer, self.buffer.len()) {
+            if answer == Err(Errno::INTR) {
+                self.read(id, self.core.config.turn_bytes);
+            } else if self.received(id, answer, self.buffer.len()) {
                 self.read(id, self.core.config.turn_bytes - answer.unwrap_or(0));
             }
         }
@@ -198,7 +200,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 return self.core.list(id);
             }
             let limit = budget.min(self.buffer.len());
-            let answer = self.core.kernel.recv(&connection.socket, &mut self.buffer[..limit]);
+            let (kernel, buffer) = (&mut self.core.kernel, &mut self.buffer[..limit]);
+            let answer = persist(|| kernel.recv(&connection.socket, buffer));
             budget -= answer.unwrap_or(0);
             if !self.received(id, answer, limit) {
                 return;
@@ -232,7 +235,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// A read has filled the whole buffer: the connection streams, if its handler lets it.
     #[cold]
     fn streams(&mut self, id: ConnectionId) {
-        if !self.core.pipes.may_lend() {
+        if !self.core.pipes.may_lend(self.core.now) {
             return;
         }
         self.core.current = id;
@@ -270,7 +273,6 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 }
                 return true;
             }
-            Err(Errno::INTR) => return true,
             Err(Errno::AGAIN) => self.nothing_to_read(id),
             Err(error) if is_exhaustion(error) => {
                 self.core.retry(id, Transfer::Receive, error);

@@ -1,9 +1,11 @@
 //! The real kernel, through rustix: one method, one system call.
 
+use std::cell::Cell;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
@@ -18,7 +20,7 @@ use rustix::time::{
     timerfd_create, timerfd_settime,
 };
 
-use super::{ALARM, Kernel, SocketOption, WAKER, WATCHED, Wake};
+use super::{ALARM, Kernel, SocketOption, WAKER, WATCHED, Wake, persist};
 use crate::epoll::{Epoll, Events, Interest, Mode, Token};
 use crate::time::Time;
 
@@ -69,17 +71,36 @@ impl crate::sealed::Sealed for Linux {}
 pub struct Pipe {
     reader: OwnedFd,
     writer: OwnedFd,
+    /// Behind how many splices it is tried again to make it as large as it should be; 0 if it is.
+    grows_after: Cell<u32>,
+}
+
+impl Pipe {
+    /// A user may have only so many pages in pipes (`fs.pipe-user-pages-soft`), and the kernel only so
+    /// much memory. Until they are granted the pipe is as good with fewer, if slower (C42).
+    fn grow(&self) {
+        let left = self.grows_after.get();
+        if left > 1 {
+            self.grows_after.set(left - 1);
+        } else if left == 1 {
+            let grown = fcntl_setpipe_size(&self.writer, PIPE_SIZE).is_ok();
+            self.grows_after.set(if grown { 0 } else { GROW_AFTER });
+        }
+    }
 }
 
 /// What a pipe is to hold. A piece of a socket's input takes one of its pages, however large or small
 /// it is: with so many, a splice meets no more than there is of large ones, and enough of packets'.
 const PIPE_SIZE: usize = 256 * 1024;
 
+/// How many splices of a pipe that could not be made that large come between two tries.
+const GROW_AFTER: u32 = 256;
+
 /// The bit of SIGPIPE, which is 13 (signal(7)), in the masks of proc(5).
 const SIGPIPE_BIT: u64 = 1 << 12;
 
-/// Whether SIGPIPE is ignored, or blocked in this thread, by what proc(5) says of the thread. If that
-/// can't be read, it isn't.
+/// Whether SIGPIPE is ignored, or blocked in this thread, by what proc(5) says of the thread. Nothing
+/// else tells that without unsafe code, so that no pipes are used while `/proc` is not mounted.
 fn sigpipe_is_harmless(status: &str) -> bool {
     let mask = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -104,6 +125,10 @@ impl Kernel for Linux {
     #[inline]
     fn wait(&mut self, events: &mut Events, block: bool) -> Result<(), Errno> {
         if block { self.epoll.block(events) } else { self.epoll.poll_now(events) }
+    }
+
+    fn pause(&mut self, time: Duration) {
+        std::thread::sleep(time);
     }
 
     fn register(
@@ -152,9 +177,7 @@ impl Kernel for Linux {
             SocketOption::Ipv6Only(only) => sockopt::set_ipv6_v6only(socket, only),
             SocketOption::NoDelay => sockopt::set_tcp_nodelay(socket, true),
             SocketOption::UrgentInline => sockopt::set_socket_oobinline(socket, true),
-            SocketOption::ResetOnClose => {
-                sockopt::set_socket_linger(socket, Some(std::time::Duration::ZERO))
-            }
+            SocketOption::ResetOnClose => sockopt::set_socket_linger(socket, Some(Duration::ZERO)),
         }
     }
 
@@ -203,17 +226,20 @@ impl Kernel for Linux {
     }
 
     fn pipe(&mut self) -> Result<Pipe, Errno> {
-        let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+        // Each time, because signals are the program's own affair, and may change.
+        let status = fs::read_to_string("/proc/thread-self/status")
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::PERM))?;
         if !sigpipe_is_harmless(&status) {
             return Err(Errno::PERM);
         }
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        // It may be more than this user may have; then the pipe is as good with 16 pages.
-        let _ = fcntl_setpipe_size(&writer, PIPE_SIZE);
-        Ok(Pipe { reader, writer })
+        let pipe = Pipe { reader, writer, grows_after: Cell::new(1) };
+        pipe.grow();
+        Ok(pipe)
     }
 
     fn splice_in(&mut self, socket: &OwnedFd, pipe: &Pipe, most: usize) -> Result<usize, Errno> {
+        pipe.grow();
         splice(socket, None, &pipe.writer, None, most, SpliceFlags::NONBLOCK | SpliceFlags::MOVE)
     }
 
@@ -259,11 +285,11 @@ fn to_socket_addr(address: SocketAddrAny) -> Result<SocketAddr, Errno> {
 pub struct EventfdWaker(Arc<OwnedFd>);
 
 impl Wake for EventfdWaker {
-    fn wake(&self) {
+    fn wake(&self) -> bool {
         // EAGAIN says that the counter is full: the loop has been told often enough. No other
         // error can come of a descriptor that is open and a buffer of 8 bytes (eventfd(2)).
         let one = 1_u64.to_ne_bytes();
-        while rustix::io::write(&*self.0, &one) == Err(Errno::INTR) {}
+        persist(|| rustix::io::write(&*self.0, &one)) != Err(Errno::INTR)
     }
 }
 

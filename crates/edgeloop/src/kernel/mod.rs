@@ -8,6 +8,7 @@
 mod linux;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -45,6 +46,9 @@ pub trait Kernel: crate::sealed::Sealed {
 
     /// epoll_wait(2), with no timeout if `block`, else with a timeout of zero.
     fn wait(&mut self, events: &mut Events, block: bool) -> Result<(), Errno>;
+
+    /// Lets this thread sleep for so long: what is left when a wait does not wait.
+    fn pause(&mut self, time: Duration);
 
     /// Registers a socket, edge-triggered (`EPOLL_CTL_ADD`).
     fn register(
@@ -98,7 +102,7 @@ pub trait Kernel: crate::sealed::Sealed {
 
     /// pipe2(2), non-blocking and close-on-exec from birth (C20). Fails with `EPERM` where writing to a
     /// connection that is gone through a pipe would raise a signal that isn't ignored: splice(2) has no
-    /// `MSG_NOSIGNAL` (C8).
+    /// `MSG_NOSIGNAL` (C8). Fails with another error where that can't be told now.
     fn pipe(&mut self) -> Result<Self::Pipe, Errno>;
 
     /// splice(2) from a socket into an empty pipe, of up to `most` bytes. Neither 0 nor `EAGAIN` says
@@ -137,10 +141,26 @@ pub trait Kernel: crate::sealed::Sealed {
     fn longest_backlog(&self) -> Option<u32>;
 }
 
+/// How often a call is made before its interruption by a signal is taken for an answer. None but the
+/// wait blocks, so that a signal hardly ever meets one, and never so many in a row.
+const TRIES: usize = 64;
+
+/// Makes a call, and again where a signal interrupts it, but not for ever (C22).
+pub(crate) fn persist<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    for _ in 1..TRIES {
+        match call() {
+            Err(Errno::INTR) => {}
+            answer => return answer,
+        }
+    }
+    call()
+}
+
 /// Wakes a loop from another thread.
 pub trait Wake: Clone + Send + Sync + 'static {
-    /// Makes the loop's wait return. A waker that is already full counts as signalled (C33).
-    fn wake(&self);
+    /// Makes the loop's wait return; answers whether it will. A waker that is already full counts as
+    /// signalled (C33).
+    fn wake(&self) -> bool;
 }
 
 /// The socket options that the loop sets, all before any data flows or right before the close.

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use loom::model::Builder;
 use loom::thread;
+use rustix::io::Errno;
 
 use super::model::{Model, Signal};
 use super::*;
@@ -49,10 +50,11 @@ impl Eventfd {
 }
 
 impl Wake for Eventfd {
-    fn wake(&self) {
+    fn wake(&self) -> bool {
         let mut counter = self.counter();
         counter.edge |= !counter.full;
         counter.full = true;
+        true
     }
 }
 

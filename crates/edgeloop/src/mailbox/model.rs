@@ -1,6 +1,7 @@
 //! A kernel that has a waker and nothing else, for the mailbox's own tests.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -39,6 +40,10 @@ impl<S: Signal> Kernel for Model<S> {
     }
 
     fn wait(&mut self, _: &mut Events, _: bool) -> Result<(), Errno> {
+        unreachable!("{NONE}")
+    }
+
+    fn pause(&mut self, _: Duration) {
         unreachable!("{NONE}")
     }
 

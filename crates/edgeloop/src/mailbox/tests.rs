@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use rustix::io::Errno;
+
 use super::model::{Model, Signal};
 use super::*;
 
@@ -23,11 +25,12 @@ impl Watched {
 }
 
 impl Wake for Watched {
-    fn wake(&self) {
+    fn wake(&self) -> bool {
         *self.count.lock().expect("no test panics here") += 1;
         if let Some(written) = &self.written {
             written();
         }
+        true
     }
 }
 
@@ -89,4 +92,30 @@ fn c33_one_wake_up_is_enough_for_many_letters() {
         handle.notify();
     }
     assert_eq!((eventfd.take(), collect(&mailbox)), (1, 10));
+}
+
+#[test]
+fn c34_nothing_that_is_debugged_shows_payload() {
+    const SECRET: &[u8] = b"secret";
+    let mailbox = Mailbox::new(1000);
+    let handle: Handle<Model<Watched>> = mailbox.handle(Watched::default());
+    handle.send(ConnectionId::NONE, SECRET).expect("room");
+    let full = handle.send(ConnectionId::NONE, [SECRET; 1000].concat()).expect_err("no room");
+    let id = ConnectionId::NONE;
+    let mut letters = VecDeque::new();
+    let shown = [
+        format!("{handle:?}"),
+        format!("{mailbox:?}"),
+        format!("{full:?}, {full}"),
+        format!("{:?}", Some(mailbox.collect(1, &mut letters))),
+        format!("{letters:?}"),
+        format!("{:?}", crate::Input::new(SECRET)),
+        format!("{:?}", crate::Trace::Received { id, bytes: SECRET }),
+        format!("{:?}", crate::output::Front::Bytes(SECRET)),
+    ];
+    let numbers = format!("{SECRET:?}");
+    let numbers = numbers.trim_matches(['[', ']']);
+    for text in shown {
+        assert!(!text.contains("secret") && !text.contains(numbers), "{text}");
+    }
 }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -91,8 +92,9 @@ impl fmt::Display for Answer {
 pub struct Waker(Arc<AtomicBool>);
 
 impl Wake for Waker {
-    fn wake(&self) {
+    fn wake(&self) -> bool {
         self.0.store(true, Ordering::SeqCst);
+        true
     }
 }
 
@@ -111,6 +113,12 @@ impl Kernel for SimulatedKernel {
 
     fn wait(&mut self, events: &mut Events, block: bool) -> Result<(), Errno> {
         self.world.borrow_mut().wait(events, block)
+    }
+
+    fn pause(&mut self, time: Duration) {
+        let mut world = self.call();
+        world.note(|| format!("clock_nanosleep: {time:?}"));
+        world.now = world.now.after(time);
     }
 
     fn register(&mut self, socket: &Socket, token: Token, interest: Interest) -> Result<(), Errno> {

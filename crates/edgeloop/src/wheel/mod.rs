@@ -78,11 +78,18 @@ impl Wheel {
     /// A deadline that is past counts as due now, behind those that were due before: a handler that
     /// keeps setting such timers can't starve the others. `id` is a slot number, below 2³¹.
     pub(crate) fn set(&mut self, id: u32, deadline: Time) {
-        let tick = if deadline <= self.now {
-            ticks_until(self.now)
-        } else {
-            deadline.as_nanos().div_ceil(NANOS_PER_TICK)
-        };
+        let tick = if deadline <= self.now { ticks_until(self.now) } else { first_tick(deadline) };
+        self.set_tick(id, tick);
+    }
+
+    /// Sets the timer of `id`, which has come out of [`advance`](Self::advance), for a later time, as if
+    /// it had been set for that before. So it takes its place in the order of those that are due
+    /// although its time may have passed.
+    pub(crate) fn put_back(&mut self, id: u32, deadline: Time) {
+        self.set_tick(id, first_tick(deadline).max(self.elapsed));
+    }
+
+    fn set_tick(&mut self, id: u32, tick: u64) {
         if tick > LAST_TICK {
             return self.cancel(id);
         }
@@ -131,6 +138,13 @@ impl Wheel {
         }
         self.catch_up(now);
         true
+    }
+
+    /// How far the last [`advance`](Self::advance) has come, which has returned `all`. All timers for
+    /// earlier times came out of it, and those for just this time; some of these may be left if it was
+    /// not all.
+    pub(crate) fn reached(&self, all: bool) -> Time {
+        time_of(if all { ticks_until(self.now) } else { self.elapsed })
     }
 
     /// When `advance` must be called next: never later than the earliest deadline, and earlier only
@@ -215,6 +229,11 @@ fn place(tick: u64, elapsed: u64) -> u32 {
 /// The ticks that are complete at `time`.
 fn ticks_until(time: Time) -> u64 {
     time.as_nanos() / NANOS_PER_TICK
+}
+
+/// The first tick that is not before `deadline`.
+fn first_tick(deadline: Time) -> u64 {
+    deadline.as_nanos().div_ceil(NANOS_PER_TICK)
 }
 
 /// When `tick`, not after [`LAST_TICK`], comes.

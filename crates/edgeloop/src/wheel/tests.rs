@@ -78,6 +78,29 @@ const STARTS: [u64; 6] = [0, 63, 64, 4095, 4097, 262_143];
 // --- Single timers ---
 
 #[test]
+fn c41_a_timer_that_is_put_back_takes_its_place_among_those_that_are_due() {
+    for start in STARTS {
+        for apart in boundaries().filter(|apart| (1..DAY).contains(apart)) {
+            let mut wheel = Wheel::new(ms(start));
+            let at = |place: u64| ms(start + place * apart);
+            // The first of them was moved, and is due between the others.
+            for (id, place) in [(0, 1), (1, 2), (2, 4), (3, 4)] {
+                wheel.set(id, at(place));
+            }
+            let mut due = Vec::new();
+            while due.is_empty() {
+                assert!(!wheel.advance(at(5), 1, &mut due));
+            }
+            assert_eq!((&due[..], wheel.reached(false)), (&[0][..], at(1)));
+            wheel.put_back(0, at(3));
+            wheel.check();
+            assert_eq!(wheel.fire(at(5)), [1, 0, 2, 3], "{apart} apart from {start} on");
+            assert_eq!(wheel.reached(true), at(5));
+        }
+    }
+}
+
+#[test]
 fn c30_a_timer_is_never_early_and_late_by_less_than_a_tick() {
     let within_a_tick = [0, 1, 999_999];
     for start in STARTS.map(|tick| ms(tick).as_nanos()) {

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use edgeloop::{Action, Closed, Context, Handler, Input, LoopContext, Origin, Time};
 
-use super::errors::Class;
+use super::errors::Cause;
 use super::gate::Gate;
 use super::lane::{Lane, Stage};
 use super::payload::Payload;
@@ -324,7 +324,7 @@ impl Handler for Worker {
     }
 
     fn closed(&mut self, cx: &mut impl Context, lane: u32, closed: &Closed) {
-        self.has_closed(cx, lane, Class::of_end(closed));
+        self.has_closed(cx, lane, Cause::of_end(closed));
     }
 
     fn notified(&mut self, cx: &mut impl LoopContext) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use edgeloop::{Context, LoopContext};
 
 use super::{End, LOOK, Phase, Worker, nanos};
-use crate::bench::errors::Class;
+use crate::bench::errors::Cause;
 use crate::bench::lane::{Flight, Stage};
 use crate::bench::plan::Load;
 use crate::bench::schedule::Schedule;
@@ -70,7 +70,7 @@ impl Worker {
                 self.lane(lane).stage = Stage::Connecting(id);
             }
             Err(error) => {
-                self.measured.counts.errors.count(Class::of_connect(&error));
+                self.measured.counts.errors.count(Cause::of_connect(&error));
                 self.give_up_flights(lane as usize, now);
                 let step = self.step();
                 self.lane(lane).lost(step);
@@ -146,7 +146,7 @@ impl Worker {
         self.tried += usize::from(!std::mem::replace(&mut self.lane(lane).tried, true));
     }
 
-    pub(super) fn has_closed(&mut self, cx: &mut impl Context, lane: u32, class: Class) {
+    pub(super) fn has_closed(&mut self, cx: &mut impl Context, lane: u32, cause: Cause) {
         let now = cx.clock().as_nanos();
         let was_up = self.lane(lane).is_up();
         if self.phase == Phase::Over {
@@ -166,7 +166,7 @@ impl Worker {
             self.lane(lane).lost(step);
             return self.revive(cx, lane, now);
         }
-        self.measured.counts.errors.count(class);
+        self.measured.counts.errors.count(cause);
         self.give_up_flights(lane as usize, now);
         self.lane(lane).lost(step);
         self.retry_later(cx, lane, now);

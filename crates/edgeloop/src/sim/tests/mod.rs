@@ -1,6 +1,8 @@
 //! Promises of the loop that no run by chance is sure to come to, each brought about by itself.
 
+mod ceiling;
 mod deadlines;
+mod endless;
 mod first_read;
 mod own_time;
 mod passing;

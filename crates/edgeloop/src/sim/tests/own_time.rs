@@ -59,7 +59,7 @@ fn an_address_that_can_not_be_begun_with_is_passed_over() {
     // Nobody is there; and whoever comes from this source is of another family.
     let other: SocketAddr = "[2001:db8::1]:80".parse().expect("an address");
     let from: SocketAddr = "10.0.0.9:5".parse().expect("an address");
-    let target = Target::new(address(1)).or(other).or(address(2)).from(from);
+    let target = Target::new(address(1)).or(other).or(address(2)).bind(from);
     let seen = Rc::new(RefCell::new(None));
     let sees = Rc::clone(&seen);
     let probe = Probe::new().opened(move |cx| {

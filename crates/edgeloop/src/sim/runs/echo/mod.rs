@@ -359,7 +359,9 @@ impl Echo {
             Notice::RegistrationFailed { .. } => notices.registrations_failed += 1,
             Notice::MemoryCeiling { .. } => notices.memory_pauses += 1,
             Notice::Panicked { .. } => notices.panics += 1,
-            Notice::BacklogCapped { .. } | Notice::ListenerFailed { .. } => {}
+            Notice::BacklogCapped { .. }
+            | Notice::ListenerFailed { .. }
+            | Notice::WaitInterrupted => {}
         }
         if self.random.chance(self.manner.panics) {
             self.seen.untold += 1;
