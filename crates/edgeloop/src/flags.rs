@@ -1,6 +1,8 @@
 //! What the loop remembers about one connection between its events, and the word that it is in.
 
-use std::num::{NonZeroU32, NonZeroU64};
+use std::num::NonZeroU64;
+
+use crate::id::GENERATION_BITS;
 
 /// What is remembered about a connection. None of these is set on one that only echoes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -54,7 +56,7 @@ impl Flags {
         Self(Self::PAUSED.0 | Self::ABOVE.0 | Self::ENDED.0 | Self::STARVED.0 | Self::RETRY.0);
 
     const fn bits(self) -> u64 {
-        (self.0 as u64) << 32
+        (self.0 as u64) << GENERATION_BITS
     }
 }
 
@@ -73,20 +75,19 @@ pub(crate) struct State(NonZeroU64);
 
 impl State {
     /// No flags are set.
-    pub(crate) fn new(generation: NonZeroU32) -> Self {
-        Self(generation.into())
+    pub(crate) const fn new(generation: NonZeroU64) -> Self {
+        Self(generation)
     }
 
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "the lower half is the generation")]
-    pub(crate) const fn generation(self) -> u32 {
-        self.0.get() as u32
+    pub(crate) const fn generation(self) -> u64 {
+        self.0.get() & ((1 << GENERATION_BITS) - 1)
     }
 
     /// Whether it is of this generation and no flags are set.
     #[inline]
-    pub(crate) fn is_plain(self, generation: u32) -> bool {
-        self.0.get() == u64::from(generation)
+    pub(crate) const fn is_plain(self, generation: u64) -> bool {
+        self.0.get() == generation
     }
 
     pub(crate) fn set(&mut self, flags: Flags) {
@@ -110,8 +111,8 @@ mod tests {
 
     #[test]
     fn one_word_tells_whose_event_it_is_and_that_nothing_is_remembered() {
-        for generation in [1, 2, 1 << 31, u32::MAX] {
-            let mut state = State::new(NonZeroU32::new(generation).expect("not 0"));
+        for generation in [1, 2, 1 << 31, 1 << 32, (1 << GENERATION_BITS) - 1] {
+            let mut state = State::new(NonZeroU64::new(generation).expect("not 0"));
             assert!(state.is_plain(generation) && !state.is_plain(generation ^ 1));
             for bit in 0..18 {
                 let flag = Flags(1 << bit);

@@ -5,9 +5,9 @@
 //! lowest first, so that the high pages empty and their memory can be released (C12). Generations
 //! are counted for the whole loop and not for each slot, so they survive the pages.
 
-use std::num::NonZeroU32;
+use std::num::NonZeroU64;
 
-use crate::id::ConnectionId;
+use crate::id::{ConnectionId, GENERATION_BITS, SLOT_BITS};
 
 const PAGE: usize = 512;
 const PAGE_BITS: u32 = PAGE.trailing_zeros();
@@ -16,6 +16,7 @@ const ROOT: usize = 8192;
 /// The most entries of a table, 4,194,304: four times the descriptors that Linux lets a process
 /// have unless `fs.nr_open` is raised (proc(5)).
 pub(crate) const MOST: usize = ROOT * PAGE;
+const _: () = assert!(MOST == 1 << SLOT_BITS);
 
 /// Where a slot lies: its page, and its entry there. Slots are below [`MOST`].
 #[inline]
@@ -95,10 +96,10 @@ impl<T> Paged<T> {
 
 /// What lies in a [`Slots`] table carries its generation.
 pub(crate) trait Entry {
-    fn generation(&self) -> u32;
+    fn generation(&self) -> u64;
 
     /// Whether it is of this generation, and nothing about it is out of the ordinary.
-    fn is_plain(&self, generation: u32) -> bool;
+    fn is_plain(&self, generation: u64) -> bool;
 }
 
 /// A table that gives out slots, each with a generation that never comes again (C17).
@@ -111,7 +112,7 @@ pub(crate) struct Slots<T> {
     /// No page below this one has a free slot.
     lowest: usize,
     len: usize,
-    generation: NonZeroU32,
+    generation: NonZeroU64,
 }
 
 impl<T> Default for Slots<T> {
@@ -121,7 +122,7 @@ impl<T> Default for Slots<T> {
             free: Vec::new(),
             lowest: 0,
             len: 0,
-            generation: NonZeroU32::MIN,
+            generation: NonZeroU64::MIN,
         }
     }
 }
@@ -150,49 +151,53 @@ impl<T: Entry> Slots<T> {
         let entry = word * 64 + words[word].trailing_zeros() as usize;
         #[expect(clippy::cast_possible_truncation, reason = "slots are 32 bits")]
         let slot = (page * PAGE + entry) as u32;
-        ConnectionId { slot, generation: self.generation.get() }
+        ConnectionId::new(slot, self.generation)
     }
 
     /// Fills the slot that [`next_id`](Self::next_id) named.
     pub(crate) fn insert(&mut self, id: ConnectionId, value: T) {
-        debug_assert_eq!(value.generation(), id.generation);
+        debug_assert_eq!(value.generation(), id.generation());
         debug_assert_eq!(self.next_id(), id);
-        let (page, entry) = place(id.slot);
+        let (page, entry) = place(id.slot());
         self.free[page][entry / 64] &= !(1 << (entry % 64));
-        self.entries.insert(id.slot, value);
+        self.entries.insert(id.slot(), value);
         self.len += 1;
-        self.generation = self.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
+        self.generation = self
+            .generation
+            .checked_add(1)
+            .filter(|next| next.get() < 1 << GENERATION_BITS)
+            .unwrap_or(NonZeroU64::MIN);
     }
 
     /// The value of exactly this generation.
     #[inline]
     pub(crate) fn get(&self, id: ConnectionId) -> Option<&T> {
-        self.entries.get(id.slot).filter(|value| value.generation() == id.generation)
+        self.entries.get(id.slot()).filter(|value| value.generation() == id.generation())
     }
 
     /// The value of exactly this generation.
     #[inline]
     pub(crate) fn get_mut(&mut self, id: ConnectionId) -> Option<&mut T> {
-        self.entries.get_mut(id.slot).filter(|value| value.generation() == id.generation)
+        self.entries.get_mut(id.slot()).filter(|value| value.generation() == id.generation())
     }
 
     /// The value of exactly this generation, if nothing about it is out of the ordinary: one
     /// comparison fewer, for the way of every message.
     #[inline]
     pub(crate) fn get_plain(&mut self, id: ConnectionId) -> Option<&mut T> {
-        self.entries.get_mut(id.slot).filter(|value| value.is_plain(id.generation))
+        self.entries.get_mut(id.slot()).filter(|value| value.is_plain(id.generation()))
     }
 
     /// Who is in a slot now.
     pub(crate) fn at(&self, slot: u32) -> Option<ConnectionId> {
-        let generation = self.entries.get(slot)?.generation();
-        Some(ConnectionId { slot, generation })
+        let generation = NonZeroU64::new(self.entries.get(slot)?.generation())?;
+        Some(ConnectionId::new(slot, generation))
     }
 
     pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<T> {
         self.get(id)?;
-        let value = self.entries.remove(id.slot)?;
-        let (page, entry) = place(id.slot);
+        let value = self.entries.remove(id.slot())?;
+        let (page, entry) = place(id.slot());
         self.free[page][entry / 64] |= 1 << (entry % 64);
         self.lowest = self.lowest.min(page);
         self.len -= 1;
@@ -208,21 +213,21 @@ mod tests {
     use super::*;
 
     #[derive(Debug, PartialEq)]
-    struct Item(u32);
+    struct Item(u64);
 
     impl Entry for Item {
-        fn generation(&self) -> u32 {
+        fn generation(&self) -> u64 {
             self.0
         }
 
-        fn is_plain(&self, generation: u32) -> bool {
+        fn is_plain(&self, generation: u64) -> bool {
             self.0 == generation
         }
     }
 
     fn add(slots: &mut Slots<Item>) -> ConnectionId {
         let id = slots.next_id();
-        slots.insert(id, Item(id.generation));
+        slots.insert(id, Item(id.generation()));
         id
     }
 
@@ -232,7 +237,7 @@ mod tests {
         let old = add(&mut slots);
         assert!(slots.remove(old).is_some());
         let new = add(&mut slots);
-        assert_eq!(old.slot, new.slot, "the slot is used again");
+        assert_eq!(old.slot(), new.slot(), "the slot is used again");
         assert!(slots.get(old).is_none() && slots.get_mut(old).is_none());
         assert!(slots.remove(old).is_none());
         assert!(slots.get(new).is_some());
@@ -245,6 +250,24 @@ mod tests {
         slots.remove(old);
         assert_eq!(slots.end(), 0, "the page is gone");
         assert_ne!(add(&mut slots), old);
+    }
+
+    #[test]
+    fn c17_a_generation_does_not_come_again_after_four_billion_connections() {
+        let mut slots = Slots::default();
+        let old = add(&mut slots);
+        slots.remove(old);
+        slots.generation = NonZeroU64::new(u64::from(u32::MAX)).expect("not 0");
+        for _ in 0..3 {
+            let new = add(&mut slots);
+            assert_eq!((old.slot(), new.generation() >= u64::from(u32::MAX)), (new.slot(), true));
+            assert!(slots.get(old).is_none() && slots.remove(new).is_some());
+        }
+        // There is an end to it, and no flag is set by that.
+        slots.generation = NonZeroU64::new((1 << GENERATION_BITS) - 1).expect("not 0");
+        let last = add(&mut slots);
+        assert!(slots.remove(last).is_some());
+        assert_eq!(add(&mut slots), old, "four years later");
     }
 
     #[test]
@@ -264,8 +287,8 @@ mod tests {
         }
         assert_eq!((slots.len(), slots.end() as usize), (PAGE, PAGE));
         slots.remove(ids[77]);
-        assert_eq!(add(&mut slots).slot, 77);
-        assert_eq!(add(&mut slots).slot as usize, PAGE);
+        assert_eq!(add(&mut slots).slot(), 77);
+        assert_eq!(add(&mut slots).slot() as usize, PAGE);
     }
 
     #[test]
@@ -277,15 +300,15 @@ mod tests {
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             if random >> 31 == 0 || owned.is_empty() {
                 let id = add(&mut slots);
-                assert_eq!(owned.insert(id.slot, id), None, "{id} is handed out twice");
+                assert_eq!(owned.insert(id.slot(), id), None, "{id} is handed out twice");
             } else {
                 let nth = (random >> 8) as usize % owned.len();
                 let (&slot, &id) = owned.iter().nth(nth).expect("within the length");
                 owned.remove(&slot);
-                assert_eq!(slots.remove(id), Some(Item(id.generation)));
+                assert_eq!(slots.remove(id), Some(Item(id.generation())));
             }
             assert_eq!(slots.len(), owned.len());
         }
-        assert!(owned.values().all(|&id| slots.at(id.slot) == Some(id)));
+        assert!(owned.values().all(|&id| slots.at(id.slot()) == Some(id)));
     }
 }

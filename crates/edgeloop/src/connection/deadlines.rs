@@ -225,7 +225,7 @@ impl<S> Connection<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
+    use std::num::NonZeroU64;
 
     use super::*;
 
@@ -234,7 +234,7 @@ mod tests {
         Timeouts { idle: None, write: None, drain: None, hold_ups: HoldUps::NONE };
 
     fn connection() -> Connection<()> {
-        let mut connection = Connection::accepted((), NonZeroU32::MIN, Time::ZERO);
+        let mut connection = Connection::accepted((), NonZeroU64::MIN, Time::ZERO);
         connection.push(b"queued", Time::ZERO, 1000, Flags::ABOVE);
         connection
     }
@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn a_drain_shortens_the_lingering_of_those_that_linger() {
         let at = |seconds| Time::ZERO.after(seconds * SECOND);
-        let mut connection = Connection::accepted((), NonZeroU32::MIN, Time::ZERO);
+        let mut connection = Connection::accepted((), NonZeroU64::MIN, Time::ZERO);
         connection.hasten(at(1));
         assert_eq!(connection.next_deadline(&NONE), Time::NEVER, "it does not linger");
         let _ = connection.begin_close(Reason::Closed);
@@ -273,7 +273,7 @@ mod tests {
     /// idle, and what had come from it was discarded.
     #[test]
     fn c11_whoever_is_not_read_for_want_of_memory_is_not_idle() {
-        let mut connection = Connection::accepted((), NonZeroU32::MIN, Time::ZERO);
+        let mut connection = Connection::accepted((), NonZeroU64::MIN, Time::ZERO);
         let late = Time::ZERO.after(100 * SECOND);
         let idle = Timeouts { idle: Some(SECOND), ..NONE };
         let drain = Timeouts { drain: Some((Time::ZERO, SECOND)), ..NONE };

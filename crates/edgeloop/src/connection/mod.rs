@@ -17,7 +17,7 @@ mod deadlines;
 mod tests;
 
 use std::fmt;
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::{NonZeroU16, NonZeroU64};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -135,19 +135,19 @@ pub(crate) enum Next {
 
 impl<S> Entry for Connection<S> {
     #[inline]
-    fn generation(&self) -> u32 {
+    fn generation(&self) -> u64 {
         self.state.generation()
     }
 
     /// Open, with nothing to remember: the way of every ordinary message.
     #[inline]
-    fn is_plain(&self, generation: u32) -> bool {
+    fn is_plain(&self, generation: u64) -> bool {
         self.state.is_plain(generation)
     }
 }
 
 impl<S> Connection<S> {
-    pub(crate) fn accepted(socket: S, generation: NonZeroU32, now: Time) -> Self {
+    pub(crate) fn accepted(socket: S, generation: NonZeroU64, now: Time) -> Self {
         Self {
             socket,
             state: State::new(generation),
@@ -159,7 +159,7 @@ impl<S> Connection<S> {
         }
     }
 
-    pub(crate) fn connecting(socket: S, generation: NonZeroU32, now: Time, deadline: Time) -> Self {
+    pub(crate) fn connecting(socket: S, generation: NonZeroU64, now: Time, deadline: Time) -> Self {
         let mut connection = Self::accepted(socket, generation, now);
         connection.enter(Life::Connecting);
         connection.cold().deadline = deadline;

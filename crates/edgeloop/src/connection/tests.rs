@@ -7,7 +7,7 @@ const LIVES: [Life; 5] =
     [Life::Connecting, Life::Open, Life::Flushing, Life::Lingering, Life::Doomed];
 
 fn open() -> Connection<()> {
-    Connection::accepted((), NonZeroU32::MIN, NOW)
+    Connection::accepted((), NonZeroU64::MIN, NOW)
 }
 
 /// Every set of these flags.
@@ -65,7 +65,7 @@ fn c09_the_rarer_part_lasts_as_long_as_it_is_needed() {
     connection.set_timeout(Time::NEVER);
     assert!(!is_there(&connection), "a send went well");
 
-    let mut connection = Connection::connecting((), NonZeroU32::MIN, NOW, NOW);
+    let mut connection = Connection::connecting((), NonZeroU64::MIN, NOW, NOW);
     assert!(is_there(&connection));
     connection.connected(NOW);
     assert!(!is_there(&connection), "there is no connect timeout any more");

@@ -52,7 +52,7 @@ impl<K: Kernel> Core<K> {
         let connection =
             Connection::connecting(socket, id.non_zero(), self.now, self.connect_deadline(&to));
         self.connections.insert(id, connection);
-        self.dialled.insert(id.slot, to);
+        self.dialled.insert(id.slot(), to);
         self.born.push_back(Born { id, peer, tag });
         self.agenda.add(Agenda::BORN);
         self.schedule(id);
@@ -132,7 +132,7 @@ impl<K: Kernel> Core<K> {
         let Some(connection) = self.connections.get(id) else { return false };
         // If the kernel has no memory to tell, there is nothing to be said against the connection.
         let local = self.kernel.local_address(&connection.socket).ok();
-        local.is_some() && local == self.dialled.get(&id.slot).map(Target::peer)
+        local.is_some() && local == self.dialled.get(&id.slot()).map(Target::peer)
     }
 
     /// What the kernel says to be an address of this connection.
@@ -152,14 +152,14 @@ impl<K: Kernel> Core<K> {
     /// is tried, or the connection ends.
     pub(crate) fn connect_failed(&mut self, id: ConnectionId, error: Option<Errno>) {
         let mut failed = error;
-        if let Some(mut to) = self.dialled.remove(&id.slot)
+        if let Some(mut to) = self.dialled.remove(&id.slot())
             && !self.cuts_off
             && to.advance()
         {
             match self.dial(&mut to, id) {
                 Ok(socket) => {
                     let deadline = self.connect_deadline(&to);
-                    self.dialled.insert(id.slot, to);
+                    self.dialled.insert(id.slot(), to);
                     if let Some(connection) = self.connections.get_mut(id) {
                         let before = connection.connecting_anew(socket, deadline);
                         self.kernel.close(before);
@@ -195,8 +195,8 @@ impl<K: Kernel> Core<K> {
 
     /// Nothing is queued for it any more, and it waits for no memory.
     fn forget_waiting(&mut self, id: ConnectionId) {
-        self.laggards.remove(id.slot);
-        self.starved.remove(id.slot);
+        self.laggards.remove(id.slot());
+        self.starved.remove(id.slot());
     }
 
     /// Ends a connection once its output is written; see [`Action::Close`](crate::Action::Close).
@@ -272,8 +272,8 @@ impl<K: Kernel> Core<K> {
     /// Closes the descriptor and frees the slot. Nothing of the connection is left.
     pub(crate) fn bury(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.remove(id) else { return };
-        self.wheel.cancel(id.slot);
-        self.dialled.remove(&id.slot);
+        self.wheel.cancel(id.slot());
+        self.dialled.remove(&id.slot());
         self.metrics.closed += 1;
         self.metrics.bytes_dropped += connection.dropped();
         let abort = connection.has(Flags::ABORT);

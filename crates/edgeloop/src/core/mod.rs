@@ -159,13 +159,13 @@ impl<K: Kernel> Core<K> {
     pub(crate) fn starve(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(id) {
             connection.set(Flags::STARVED);
-            self.starved.push(id.slot);
+            self.starved.push(id.slot());
         }
     }
 
     /// It need not wait for memory any more.
     pub(crate) fn feed(&mut self, id: ConnectionId) {
-        self.starved.remove(id.slot);
+        self.starved.remove(id.slot());
         if let Some(connection) = self.connections.get_mut(id)
             && connection.has(Flags::STARVED)
         {
@@ -196,8 +196,8 @@ impl<K: Kernel> Core<K> {
             return;
         }
         let tick = at.after(Duration::from_millis(1));
-        if self.wheel.deadline(id.slot).is_none_or(|set| set >= tick) {
-            self.wheel.set(id.slot, at);
+        if self.wheel.deadline(id.slot()).is_none_or(|set| set >= tick) {
+            self.wheel.set(id.slot(), at);
             self.remind(at);
         }
     }
@@ -237,7 +237,7 @@ impl<K: Kernel> Core<K> {
         if let Some(connection) = self.connections.get_mut(id) {
             let kept = connection.kept();
             drop(connection.take_kept());
-            self.memory.keep(id.slot, kept, 0);
+            self.memory.keep(id.slot(), kept, 0);
         }
     }
 

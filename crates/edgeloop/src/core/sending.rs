@@ -248,7 +248,7 @@ impl<K: Kernel> Core<K> {
             self.tell(Notice::MemoryCeiling { held: self.memory.output_held() });
         }
         if first {
-            self.laggards.push(id.slot);
+            self.laggards.push(id.slot());
             self.schedule(id);
         }
         self.give_up_while(id, Memory::is_full);
@@ -279,9 +279,9 @@ impl<K: Kernel> Core<K> {
                     let queued = connection.has(Flags::OUTPUT);
                     self.release(released);
                     if queued {
-                        self.laggards.push(id.slot);
+                        self.laggards.push(id.slot());
                     } else {
-                        self.laggards.remove(id.slot);
+                        self.laggards.remove(id.slot());
                     }
                 }
                 Err(Errno::AGAIN) => {
@@ -344,7 +344,7 @@ impl<K: Kernel> Core<K> {
 
     /// Of the connections that have taken nothing for longest, the one that holds most.
     fn worst(&self, spared: ConnectionId) -> Option<ConnectionId> {
-        let others = self.laggards.iter().filter(|&slot| slot != spared.slot).take(COMPARED);
+        let others = self.laggards.iter().filter(|&slot| slot != spared.slot()).take(COMPARED);
         let held = |id| self.connections.get(id).map_or(0, Connection::held);
         let held = others.filter_map(|slot| self.connections.at(slot)).map(|id| (held(id), id));
         let most = held.reduce(|most, next| if next.0 > most.0 { next } else { most });

@@ -47,21 +47,21 @@ impl<K: Kernel> Core<K> {
                 spending.turn = self.metrics.turns;
                 spending.watched.clear();
             }
-            *spending.watched.entry(id.slot).or_default() += sent;
+            *spending.watched.entry(id.slot()).or_default() += sent;
         }
     }
 
     /// What a connection is known to have sent in this turn.
     pub(super) fn sent_in_turn(&self, id: ConnectionId) -> usize {
         let this_turn = self.spending.turn == self.metrics.turns;
-        let watched = this_turn.then(|| self.spending.watched.get(&id.slot)).flatten();
+        let watched = this_turn.then(|| self.spending.watched.get(&id.slot())).flatten();
         watched.copied().unwrap_or(0)
     }
 
     /// Ends the watch on a connection that began in an earlier turn.
     pub(crate) fn unwatch(&mut self, id: ConnectionId) {
         let this_turn = self.spending.turn == self.metrics.turns
-            && self.spending.watched.contains_key(&id.slot);
+            && self.spending.watched.contains_key(&id.slot());
         if let Some(connection) = self.connections.get_mut(id)
             && !this_turn
         {

@@ -177,7 +177,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     fn make_session(&mut self, id: ConnectionId, origin: &Origin) {
         self.core.current = id;
         match self.handler.session(origin) {
-            Some(session) => self.sessions.insert(id.slot, session),
+            Some(session) => self.sessions.insert(id.slot(), session),
             None => self.core.doom(id, Reason::Reset, true),
         }
     }

@@ -145,7 +145,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             dropped: connection.dropped(),
             errno: connection.error().map(rustix::io::Errno::raw_os_error),
         };
-        if let Some(session) = self.sessions.remove(id.slot) {
+        if let Some(session) = self.sessions.remove(id.slot()) {
             self.core.current = id;
             self.handler.closed(&mut Turn { core: &mut self.core, id }, session, &closed);
         }

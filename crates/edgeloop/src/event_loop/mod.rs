@@ -376,7 +376,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// gone (C17).
     #[cold]
     fn other_event(&mut self, id: ConnectionId) {
-        if id.generation != ConnectionId::NONE.generation {
+        if id.generation() != ConnectionId::NONE.generation() {
             self.core.metrics.stale += 1;
             return;
         }

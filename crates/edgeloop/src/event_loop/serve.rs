@@ -20,7 +20,7 @@ use crate::notice::Trace;
 /// Calls back for a connection that has a session; answers `Continue` for one that hasn't.
 macro_rules! call {
     ($loop:ident, $id:ident, $callback:ident $(, $argument:expr)*) => {
-        if let Some(session) = $loop.sessions.get_mut($id.slot) {
+        if let Some(session) = $loop.sessions.get_mut($id.slot()) {
             $loop.core.current = $id;
             let mut turn = Turn { core: &mut $loop.core, id: $id };
             $loop.handler.$callback(&mut turn, session $(, $argument)*)
@@ -145,7 +145,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                     // Nobody listens there.
                     return self.core.connect_failed(id, Some(Errno::CONNREFUSED));
                 }
-                self.core.dialled.remove(&id.slot);
+                self.core.dialled.remove(&id.slot());
                 let Some(connection) = self.core.connections.get_mut(id) else { return };
                 connection.connected(self.core.now);
                 connection.note(readiness);
@@ -239,7 +239,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             return;
         }
         self.core.current = id;
-        if let Some(session) = self.sessions.get(id.slot)
+        if let Some(session) = self.sessions.get(id.slot())
             && self.handler.echoes(session)
             && let Some(connection) = self.core.connections.get_mut(id)
         {
@@ -360,7 +360,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let Some(connection) = self.core.connections.get_mut(id) else { return Default::default() };
         let before = connection.kept();
         let taken = connection.take_kept();
-        self.core.memory.keep(id.slot, before, 0);
+        self.core.memory.keep(id.slot(), before, 0);
         taken
     }
 
@@ -379,8 +379,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let waits = action == Action::Continue && !connection.has(Flags::PAUSED | Flags::ABOVE);
         let length = rest.len();
         connection.keep(rest, scanned);
-        self.core.memory.keep(id.slot, 0, connection.kept());
-        if let Some(session) = self.sessions.get(id.slot)
+        self.core.memory.keep(id.slot(), 0, connection.kept());
+        if let Some(session) = self.sessions.get(id.slot())
             && waits
             && length >= self.handler.input_limit(session)
         {

@@ -109,8 +109,8 @@ fn c34_nothing_that_is_debugged_shows_payload() {
         format!("{full:?}, {full}"),
         format!("{:?}", Some(mailbox.collect(1, &mut letters))),
         format!("{letters:?}"),
-        format!("{:?}", crate::Input::new(SECRET)),
-        format!("{:?}", crate::Trace::Received { id, bytes: SECRET }),
+        format!("{:?}", crate::input::Input::new(SECRET)),
+        format!("{:?}", crate::notice::Trace::Received { id, bytes: SECRET }),
         format!("{:?}", crate::output::Front::Bytes(SECRET)),
     ];
     let numbers = format!("{SECRET:?}");

@@ -34,7 +34,11 @@ impl<const TRACE: bool> Handler for Traced<TRACE> {
                 self.bytes += bytes.len();
             }
             Trace::Event { id, .. } => {
-                assert_ne!(id.generation, 0, "the waker's, the alarm's and the listeners' are not");
+                assert_ne!(
+                    id.generation(),
+                    0,
+                    "the waker's, the alarm's and the listeners' are not"
+                );
                 self.events += 1;
             }
             Trace::Registered { id, descriptor } => {

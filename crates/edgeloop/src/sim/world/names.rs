@@ -16,7 +16,7 @@ pub(crate) fn name_of(token: Token) -> String {
         ALARM => "the alarm".to_owned(),
         WAKER => "the waker".to_owned(),
         Token(bits) => match ConnectionId::from_bits(bits) {
-            id if id.generation != ConnectionId::NONE.generation => id.to_string(),
+            id if id.generation() != ConnectionId::NONE.generation() => id.to_string(),
             _ => format!("listener {}", bits - LISTENERS.0),
         },
     }
