@@ -151,9 +151,9 @@ impl<S> Connection<S> {
         due.map_or(Due::Nothing, |(_, due)| due)
     }
 
-    /// Whether the handler's timeout is due, whatever else is.
-    pub(crate) fn is_timed_out(&self, now: Time) -> bool {
-        self.cold.as_ref().is_some_and(|cold| cold.timeout <= now)
+    /// When the handler's timeout is due.
+    pub(crate) fn timeout(&self) -> Time {
+        self.cold.as_ref().map_or(Time::NEVER, |cold| cold.timeout)
     }
 
     /// Whether the peer is silent or stalled at `now`, whatever else is due.

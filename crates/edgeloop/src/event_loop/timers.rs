@@ -7,7 +7,7 @@
 use super::EventLoop;
 use super::serve::call;
 use crate::closed::Reason;
-use crate::connection::{Due, Life};
+use crate::connection::{Connection, Due, Life};
 use crate::context::Turn;
 use crate::epoll::Readiness;
 use crate::flags::Flags;
@@ -37,10 +37,12 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     /// The handler's timeout. The bytes that it waits for may be there already.
     fn timed_out(&mut self, id: ConnectionId) {
+        let before = self.core.connections.get(id).map(Connection::timeout);
         self.look_for_input(id);
         let Some(connection) = self.core.connections.get_mut(id) else { return };
         let is_served = matches!(connection.life(), Life::Open | Life::Connecting);
-        if is_served && connection.is_timed_out(self.core.now) {
+        // One that was set anew meanwhile has its own place among those that are due.
+        if is_served && before == Some(connection.timeout()) {
             connection.clear_timeout();
             let action = call!(self, id, timeout);
             self.apply(id, action);

@@ -196,7 +196,13 @@ impl Kernel for SimulatedKernel {
 
     fn peer_address(&mut self, socket: &Socket) -> Result<SocketAddr, Errno> {
         let mut world = self.call();
-        world.meet(Call::PeerAddress, None, 0)?;
+        if let Err(error) = world.meet(Call::PeerAddress, None, 0) {
+            // Whoever asks whether a connection is made does not learn it.
+            if let Some(wire) = world.wire_of(socket.number) {
+                world.wires[wire].made_at = None;
+            }
+            return Err(error);
+        }
         match world.files.get(socket.number).file {
             File::Stream(wire) if !world.wires[wire].link.is_connected(Side::Ours) => {
                 Err(Errno::NOTCONN)

@@ -171,7 +171,7 @@ pub(crate) fn run_in(
         (true, _) => run_and_check::<true, 1>,
         (_, 0) => run_and_check::<false, 0>,
         (_, 1) => run_and_check::<false, 700>,
-        _ => run_and_check::<false, 1500>,
+        _ => run_and_check::<false, 5000>,
     };
     let outcome = run(&world, config, limits, manner, ends);
     let mut world = world.borrow_mut();

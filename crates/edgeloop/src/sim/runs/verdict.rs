@@ -187,6 +187,7 @@ fn check_reasons(world: &mut World, ends: &[End], in_full: bool) -> Result<(), S
             Reason::WriteTimeout
                 | Reason::CutOff
                 | Reason::OutputLimit
+                | Reason::OutputShare
                 | Reason::Reset
                 | Reason::Exhausted
                 | Reason::Panicked
@@ -206,6 +207,8 @@ fn check_reasons(world: &mut World, ends: &[End], in_full: bool) -> Result<(), S
             Reason::CutOff if late => continue,
             // Who reads nothing, and is not read from for that, may never come to its end.
             Reason::CutOff if in_full => &[Kind::Vanishing, Kind::Deaf, Kind::Lazy],
+            // Whoever takes little is given up for the others when memory is short (C11).
+            Reason::OutputShare => &[Kind::Vanishing, Kind::Deaf, Kind::Lazy],
             // The silent ones end by the idle timeout.
             _ if !closed.is_clean() && in_full => {
                 &[Kind::Vanishing, Kind::Resetting, Kind::Deaf, Kind::Silent]

@@ -127,7 +127,7 @@ impl Echo {
         self.expect(lasted >= timeout, &format!("{reason} after {lasted:?}, too early"), session);
         let begins = moved.max(session.made).max(stopped);
         let lasted = now.since(begins);
-        let slack = SLACK + self.held_up(begins);
+        let slack = SLACK + self.held_up(Time::ZERO);
         // It is told closed when it has lingered, too.
         let late = match reason {
             Reason::ConnectTimeout => lasted > timeout * (1 + session.others) + slack,
@@ -187,7 +187,8 @@ impl Echo {
         };
         let Some(shut) = shut else { return };
         let longest = self.timeouts.linger.max(self.timeouts.drain_linger);
-        let late = now > shut.at.after(longest + SLACK + self.held_up(shut.at));
+        // A stop that the loop notices only some turns later lengthens what began meanwhile, too.
+        let late = now > shut.at.after(longest + SLACK + self.held_up(Time::ZERO));
         self.expect(!late, "it has lingered for too long", session);
         let lazy = kind == Kind::Lazy || self.limits.short_linger;
         if closed.reason != Reason::Finished && lazy && !excused {
