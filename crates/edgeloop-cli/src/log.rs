@@ -1,10 +1,13 @@
 //! The log on standard error: which lines are written, and in which format.
 
+mod backlog;
 mod queue;
+mod sink;
+mod terminal;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata};
@@ -14,7 +17,10 @@ use tracing_subscriber::prelude::*;
 
 use crate::config::{Format, Verbosity};
 use crate::escape::OneLine;
-use queue::{Queue, Rank};
+use backlog::Rank;
+use queue::Queue;
+use sink::GapLine;
+pub(crate) use terminal::LogOutput;
 
 /// The target of the lines that are written with `-q` too.
 const ALWAYS: &str = "edgeloop::always";
@@ -37,12 +43,12 @@ pub(crate) struct Log {
 
 impl Log {
     /// Makes standard error the destination of tracing's macros and of panics.
-    ///
-    /// # Errors
-    ///
-    /// When the thread that writes can't be started.
-    pub(crate) fn start(format: Format, verbosity: Verbosity) -> io::Result<Self> {
-        let queue = Queue::start(io::stderr(), LINGER)?;
+    pub(crate) fn start(format: Format, verbosity: Verbosity) -> Self {
+        let gap: GapLine = match format {
+            Format::Text => gap_text,
+            Format::Json => gap_json,
+        };
+        let queue = Queue::new(LogOutput::new(), LINGER, gap);
         let layer = tracing_subscriber::fmt::layer()
             .with_writer(Lines(queue.clone()))
             .with_target(false)
@@ -58,7 +64,7 @@ impl Log {
             let message = panic.payload_as_str().unwrap_or_default();
             tracing::error!("panic at {place}: {}", OneLine(message));
         }));
-        Ok(Self { queue, format })
+        Self { queue, format }
     }
 
     /// The line that says where the server listens. Tools wait for it.
@@ -82,6 +88,53 @@ impl Drop for Log {
     fn drop(&mut self) {
         self.queue.finish(END);
     }
+}
+
+/// A log of plain lines, for what runs in front of somebody. Like the other it blocks nobody.
+#[derive(Debug, Clone)]
+pub(crate) struct PlainLog {
+    queue: Queue,
+}
+
+impl PlainLog {
+    pub(crate) fn start() -> Self {
+        let gap = |lines| format!("edgeloop: {}\n", gap_message(lines));
+        Self { queue: Queue::new(LogOutput::new(), LINGER, gap) }
+    }
+
+    /// Adds a line, which has no line feed.
+    pub(crate) fn line(&self, line: &str) {
+        self.queue.push(format!("{line}\n").as_bytes(), Rank::Notable);
+    }
+
+    /// Waits until everything is written, but no longer than a second (C35).
+    pub(crate) fn finish(&self) {
+        self.queue.finish(END);
+    }
+}
+
+/// Writes the line that says why the program ends. It waits for standard error, for a second at the
+/// most, and a terminal gets it from a job in the background, too.
+pub(crate) fn last_line(line: &str) {
+    let queue = Queue::new(io::stderr(), LINGER, |_| String::new());
+    queue.push(format!("edgeloop: {line}\n").as_bytes(), Rank::Essential);
+    queue.finish(END);
+}
+
+fn gap_message(lines: u64) -> String {
+    format!("{lines} {} of log dropped here", if lines == 1 { "line" } else { "lines" })
+}
+
+fn gap_text(lines: u64) -> String {
+    let now = humantime::format_rfc3339_micros(SystemTime::now());
+    format!("{now}  WARN {} lines={lines}\n", gap_message(lines))
+}
+
+fn gap_json(lines: u64) -> String {
+    let now = humantime::format_rfc3339_micros(SystemTime::now());
+    let message = gap_message(lines);
+    format!(r#"{{"timestamp":"{now}","level":"WARN","message":"{message}","lines":{lines}}}"#)
+        + "\n"
 }
 
 /// A duration as the log shows it, in milliseconds.
@@ -114,12 +167,17 @@ impl<'a> MakeWriter<'a> for Lines {
     type Writer = Line<'a>;
 
     fn make_writer(&'a self) -> Line<'a> {
-        Line { queue: &self.0, rank: Rank::Ordinary }
+        Line { queue: &self.0, rank: Rank::Debug }
     }
 
     fn make_writer_for(&'a self, meta: &Metadata<'_>) -> Line<'a> {
-        let matters = *meta.level() == Level::ERROR || [ALWAYS, TOTALS].contains(&meta.target());
-        Line { queue: &self.0, rank: if matters { Rank::Important } else { Rank::Ordinary } }
+        let essential = *meta.level() == Level::ERROR || [ALWAYS, TOTALS].contains(&meta.target());
+        let rank = match *meta.level() {
+            _ if essential => Rank::Essential,
+            Level::DEBUG | Level::TRACE => Rank::Debug,
+            _ => Rank::Notable,
+        };
+        Line { queue: &self.0, rank }
     }
 }
 
@@ -131,5 +189,22 @@ impl Write for Line<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_looks_like_any_other_line() {
+        let text = gap_text(1);
+        assert!(text.starts_with("20"), "{text}");
+        assert!(text.ends_with("Z  WARN 1 line of log dropped here lines=1\n"), "{text}");
+        let json = gap_json(12);
+        assert!(json.ends_with("}\n"), "{json}");
+        let object: serde_json::Value = serde_json::from_str(&json).expect("an object");
+        assert_eq!(object["message"], "12 lines of log dropped here");
+        assert_eq!((&object["level"], &object["lines"]), (&"WARN".into(), &12.into()));
     }
 }

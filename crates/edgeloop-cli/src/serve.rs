@@ -15,22 +15,17 @@ use crate::operator::{Operated, Operator};
 use crate::signals::FirstSignal;
 
 /// Serves until a signal, and answers how it ended. The log has said everything about it.
-///
-/// # Errors
-///
-/// When there is no log to say it in.
-pub(crate) fn serve(config: &ServeConfig) -> Result<Exit, Failure> {
-    let log = Log::start(config.format, config.verbosity)
-        .map_err(|error| Failure::fatal(format!("cannot start the log: {error}")))?;
+pub(crate) fn serve(config: &ServeConfig) -> Exit {
+    let log = Log::start(config.format, config.verbosity);
     let served = match config.verbosity {
         Verbosity::Quiet | Verbosity::Normal => serve_with(Echo::new, config, &log),
         Verbosity::Connections => serve_with(LoggedEcho::<false>::new, config, &log),
         Verbosity::Everything => serve_with(LoggedEcho::<true>::new, config, &log),
     };
-    Ok(served.unwrap_or_else(|failure| {
+    served.unwrap_or_else(|failure| {
         tracing::error!("{}", failure.line);
         failure.exit
-    }))
+    })
 }
 
 fn serve_with<H>(

@@ -13,11 +13,31 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 use signal_hook::low_level::signal_name;
+
+/// They do nothing: of a file size limit and a terminal, writing says more (C35).
+const IGNORED: [Signal; 2] = [Signal::SIGXFSZ, Signal::SIGTTOU];
+
+/// Blocks the signals that are to do nothing. Has to come before the first thread is started.
+pub(crate) fn prepare() {
+    // It can't fail: there is no such mask that is none.
+    let _ = IGNORED.into_iter().collect::<SigSet>().thread_block();
+}
+
+/// Does something with all signals blocked. A thread that is started so takes none, ever.
+pub(crate) fn blocked<T>(something: impl FnOnce() -> T) -> T {
+    let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
+    let done = something();
+    if let Ok(mask) = mask {
+        let _ = mask.thread_set_mask();
+    }
+    done
+}
 
 /// The first signal. Its descriptor becomes readable when it comes.
 #[derive(Debug)]

@@ -431,6 +431,14 @@ fn c35_dropped_lines_are_counted_among_the_totals() {
     let shown = log.lines().filter(|line| line.contains("TRACE")).count();
     assert!(dropped > 0 && shown > 0, "{dropped} lines dropped, {shown} shown");
     assert!(log.lines().all(|line| line.starts_with("20")), "half a line");
+    // Where lines are missing, the log says how many.
+    let gaps = log.lines().filter(|line| line.contains(" of log dropped here"));
+    let told: usize = gaps
+        .filter_map(|line| {
+            line.split_once(" lines=").and_then(|(_, count)| count.parse::<usize>().ok())
+        })
+        .sum();
+    assert_eq!(told, dropped, "{totals}");
 }
 
 #[test]
