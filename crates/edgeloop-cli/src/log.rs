@@ -7,7 +7,7 @@ mod terminal;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata};
@@ -29,7 +29,13 @@ const ALWAYS: &str = "edgeloop::always";
 pub(crate) const TOTALS: &str = "edgeloop::totals";
 
 /// How long the end waits for a slow standard error (C35).
-const END: Duration = Duration::from_secs(1);
+pub(crate) const END: Duration = Duration::from_secs(1);
+
+/// How long it waits when it is to come at once (C38).
+pub(crate) const SOON: Duration = Duration::from_millis(250);
+
+/// How often whoever waits for that looks whether to go on.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// How long the thread that writes stays when there is nothing to write.
 const LINGER: Duration = Duration::from_millis(100);
@@ -39,6 +45,8 @@ const LINGER: Duration = Duration::from_millis(100);
 pub(crate) struct Log {
     queue: Queue,
     format: Format,
+    /// Nothing more is waited for.
+    finished: bool,
 }
 
 impl Log {
@@ -64,7 +72,7 @@ impl Log {
             let message = panic.payload_as_str().unwrap_or_default();
             tracing::error!("panic at {place}: {}", OneLine(message));
         }));
-        Self { queue, format }
+        Self { queue, format, finished: false }
     }
 
     /// The line that says where the server listens. Tools wait for it.
@@ -77,6 +85,23 @@ impl Log {
         }
     }
 
+    /// Waits until everything is written, but no longer than `limit`, or until `look` finds
+    /// something, which is returned.
+    pub(crate) fn finish<T>(
+        mut self,
+        limit: Duration,
+        mut look: impl FnMut() -> Option<T>,
+    ) -> Option<T> {
+        self.finished = true;
+        let deadline = Instant::now() + limit;
+        while !self.queue.finish(LOOK.min(limit)) && Instant::now() < deadline {
+            if let Some(found) = look() {
+                return Some(found);
+            }
+        }
+        None
+    }
+
     /// How many lines were dropped so far because standard error was too slow, or failed.
     pub(crate) fn dropped(&self) -> u64 {
         self.queue.dropped()
@@ -86,7 +111,9 @@ impl Log {
 /// Waits until everything is written, but no longer than a second (C35).
 impl Drop for Log {
     fn drop(&mut self) {
-        self.queue.finish(END);
+        if !self.finished {
+            self.queue.finish(END);
+        }
     }
 }
 
@@ -110,6 +137,11 @@ impl PlainLog {
     /// Waits until everything is written, but no longer than a second (C35).
     pub(crate) fn finish(&self) {
         self.queue.finish(END);
+    }
+
+    /// The same for an end at once (C38).
+    pub(crate) fn finish_soon(&self) {
+        self.queue.finish(SOON);
     }
 }
 

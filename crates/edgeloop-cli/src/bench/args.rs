@@ -19,8 +19,13 @@ Exit codes:
   4      The rate that was asked for could not be held
   70     A fatal error
   128+N  A second signal N: 130 for SIGINT, 143 for SIGTERM
-Where several apply, it is the first of 2, 3, 1, 4. A first signal ends the run early, and prints what was \
-measured until then.";
+Where several apply, it is the first of 2, 3, 1, 4.
+
+Signals:
+  SIGTERM, SIGINT, SIGHUP  End the run early, and print what was measured until then; a second one, \
+100ms later at the earliest, ends it at once without results. SIGHUP does nothing if it was ignored from \
+the start (nohup)
+  SIGUSR1, SIGUSR2, SIGPIPE, SIGXFSZ, SIGTTOU  Nothing";
 
 /// The arguments of `edgeloop bench`.
 #[derive(Debug, Default, Args)]

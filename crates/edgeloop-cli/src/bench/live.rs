@@ -121,6 +121,10 @@ impl Watcher for Live {
             bar.set_position(millis(elapsed).min(millis(all)));
         }
     }
+
+    fn say(&mut self, line: &str) {
+        self.log.line(&format!("edgeloop: {line}"));
+    }
 }
 
 fn bar(all: Option<Duration>) -> ProgressBar {

@@ -44,7 +44,6 @@ use summary::Summary;
 use crate::exit::{Exit, Failure};
 use crate::log::PlainLog;
 use crate::report::Drawing;
-use crate::signals::FirstSignal;
 
 /// How many loopback addresses are used where each message needs a port of its own.
 const LOOPBACK_SOURCES: u8 = 32;
@@ -67,20 +66,18 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     let drawing =
         config.report.as_deref().map(|page| Drawing::begin(page, baseline)).transpose()?;
     let log = PlainLog::start();
+    let interrupt = Interrupt::watch(&log)
+        .map_err(|error| Failure::fatal(format!("cannot watch for signals: {error}")))?;
     if let Err(error) = edgeloop::raise_descriptor_limit() {
         log.line(&format!("edgeloop: cannot raise the limit of descriptors: {error}"));
     }
-    let interrupt = Interrupt::default();
-    let raise = interrupt.clone();
-    FirstSignal::install()
-        .and_then(|signal| signal.call(move || raise.raise()))
-        .map_err(|error| Failure::fatal(format!("cannot handle signals: {error}")))?;
     let ran = match &config.find {
         None => run_once(&config, csv, &interrupt, &log),
         Some(bound) => search(&config, bound, &interrupt, &log).map(|results| (results, Ok(()))),
     };
     log.finish();
     let (results, table) = ran?;
+    interrupt.stand_down();
     let mut kept = Ok(());
     if let (Err(error), Some(path)) = (table, &config.csv) {
         kept = Err(unwritable(path, &error));

@@ -1,13 +1,15 @@
-//! Results survive whatever becomes of standard error, of of a file (C35).
+//! Results survive whatever becomes of standard error, of a file, and of the threads (C35).
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use rustix::io::ioctl_fionbio;
+use rustix::process::Signal;
 use tempfile::NamedTempFile;
-use testkit::{OddServer, Oddity, eventually};
+use testkit::{OddServer, Oddity, STRACE, eventually, skip_unless};
 
-use crate::run::{DONE, USAGE};
+use crate::run::{Bench, DONE, USAGE};
 use crate::serve::{edgeloop, program};
 
 #[test]
@@ -27,6 +29,37 @@ fn c35_a_file_size_limit_costs_no_results() {
     assert_eq!(ended.code, Some(USAGE), "{}{}", ended.stdout, ended.stderr);
     assert!(ended.stdout.contains("  99 %"), "{}{}", ended.stdout, ended.stderr);
     assert!(ended.stderr.contains(csv), "{}", ended.stderr);
+}
+
+#[test]
+fn c35_without_another_thread_a_run_has_its_results() {
+    if skip_unless("c35_without_another_thread_a_run_has_its_results", STRACE) {
+        return;
+    }
+    let server = OddServer::start(Oddity::None);
+    let address = server.address().to_string();
+    let no_threads = ["-e", "inject=clone3,clone:error=EAGAIN", "-e", "trace=clone3,clone"];
+    let alone = |options: &[&str]| {
+        edgeloop(&["bench", &address, "--warmup", "0"]).args(options).traced(&no_threads)
+    };
+    let ended = alone(&["-c", "2", "-n", "1000"]).run();
+    assert_eq!(ended.code, Some(DONE), "{}{}", ended.stdout, ended.stderr);
+    assert!(ended.stdout.contains("1,000"), "{}{}", ended.stdout, ended.stderr);
+    assert!(ended.stderr.contains("cannot start a thread"), "{}", ended.stderr);
+
+    // Signals are heard on that one thread, too.
+    let running = alone(&["-c", "1", "-d", "1h"]).begin();
+    let before = server.received();
+    eventually("messages come", || server.received() > before + 640);
+    running.process().signal(Signal::INT);
+    let ended = running.end();
+    assert_eq!(ended.code, Some(DONE), "{}{}", ended.stdout, ended.stderr);
+    assert!(ended.stdout.contains("Interrupted"), "{}{}", ended.stdout, ended.stderr);
+
+    // Where several were asked for, that is said.
+    let ended = alone(&["-c", "2", "-t", "2", "-d", "1s"]).run();
+    assert_eq!(ended.code, Some(70), "{}{}", ended.stdout, ended.stderr);
+    assert!(ended.stderr.contains("--threads 2"), "{}", ended.stderr);
 }
 
 #[test]
@@ -51,4 +84,18 @@ fn c35_a_standard_error_that_nobody_reads_holds_no_results_back() {
     assert_eq!(ended.status.code(), Some(DONE));
     assert!(String::from_utf8_lossy(&ended.stdout).contains("  99 %"));
     drop(reader);
+}
+
+#[test]
+fn two_signals_that_come_at_once_end_a_run_with_its_results() {
+    for _ in 0..5 {
+        let server = OddServer::start(Oddity::Delays(Duration::from_millis(5)));
+        let going = Bench::of(&server.address().to_string(), "-c 2 -d 1h").begin();
+        eventually("messages come", || server.received() >= 640);
+        let process = going.running.process();
+        process.signal(Signal::TERM);
+        process.signal(Signal::INT);
+        let ran = going.end();
+        ran.expect_exit(DONE).expect_said("Interrupted");
+    }
 }
