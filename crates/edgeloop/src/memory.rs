@@ -19,6 +19,8 @@ pub(crate) struct Memory {
     /// Reading pauses when less than this is left: a read's worth of output must always fit.
     reserve: usize,
     paused: bool,
+    /// The system has refused memory.
+    refused: bool,
     input_share: usize,
     input_held: usize,
     /// Who keeps how much input, the least first.
@@ -35,6 +37,7 @@ impl Memory {
             room: 0,
             reserve: config.read_buffer.next_multiple_of(PAGE),
             paused: false,
+            refused: false,
             input_share,
             input_held: 0,
             holders: BTreeSet::new(),
@@ -48,10 +51,30 @@ impl Memory {
         self.room
     }
 
-    /// Whether reading pauses until queued output has shrunk.
+    /// Whether reading pauses until queued output has shrunk, or the system has memory again.
     #[inline]
     pub(crate) const fn is_paused(&self) -> bool {
-        self.paused
+        self.paused || self.refused
+    }
+
+    /// Whether the system has refused memory.
+    pub(crate) const fn is_refused(&self) -> bool {
+        self.refused
+    }
+
+    /// The system refuses memory; returns whether it did not before.
+    pub(crate) fn refuse(&mut self) -> bool {
+        let begins = !self.refused;
+        self.refused = true;
+        self.recount();
+        begins
+    }
+
+    /// The system has memory again; returns whether reading may go on.
+    pub(crate) fn grant(&mut self) -> bool {
+        self.refused = false;
+        self.recount();
+        !self.paused
     }
 
     pub(crate) const fn output_held(&self) -> usize {
@@ -83,7 +106,7 @@ impl Memory {
         self.recount();
         let resumed = self.paused && self.output_held <= self.resume_at();
         self.paused &= !resumed;
-        resumed
+        resumed && !self.refused
     }
 
     /// A connection's kept input changed its size.
@@ -110,7 +133,8 @@ impl Memory {
     fn recount(&mut self) {
         // Rounding up to pages costs up to one page a chunk; a chunk's worth covers it.
         let left = (self.output_share - self.output_held).saturating_sub(CHUNK);
-        self.room = self.output_limit.min(left);
+        // Whatever is sent while memory is refused goes the careful way.
+        self.room = if self.refused { 0 } else { self.output_limit.min(left) };
     }
 }
 

@@ -50,6 +50,12 @@ pub enum Notice {
         /// Bytes held by output queues.
         held: usize,
     },
+    /// The system refused memory for queued output, kept input or another connection; reading and
+    /// accepting pause (C11). Told once for each pause.
+    MemoryRefused {
+        /// Bytes held by output queues.
+        held: usize,
+    },
     /// A handler panicked (C32).
     Panicked {
         /// The connection whose callback it was, if it was one's.
@@ -80,6 +86,12 @@ impl fmt::Display for Notice {
             }
             Self::MemoryCeiling { held } => {
                 write!(f, "queued output holds {held} bytes, the ceiling; reading pauses")
+            }
+            Self::MemoryRefused { held } => {
+                write!(
+                    f,
+                    "memory refused with {held} bytes of output queued; reading and accepting pause"
+                )
             }
             Self::Panicked { id: Some(id), message } => {
                 write!(f, "handler panicked on connection {id}: {message}")

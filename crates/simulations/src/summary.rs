@@ -90,6 +90,7 @@ const fn met(metrics: &Metrics) -> [(&'static str, u64); 10] {
         ("connections lost before they were accepted", metrics.accept_errors),
         ("registrations failed", metrics.registrations_failed),
         ("all reading paused at the ceiling of memory", metrics.memory_pauses),
+        ("all reading paused because memory was refused", metrics.memory_refusals),
         ("messages refused", metrics.refused),
         ("transfers tried again for want of memory", metrics.retries),
         ("events, timers and letters for who was gone", metrics.stale),
@@ -109,6 +110,7 @@ fn add(sum: &mut Metrics, other: &Metrics) {
     sum.accept_errors += other.accept_errors;
     sum.registrations_failed += other.registrations_failed;
     sum.memory_pauses += other.memory_pauses;
+    sum.memory_refusals += other.memory_refusals;
     sum.refused += other.refused;
     sum.retries += other.retries;
     sum.stale += other.stale;

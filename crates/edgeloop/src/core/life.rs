@@ -46,6 +46,9 @@ impl<K: Kernel> Core<K> {
                 io::Error::other(format!("{} connections are open, the most allowed", self.cap));
             return Err(wrong(&to, cap));
         }
+        if !self.has_memory_for_more() {
+            return Err(wrong(&to, Errno::NOMEM.into()));
+        }
         let id = self.connections.next_id();
         let peer = to.peer();
         let socket = self.dial(&mut to, id).map_err(|error| wrong(&to, error.into()))?;
@@ -256,6 +259,9 @@ impl<K: Kernel> Core<K> {
         }
         let released = connection.doom(reason, abort);
         self.release(released);
+        if self.closing.try_reserve(1).is_err() {
+            self.refused();
+        }
         self.closing.push_back(id);
         self.agenda.add(Agenda::CLOSING);
     }

@@ -6,6 +6,7 @@
 mod agenda;
 mod life;
 mod sending;
+mod shortage;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -30,6 +31,7 @@ use crate::target::Target;
 use crate::time::Time;
 use crate::wheel::Wheel;
 pub(crate) use agenda::Agenda;
+pub(crate) use shortage::Ballast;
 
 /// What every connection is registered for, once, for all it will ever need.
 const CONNECTION: Interest = Interest::READABLE
@@ -44,6 +46,9 @@ const RESERVE: usize = 32;
 /// Of how many descriptors one pipe may be had.
 const PIPES_SHARE: usize = 64;
 
+/// For so many connections no memory is looked for: what was set aside holds them.
+const FIRST_CONNECTIONS: usize = 64;
+
 /// An outbound connection whose session is still to be made.
 #[derive(Debug)]
 pub(crate) struct Born {
@@ -57,6 +62,9 @@ pub(crate) struct Core<K: Kernel> {
     pub(crate) config: Config,
     pub(crate) connections: Slots<Connection<K::Socket>>,
     pub(crate) memory: Memory,
+    pub(crate) ballast: Ballast,
+    /// For so many connections there is memory.
+    pub(crate) provided: usize,
     pub(crate) pipes: Pipes<K::Pipe>,
     pub(crate) metrics: Metrics,
     pub(crate) agenda: Agenda,
@@ -89,7 +97,7 @@ pub(crate) struct Core<K: Kernel> {
 }
 
 impl<K: Kernel> Core<K> {
-    pub(crate) fn new(mut kernel: K, config: Config) -> Self {
+    pub(crate) fn new(mut kernel: K, config: Config, ballast: Ballast) -> Self {
         let now = kernel.now();
         let spare = kernel.spare_descriptors();
         // Each pipe has two descriptors. Where there are few, there are fewer pipes.
@@ -101,6 +109,8 @@ impl<K: Kernel> Core<K> {
             kernel,
             connections: Slots::default(),
             memory: Memory::new(&config),
+            ballast,
+            provided: FIRST_CONNECTIONS,
             pipes: Pipes::new(pipes),
             metrics: Metrics::default(),
             agenda: Agenda::default(),
@@ -134,6 +144,9 @@ impl<K: Kernel> Core<K> {
             && !connection.has(Flags::LISTED)
         {
             connection.set(Flags::LISTED);
+            if self.ready.try_reserve(1).is_err() {
+                self.refused();
+            }
             self.ready.push_back(id);
             self.agenda.add(Agenda::READY);
         }
@@ -143,6 +156,9 @@ impl<K: Kernel> Core<K> {
     pub(crate) fn starve(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(id) {
             connection.set(Flags::STARVED);
+            if self.starved.try_reserve(1).is_err() {
+                self.refused();
+            }
             self.starved.push_back(id);
         }
     }

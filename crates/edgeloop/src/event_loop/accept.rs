@@ -67,6 +67,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             if budget == 0 {
                 return self.core.agenda.add(Agenda::ACCEPT);
             }
+            if !self.core.has_memory_for_more() {
+                return self.pause_accepting(index, Errno::NOMEM);
+            }
+            let Some(Some(listener)) = self.listeners.get_mut(index) else { return };
             budget -= 1;
             match self.core.kernel.accept(&listener.socket) {
                 Ok((socket, peer)) => {

@@ -117,6 +117,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             if self.core.connections.len() == 0 {
                 self.core.ready = std::collections::VecDeque::new();
                 self.core.starved = std::collections::VecDeque::new();
+                self.core.nobody_is_left();
                 self.core.shed_pipe();
             }
         } else {

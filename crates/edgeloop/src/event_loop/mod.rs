@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use crate::closed::Reason;
 use crate::config::{Config, MAX_EVENT_BATCH};
 use crate::context::Turn;
-use crate::core::{Agenda, Core};
+use crate::core::{Agenda, Ballast, Core};
 use crate::epoll::Events;
 use crate::error::{Error, ErrorKind};
 use crate::flags::Flags;
@@ -128,6 +128,7 @@ impl<H: Handler> EventLoop<H> {
 impl<H: Handler, K: Kernel> EventLoop<H, K> {
     pub(crate) fn with_kernel(handler: H, config: Config, kernel: K) -> Result<Self, Error> {
         config.check()?;
+        let ballast = Ballast::new(size_of::<H::Session>()).map_err(|_| out_of_memory())?;
         let buffer = vec![0; config.read_buffer.min(config.turn_bytes)].into_boxed_slice();
         Ok(Self {
             handler,
@@ -146,7 +147,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             spin: Spin::default(),
             telling: false,
             failed: None,
-            core: Core::new(kernel, config),
+            core: Core::new(kernel, config, ballast),
         })
     }
 
@@ -426,6 +427,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if self.core.polls_from() <= self.core.now {
             self.core.agenda.add(Agenda::WAKE_UP);
         }
+        if self.core.ballast.look_at() <= self.core.now {
+            self.core.look_for_memory();
+        }
     }
 
     /// Phase 7, for the wake-up of the handler. Shortly before it the agenda is kept from being empty,
@@ -448,7 +452,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let listeners = self.listeners.iter().flatten().map(Listener::next_deadline);
         // A deadline of the loop that has passed is on the agenda already.
         let own = listeners.chain(self.drain.as_ref().map(|drain| drain.deadline));
-        let own = own.chain([self.core.polls_from()]);
+        let own = own.chain([self.core.polls_from(), self.core.ballast.look_at()]);
         let own = own.filter(|&at| at > self.core.now).min().unwrap_or(Time::NEVER);
         let next = self.core.wheel.next_wake().min(own);
         if next >= self.core.alarm {
@@ -523,6 +527,11 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             && self.core.stop.is_none()
             && (self.core.wake_up == Time::NEVER || self.drain.is_some())
     }
+}
+
+/// The loop can't be made for want of memory.
+fn out_of_memory() -> Error {
+    Error::new(ErrorKind::Setup, "cannot make an event loop", Errno::NOMEM)
 }
 
 /// Narrows the context to what [`Handler::wake_up`] may use: there is no connection in it.

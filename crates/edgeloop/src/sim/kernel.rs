@@ -334,6 +334,12 @@ impl Kernel for SimulatedKernel {
         self.world.borrow().files.spare().min(1000)
     }
 
+    fn refuses_memory(&mut self) -> bool {
+        let mut world = self.world.borrow_mut();
+        world.memory_refused = world.meet(Call::Memory, None, 0).is_err();
+        world.memory_refused
+    }
+
     fn longest_backlog(&self) -> Option<u32> {
         self.world.borrow().longest_backlog
     }

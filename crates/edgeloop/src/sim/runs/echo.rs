@@ -53,6 +53,7 @@ pub(crate) struct Notices {
     pub(crate) cap_reached: u64,
     pub(crate) registrations_failed: u64,
     pub(crate) memory_pauses: u64,
+    pub(crate) memory_refusals: u64,
     pub(crate) panics: u64,
 }
 
@@ -572,6 +573,7 @@ impl Handler for Echo {
             Notice::ConnectionCap { .. } => notices.cap_reached += 1,
             Notice::RegistrationFailed { .. } => notices.registrations_failed += 1,
             Notice::MemoryCeiling { .. } => notices.memory_pauses += 1,
+            Notice::MemoryRefused { .. } => notices.memory_refusals += 1,
             Notice::Panicked { .. } => notices.panics += 1,
             Notice::BacklogCapped { .. } | Notice::ListenerFailed { .. } => {}
         }

@@ -101,6 +101,7 @@ fn check_notices(notices: Notices, metrics: &Metrics) -> Result<(), String> {
         cap_reached: metrics.cap_reached,
         registrations_failed: metrics.registrations_failed,
         memory_pauses: metrics.memory_pauses,
+        memory_refusals: metrics.memory_refusals,
         panics: metrics.panics,
     };
     if notices == counted {

@@ -114,6 +114,7 @@ pub(crate) struct World {
     pub(crate) rests: Option<Rests>,
     /// An accept found no descriptor or no memory, and is to be tried again later.
     pub(crate) accept_exhausted: bool,
+    pub(crate) memory_refused: bool,
 
     // The end.
     /// Deadlines come before the end: nobody who is silent is left when it comes.
@@ -179,6 +180,7 @@ impl World {
             longest_backlog: None,
             rests: None,
             accept_exhausted: false,
+            memory_refused: false,
             outlasts: false,
             at_the_end: None,
             ended_at: None,
@@ -403,7 +405,8 @@ impl World {
 
     /// A loop that blocks has no work left: nothing waits of which it was told (C13, C16).
     fn ask_why_it_rests(&mut self, backlog: bool) {
-        let Some(Rests { low_watermark, cap }) = self.rests else { return };
+        let rests = self.rests.filter(|_| !self.memory_refused);
+        let Some(Rests { low_watermark, cap }) = rests else { return };
         let mut open = 0;
         for wire in &self.wires {
             let Some(number) = wire.held else { continue };
