@@ -20,6 +20,8 @@ pub(crate) struct ServeConfig {
     pub(crate) addresses: Vec<Address>,
     /// The cap that was asked for, which the limit of descriptors may lower.
     pub(crate) max_connections: Option<usize>,
+    /// The ceiling of queued bytes, if one was asked for.
+    pub(crate) buffer_limit: Option<usize>,
     pub(crate) event_loop: Config,
     pub(crate) drain_timeout: Option<Duration>,
     pub(crate) format: Format,
@@ -72,9 +74,9 @@ impl ServeConfig {
         if let Some(timeout) = get("write-timeout", args.write_timeout).read(values::timeout)? {
             event_loop = event_loop.write_timeout(timeout);
         }
-        if let Some(bytes) = get("buffer-limit", args.buffer_limit)
-            .read(|text| values::size(text, MIN_BUFFER_LIMIT))?
-        {
+        let buffer_limit = get("buffer-limit", args.buffer_limit)
+            .read(|text| values::size(text, MIN_BUFFER_LIMIT))?;
+        if let Some(bytes) = buffer_limit {
             event_loop = event_loop.buffer_limit(bytes);
         }
         if let Some(backlog) = get("backlog", args.backlog).read(backlog)? {
@@ -94,6 +96,7 @@ impl ServeConfig {
         Ok(Self {
             addresses: addresses(&args.address, environment)?,
             max_connections,
+            buffer_limit,
             event_loop,
             drain_timeout: get("drain-timeout", args.drain_timeout)
                 .read(values::deadline)?

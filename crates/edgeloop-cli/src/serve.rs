@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use edgeloop::{Error, EventLoop, Handler, Metrics};
+use edgeloop::{DEFAULT_BUFFER_LIMIT, Error, EventLoop, Handler, MemoryLimit, Metrics};
 use rustix::io::Errno;
 
 use crate::addresses::Address;
@@ -58,7 +58,12 @@ where
         );
     }
     let bound = listen(&mut event_loop, &resolved)?;
-    tracing::info!(max_connections = cap, "edgeloop {} serves echo", env!("CARGO_PKG_VERSION"));
+    let version = env!("CARGO_PKG_VERSION");
+    let buffer_limit = event_loop.buffer_limit();
+    tracing::info!(max_connections = cap, buffer_limit, "edgeloop {version} serves echo");
+    if let Some(limit) = event_loop.memory_limit() {
+        tell_memory(limit, buffer_limit, config.buffer_limit);
+    }
     for address in bound {
         log.listening(address);
     }
@@ -73,6 +78,22 @@ where
         return Err(Failure { exit: Exit::CutOff, line });
     }
     Ok(Exit::Done)
+}
+
+/// Says what the place's memory did to the buffer limit, or may do to a larger one (C11).
+fn tell_memory(limit: &MemoryLimit, holds: usize, asked: Option<usize>) {
+    let allowed = usize::try_from(limit.bytes()).unwrap_or(usize::MAX);
+    match asked {
+        Some(asked) if asked > allowed / 2 => tracing::warn!(
+            "--buffer-limit {asked} is more than half of the memory allowed, {limit}: \
+             when that is used up, reading pauses, or the kernel ends the process"
+        ),
+        None if holds < DEFAULT_BUFFER_LIMIT => tracing::info!(
+            "buffer limit lowered from {DEFAULT_BUFFER_LIMIT} to {holds} bytes: \
+             a quarter of the memory allowed, {limit}"
+        ),
+        _ => {}
+    }
 }
 
 /// An address as it was asked for, and what it stands for.

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
+use crate::place::MemoryLimit;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -36,6 +37,8 @@ pub struct Config {
     pub(crate) spin: Duration,
     pub(crate) output_limit: usize,
     pub(crate) buffer_limit: usize,
+    /// Whether that is the default, which is lowered to fit the place.
+    pub(crate) fits_the_place: bool,
     pub(crate) read_buffer: usize,
     pub(crate) pipes: usize,
     pub(crate) turn_bytes: usize,
@@ -52,6 +55,12 @@ pub const MIN_BACKLOG: u32 = 4096;
 
 /// The smallest [`Config::buffer_limit`]: room for one full read and for what it may become.
 pub const MIN_BUFFER_LIMIT: usize = 256 * KIB;
+
+/// The default [`Config::buffer_limit`], where the place allows four times as much.
+pub const DEFAULT_BUFFER_LIMIT: usize = 256 * MIB;
+
+/// Which part of the memory that the place allows is the default ceiling at the most.
+const PLACE_SHARE: u64 = 4;
 
 /// The largest event batch that a loop grows to by itself or can be asked for.
 pub const MAX_EVENT_BATCH: usize = 4096;
@@ -87,7 +96,8 @@ impl Config {
             busy_poll: Duration::ZERO,
             spin: Duration::ZERO,
             output_limit: MIB,
-            buffer_limit: 256 * MIB,
+            buffer_limit: DEFAULT_BUFFER_LIMIT,
+            fits_the_place: true,
             read_buffer: 64 * KIB,
             pipes: 16,
             turn_bytes: 256 * KIB,
@@ -209,12 +219,17 @@ impl Config {
         self
     }
 
-    /// The ceiling of all queued bytes of the loop, 256 MiB by default (C11). A quarter of it is
-    /// the share of the input that handlers left unconsumed, the rest is for output. At least
-    /// [`MIN_BUFFER_LIMIT`].
+    /// The ceiling of all queued bytes of the loop (C11). A quarter of it is the share of the input
+    /// that handlers left unconsumed, the rest is for output. At least [`MIN_BUFFER_LIMIT`].
+    ///
+    /// The default is 256 MiB, or a quarter of the memory that the place allows if that is less
+    /// ([`MemoryLimit`]): the rest is for the program, its tables, and the buffers of sockets, which a
+    /// cgroup of version 2 counts, too.
+    /// [`EventLoop::buffer_limit`](crate::EventLoop::buffer_limit) returns what holds.
     #[must_use]
     pub const fn buffer_limit(mut self, bytes: usize) -> Self {
         self.buffer_limit = bytes;
+        self.fits_the_place = false;
         self
     }
 
@@ -274,6 +289,17 @@ impl Config {
     #[must_use]
     pub const fn mailbox_limit(mut self, bytes: usize) -> Self {
         self.mailbox_limit = bytes;
+        self
+    }
+
+    /// Lowers the default ceiling to its share of what the place allows.
+    pub(crate) fn fitted(mut self, limit: Option<&MemoryLimit>) -> Self {
+        if let Some(limit) = limit
+            && self.fits_the_place
+        {
+            let share = usize::try_from(limit.bytes() / PLACE_SHARE).unwrap_or(usize::MAX);
+            self.buffer_limit = self.buffer_limit.min(share).max(MIN_BUFFER_LIMIT);
+        }
         self
     }
 

@@ -26,6 +26,7 @@ use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::notice::Notice;
 use crate::pipes::Pipes;
+use crate::place::MemoryLimit;
 use crate::table::{self, Slots};
 use crate::target::Target;
 use crate::time::Time;
@@ -63,6 +64,8 @@ pub(crate) struct Core<K: Kernel> {
     pub(crate) connections: Slots<Connection<K::Socket>>,
     pub(crate) memory: Memory,
     pub(crate) ballast: Ballast,
+    /// How much memory the place allows.
+    pub(crate) memory_limit: Option<MemoryLimit>,
     /// For so many connections there is memory.
     pub(crate) provided: usize,
     pub(crate) pipes: Pipes<K::Pipe>,
@@ -99,6 +102,8 @@ pub(crate) struct Core<K: Kernel> {
 impl<K: Kernel> Core<K> {
     pub(crate) fn new(mut kernel: K, config: Config, ballast: Ballast) -> Self {
         let now = kernel.now();
+        let memory_limit = kernel.memory_limit();
+        let config = config.fitted(memory_limit.as_ref());
         let spare = kernel.spare_descriptors();
         // Each pipe has two descriptors. Where there are few, there are fewer pipes.
         let pipes = config.pipes.min(spare / PIPES_SHARE);
@@ -110,6 +115,7 @@ impl<K: Kernel> Core<K> {
             connections: Slots::default(),
             memory: Memory::new(&config),
             ballast,
+            memory_limit,
             provided: FIRST_CONNECTIONS,
             pipes: Pipes::new(pipes),
             metrics: Metrics::default(),

@@ -11,7 +11,7 @@ use crate::handler::Sent;
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
 use crate::notice::Notice;
-use crate::output::{Front, Piped, Refused, Released};
+use crate::output::{Front, Piped, Refused, Released, heap_grants};
 use crate::pipes::Pipes;
 
 impl<K: Kernel> Core<K> {
@@ -49,15 +49,13 @@ impl<K: Kernel> Core<K> {
             return Sent::Written;
         }
         // All or nothing: what could not be queued to its end must not be begun (C10).
-        let growth = connection.growth(bytes.len());
         if connection.queued() + bytes.len() > self.config.output_limit
-            || !self.memory.fits(growth)
-            || !self.has_memory_for(growth)
+            || !self.memory.fits(connection.growth(bytes.len()))
+            || (self.memory.is_refused() && heap_grants(connection.growth(bytes.len())).is_err())
         {
             self.metrics.refused += 1;
             return Sent::Refused;
         }
-        let Some(connection) = self.connections.get_mut(id) else { return Sent::Gone };
         if connection.life() == Life::Open && !connection.has(Flags::OUTPUT) {
             let answer = self.kernel.send(&connection.socket, bytes);
             return self.send_on(id, Front::Bytes(bytes), answer);

@@ -131,10 +131,4 @@ impl<K: Kernel> Core<K> {
     pub(crate) fn nobody_is_left(&mut self) {
         self.provided = FIRST_CONNECTIONS;
     }
-
-    /// Whether there is memory for as much, asked before bytes are begun with that must be queued if
-    /// they are not taken. It is not asked while there is enough.
-    pub(crate) fn has_memory_for(&self, growth: usize) -> bool {
-        !self.memory.is_refused() || heap_grants(growth).is_ok()
-    }
 }

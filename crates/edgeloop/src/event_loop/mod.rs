@@ -30,6 +30,7 @@ use crate::listener::Listener;
 use crate::mailbox::{Handle, Letter, Mailbox};
 use crate::metrics::Metrics;
 use crate::notice::Notice;
+use crate::place::MemoryLimit;
 use crate::table::Paged;
 use crate::target::Target;
 use crate::time::Time;
@@ -218,6 +219,19 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     #[must_use]
     pub fn max_connections(&self) -> usize {
         self.core.cap
+    }
+
+    /// The ceiling of all queued bytes that holds: the one asked for, or the default, lowered to fit
+    /// [`memory_limit`](Self::memory_limit) (C11).
+    #[must_use]
+    pub fn buffer_limit(&self) -> usize {
+        self.core.config.buffer_limit
+    }
+
+    /// How much memory the place allowed when the loop was made; `None` if no limit is known.
+    #[must_use]
+    pub fn memory_limit(&self) -> Option<&MemoryLimit> {
+        self.core.memory_limit.as_ref()
     }
 
     /// What the loop has counted.

@@ -20,6 +20,7 @@ use rustix::time::{
 
 use super::{ALARM, Kernel, SocketOption, WAKER, WATCHED, Wake};
 use crate::epoll::{Epoll, Events, Interest, Mode, Token};
+use crate::place::MemoryLimit;
 use crate::time::Time;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
@@ -243,6 +244,10 @@ impl Kernel for Linux {
         // Reading the directory takes a descriptor itself, which is counted and closed again.
         let open = fs::read_dir("/proc/self/fd").map_or(64, Iterator::count);
         limit.saturating_sub(open)
+    }
+
+    fn memory_limit(&self) -> Option<MemoryLimit> {
+        MemoryLimit::find()
     }
 
     fn longest_backlog(&self) -> Option<u32> {

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use rustix::io::Errno;
 
 use crate::epoll::{Events, Interest, Token};
+use crate::place::MemoryLimit;
 use crate::time::Time;
 
 pub use linux::Linux;
@@ -132,6 +133,11 @@ pub trait Kernel: crate::sealed::Sealed {
 
     /// How many more descriptors this process may open, as far as can be told.
     fn spare_descriptors(&self) -> usize;
+
+    /// How much memory the place allows, if that can be told.
+    fn memory_limit(&self) -> Option<MemoryLimit> {
+        None
+    }
 
     /// Whether the system refuses the memory that is asked for next. The real one says so when it is
     /// asked; a simulated one has no other way.

@@ -3,6 +3,7 @@
 mod first_read;
 mod own_time;
 mod passing;
+mod refused;
 mod spin;
 mod traces;
 
