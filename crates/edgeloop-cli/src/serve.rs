@@ -51,13 +51,14 @@ where
     let handler = handler(Operator::new(signal, config.drain_timeout));
     let mut event_loop = EventLoop::with_config(handler, config.event_loop.clone())?;
     event_loop.notify_on(event_loop.handler().operator())?;
+    let bound = listen(&mut event_loop, &resolved)?;
+    // Only now, since each listener takes a descriptor.
     let cap = event_loop.max_connections();
     if let Some(asked) = config.max_connections.filter(|&asked| asked > cap) {
         tracing::warn!(
             "a limit of {asked} connections was asked for, descriptors suffice for {cap}"
         );
     }
-    let bound = listen(&mut event_loop, &resolved)?;
     let version = env!("CARGO_PKG_VERSION");
     let buffer_limit = event_loop.buffer_limit();
     tracing::info!(max_connections = cap, buffer_limit, "edgeloop {version} serves echo");

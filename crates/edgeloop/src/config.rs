@@ -111,7 +111,8 @@ impl Config {
     }
 
     /// The most connections at a time, accepted, connecting and lingering ones included (C24).
-    /// `None`, the default, leaves a reserve below the process's soft limit of descriptors.
+    /// `None`, the default, leaves a reserve below the process's soft limit of descriptors, and those of
+    /// listeners and pipes.
     /// A number above that is lowered to it, and none is above 4,194,304.
     #[must_use]
     pub const fn max_connections(mut self, connections: Option<usize>) -> Self {

@@ -95,6 +95,8 @@ pub(crate) struct Core<K: Kernel> {
     pub(crate) stop: Option<Stop>,
     /// The most connections at a time (C24).
     pub(crate) cap: usize,
+    /// The descriptors that connections, listeners and pipes could have when the loop was made.
+    spare: usize,
     /// Whose callback runs, to know who panicked (C32).
     pub(crate) current: ConnectionId,
 }
@@ -105,12 +107,10 @@ impl<K: Kernel> Core<K> {
         let memory_limit = kernel.memory_limit();
         let config = config.fitted(memory_limit.as_ref());
         let spare = kernel.spare_descriptors();
-        // Each pipe has two descriptors. Where there are few, there are fewer pipes.
-        let pipes = config.pipes.min(spare / PIPES_SHARE);
-        let reserve = (RESERVE + 2 * pipes).min(spare / 2);
-        let allowed = (spare - reserve).clamp(1, table::MOST);
+        let (cap, pipes) = shares(&config, spare);
         Self {
-            cap: config.max_connections.map_or(allowed, |asked| asked.min(allowed)),
+            cap,
+            spare,
             kernel,
             connections: Slots::default(),
             memory: Memory::new(&config),
@@ -139,6 +139,16 @@ impl<K: Kernel> Core<K> {
             stop: None,
             current: ConnectionId::NONE,
             config,
+        }
+    }
+
+    /// So many listeners have a descriptor each: the cap and the pipes fit what is left (C24).
+    pub(crate) fn leave_descriptors_to(&mut self, listeners: usize) {
+        let (cap, pipes) = shares(&self.config, self.spare.saturating_sub(listeners));
+        self.cap = cap;
+        if self.metrics.turns == 0 {
+            // None was made yet.
+            self.pipes = Pipes::new(pipes);
         }
     }
 
@@ -264,6 +274,15 @@ impl<K: Kernel> Core<K> {
             }
         }
     }
+}
+
+/// The cap on connections, and the most pipes, where so many descriptors are to be had (C24).
+fn shares(config: &Config, spare: usize) -> (usize, usize) {
+    // Each pipe has two descriptors. Where there are few, there are fewer pipes.
+    let pipes = config.pipes.min(spare / PIPES_SHARE);
+    let reserve = (RESERVE + 2 * pipes).min(spare / 2);
+    let allowed = (spare - reserve).clamp(1, table::MOST);
+    (config.max_connections.map_or(allowed, |asked| asked.min(allowed)), pipes)
 }
 
 /// The kernel had no memory for this call: no error of the connection, and no "would block",

@@ -43,6 +43,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             self.core.tell(Notice::BacklogCapped { listener: bound, asked: backlog, somaxconn });
         }
         self.listeners.push(Some(Listener::new(socket, bound)));
+        self.count_listeners();
         Ok(bound)
     }
 
@@ -136,9 +137,15 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
     }
 
+    /// A listener began or ended: more or fewer descriptors are left to connections (C24).
+    fn count_listeners(&mut self) {
+        self.core.leave_descriptors_to(self.listeners.iter().flatten().count());
+    }
+
     pub(super) fn close_listener(&mut self, index: usize) {
         if let Some(listener) = self.listeners[index].take() {
             self.core.kernel.close(listener.socket);
+            self.count_listeners();
         }
     }
 

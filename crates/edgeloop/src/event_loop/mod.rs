@@ -215,7 +215,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         self.handler
     }
 
-    /// The connection cap that holds: the one asked for, or what descriptors allow (C24).
+    /// The connection cap that holds: the one asked for, or what descriptors allow (C24). Each listener
+    /// takes a descriptor, so that it is known once all listen.
     #[must_use]
     pub fn max_connections(&self) -> usize {
         self.core.cap
