@@ -42,7 +42,7 @@ where
     H: Handler + Operated,
 {
     if let Err(error) = edgeloop::raise_descriptor_limit() {
-        tracing::warn!("cannot raise the limit of descriptors: {error}");
+        tracing::warn!("cannot raise the limit of descriptors: {error} in setrlimit");
     }
     let resolved = resolve(&config.addresses)?;
     // Before listening, so that whoever reads that line can already signal.

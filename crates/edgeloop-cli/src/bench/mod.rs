@@ -66,7 +66,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     let drawing =
         config.report.as_deref().map(|page| Drawing::begin(page, baseline)).transpose()?;
     if let Err(error) = edgeloop::raise_descriptor_limit() {
-        say(&format!("cannot raise the limit of descriptors: {error}"));
+        say(&format!("cannot raise the limit of descriptors: {error} in setrlimit"));
     }
     let interrupt = Interrupt::default();
     let raise = interrupt.clone();

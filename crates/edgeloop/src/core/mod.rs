@@ -18,10 +18,11 @@ use crate::closed::Reason;
 use crate::config::Config;
 use crate::connection::{Connection, Retry, Timeouts, Transfer};
 use crate::epoll::{Interest, Readiness};
+use crate::error::{Failed, InCall};
 use crate::flags::Flags;
 use crate::handler::Stop;
 use crate::id::ConnectionId;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, SocketOption};
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::notice::Notice;
@@ -274,6 +275,15 @@ impl<K: Kernel> Core<K> {
             }
         }
     }
+}
+
+/// Sets an option; its error names it.
+pub(crate) fn set_option<K: Kernel>(
+    kernel: &mut K,
+    socket: &K::Socket,
+    option: SocketOption,
+) -> Result<(), Failed> {
+    kernel.set_option(socket, option).in_call(option.call())
 }
 
 /// The cap on connections, and the most pipes, where so many descriptors are to be had (C24).

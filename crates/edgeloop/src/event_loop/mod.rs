@@ -21,7 +21,7 @@ use crate::config::{Config, MAX_EVENT_BATCH};
 use crate::context::Turn;
 use crate::core::{Agenda, Ballast, Core};
 use crate::epoll::Events;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Failed};
 use crate::flags::Flags;
 use crate::handler::{Handler, LoopContext};
 use crate::id::ConnectionId;
@@ -120,9 +120,7 @@ impl<H: Handler> EventLoop<H> {
     /// When a setting is out of range or contradicts another, or the process or the system is out
     /// of descriptors or memory.
     pub fn with_config(handler: H, config: Config) -> Result<Self, Error> {
-        let kernel = Linux::new()
-            .map_err(|error| Error::new(ErrorKind::Setup, "cannot make an event loop", error))?;
-        Self::with_kernel(handler, config, kernel)
+        Self::with_kernel(handler, config, Linux::new()?)
     }
 }
 
@@ -170,7 +168,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 Ok(bound) => return Ok(bound),
                 Err(error) => {
                     let what = format!("cannot listen on {address}");
-                    last = Some(Error::new(ErrorKind::Listen, what, error));
+                    last = Some(Error::of_call(ErrorKind::Listen, what, error));
                 }
             }
         }
@@ -296,7 +294,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             // A signal: there are no events, and the alarm still stands (C29).
             events.clear();
             if error != Errno::INTR {
-                return Err(Error::new(ErrorKind::Run, "cannot wait for events", error));
+                let failed = Failed::new("epoll_pwait", error);
+                return Err(Error::of_call(ErrorKind::Run, "cannot wait for events", failed));
             }
         }
         self.served = 0;
@@ -483,7 +482,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 Ok(()) => break,
                 Err(Errno::INTR) => {}
                 Err(error) => {
-                    return Err(Error::new(ErrorKind::Run, "cannot set the loop's timer", error));
+                    let failed = Failed::new("timerfd_settime", error);
+                    let what = "cannot set the loop's timer";
+                    return Err(Error::of_call(ErrorKind::Run, what, failed));
                 }
             }
         }
@@ -546,7 +547,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
 /// The loop can't be made for want of memory.
 fn out_of_memory() -> Error {
-    Error::new(ErrorKind::Setup, "cannot make an event loop", Errno::NOMEM)
+    let failed = Failed::new("mmap", Errno::NOMEM);
+    Error::of_call(ErrorKind::Setup, "cannot make an event loop", failed)
 }
 
 /// Narrows the context to what [`Handler::wake_up`] may use: there is no connection in it.

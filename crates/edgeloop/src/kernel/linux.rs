@@ -20,6 +20,7 @@ use rustix::time::{
 
 use super::{ALARM, Kernel, SocketOption, WAKER, WATCHED, Wake};
 use crate::epoll::{Epoll, Events, Interest, Mode, Token};
+use crate::error::{Error, ErrorKind, Failed, InCall};
 use crate::place::MemoryLimit;
 use crate::time::Time;
 
@@ -44,16 +45,23 @@ impl Linux {
     /// # Errors
     ///
     /// When the process or the system is out of descriptors or memory.
-    pub fn new() -> std::io::Result<Self> {
-        let epoll = Epoll::new()?;
+    pub fn new() -> Result<Self, Error> {
+        Self::make()
+            .map_err(|failed| Error::of_call(ErrorKind::Setup, "cannot make an event loop", failed))
+    }
+
+    fn make() -> Result<Self, Failed> {
+        let epoll = Epoll::new().in_call("epoll_create1")?;
         let alarm = timerfd_create(
             TimerfdClockId::Monotonic,
             TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK,
-        )?;
-        let waker = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        )
+        .in_call("timerfd_create")?;
+        let waker =
+            eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).in_call("eventfd2")?;
         // The alarm is never read: setting it anew resets it, and each expiry is an edge.
-        epoll.add(&alarm, ALARM, Interest::READABLE, Mode::Edge)?;
-        epoll.add(&waker, WAKER, Interest::READABLE, Mode::Edge)?;
+        epoll.add(&alarm, ALARM, Interest::READABLE, Mode::Edge).in_call("epoll_ctl")?;
+        epoll.add(&waker, WAKER, Interest::READABLE, Mode::Edge).in_call("epoll_ctl")?;
         Ok(Self { epoll, alarm, waker: Arc::new(waker) })
     }
 

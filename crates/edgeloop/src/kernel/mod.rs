@@ -155,6 +155,19 @@ pub trait Wake: Clone + Send + Sync + 'static {
     fn wake(&self);
 }
 
+impl SocketOption {
+    /// The call that sets it.
+    pub(crate) const fn call(self) -> &'static str {
+        match self {
+            Self::ReuseAddress => "setsockopt(SO_REUSEADDR)",
+            Self::Ipv6Only(_) => "setsockopt(IPV6_V6ONLY)",
+            Self::NoDelay => "setsockopt(TCP_NODELAY)",
+            Self::UrgentInline => "setsockopt(SO_OOBINLINE)",
+            Self::ResetOnClose => "setsockopt(SO_LINGER)",
+        }
+    }
+}
+
 /// The socket options that the loop sets, all before any data flows or right before the close.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SocketOption {
