@@ -85,6 +85,16 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) write_timeout: Option<OsString>,
 
+    /// Have the kernel probe a connection after this long without traffic, and end it after as long again
+    /// without an answer; none never does [default: 2m with --idle-timeout none, else none]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub(crate) keepalive: Option<OsString>,
+
+    /// Have the kernel give up a connection whose peer acknowledges nothing or has no room for this
+    /// long, also after it has ended here [default: none]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub(crate) user_timeout: Option<OsString>,
+
     /// After a signal, how long open connections are served on before they are cut off: 0 for not
     /// at all, none for as long as they take [default: 10s]
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
@@ -94,6 +104,11 @@ pub(crate) struct ServeArgs {
     /// the memory that the cgroup, the process's limits and the machine allow, if that is less]
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub(crate) buffer_limit: Option<OsString>,
+
+    /// The send buffer of each socket, beside the buffer limit: the kernel keeps what is in it when the
+    /// connection has ended, too; net.core.wmem_max caps it [default: as the kernel tunes it]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub(crate) send_buffer: Option<OsString>,
 
     /// The backlog of each listener, which net.core.somaxconn caps [default: 4096]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]

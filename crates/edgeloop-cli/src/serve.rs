@@ -61,7 +61,23 @@ where
     }
     let version = env!("CARGO_PKG_VERSION");
     let buffer_limit = event_loop.buffer_limit();
-    tracing::info!(max_connections = cap, buffer_limit, "edgeloop {version} serves echo");
+    let keepalive =
+        event_loop.keepalive().map(|after| humantime::format_duration(after).to_string());
+    tracing::info!(
+        max_connections = cap,
+        buffer_limit,
+        keepalive,
+        "edgeloop {version} serves echo"
+    );
+    if event_loop.keepalive().is_none() && event_loop.idle_timeout().is_none() {
+        tracing::warn!(
+            "--idle-timeout none and --keepalive none: a connection whose peer has vanished is kept \
+             for ever"
+        );
+    }
+    if let Some(asked) = config.send_buffer {
+        tell_send_buffer(asked);
+    }
     if let Some(limit) = event_loop.memory_limit() {
         tell_memory(limit, buffer_limit, config.buffer_limit);
     }
@@ -94,6 +110,15 @@ fn tell_memory(limit: &MemoryLimit, holds: usize, asked: Option<usize>) {
              a quarter of the memory allowed, {limit}"
         ),
         _ => {}
+    }
+}
+
+/// Says what the kernel makes of the send buffer that was asked for (socket(7)).
+fn tell_send_buffer(asked: usize) {
+    let most = std::fs::read_to_string("/proc/sys/net/core/wmem_max").ok();
+    let most = most.and_then(|text| text.trim().parse::<usize>().ok());
+    if let Some(most) = most.filter(|&most| most < asked) {
+        tracing::warn!("--send-buffer {asked} lowered to {most}: net.core.wmem_max caps it");
     }
 }
 

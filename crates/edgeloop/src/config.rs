@@ -47,6 +47,10 @@ pub struct Config {
     pub(crate) event_batch: usize,
     pub(crate) backlog: u32,
     pub(crate) ipv6_only: bool,
+    /// `None` where nothing was said: with no idle timeout, it is on.
+    pub(crate) keepalive: Option<Option<Duration>>,
+    pub(crate) user_timeout: Option<Duration>,
+    pub(crate) send_buffer: Option<usize>,
     pub(crate) mailbox_limit: usize,
 }
 
@@ -67,6 +71,16 @@ pub const MAX_EVENT_BATCH: usize = 4096;
 
 /// The largest [`Config::pipes`].
 pub const MAX_PIPES: usize = 1024;
+
+/// The default of [`Config::keepalive`] where there is no idle timeout. What lies between the two ends,
+/// such as a NAT, seldom forgets a connection sooner.
+pub const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(120);
+
+/// The smallest [`Config::send_buffer`].
+pub const MIN_SEND_BUFFER: usize = 4 * KIB;
+
+/// The largest [`Config::send_buffer`].
+pub const MAX_SEND_BUFFER: usize = 1024 * MIB - 1;
 
 /// The longest [`Config::spin`].
 pub const MAX_SPIN: Duration = Duration::from_secs(1);
@@ -106,6 +120,9 @@ impl Config {
             event_batch: 512,
             backlog: MIN_BACKLOG,
             ipv6_only: false,
+            keepalive: None,
+            user_timeout: None,
+            send_buffer: None,
             mailbox_limit: 16 * MIB,
         }
     }
@@ -121,7 +138,8 @@ impl Config {
     }
 
     /// Closes a connection on which nothing was received and no output moved for so long.
-    /// `None`, the default, never does. Output that waits is the write timeout's.
+    /// `None`, the default, never does; then [`keepalive`](Self::keepalive) is on. Output that waits is the
+    /// write timeout's.
     #[must_use]
     pub const fn idle_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.idle_timeout = timeout;
@@ -134,6 +152,50 @@ impl Config {
     pub const fn write_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.write_timeout = timeout;
         self
+    }
+
+    /// Lets the kernel probe a connection after this long without traffic (`SO_KEEPALIVE`, tcp(7)), so that
+    /// a peer that has vanished is noticed (C43). It gives the connection up after as long again
+    /// without an answer. The default is [`DEFAULT_KEEPALIVE`] if there is no idle timeout, and `None`, which
+    /// never probes, if there is one. From 1 s to 32,767 s, in whole seconds, rounded up.
+    ///
+    /// Listeners pass it on to what they accept, without a call more for each; an outbound connection costs
+    /// four.
+    #[must_use]
+    pub const fn keepalive(mut self, after: Option<Duration>) -> Self {
+        self.keepalive = Some(after);
+        self
+    }
+
+    /// After how long without an acknowledgement, or with a peer that has no room for more, the kernel gives a
+    /// connection up with `ETIMEDOUT` (`TCP_USER_TIMEOUT`, tcp(7)). `None`, the default, leaves that to
+    /// the kernel: some 15 minutes, or never while the peer answers. In milliseconds.
+    ///
+    /// Unlike [`write_timeout`](Self::write_timeout) it counts for what the kernel has accepted,
+    /// too, also when the loop has closed the connection: it bounds for how long a peer that does not
+    /// read makes the kernel keep that ([`send_buffer`](Self::send_buffer) bounds how much).
+    #[must_use]
+    pub const fn user_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.user_timeout = timeout;
+        self
+    }
+
+    /// The send buffer of each socket (`SO_SNDBUF`, socket(7)), which the kernel doubles and
+    /// `net.core.wmem_max` caps. `None`, the default, lets the kernel tune it, up to `net.ipv4.tcp_wmem`:
+    /// 4 MiB for each connection on most systems.
+    ///
+    /// What it holds counts in no limit of the loop, and is kept when the connection has ended, until the
+    /// peer has it or the kernel gives up.
+    #[must_use]
+    pub const fn send_buffer(mut self, bytes: Option<usize>) -> Self {
+        self.send_buffer = bytes;
+        self
+    }
+
+    /// After how long without traffic connections are probed.
+    pub(crate) fn keepalive_after(&self) -> Option<Duration> {
+        let unsaid = self.idle_timeout.is_none().then_some(DEFAULT_KEEPALIVE);
+        self.keepalive.unwrap_or(unsaid)
     }
 
     /// Gives up an outbound connection that is not made after so long; 10 s by default.
@@ -342,6 +404,25 @@ impl Config {
                 self.event_batch
             ));
         }
+        let longest = Duration::from_secs(32_767);
+        if let Some(after) = self.keepalive.flatten()
+            && !(Duration::from_secs(1)..=longest).contains(&after)
+        {
+            return wrong(format!("a keepalive after {after:?} is not 1s to 32767s"));
+        }
+        let longest = Duration::from_millis(i32::MAX.unsigned_abs().into());
+        if let Some(timeout) = self.user_timeout
+            && !(Duration::from_millis(1)..=longest).contains(&timeout)
+        {
+            return wrong(format!("a user timeout of {timeout:?} is not 1ms to 2147483647ms"));
+        }
+        if let Some(bytes) = self.send_buffer
+            && !(MIN_SEND_BUFFER..=MAX_SEND_BUFFER).contains(&bytes)
+        {
+            return wrong(format!(
+                "a send buffer of {bytes} bytes is not {MIN_SEND_BUFFER} to {MAX_SEND_BUFFER}"
+            ));
+        }
         if self.spin > MAX_SPIN {
             return wrong(format!("a spin of {:?} is above {MAX_SPIN:?}", self.spin));
         }
@@ -375,6 +456,9 @@ mod tests {
             (Config::new().backlog(128), "backlog of 128"),
             (Config::new().event_batch(0), "event batch of 0"),
             (Config::new().spin(MAX_SPIN * 2), "a spin of 2s is above 1s"),
+            (Config::new().keepalive(Some(Duration::ZERO)), "a keepalive after 0ns"),
+            (Config::new().user_timeout(Some(Duration::ZERO)), "a user timeout of 0ns"),
+            (Config::new().send_buffer(Some(1)), "a send buffer of 1 bytes"),
             (Config::new().budgets(1, 0, 1), "budget of zero"),
             (Config::new().max_connections(Some(0)), "cap of no connections"),
         ];

@@ -82,8 +82,8 @@ mod sealed {
 
 pub use closed::{Closed, Reason};
 pub use config::{
-    Config, DEFAULT_BUFFER_LIMIT, MAX_EVENT_BATCH, MAX_PIPES, MAX_SPIN, MIN_BACKLOG,
-    MIN_BUFFER_LIMIT,
+    Config, DEFAULT_BUFFER_LIMIT, DEFAULT_KEEPALIVE, MAX_EVENT_BATCH, MAX_PIPES, MAX_SEND_BUFFER,
+    MAX_SPIN, MIN_BACKLOG, MIN_BUFFER_LIMIT, MIN_SEND_BUFFER,
 };
 pub use error::{Error, ErrorKind};
 pub use event_loop::EventLoop;

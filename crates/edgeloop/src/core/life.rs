@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use rustix::io::Errno;
 
-use super::{Agenda, Born, CONNECTION, Core, set_option};
+use super::{Agenda, Born, CONNECTION, Core, set_option, set_options};
 use crate::closed::Reason;
 use crate::connection::{Connection, Life, Next};
 use crate::epoll::Token;
@@ -104,8 +104,7 @@ impl<K: Kernel> Core<K> {
         source: Option<SocketAddr>,
         id: ConnectionId,
     ) -> Result<(), Failed> {
-        set_option(&mut self.kernel, socket, SocketOption::NoDelay)?;
-        set_option(&mut self.kernel, socket, SocketOption::UrgentInline)?;
+        set_options(&mut self.kernel, socket, &self.config)?;
         if let Some(source) = source {
             if source.is_ipv4() != peer.is_ipv4() {
                 return Err(Errno::NETUNREACH).in_call("bind");

@@ -5,6 +5,7 @@
 
 mod agenda;
 mod life;
+mod options;
 mod sending;
 mod shortage;
 
@@ -18,11 +19,10 @@ use crate::closed::Reason;
 use crate::config::Config;
 use crate::connection::{Connection, Retry, Timeouts, Transfer};
 use crate::epoll::{Interest, Readiness};
-use crate::error::{Failed, InCall};
 use crate::flags::Flags;
 use crate::handler::Stop;
 use crate::id::ConnectionId;
-use crate::kernel::{Kernel, SocketOption};
+use crate::kernel::Kernel;
 use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::notice::Notice;
@@ -33,6 +33,7 @@ use crate::target::Target;
 use crate::time::Time;
 use crate::wheel::Wheel;
 pub(crate) use agenda::Agenda;
+pub(crate) use options::{set_option, set_options};
 pub(crate) use shortage::Ballast;
 
 /// What every connection is registered for, once, for all it will ever need.
@@ -275,15 +276,6 @@ impl<K: Kernel> Core<K> {
             }
         }
     }
-}
-
-/// Sets an option; its error names it.
-pub(crate) fn set_option<K: Kernel>(
-    kernel: &mut K,
-    socket: &K::Socket,
-    option: SocketOption,
-) -> Result<(), Failed> {
-    kernel.set_option(socket, option).in_call(option.call())
 }
 
 /// The cap on connections, and the most pipes, where so many descriptors are to be had (C24).

@@ -9,7 +9,7 @@ use super::serve::call;
 use crate::closed::Reason;
 use crate::connection::Life;
 use crate::context::Turn;
-use crate::core::{Agenda, Born, set_option};
+use crate::core::{Agenda, Born, set_option, set_options};
 use crate::epoll::{Interest, Token};
 use crate::error::{Error, ErrorKind, Failed, InCall};
 use crate::flags::Flags;
@@ -28,9 +28,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if address.is_ipv6() {
             set_option(kernel, &socket, SocketOption::Ipv6Only(self.core.config.ipv6_only))?;
         }
-        // What is accepted inherits these, which saves two system calls for each connection.
-        set_option(kernel, &socket, SocketOption::NoDelay)?;
-        set_option(kernel, &socket, SocketOption::UrgentInline)?;
+        set_options(kernel, &socket, &self.core.config)?;
         kernel.bind(&socket, address).in_call("bind")?;
         kernel.listen(&socket, backlog).in_call("listen")?;
         let bound = kernel.local_address(&socket).in_call("getsockname")?;

@@ -13,6 +13,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -225,6 +226,19 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     #[must_use]
     pub fn buffer_limit(&self) -> usize {
         self.core.config.buffer_limit
+    }
+
+    /// After how long without traffic connections are closed; `None` if they never are.
+    #[must_use]
+    pub fn idle_timeout(&self) -> Option<Duration> {
+        self.core.config.idle_timeout
+    }
+
+    /// After how long without traffic the kernel probes connections; `None` if it never does
+    /// ([`Config::keepalive`]).
+    #[must_use]
+    pub fn keepalive(&self) -> Option<Duration> {
+        self.core.config.keepalive_after()
     }
 
     /// How much memory the place allowed when the loop was made; `None` if no limit is known.

@@ -164,6 +164,12 @@ impl Kernel for Linux {
             SocketOption::ResetOnClose => {
                 sockopt::set_socket_linger(socket, Some(std::time::Duration::ZERO))
             }
+            SocketOption::Keepalive => sockopt::set_socket_keepalive(socket, true),
+            SocketOption::KeepaliveIdle(idle) => sockopt::set_tcp_keepidle(socket, idle),
+            SocketOption::KeepaliveInterval(every) => sockopt::set_tcp_keepintvl(socket, every),
+            SocketOption::KeepaliveCount(count) => sockopt::set_tcp_keepcnt(socket, count),
+            SocketOption::UserTimeout(millis) => sockopt::set_tcp_user_timeout(socket, millis),
+            SocketOption::SendBuffer(bytes) => sockopt::set_socket_send_buffer_size(socket, bytes),
         }
     }
 

@@ -8,6 +8,7 @@
 mod linux;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -164,6 +165,12 @@ impl SocketOption {
             Self::NoDelay => "setsockopt(TCP_NODELAY)",
             Self::UrgentInline => "setsockopt(SO_OOBINLINE)",
             Self::ResetOnClose => "setsockopt(SO_LINGER)",
+            Self::Keepalive => "setsockopt(SO_KEEPALIVE)",
+            Self::KeepaliveIdle(_) => "setsockopt(TCP_KEEPIDLE)",
+            Self::KeepaliveInterval(_) => "setsockopt(TCP_KEEPINTVL)",
+            Self::KeepaliveCount(_) => "setsockopt(TCP_KEEPCNT)",
+            Self::UserTimeout(_) => "setsockopt(TCP_USER_TIMEOUT)",
+            Self::SendBuffer(_) => "setsockopt(SO_SNDBUF)",
         }
     }
 }
@@ -181,4 +188,16 @@ pub enum SocketOption {
     UrgentInline,
     /// `SO_LINGER {1, 0}`: the close sends an RST and leaves nothing in the kernel (C3).
     ResetOnClose,
+    /// `SO_KEEPALIVE`; a listener passes this and those below on to what it accepts (C43).
+    Keepalive,
+    /// `TCP_KEEPIDLE`, in whole seconds.
+    KeepaliveIdle(Duration),
+    /// `TCP_KEEPINTVL`, in whole seconds.
+    KeepaliveInterval(Duration),
+    /// `TCP_KEEPCNT`.
+    KeepaliveCount(u32),
+    /// `TCP_USER_TIMEOUT`, in milliseconds.
+    UserTimeout(u32),
+    /// `SO_SNDBUF`, which the kernel doubles.
+    SendBuffer(usize),
 }
