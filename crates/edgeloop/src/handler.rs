@@ -222,8 +222,10 @@ pub enum Action {
     /// Go on.
     Continue,
     /// Stop reading from this peer until [`LoopContext::resume`]; the kernel's window then stops
-    /// it. Its end, or its reset, is only noticed when reading goes on, because what it sent
-    /// before must be read first (C7), or when output fails.
+    /// it. A paused connection is neither idle nor quiet. Its peer's end or reset is only noticed
+    /// when reading goes on, because what the peer sent before must be read first (C7). When output
+    /// fails, reading goes on in spite of the pause: [`Handler::data`] is shown what the peer sent
+    /// before, and then the connection ends.
     Pause,
     /// Write what is owed, then end the connection (C3, C6). No data callback comes any more.
     Close,
@@ -303,8 +305,9 @@ pub trait LoopContext: crate::sealed::Sealed {
     ///
     /// # Errors
     ///
-    /// When the connection cap is reached, the loop is stopping, the socket can't be made, or none of
-    /// the addresses lets itself be begun with.
+    /// When the connection cap is reached, the loop is cutting off what is left behind a stop (until
+    /// then a loop that drains connects), the socket can't be made, or none of the addresses lets
+    /// itself be begun with.
     fn connect(&mut self, to: Target, tag: u64) -> Result<ConnectionId, Error>;
 
     /// The address of a connection's own end (getsockname(2)); one system call.

@@ -63,6 +63,7 @@ mod pipes;
 mod output;
 mod memory;
 mod mailbox;
+mod hold_ups;
 mod flags;
 mod connection;
 mod listener;

@@ -105,7 +105,8 @@ impl fmt::Display for Notice {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Trace<'a> {
-    /// A connection's descriptor was added to epoll.
+    /// A connection's descriptor was added to epoll: of one that was accepted, or one by which an
+    /// outbound connection tries to reach an address.
     Registered {
         /// The connection.
         id: ConnectionId,

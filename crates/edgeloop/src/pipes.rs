@@ -29,6 +29,11 @@ impl<P> Pipes<P> {
         Self { places: (0..most).map(|_| Place::Vacant).collect(), over: false }
     }
 
+    /// Whether a pipe may ever be had.
+    pub(crate) fn may_lend(&self) -> bool {
+        !self.over && !self.places.is_empty()
+    }
+
     /// Lends an empty pipe, which `make` makes if there is none; answers `None` if all are lent.
     pub(crate) fn lend<E>(
         &mut self,

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use common::{ON_PURPOSE, Running, Script, Session, hush_panics_on_purpose, next};
-use edgeloop::{Action, ConnectionId, Reason, Sent, Stop};
+use edgeloop::{Action, ConnectionId, Origin, Reason, Sent, Stop};
 use testkit::Peer;
 
 /// Panics at its second call.
@@ -265,4 +265,83 @@ fn c32_ten_panics_in_one_turn_cost_ten_connections() {
     let (metrics, closed) = server.stop(Stop::Now);
     assert_eq!((metrics.panics, closed.len()), (10, 20));
     assert_eq!(closed.iter().filter(|c| c.reason == Reason::Panicked).count(), 10);
+}
+
+/// What a handler may panic with: a value whose own drop panics.
+struct PanicsAgain;
+
+impl Drop for PanicsAgain {
+    fn drop(&mut self) {
+        panic!("{ON_PURPOSE}");
+    }
+}
+
+#[test]
+fn c40_a_payload_whose_drop_panics_ends_nothing_but_its_connection() {
+    let script = Script::new().data(|cx, input| {
+        if input.starts_with(b"boom") {
+            std::panic::resume_unwind(Box::new(PanicsAgain));
+        }
+        cx.send(input.take_all()).or_reset()
+    });
+    hush_panics_on_purpose();
+    let server = script.start();
+    let (bystander, _) = server.connect();
+    let (victim, id) = server.connect();
+    victim.send(b"boom");
+    victim.expect_reset();
+    let closed = server.closed();
+    assert_eq!((closed.id, closed.reason), (id, Reason::Panicked));
+    bystander.expect_echo(b"after");
+    assert_eq!(server.stop(Stop::Now).0.panics, 1);
+}
+
+#[test]
+fn c40_a_session_that_panics_for_a_closed_callback_costs_the_closed_connection_nothing() {
+    // Nobody listens there; whether it can be connected to makes no difference.
+    let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
+    for ended_at_once in [false, true] {
+        hush_panics_on_purpose();
+        let server = Script::new()
+            .session(|origin| {
+                assert!(!matches!(origin, Origin::Connecting { .. }), "{ON_PURPOSE}");
+                Some(Session { panics_when_dropped: false })
+            })
+            .closed(move |cx, closed| {
+                if closed.reason == Reason::Reset {
+                    let id = cx.connect(nowhere.into(), 0).expect("there are descriptors");
+                    if ended_at_once {
+                        cx.reset(id);
+                    }
+                }
+            })
+            .start();
+        let peers: Vec<_> = (0..5).map(|_| server.connect()).collect();
+        let ids: Vec<_> = peers.iter().map(|(_, id)| *id).collect();
+        let all = ids.clone();
+        // In one turn, so that each end comes behind a connection whose session is still to be made.
+        server.ask(move |cx| all.iter().for_each(|&id| cx.reset(id)));
+        let closed: Vec<_> = ids.iter().map(|_| server.closed().id).collect();
+        assert_eq!(closed, ids, "each is told of once");
+        let (metrics, rest) = server.stop(Stop::Drain(None));
+        assert_eq!((metrics.panics, metrics.connections), (5, 0));
+        assert!(rest.is_empty(), "{rest:?}");
+    }
+}
+
+#[test]
+fn c40_whatever_panics_everybody_else_is_closed_once() {
+    hush_panics_on_purpose();
+    let mut calls = 0;
+    let mut every_third = move || {
+        calls += 1;
+        assert!(calls % 3 != 0, "{ON_PURPOSE}");
+    };
+    let server = Script::new().closed(move |_, _| every_third()).start();
+    let peers: Vec<_> = (0..20).map(|_| server.connect()).collect();
+    let (metrics, closed) = server.stop(Stop::Now);
+    let mut ids: Vec<_> = closed.iter().map(|closed| closed.id).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, peers.iter().map(|(_, id)| *id).collect::<Vec<_>>());
+    assert_eq!((metrics.closed, metrics.panics), (20, 6));
 }

@@ -7,7 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{Script, next};
-use edgeloop::{Action, Config, Reason, Sent, Stop, Target};
+use edgeloop::{
+    Action, Config, Context, EventLoop, Handler, Input, Origin, Reason, Sent, Stop, Target,
+};
 use testkit::{PATIENCE, Peer};
 
 #[test]
@@ -47,6 +49,66 @@ fn c37_a_stopping_loop_makes_no_new_connections_and_so_comes_to_its_end() {
     assert_eq!(metrics.closed, 1);
     let error = next(&errors, "an error");
     assert!(error.contains("the loop is stopping"), "{error}");
+}
+
+#[test]
+fn c37_a_loop_that_drains_still_connects_for_those_that_it_serves() {
+    let backend = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = backend.local_addr().expect("an address");
+    let server = Script::new()
+        .config(Config::new().drain(Duration::from_secs(60), Duration::from_secs(1)))
+        .data(move |cx, input| {
+            let _ = input.take_all();
+            cx.stop(Stop::Drain(None));
+            cx.set_timeout(Some(Duration::from_millis(20)));
+            Action::Pause
+        })
+        .timeout(move |cx| {
+            cx.connect(Target::new(address), 0).expect("it serves on");
+            Action::Close
+        })
+        .start();
+    let (peer, _) = server.connect();
+    peer.send(b"what needs a backend");
+    let (stream, _) = backend.accept().expect("a connection");
+    drop(stream);
+    peer.expect_eof();
+    drop(peer);
+    assert_eq!(server.join().0.connected, 1);
+}
+
+#[test]
+fn a_loop_that_was_stopped_serves_again_when_it_is_run_again() {
+    struct Echo;
+    impl Handler for Echo {
+        type Session = ();
+        fn session(&mut self, _: &Origin) -> Option<()> {
+            Some(())
+        }
+        fn data(&mut self, cx: &mut impl Context, (): &mut (), input: &mut Input<'_>) -> Action {
+            cx.send(input.take_all()).or_reset()
+        }
+    }
+    let quiet = Duration::from_millis(100);
+    let config = Config::new().drain(quiet, quiet);
+    let mut event_loop = EventLoop::with_config(Echo, config).expect("a loop");
+    for _ in 0..2 {
+        let address = event_loop.listen("127.0.0.1:0").expect("a port");
+        let handle = event_loop.handle();
+        let client = thread::spawn(move || {
+            let peer = Peer::connect(address);
+            peer.expect_echo(b"hello");
+            // While the loop drained, it would be closed for that.
+            peer.expect_silence(quiet * 5);
+            peer.expect_echo(b"still here");
+            handle.stop(Stop::Drain(None));
+            peer.expect_eof();
+        });
+        let metrics = event_loop.run().expect("it runs");
+        client.join().expect("it is served");
+        assert_eq!(metrics.connections, 0);
+    }
+    assert_eq!(event_loop.metrics().accepted, 2);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use super::{Cold, Connection, Life};
 use crate::closed::Reason;
 use crate::flags::Flags;
+use crate::hold_ups::HoldUps;
 use crate::time::Time;
 
 /// How often a receive or a send that the kernel had no memory for is tried again before the
@@ -15,13 +16,18 @@ use crate::time::Time;
 const RETRIES: u8 = 8;
 const FIRST_RETRY: Duration = Duration::from_millis(10);
 
+/// In how many parts of the write timeout a send is tried, to see whether the peer takes anything.
+const STALL_LOOKS: u32 = 8;
+
 /// The settings and the state of the loop that a connection's deadlines depend on.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Timeouts {
     pub(crate) idle: Option<Duration>,
     pub(crate) write: Option<Duration>,
     /// Since when the loop drains, and for how long a connection must then be quiet (C37).
     pub(crate) drain: Option<(Time, Duration)>,
+    /// When the loop did not run (C39).
+    pub(crate) hold_ups: HoldUps,
 }
 
 /// What a connection's timer has to say.
@@ -32,8 +38,11 @@ pub(crate) enum Due {
     Retry,
     /// The handler's timeout.
     Timeout,
-    /// End it for this reason, in the way that the reason calls for.
+    /// Unless the kernel has input for it: end it for this reason, in the way that it calls for.
     Idle(Reason),
+    /// See whether the socket takes any of the output that waits.
+    Stalling,
+    /// Unless the socket takes any of it now: reset it.
     Stalled,
     ConnectTimeout,
     LingerTimeout,
@@ -72,6 +81,11 @@ impl<S> Connection<S> {
         }
     }
 
+    /// The handler's timeout has come.
+    pub(crate) fn clear_timeout(&mut self) {
+        self.set_timeout(Time::NEVER);
+    }
+
     /// The loop drains: a connection that lingers does so until `at` at the latest.
     pub(crate) fn hasten(&mut self, at: Time) {
         if self.life == Life::Lingering {
@@ -106,7 +120,7 @@ impl<S> Connection<S> {
     }
 
     /// What the kernel had no memory for, and is due, may be tried again.
-    fn retry_now(&mut self, now: Time) {
+    pub(crate) fn retry_now(&mut self, now: Time) {
         let cold = self.cold();
         let due = |retries: &mut Retries| {
             let due = retries.at <= now;
@@ -130,19 +144,28 @@ impl<S> Connection<S> {
         self.deadlines(timeouts).map(|(at, _)| at).min().unwrap_or(Time::NEVER)
     }
 
-    /// What the timer has to say at `now`.
-    pub(crate) fn due(&mut self, now: Time, timeouts: &Timeouts) -> Due {
+    /// What is due at `now`, the earliest first. It changes nothing: whoever acts on the answer
+    /// says so (C41).
+    pub(crate) fn due(&self, now: Time, timeouts: &Timeouts) -> Due {
         let due = self.deadlines(timeouts).filter(|&(at, _)| at <= now).min_by_key(|&(at, _)| at);
-        let due = due.map_or(Due::Nothing, |(_, due)| due);
-        match due {
-            Due::Retry => self.retry_now(now),
-            Due::Timeout => {
-                self.cold().timeout = Time::NEVER;
-                self.cool();
-            }
-            _ => {}
-        }
-        due
+        due.map_or(Due::Nothing, |(_, due)| due)
+    }
+
+    /// Whether the handler's timeout is due, whatever else is.
+    pub(crate) fn is_timed_out(&self, now: Time) -> bool {
+        self.cold.as_ref().is_some_and(|cold| cold.timeout <= now)
+    }
+
+    /// Whether the peer is silent or stalled at `now`, whatever else is due.
+    pub(crate) fn quiet_due(&self, now: Time, timeouts: &Timeouts) -> Due {
+        let (at, due) = self.quiet_deadline(timeouts);
+        if at <= now { due } else { Due::Nothing }
+    }
+
+    /// A send is tried now, to see whether the peer takes anything.
+    pub(crate) fn look_for_room(&mut self, now: Time) {
+        self.set(Flags::WRITABLE);
+        self.cold().looked = now;
     }
 
     /// Every deadline that holds now, with what it means.
@@ -164,22 +187,27 @@ impl<S> Connection<S> {
     }
 
     /// Output that waits is the write timeout's business; without one, and without any output, the
-    /// idle timeout's.
+    /// idle timeout's. Time in which the loop did not run does not count (C39).
     fn quiet_deadline(&self, timeouts: &Timeouts) -> (Time, Due) {
+        let after = |since: Time, timeout: Duration| {
+            since.after(timeout.saturating_add(timeouts.hold_ups.after(since)))
+        };
         if let Some(cold) = &self.cold
             && !cold.output.is_empty()
             && let Some(write) = timeouts.write
         {
-            return (cold.progress.after(write), Due::Stalled);
+            let stalled = after(cold.progress, write);
+            let look = cold.looked.max(cold.progress).after(write / STALL_LOOKS);
+            return if stalled <= look { (stalled, Due::Stalled) } else { (look, Due::Stalling) };
         }
-        if self.has(Flags::STARVED) {
-            // It may have sent much: we do not look, for want of memory (C11).
+        // What it has sent is not read: for want of memory (C11), or because the handler paused.
+        if self.has(Flags::STARVED | Flags::PAUSED | Flags::RETRY) {
             return (Time::NEVER, Due::Nothing);
         }
-        let idle = timeouts.idle.map_or(Time::NEVER, |idle| self.active.after(idle));
+        let idle = timeouts.idle.map_or(Time::NEVER, |idle| after(self.active, idle));
         match timeouts.drain {
             Some((since, quiet)) if !self.has(Flags::OUTPUT) => {
-                let quiet = self.active.max(since).after(quiet);
+                let quiet = after(self.active.max(since), quiet);
                 if quiet <= idle {
                     return (quiet, Due::Idle(Reason::DrainQuiet));
                 }
@@ -197,7 +225,8 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
-    const NONE: Timeouts = Timeouts { idle: None, write: None, drain: None };
+    const NONE: Timeouts =
+        Timeouts { idle: None, write: None, drain: None, hold_ups: HoldUps::NONE };
 
     fn connection() -> Connection<()> {
         let mut connection = Connection::accepted((), NonZeroU32::MIN, Time::ZERO);
@@ -303,10 +332,13 @@ mod tests {
         connection.retry(Transfer::Send, Errno::NOBUFS, Time::ZERO);
         connection.retry(Transfer::Receive, Errno::NOBUFS, Time::ZERO.after(SECOND));
         assert_eq!(connection.next_deadline(&NONE), Time::ZERO.after(FIRST_RETRY));
-        assert_eq!(connection.due(Time::ZERO.after(FIRST_RETRY), &NONE), Due::Retry);
+        let first = Time::ZERO.after(FIRST_RETRY);
+        assert_eq!(connection.due(first, &NONE), Due::Retry);
+        connection.retry_now(first);
         assert!(connection.has(Flags::WRITABLE) && connection.has(Flags::RETRY));
         let second = Time::ZERO.after(SECOND + FIRST_RETRY);
         assert_eq!(connection.due(second, &NONE), Due::Retry);
+        connection.retry_now(second);
         assert!(connection.has(Flags::READABLE) && !connection.has(Flags::RETRY));
         assert_eq!(connection.due(second, &NONE), Due::Nothing);
     }

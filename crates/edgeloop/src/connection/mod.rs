@@ -59,6 +59,8 @@ struct Cold {
     output: Output,
     /// When the peer last took output, or when the queue began.
     progress: Time,
+    /// When a send was last tried to see whether the peer takes anything.
+    looked: Time,
     kept: Vec<u8>,
     scanned: Scanned,
     /// The handler's timeout.
@@ -78,6 +80,7 @@ impl Default for Cold {
         Self {
             output: Output::default(),
             progress: Time::ZERO,
+            looked: Time::ZERO,
             kept: Vec::new(),
             scanned: Scanned::default(),
             timeout: Time::NEVER,
@@ -223,9 +226,12 @@ impl<S> Connection<S> {
 
     /// Whether queued output may be written now.
     pub(crate) fn wants_flushing(&self) -> bool {
-        self.has(Flags::WRITABLE)
-            && self.has(Flags::OUTPUT)
-            && matches!(self.life, Life::Open | Life::Flushing)
+        self.has(Flags::WRITABLE) && self.has(Flags::OUTPUT) && self.is_flushable()
+    }
+
+    /// Whether queued output is still to be written.
+    pub(crate) const fn is_flushable(&self) -> bool {
+        matches!(self.life, Life::Open | Life::Flushing)
     }
 
     /// Whether the handler may send.
@@ -344,10 +350,15 @@ impl<S> Connection<S> {
     }
 
     /// A call on the socket failed: the first error is kept, and the output is lost, but what can
-    /// be read is read to its end (C7). Answers what was released.
+    /// be read is read to its end (C7), even if the handler had paused: nothing else would ever end
+    /// the connection. Returns what was released.
     pub(crate) fn fail(&mut self, error: Errno) -> Released {
         self.remember(error);
         self.set(Flags::FAILED | Flags::READABLE | Flags::DRAIN);
+        self.clear(Flags::PAUSED | Flags::STARVED);
+        if self.has(Flags::KEPT) {
+            self.set(Flags::SHOW);
+        }
         self.drop_output()
     }
 
@@ -410,8 +421,12 @@ impl<S> Connection<S> {
         self.set(Flags::ENDED);
     }
 
-    pub(crate) fn resume(&mut self) {
-        self.clear(Flags::PAUSED);
+    /// The handler wants to read again. Only from now on can the peer be idle.
+    pub(crate) fn resume(&mut self, now: Time) {
+        if self.has(Flags::PAUSED) {
+            self.clear(Flags::PAUSED);
+            self.active = now;
+        }
         if self.has(Flags::KEPT) {
             self.set(Flags::SHOW);
         }

@@ -36,7 +36,7 @@ impl<K: Kernel> Core<K> {
     pub(crate) fn connect(&mut self, mut to: Target, tag: u64) -> Result<ConnectionId, Error> {
         let what = |to: &Target| format!("cannot connect to {}", to.peer());
         let wrong = |to: &Target, error: io::Error| Error::new(ErrorKind::Connect, what(to), error);
-        if self.timeouts.drain.is_some() {
+        if self.cuts_off {
             // What came after the walk that cuts off would keep the loop from ending (C37).
             return Err(wrong(&to, io::Error::other("the loop is stopping")));
         }
@@ -121,7 +121,12 @@ impl<K: Kernel> Core<K> {
             Err(error) => return Err(error).in_call("connect"),
         }
         // Only now, because a socket that was never connected reports a hang-up.
-        self.kernel.register(socket, Token(id.to_bits()), CONNECTION).in_call("epoll_ctl")
+        self.kernel.register(socket, Token(id.to_bits()), CONNECTION).in_call("epoll_ctl")?;
+        if self.traces {
+            self.registered.push_back((id, self.kernel.descriptor(socket)));
+            self.agenda.add(Agenda::BORN);
+        }
+        Ok(())
     }
 
     /// Whether a connection that is made now is one with itself. A socket that connects to the port
@@ -151,7 +156,7 @@ impl<K: Kernel> Core<K> {
     pub(crate) fn connect_failed(&mut self, id: ConnectionId, error: Option<Errno>) {
         let mut failed = error;
         if let Some(mut to) = self.dialled.remove(&id.slot)
-            && self.timeouts.drain.is_none()
+            && !self.cuts_off
             && to.advance()
         {
             match self.dial(&mut to, id) {

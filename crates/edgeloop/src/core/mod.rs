@@ -21,6 +21,7 @@ use crate::connection::{Connection, Retry, Timeouts, Transfer};
 use crate::epoll::{Interest, Readiness};
 use crate::flags::Flags;
 use crate::handler::Stop;
+use crate::hold_ups::HoldUps;
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
 use crate::memory::Memory;
@@ -91,10 +92,15 @@ pub(crate) struct Core<K: Kernel> {
     /// Connections whose end is decided.
     pub(crate) closing: VecDeque<ConnectionId>,
     pub(crate) born: VecDeque<Born>,
+    /// Whether the handler is told of each step, and outbound sockets of which it is still to be.
+    pub(crate) traces: bool,
+    pub(crate) registered: VecDeque<(ConnectionId, i32)>,
     /// Where the outbound connections that are not made yet go to, by their slots.
     pub(crate) dialled: HashMap<u32, Target>,
     pub(crate) notices: VecDeque<Notice>,
     pub(crate) stop: Option<Stop>,
+    /// What is left is being cut off, so nothing new may begin (C37).
+    pub(crate) cuts_off: bool,
     /// The most connections at a time (C24).
     pub(crate) cap: usize,
     /// The descriptors that connections, listeners and pipes could have when the loop was made.
@@ -131,14 +137,18 @@ impl<K: Kernel> Core<K> {
                 idle: config.idle_timeout,
                 write: config.write_timeout,
                 drain: None,
+                hold_ups: HoldUps::default(),
             },
             ready: VecDeque::new(),
             starved: VecDeque::new(),
             closing: VecDeque::new(),
             born: VecDeque::new(),
+            traces: false,
+            registered: VecDeque::new(),
             dialled: HashMap::new(),
             notices: VecDeque::new(),
             stop: None,
+            cuts_off: false,
             current: ConnectionId::NONE,
             config,
         }
@@ -254,7 +264,7 @@ impl<K: Kernel> Core<K> {
             self.metrics.stale += 1;
             return;
         };
-        connection.resume();
+        connection.resume(self.now);
         if connection.wants_reading() {
             self.list(id);
         }

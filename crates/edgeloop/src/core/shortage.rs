@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use super::{Agenda, Core, FIRST_CONNECTIONS};
 use crate::closed::Reason;
 use crate::epoll::Readiness;
+use crate::error::{Error, ErrorKind, Failed};
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
 use crate::notice::Notice;
@@ -43,8 +44,12 @@ impl Ballast {
     /// # Errors
     ///
     /// When the system refuses it.
-    pub(crate) fn new(session: usize) -> Result<Self, Refused> {
-        Ok(Self { held: Some(map()?), session, look_at: Time::NEVER, wait: FIRST_LOOK })
+    pub(crate) fn new(session: usize) -> Result<Self, Error> {
+        let held = map().map_err(|Refused| {
+            let failed = Failed::new("mmap", Errno::NOMEM);
+            Error::of_call(ErrorKind::Setup, "cannot make an event loop", failed)
+        })?;
+        Ok(Self { held: Some(held), session, look_at: Time::NEVER, wait: FIRST_LOOK })
     }
 
     /// Gives it up, if that was not done before.

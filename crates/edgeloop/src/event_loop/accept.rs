@@ -188,6 +188,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     /// Phase 9.
     pub(super) fn bear(&mut self) {
+        while let Some((id, descriptor)) = self.core.registered.pop_front() {
+            self.core.current = id;
+            self.handler.trace(&Trace::Registered { id, descriptor });
+        }
         while let Some(Born { id, peer, tag }) = self.core.born.pop_front() {
             if self.core.connections.get(id).is_some() {
                 self.make_session(id, &Origin::Connecting { id, peer, tag });

@@ -41,6 +41,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             }
         }
         if deadline <= now {
+            self.core.cuts_off = true;
             for index in 0..self.listeners.len() {
                 self.close_listener(index);
             }
@@ -65,12 +66,23 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             }
         }
         if cuts {
+            self.core.cuts_off = true;
             for index in 0..self.listeners.len() {
                 self.close_listener(index);
             }
         }
         if last < self.core.connections.end() {
             self.core.agenda.add(Agenda::DRAIN);
+        }
+    }
+
+    /// The loop has come to the end of a stop. It may be given listeners, and run, again.
+    pub(super) fn end_stop(&mut self) {
+        if self.drain.take().is_some() {
+            self.core.timeouts.drain = None;
+            self.core.cuts_off = false;
+            // Whoever stops the loop does not want to be woken by it.
+            self.core.wake_up = Time::NEVER;
         }
     }
 
@@ -97,11 +109,13 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// Phase 10.
     pub(super) fn close(&mut self) {
         for _ in 0..self.core.config.turn_jobs {
-            let Some(id) = self.core.closing.pop_front() else { break };
+            // It stays on the list until all is done: a callback may panic on the way (C40).
+            let Some(&id) = self.core.closing.front() else { break };
             // A closed callback may have asked for a connection and ended it at once; that one,
             // too, has a session first.
             self.bear();
             self.say_closed(id);
+            self.core.closing.pop_front();
             self.core.bury(id);
             // A descriptor is free: whoever waits for one is let in, without a new SYN (C23).
             self.capped = false;

@@ -6,6 +6,9 @@ mod close;
 mod mail;
 mod serve;
 mod spin;
+#[cfg(test)]
+mod tests;
+mod timers;
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -128,7 +131,10 @@ impl<H: Handler> EventLoop<H> {
 impl<H: Handler, K: Kernel> EventLoop<H, K> {
     pub(crate) fn with_kernel(handler: H, config: Config, kernel: K) -> Result<Self, Error> {
         config.check()?;
-        let ballast = Ballast::new(size_of::<H::Session>()).map_err(|_| out_of_memory())?;
+        let ballast = Ballast::new(size_of::<H::Session>())?;
+        let mut core = Core::new(kernel, config, ballast);
+        core.traces = H::TRACE;
+        let config = &core.config;
         let buffer = vec![0; config.read_buffer.min(config.turn_bytes)].into_boxed_slice();
         Ok(Self {
             handler,
@@ -147,7 +153,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             spin: Spin::default(),
             telling: false,
             failed: None,
-            core: Core::new(kernel, config, ballast),
+            core,
         })
     }
 
@@ -260,6 +266,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// Serves on this thread until the loop is stopped and all connections have ended, or until
     /// there is neither a listener nor a connection left. Blocks for all that time.
     ///
+    /// A stop ends with this call, and cancels the loop's wake-up. The loop can then be given
+    /// listeners and outbound connections, and run, again.
+    ///
     /// # Errors
     ///
     /// When waiting for events fails, or the last listener did. Connections that are still open
@@ -275,9 +284,11 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let mut events = Events::with_capacity_and_ceiling(batch, MAX_EVENT_BATCH);
         loop {
             match catch_unwind(AssertUnwindSafe(|| self.turns(&mut events))) {
-                Ok(Ok(())) => return Ok(self.metrics()),
-                Ok(Err(error)) => return Err(error),
-                Err(payload) => self.panicked(&*payload),
+                Ok(answer) => {
+                    self.end_stop();
+                    return answer.map(|()| self.metrics());
+                }
+                Err(payload) => self.panicked(payload),
             }
         }
     }
@@ -313,9 +324,22 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             }
         }
         self.served = 0;
-        self.core.now = self.core.kernel.now();
+        let now = self.core.kernel.now();
+        if now >= self.core.alarm {
+            self.alarm_passed(now);
+        }
+        self.core.now = now;
         self.core.metrics.turns += 1;
         Ok(())
+    }
+
+    /// The time has come that the alarm was set for, whether it has rung yet or not.
+    #[cold]
+    fn alarm_passed(&mut self, now: Time) {
+        let (alarm, before) = (self.core.alarm, self.core.now);
+        self.core.timeouts.hold_ups.noticed(alarm, before, now);
+        self.core.alarm = Time::NEVER;
+        self.core.agenda.add(Agenda::TIMERS);
     }
 
     /// Phase 3.
@@ -338,7 +362,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if self.core.agenda.take(Agenda::MAIL) {
             self.read_mail();
         }
-        if self.core.agenda.take(Agenda::TIMERS) || self.core.now >= self.core.alarm {
+        if self.core.agenda.take(Agenda::TIMERS) {
             self.run_timers();
         }
         if self.core.agenda.take(Agenda::WAKE_UP) {
@@ -378,7 +402,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             return;
         }
         match id.to_bits() {
-            t if t == ALARM.0 => self.core.agenda.add(Agenda::TIMERS),
+            // The clock has told it, too.
+            t if t == ALARM.0 => {}
             t if t == WAKER.0 => {
                 // The mail is collected only after that (C33).
                 self.mailbox.woken(&mut self.core.kernel);
@@ -428,9 +453,6 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     /// Phase 7.
     fn run_timers(&mut self) {
-        if self.core.now >= self.core.alarm {
-            self.core.alarm = Time::NEVER;
-        }
         self.core.agenda.add(Agenda::ALARM);
         if self.due.is_empty() {
             let budget = self.core.config.turn_jobs;
@@ -517,7 +539,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     /// A callback panicked: its connection ends, everything else goes on (C32).
     #[cold]
-    fn panicked(&mut self, payload: &(dyn Any + Send)) {
+    fn panicked(&mut self, payload: Box<dyn Any + Send>) {
         self.core.metrics.panics += 1;
         let id = std::mem::replace(&mut self.core.current, ConnectionId::NONE);
         let id = (id != ConnectionId::NONE).then_some(id);
@@ -526,6 +548,11 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             .map(|text| (*text).to_owned())
             .or_else(|| payload.downcast_ref::<String>().cloned())
             .unwrap_or_else(|| "a panic without a message".to_owned());
+        // The payload is a value of the handler's, and dropping it may panic in turn (C40). What that
+        // panic carries is leaked, or this would have no end.
+        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(again);
+        }
         if std::mem::take(&mut self.telling) {
             // Telling of it would panic again, without end.
             self.core.agenda.add(Agenda::NOTICES);
@@ -533,11 +560,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             self.core.tell(Notice::Panicked { id, message });
         }
         if let Some(id) = id {
+            // If it was the closed callback that panicked, the end is on its list already.
             self.core.doom(id, Reason::Panicked, true);
-            // If it was the closed callback that panicked, the end is still to be carried out.
-            if self.sessions.get(id.slot).is_none() {
-                self.core.closing.push_back(id);
-            }
         }
         // Any phase may have been left half-way.
         self.core.agenda.add(Agenda::ACCEPT);
@@ -557,12 +581,6 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             && self.core.stop.is_none()
             && (self.core.wake_up == Time::NEVER || self.drain.is_some())
     }
-}
-
-/// The loop can't be made for want of memory.
-fn out_of_memory() -> Error {
-    let failed = Failed::new("mmap", Errno::NOMEM);
-    Error::of_call(ErrorKind::Setup, "cannot make an event loop", failed)
 }
 
 /// Narrows the context to what [`Handler::wake_up`] may use: there is no connection in it.

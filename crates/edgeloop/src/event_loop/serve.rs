@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use super::EventLoop;
 use crate::closed::Reason;
-use crate::connection::{Due, Life, Transfer};
+use crate::connection::{Life, Transfer};
 use crate::context::Turn;
 use crate::core::is_exhaustion;
 use crate::epoll::Readiness;
@@ -155,7 +155,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     }
 
     /// The outbound connection is made, or can't be.
-    fn connect_event(&mut self, id: ConnectionId, readiness: Readiness) {
+    pub(super) fn connect_event(&mut self, id: ConnectionId, readiness: Readiness) {
         let Some(connection) = self.core.connections.get_mut(id) else { return };
         match self.core.kernel.take_error(&connection.socket) {
             Ok(None) if readiness.is_writable() => {
@@ -185,7 +185,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     }
 
     /// Writes what is queued, within the budget, and tells the handler if that was much.
-    fn write(&mut self, id: ConnectionId) {
+    pub(super) fn write(&mut self, id: ConnectionId) {
         let Some(connection) = self.core.connections.get_mut(id) else { return };
         if connection.wants_flushing() && self.core.flush(id) {
             let action = call!(self, id, drained);
@@ -195,7 +195,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     /// Reads until EAGAIN, the end of the stream, a short read that proves emptiness, or until the
     /// budget is spent or somebody wants no more.
-    fn read(&mut self, id: ConnectionId, mut budget: usize) {
+    pub(super) fn read(&mut self, id: ConnectionId, mut budget: usize) {
         loop {
             if let Some(count) = self.pass(id, budget) {
                 budget -= count;
@@ -251,6 +251,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// A read has filled the whole buffer: the connection streams, if its handler lets it.
     #[cold]
     fn streams(&mut self, id: ConnectionId) {
+        if !self.core.pipes.may_lend() {
+            return;
+        }
         self.core.current = id;
         if let Some(session) = self.sessions.get(id.slot)
             && self.handler.echoes(session)
@@ -270,6 +273,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 // readable anew.
                 if count < limit && !connection.has(Flags::DRAIN) {
                     connection.exhausted();
+                }
+                if count < self.buffer.len() / PASSING_PAYS {
+                    connection.clear(Flags::STREAMS);
                 }
                 connection.active = self.core.now;
                 connection.received();
@@ -346,6 +352,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     fn note_received(&mut self, id: ConnectionId, count: usize) {
         self.core.metrics.bytes_in += count as u64;
         if H::TRACE && count > 0 {
+            self.core.current = id;
             self.handler.trace(&Trace::Received { id, bytes: &self.buffer[..count] });
         }
     }
@@ -436,43 +443,6 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             Action::Pause => self.core.pause(id),
             Action::Close => self.core.begin_close(id, Reason::Closed),
             Action::Reset => self.core.reset(id),
-        }
-    }
-
-    /// A connection's timer rang.
-    pub(super) fn timer(&mut self, id: ConnectionId) {
-        let Some(connection) = self.core.connections.get_mut(id) else { return };
-        match connection.due(self.core.now, &self.core.timeouts) {
-            Due::Nothing => {}
-            // Not at once: it may have been served in this turn (C13).
-            Due::Retry => self.core.list(id),
-            Due::Timeout => {
-                let action = call!(self, id, timeout);
-                self.apply(id, action);
-            }
-            // With output queued it can't be flushed either: nothing has moved for so long.
-            Due::Idle(reason) if connection.has(Flags::OUTPUT) => self.core.doom(id, reason, true),
-            Due::Idle(reason) => self.core.begin_close(id, reason),
-            Due::Stalled => self.stalled(id),
-            Due::ConnectTimeout => self.core.connect_failed(id, None),
-            Due::LingerTimeout => self.core.doom(id, Reason::Closed, false),
-        }
-    }
-
-    /// Nothing was written for the write timeout. That does not show that the peer took nothing:
-    /// the kernel reports EPOLLOUT only when a third of the send buffer is free, which a slow
-    /// reader may not reach in time (sk_stream_write_space, Linux 6.18). A send shows it.
-    fn stalled(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.core.connections.get_mut(id) {
-            connection.set(Flags::WRITABLE);
-            self.write(id);
-            // There may be room to read again, in the next turn.
-            self.core.list(id);
-        }
-        if let Some(connection) = self.core.connections.get_mut(id)
-            && connection.due(self.core.now, &self.core.timeouts) == Due::Stalled
-        {
-            self.core.doom(id, Reason::WriteTimeout, true);
         }
     }
 }

@@ -304,6 +304,11 @@ impl Fault {
         transfers && matches!(self.fate, Fate::Fails(error) if meaning(error) == Meaning::Exhausted)
     }
 
+    /// Whether the system refused memory, so that reading paused.
+    pub(crate) fn is_refused_memory(&self) -> bool {
+        self.call == Call::Memory
+    }
+
     /// Whether a socket option could not be set.
     pub(crate) fn is_of_an_option(&self) -> bool {
         self.call == Call::SetOption

@@ -146,9 +146,18 @@ impl Kernel for SimulatedKernel {
     }
 
     fn set_option(&mut self, socket: &Socket, option: SocketOption) -> Result<(), Errno> {
-        let mut world = self.call();
         // Without it the close is an orderly one, whatever was meant. The other options decide nothing.
         let decides = option == SocketOption::ResetOnClose;
+        // What is probed, given up or buffered beyond the model takes no time of it either.
+        let is_timed = decides
+            || matches!(
+                option,
+                SocketOption::ReuseAddress
+                    | SocketOption::Ipv6Only(_)
+                    | SocketOption::NoDelay
+                    | SocketOption::UrgentInline
+            );
+        let mut world = if is_timed { self.call() } else { self.world.borrow_mut() };
         world.meet(Call::SetOption, decides.then_some(socket.number), 0)?;
         if decides {
             world.files.get_mut(socket.number).abort = true;
@@ -188,6 +197,9 @@ impl Kernel for SimulatedKernel {
         let mut world = self.call();
         world.meet(Call::PeerAddress, None, 0)?;
         match world.files.get(socket.number).file {
+            File::Stream(wire) if !world.wires[wire].link.is_connected(Side::Ours) => {
+                Err(Errno::NOTCONN)
+            }
             File::Stream(wire) => Ok(world.wires[wire].addresses[Side::Theirs as usize]),
             File::Fresh(_) | File::Listener(..) | File::Foreign | File::Pipe => Err(Errno::NOTCONN),
         }

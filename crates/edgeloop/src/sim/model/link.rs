@@ -134,6 +134,12 @@ impl Link {
         Woken::one(Side::Ours, ANYTHING)
     }
 
+    /// Whether an end still has a peer: what getpeername(2) tells by `ENOTCONN` (`inet_getname`,
+    /// Linux 6.18: the states `TCP_SYN_SENT` and `TCP_CLOSE`).
+    pub(crate) fn is_connected(&self, side: Side) -> bool {
+        !self.connecting && !self.ends[side as usize].dead
+    }
+
     fn way(&mut self, from: Side) -> &mut Way {
         &mut self.ways[from as usize]
     }

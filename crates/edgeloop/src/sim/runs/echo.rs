@@ -15,7 +15,7 @@ use crate::sim::clock::START;
 use crate::sim::peers::client::Kind;
 use crate::sim::runs::ends::SLACK;
 use crate::sim::runs::manner::{Limits, Manner};
-use crate::sim::{Random, Side, World};
+use crate::sim::{Fault, Random, Side, World};
 use crate::target::Target;
 use crate::time::Time;
 
@@ -165,6 +165,13 @@ impl Echo {
         let mut world = self.world.borrow_mut();
         world.peer_of(wire).place.excused = true;
         world.wires[wire].known.served = false;
+    }
+
+    /// Whether a send of the loop may have failed.
+    fn may_have_failed(&self, session: &Session) -> bool {
+        let mut world = self.world.borrow_mut();
+        let dead = world.wires[session.wire].link.is_dead(Side::Ours);
+        dead || world.peer_of(session.wire).place.excused
     }
 
     /// How many bytes of a connection the loop holds for it, if that can be told: those of a
@@ -329,9 +336,11 @@ impl Echo {
 
     /// Why a connection was closed now, and not earlier or later.
     fn expect_its_time(&self, now: Time, session: &Session, reason: Reason) {
-        let (accepted, stopped) = {
+        let (accepted, stopped, refused) = {
             let world = self.world.borrow();
-            (world.wires[session.wire].sent_at, world.stopped.or(world.ended_at).unwrap_or(START))
+            let stopped = world.stopped.or(world.ended_at).unwrap_or(START);
+            let refused = world.faults.injected.iter().any(Fault::is_refused_memory);
+            (world.wires[session.wire].sent_at, stopped, refused)
         };
         let moved = session.heard.max(accepted);
         let (since, timeout) = match reason {
@@ -352,7 +361,8 @@ impl Echo {
         // It is told closed when it has lingered, too.
         let late = match reason {
             Reason::ConnectTimeout => lasted > timeout * (1 + session.others) + SLACK,
-            Reason::DrainQuiet => lasted > timeout + self.timeouts.linger + SLACK,
+            // The time of whoever was not read for want of memory began anew (C11).
+            Reason::DrainQuiet => !refused && lasted > timeout + self.timeouts.linger + SLACK,
             _ => false,
         };
         self.expect(!late, &format!("{reason} after {lasted:?}, too late"), session);
@@ -424,7 +434,9 @@ impl Handler for Echo {
             self.expect(told, "the loop holds more or less output than it was given", session);
         }
         self.expect(!session.ended, "more is read behind the end", session);
-        self.expect(session.paused.is_none(), "more is read, though the handler paused", session);
+        // When output has failed, the rest of the input is shown in spite of a pause.
+        let may_read = session.paused.is_none() || self.may_have_failed(session);
+        self.expect(may_read, "more is read, though the handler paused", session);
         if input.len() > session.left {
             session.heard = cx.now();
         }

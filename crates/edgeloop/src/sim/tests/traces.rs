@@ -1,12 +1,16 @@
 //! What a handler is shown that asks for every step of the loop.
 
 use super::*;
+use crate::id::ConnectionId;
 use crate::notice::Trace;
 
 /// Counts what is traced, where it is asked for.
+#[derive(Default)]
 struct Traced<const TRACE: bool> {
     events: usize,
     bytes: usize,
+    registered: Vec<ConnectionId>,
+    sessions: Vec<ConnectionId>,
 }
 
 impl<const TRACE: bool> Handler for Traced<TRACE> {
@@ -14,7 +18,8 @@ impl<const TRACE: bool> Handler for Traced<TRACE> {
 
     const TRACE: bool = TRACE;
 
-    fn session(&mut self, _: &Origin) -> Option<()> {
+    fn session(&mut self, origin: &Origin) -> Option<()> {
+        self.sessions.push(origin.id());
         Some(())
     }
 
@@ -32,20 +37,43 @@ impl<const TRACE: bool> Handler for Traced<TRACE> {
                 assert_ne!(id.generation, 0, "the waker's, the alarm's and the listeners' are not");
                 self.events += 1;
             }
-            _ => {}
+            Trace::Registered { id, descriptor } => {
+                assert!(*descriptor > 0);
+                self.registered.push(*id);
+            }
         }
     }
+}
+
+#[test]
+fn each_descriptor_that_is_registered_is_traced_before_its_session_is_made() {
+    let [refuses, answers] = [1, 2].map(|number| SocketAddr::from(([10, 0, 0, number], 80)));
+    let target = crate::target::Target::new(refuses).or(answers);
+    let simulation = Simulation::new(1)
+        .service(refuses, |_| Script::new().reset())
+        .service(answers, |_| Script::new().close())
+        .connect(answers, 0)
+        .connect(target, 0)
+        .peer(caller("one"));
+    let traced = simulation.run(Traced::<true>::default()).expect("it ends").handler;
+    let first: Vec<_> = traced
+        .sessions
+        .iter()
+        .map(|id| traced.registered.iter().filter(|one| *one == id).count())
+        .collect();
+    assert!(first.iter().all(|&count| count >= 1), "{:?}", traced.registered);
+    assert_eq!(traced.sessions.len(), 3);
 }
 
 #[test]
 fn what_is_received_is_traced_to_the_byte_and_only_where_that_is_asked_for() {
     let simulation = |seed| Simulation::new(seed).peer(caller("one")).peer(caller("two"));
     for seed in 0..20 {
-        let traced = simulation(seed).run(Traced::<true> { events: 0, bytes: 0 });
+        let traced = simulation(seed).run(Traced::<true>::default());
         let traced = traced.expect("an echo").handler;
         assert_eq!(traced.bytes, 10);
         assert!(traced.events >= 4, "{} events", traced.events);
-        let quiet = simulation(seed).run(Traced::<false> { events: 0, bytes: 0 });
+        let quiet = simulation(seed).run(Traced::<false>::default());
         let quiet = quiet.expect("an echo").handler;
         assert_eq!((quiet.events, quiet.bytes), (0, 0));
     }

@@ -1,0 +1,63 @@
+//! What a loop remembers between its turns, taken one by one.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use crate::config::{Config, MAX_EVENT_BATCH};
+use crate::epoll::Events;
+use crate::event_loop::EventLoop;
+use crate::flags::Flags;
+use crate::handler::{Action, Context, Handler, Origin};
+use crate::input::Input;
+
+struct Echo;
+
+impl Handler for Echo {
+    type Session = ();
+
+    fn session(&mut self, _: &Origin) -> Option<()> {
+        Some(())
+    }
+
+    fn data(&mut self, cx: &mut impl Context, (): &mut (), input: &mut Input<'_>) -> Action {
+        cx.send(input.take_all()).or_reset()
+    }
+
+    fn echoes(&self, (): &()) -> bool {
+        true
+    }
+}
+
+/// Turns until so much was received.
+fn turn_until_received(event_loop: &mut EventLoop<Echo>, events: &mut Events, bytes: u64) {
+    while event_loop.metrics().bytes_in < bytes {
+        event_loop.serve_events(events);
+        event_loop.chores().expect("nothing fails");
+        event_loop.wait(events, false).expect("nothing fails");
+    }
+}
+
+#[test]
+fn c42_whoever_has_streamed_goes_the_ordinary_way_with_small_messages() {
+    for pipes in [0, 1] {
+        let config = Config::new().read_buffer(1000).pipes(pipes);
+        let mut event_loop = EventLoop::with_config(Echo, config).expect("a loop");
+        let address = event_loop.listen("127.0.0.1:0").expect("a port");
+        let mut events = Events::with_capacity_and_ceiling(8, MAX_EVENT_BATCH);
+        let mut peer = TcpStream::connect(address).expect("it listens");
+        event_loop.core.agenda.add(crate::core::Agenda::ACCEPT);
+        peer.write_all(&[7; 2500]).expect("there is room");
+        turn_until_received(&mut event_loop, &mut events, 2500);
+        peer.read_exact(&mut [0; 2500]).expect("the echo");
+        // The first may still find it streaming, but shows that it does not.
+        for message in 1..=2 {
+            peer.write_all(b"small").expect("there is room");
+            turn_until_received(&mut event_loop, &mut events, 2500 + 5 * message);
+            peer.read_exact(&mut [0; 5]).expect("the echo");
+        }
+        let id = event_loop.core.connections.at(0).expect("it is open");
+        let connection = event_loop.core.connections.get(id).expect("it is open");
+        assert!(!connection.has(Flags::STREAMS), "with {pipes} pipes");
+        assert!(event_loop.core.connections.get_plain(id).is_some(), "with {pipes} pipes");
+    }
+}

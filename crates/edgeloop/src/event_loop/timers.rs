@@ -1,0 +1,135 @@
+//! Phase 7: a connection's deadlines, and what the kernel is asked before one of them ends it (C39).
+//!
+//! An event may wait behind a full batch, or have come while the loop did not run. So what was
+//! missed for too long is looked for once more: input by a receive, room by a send, a connection
+//! that is being made by asking for its peer.
+
+use super::EventLoop;
+use super::serve::call;
+use crate::closed::Reason;
+use crate::connection::{Due, Life};
+use crate::context::Turn;
+use crate::epoll::Readiness;
+use crate::flags::Flags;
+use crate::handler::{Action, Handler};
+use crate::id::ConnectionId;
+use crate::kernel::Kernel;
+
+impl<H: Handler, K: Kernel> EventLoop<H, K> {
+    /// A connection's timer rang.
+    pub(super) fn timer(&mut self, id: ConnectionId) {
+        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        match connection.due(self.core.now, &self.core.timeouts) {
+            Due::Nothing => {}
+            // Not at once: it may have been served in this turn (C13).
+            Due::Retry => {
+                connection.retry_now(self.core.now);
+                self.core.list(id);
+            }
+            Due::Timeout => self.timed_out(id),
+            Due::Idle(reason) => self.quiet(id, reason),
+            Due::Stalling => self.look_for_room(id),
+            Due::Stalled => self.stalled(id),
+            Due::ConnectTimeout => self.connect_overdue(id),
+            Due::LingerTimeout => self.linger_overdue(id),
+        }
+    }
+
+    /// The handler's timeout. The bytes that it waits for may be there already.
+    fn timed_out(&mut self, id: ConnectionId) {
+        self.look_for_input(id);
+        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        let is_served = matches!(connection.life(), Life::Open | Life::Connecting);
+        if is_served && connection.is_timed_out(self.core.now) {
+            connection.clear_timeout();
+            let action = call!(self, id, timeout);
+            self.apply(id, action);
+        }
+    }
+
+    /// Nothing moved for as long as a connection may be quiet.
+    fn quiet(&mut self, id: ConnectionId, reason: Reason) {
+        self.look_for_room(id);
+        self.look_for_input(id);
+        if self.quiet_due(id) != Due::Idle(reason) {
+            return;
+        }
+        let Some(connection) = self.core.connections.get(id) else { return };
+        if connection.has(Flags::OUTPUT) {
+            // It can't be flushed either: nothing has moved for so long.
+            self.core.doom(id, reason, true);
+        } else {
+            self.core.begin_close(id, reason);
+        }
+    }
+
+    /// Nothing was written for the write timeout.
+    fn stalled(&mut self, id: ConnectionId) {
+        self.look_for_room(id);
+        if self.quiet_due(id) == Due::Stalled {
+            self.core.doom(id, Reason::WriteTimeout, true);
+        }
+    }
+
+    /// Whether a connection that is served or flushed is still silent or stalled.
+    fn quiet_due(&self, id: ConnectionId) -> Due {
+        match self.core.connections.get(id) {
+            Some(connection) if matches!(connection.life(), Life::Open | Life::Flushing) => {
+                connection.quiet_due(self.core.now, &self.core.timeouts)
+            }
+            _ => Due::Nothing,
+        }
+    }
+
+    /// Reads what waits in the socket, though no event has told of it; one receive, because it may
+    /// have been served in this turn (C13). What it does not read is read in the next turn.
+    fn look_for_input(&mut self, id: ConnectionId) {
+        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        // One that stands in the ready list was cut off in this turn: its handler has seen much.
+        let is_read = connection.life() == Life::Open
+            && !connection.has(Flags::NO_READING)
+            && !connection.has(Flags::LISTED);
+        if is_read {
+            connection.set(Flags::READABLE);
+            self.read(id, self.buffer.len());
+        }
+    }
+
+    /// Writes what the socket takes, though no event has told of room: the kernel reports EPOLLOUT
+    /// only when a third of the send buffer is free, which a slow reader may not reach in time
+    /// (sk_stream_write_space, Linux 6.18).
+    fn look_for_room(&mut self, id: ConnectionId) {
+        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        if connection.has(Flags::OUTPUT) && connection.is_flushable() {
+            connection.look_for_room(self.core.now);
+            self.write(id);
+            // There may be room to read again, in the next turn.
+            self.core.list(id);
+        }
+    }
+
+    /// An outbound connection was not made in time, as far as is known.
+    fn connect_overdue(&mut self, id: ConnectionId) {
+        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        // Only a socket that is connected knows its peer (getpeername(2)).
+        let is_made = self.core.kernel.peer_address(&connection.socket).is_ok();
+        self.connect_event(id, if is_made { Readiness::INPUT } else { Readiness::NOTHING });
+        if let Some(connection) = self.core.connections.get(id)
+            && connection.due(self.core.now, &self.core.timeouts) == Due::ConnectTimeout
+        {
+            self.core.connect_failed(id, None);
+        }
+    }
+
+    /// The peer's end did not come in time, as far as is known.
+    fn linger_overdue(&mut self, id: ConnectionId) {
+        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        connection.set(Flags::READABLE);
+        self.read(id, self.core.config.turn_bytes);
+        if let Some(connection) = self.core.connections.get(id)
+            && connection.life() == Life::Lingering
+        {
+            self.core.doom(id, Reason::Closed, false);
+        }
+    }
+}
