@@ -100,7 +100,8 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) drain_timeout: Option<OsString>,
 
-    /// The ceiling of all bytes queued at a time, in both directions [default: 256MiB, or a quarter of
+    /// The ceiling of all bytes queued at a time, in both directions; what the kernel holds for sockets
+    /// comes on top, see --send-buffer [default: 256MiB, or a quarter of
     /// the memory that the cgroup, the process's limits and the machine allow, if that is less]
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub(crate) buffer_limit: Option<OsString>,

@@ -289,6 +289,8 @@ impl Config {
     /// ([`MemoryLimit`]): the rest is for the program, its tables, and the buffers of sockets, which a
     /// cgroup of version 2 counts, too.
     /// [`EventLoop::buffer_limit`](crate::EventLoop::buffer_limit) returns what holds.
+    ///
+    /// It does not count what the kernel holds for sockets; see [`send_buffer`](Self::send_buffer).
     #[must_use]
     pub const fn buffer_limit(mut self, bytes: usize) -> Self {
         self.buffer_limit = bytes;
