@@ -81,7 +81,9 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) idle_timeout: Option<OsString>,
 
-    /// Reset a connection whose peer takes none of its output for so long, or none [default: 1m]
+    /// Reset a connection whose peer takes none of its output for so long, or none. A peer that reads less
+    /// than a sixteenth of its receive buffer meanwhile can't be told from one that reads nothing
+    /// [default: 1m]
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) write_timeout: Option<OsString>,
 

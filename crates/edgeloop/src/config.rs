@@ -148,6 +148,12 @@ impl Config {
 
     /// Resets a connection whose peer takes none of the output that waits for it for so long;
     /// 60 s by default.
+    ///
+    /// A peer that reads too slowly looks like one that does not read at all. Once its receive buffer is full,
+    /// its kernel announces room only when a sixteenth of it is free (`__tcp_select_window`, Linux 6.18), and
+    /// until then nothing of its reading can be seen from here, neither by `TCP_INFO` nor by `SIOCOUTQ`.
+    /// With the 6 MiB that a receive buffer grows to by default (`net.ipv4.tcp_rmem`), that is a peer that
+    /// reads less than 6.4 kB a second. Where such peers are to be served, this must be longer.
     #[must_use]
     pub const fn write_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.write_timeout = timeout;
