@@ -7,6 +7,7 @@ mod serve;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -251,6 +252,56 @@ fn c11_the_default_ceiling_fits_the_place_and_is_said_at_start() {
     let asked = server(&["--buffer-limit", "32MiB"]).shell("ulimit -d 64000").start();
     says(&asked, "buffer_limit=33554432");
     says(&asked, "--buffer-limit 33554432 is more than half of the memory allowed, 65536000 bytes");
+}
+
+/// A cgroup with a limit of memory, where this machine lets one be made.
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    fn with_limit(bytes: usize) -> Option<Self> {
+        let name = format!("edgeloop-test-{}", std::process::id());
+        let places =
+            [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
+        places.into_iter().find_map(|(root, limit)| {
+            let cgroup = Self(Path::new(root).join(&name));
+            fs::create_dir(&cgroup.0).ok()?;
+            // Without the controller there is no such file.
+            fs::write(cgroup.0.join(limit), bytes.to_string()).ok()?;
+            Some(cgroup)
+        })
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // It may take a moment until a process that was killed is out of it.
+        let end = Instant::now() + PATIENCE;
+        while fs::remove_dir(&self.0).is_err() && Instant::now() < end {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+#[test]
+fn c11_in_a_cgroup_with_little_memory_the_default_ceiling_keeps_it_alive() {
+    let test = "c11_in_a_cgroup_with_little_memory_the_default_ceiling_keeps_it_alive";
+    let _turn = machine_to_myself();
+    let Some(cgroup) = Cgroup::with_limit(24 * MIB) else {
+        return testkit::say(&format!("SKIPPED: {test}: no cgroup with a limit can be made"));
+    };
+    let enter = format!("echo $$ > {}/cgroup.procs", cgroup.0.display());
+    // With the default of 256 MiB these peers would queue more than the cgroup has.
+    let options = ["--pipes", "0", "--send-buffer", "4KiB"];
+    let mut server = server(&options).shell(&enter).start();
+    assert_eq!(server.log().lines_with("lowered from 268435456 to 6291456").len(), 1);
+    let peers: Vec<Peer> = (0..300).map(|_| Peer::narrow(server.address())).collect();
+    let mut streams: Vec<Stream> = (0..300).map(Stream::new).collect();
+    pour(&peers, &mut streams);
+    assert!(!server.log().lines_with("the ceiling").is_empty(), "it was not reached");
+    drop(peers);
+    Peer::connect(server.address()).expect_echo(b"and all goes on");
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit_code_within(PATIENCE), 0);
 }
 
 #[test]
