@@ -219,7 +219,9 @@ fn expect_survival(what: &str, option: &str) {
     let resting = server(&[]).shell("ulimit -v 40000").start();
     eventually("its log is written", || resting.process().threads().len() == 1);
     let limit = format!("ulimit {option} {}", kilobytes(&resting, what) + 2 * 1024);
-    let mut server = server(&["--buffer-limit", "1GiB", "--pipes", "0"]).shell(&limit).start();
+    let mut server = server(&["--buffer-limit", "1GiB", "--pipes", "0", "--send-buffer", "4KiB"])
+        .shell(&limit)
+        .start();
     let peers: Vec<Peer> = (0..32).map(|_| Peer::narrow(server.address())).collect();
     let mut streams: Vec<Stream> = (0..32).map(Stream::new).collect();
     pour(&peers, &mut streams);
