@@ -13,6 +13,10 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
+/// The stack of the thread that writes. Where memory is refused, the usual 2 MiB would be what the loop has
+/// given up to be able to go on (C11).
+const STACK: usize = 128 * 1024;
+
 /// The bytes that wait for the writer at the most. Beyond that, lines are dropped and counted.
 const LIMIT: usize = 1024 * 1024;
 
@@ -123,7 +127,8 @@ impl Queue {
     fn see_to_a_writer(&self, state: &mut State) -> io::Result<()> {
         if !state.has_writer {
             let writer = self.clone();
-            thread::Builder::new().name("log".to_owned()).spawn(move || writer.write())?;
+            let thread = thread::Builder::new().name("log".to_owned()).stack_size(STACK);
+            thread.spawn(move || writer.write())?;
             state.has_writer = true;
         }
         Ok(())
