@@ -17,6 +17,9 @@ use rustix::event::{PollFd, PollFlags, poll};
 /// given up to be able to go on (C11).
 const STACK: usize = 128 * 1024;
 
+/// What must be free for a thread to begin.
+const BEGINNING: usize = 512 * 1024;
+
 /// The bytes that wait for the writer at the most. Beyond that, lines are dropped and counted.
 const LIMIT: usize = 1024 * 1024;
 
@@ -126,6 +129,10 @@ impl Queue {
 
     fn see_to_a_writer(&self, state: &mut State) -> io::Result<()> {
         if !state.has_writer {
+            // A thread that begins asks for memory, and ends the process if it is refused some.
+            let mut memory: Vec<u8> = Vec::new();
+            memory.try_reserve_exact(BEGINNING).map_err(|_| io::ErrorKind::OutOfMemory)?;
+            drop(std::hint::black_box(memory));
             let writer = self.clone();
             let thread = thread::Builder::new().name("log".to_owned()).stack_size(STACK);
             thread.spawn(move || writer.write())?;

@@ -54,7 +54,7 @@ impl Ballast {
 
     /// Gives it up, if that was not done before.
     fn give_up(&mut self, now: Time) {
-        if self.held.take().is_some() {
+        if self.held.take().is_some() || self.look_at == Time::NEVER {
             self.look_at = now.after(FIRST_LOOK);
             self.wait = FIRST_LOOK;
         }
@@ -68,6 +68,12 @@ impl Ballast {
 
 fn map() -> Result<MmapMut, Refused> {
     MmapMut::map_anon(BALLAST).map_err(|_| Refused)
+}
+
+/// Whether as much can be set aside and is free besides: the rest is for the next queues, and for whoever
+/// else in the process takes memory and does not ask, such as a thread that begins.
+fn is_there_twice() -> bool {
+    MmapMut::map_anon(2 * BALLAST).is_ok()
 }
 
 impl<K: Kernel> Core<K> {
@@ -89,13 +95,15 @@ impl<K: Kernel> Core<K> {
         if !self.memory.is_refused() {
             return;
         }
-        let granted = if self.kernel.refuses_memory() { Err(Refused) } else { map() };
-        let Ok(ballast) = granted else {
+        // With nothing queued nothing will be released: then it goes on with what there is.
+        let empty = self.memory.output_held() == 0;
+        let granted = !self.kernel.refuses_memory() && (empty || is_there_twice());
+        if !granted {
             self.ballast.wait = (self.ballast.wait * 2).min(LONGEST_LOOK);
             self.ballast.look_at = self.now.after(self.ballast.wait);
             return self.remind(self.ballast.look_at);
-        };
-        self.ballast.held = Some(ballast);
+        }
+        self.ballast.held = map().ok();
         self.ballast.look_at = Time::NEVER;
         if self.memory.grant() {
             self.ordinary = Readiness::INPUT;
