@@ -104,9 +104,24 @@ pub(crate) struct ServeArgs {
 
     /// Reset a peer that takes no output for this long [default: 1m]
     ///
-    /// none disables it
+    /// A peer that reads less than a sixteenth of its receive buffer in this time cannot be told from
+    /// one that reads nothing. none disables it
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) write_timeout: Option<OsString>,
+
+    /// Probe an idle connection after this long [default: 2m with --idle-timeout none, else none]
+    ///
+    /// The kernel sends the probes, and ends the connection after as long again without an answer.
+    /// none sends none
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub(crate) keepalive: Option<OsString>,
+
+    /// Give up a peer that acknowledges nothing for this long [default: none]
+    ///
+    /// The kernel does this, also where the peer has no room, and after the connection has ended
+    /// here. none leaves it to the kernel's own limits
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub(crate) user_timeout: Option<OsString>,
 
     /// After a signal, serve open connections this long [default: 10s]
     ///
@@ -115,11 +130,21 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) drain_timeout: Option<OsString>,
 
-    /// Maximum bytes queued, in both directions [default: 256MiB]
+    /// Maximum bytes queued [default: 256MiB, or a quarter of the memory allowed]
     ///
-    /// Bytes wait in a queue when a peer does not take its output. At the limit, reading pauses
+    /// Bytes wait in a queue when a peer does not take its output. Near the limit, only peers that
+    /// are owed nothing are read, and those that take nothing may be reset. The memory allowed is
+    /// the least of the cgroup's, the process's and the machine's. What the kernel holds for sockets
+    /// comes on top: see --send-buffer
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub(crate) buffer_limit: Option<OsString>,
+
+    /// Send buffer of each socket [default: as the kernel tunes it]
+    ///
+    /// The kernel keeps what is in it after the connection has ended, too. It is lowered to
+    /// net.core.wmem_max; a warning says so
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub(crate) send_buffer: Option<OsString>,
 
     /// Length of each listener's backlog [default: 4096]
     ///

@@ -3,7 +3,10 @@
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
-use edgeloop::{Config, MAX_EVENT_BATCH, MAX_PIPES, MIN_BACKLOG, MIN_BUFFER_LIMIT};
+use edgeloop::{
+    Config, MAX_EVENT_BATCH, MAX_PIPES, MAX_SEND_BUFFER, MIN_BACKLOG, MIN_BUFFER_LIMIT,
+    MIN_SEND_BUFFER,
+};
 
 use crate::addresses::Address;
 use crate::args::{ServeArgs, variable};
@@ -22,6 +25,10 @@ pub(crate) struct ServeConfig {
     pub(crate) max_connections: Option<usize>,
     /// As `event_loop` has it.
     pub(crate) ipv6_only: bool,
+    /// The ceiling of queued bytes, if one was asked for.
+    pub(crate) buffer_limit: Option<usize>,
+    /// The send buffer that was asked for, which the kernel may lower.
+    pub(crate) send_buffer: Option<usize>,
     pub(crate) event_loop: Config,
     pub(crate) drain_timeout: Option<Duration>,
     pub(crate) format: Format,
@@ -74,11 +81,19 @@ impl ServeConfig {
         if let Some(timeout) = get("write-timeout", args.write_timeout).read(values::timeout)? {
             event_loop = event_loop.write_timeout(timeout);
         }
-        if let Some(bytes) = get("buffer-limit", args.buffer_limit)
-            .read(|text| values::size(text, MIN_BUFFER_LIMIT))?
-        {
+        let buffer_limit = get("buffer-limit", args.buffer_limit)
+            .read(|text| values::size(text, MIN_BUFFER_LIMIT))?;
+        if let Some(bytes) = buffer_limit {
             event_loop = event_loop.buffer_limit(bytes);
         }
+        if let Some(after) = get("keepalive", args.keepalive).read(keepalive)? {
+            event_loop = event_loop.keepalive(after);
+        }
+        if let Some(timeout) = get("user-timeout", args.user_timeout).read(user_timeout)? {
+            event_loop = event_loop.user_timeout(timeout);
+        }
+        let send_buffer = get("send-buffer", args.send_buffer).read(send_buffer)?;
+        event_loop = event_loop.send_buffer(send_buffer);
         if let Some(backlog) = get("backlog", args.backlog).read(backlog)? {
             event_loop = event_loop.backlog(backlog);
         }
@@ -97,6 +112,8 @@ impl ServeConfig {
             addresses: addresses(&args.address, environment)?,
             max_connections,
             ipv6_only,
+            buffer_limit,
+            send_buffer,
             event_loop,
             drain_timeout: get("drain-timeout", args.drain_timeout)
                 .read(values::deadline)?
@@ -216,6 +233,33 @@ fn backlog(text: &str) -> Result<u32, String> {
     let most = i32::MAX.unsigned_abs();
     let count = values::count(text, MIN_BACKLOG.into(), most.into())?;
     Ok(u32::try_from(count).unwrap_or(most))
+}
+
+fn keepalive(text: &str) -> Result<Option<Duration>, String> {
+    let range = Duration::from_secs(1)..=Duration::from_secs(32_767);
+    let after = values::timeout(text)?;
+    if after.is_some_and(|after| !range.contains(&after)) {
+        return Err("expected 1s to 32767s (9h 6m 7s), or none".into());
+    }
+    Ok(after)
+}
+
+fn user_timeout(text: &str) -> Result<Option<Duration>, String> {
+    // TCP_USER_TIMEOUT takes milliseconds.
+    let range = Duration::from_millis(1)..=Duration::from_millis(i32::MAX.unsigned_abs().into());
+    let timeout = values::timeout(text)?;
+    if timeout.is_some_and(|timeout| !range.contains(&timeout)) {
+        return Err("expected 1ms to 2147483647ms (24 days), or none".into());
+    }
+    Ok(timeout)
+}
+
+fn send_buffer(text: &str) -> Result<usize, String> {
+    let bytes = values::size(text, MIN_SEND_BUFFER)?;
+    if bytes > MAX_SEND_BUFFER {
+        return Err(format!("expected at most {MAX_SEND_BUFFER} bytes"));
+    }
+    Ok(bytes)
 }
 
 fn at_most(text: &str, least: u64, most: usize) -> Result<usize, String> {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use edgeloop::{EventLoop, Handler, Metrics};
+use edgeloop::{DEFAULT_BUFFER_LIMIT, EventLoop, Handler, MemoryLimit, Metrics};
 use nix::sys::signal::Signal;
 
 use crate::config::{ServeConfig, Verbosity};
@@ -51,7 +51,7 @@ where
     H: Handler + Operated,
 {
     if let Err(error) = edgeloop::raise_descriptor_limit() {
-        tracing::warn!("cannot raise the limit of descriptors: {error}");
+        tracing::warn!("cannot raise the limit of descriptors: {error} in setrlimit");
     }
     let resolved = listeners::resolve(&config.addresses)?;
     // Before listening, so that whoever reads that line can already signal.
@@ -60,17 +60,39 @@ where
     let handler = handler(Operator::new(signals, config.drain_timeout));
     let mut event_loop = EventLoop::with_config(handler, config.event_loop.clone())?;
     event_loop.notify_on(event_loop.handler().operator())?;
+    let listening = listeners::listen(&mut event_loop, &resolved, config.ipv6_only)?;
+    for warning in listening.warnings {
+        tracing::warn!("{warning}");
+    }
+    // Only now, since each listener takes a descriptor.
     let cap = event_loop.max_connections();
     if let Some(asked) = config.max_connections.filter(|&asked| asked > cap) {
         tracing::warn!(
             "a limit of {asked} connections was asked for, descriptors suffice for {cap}"
         );
     }
-    let listening = listeners::listen(&mut event_loop, &resolved, config.ipv6_only)?;
-    for warning in listening.warnings {
-        tracing::warn!("{warning}");
+    let version = env!("CARGO_PKG_VERSION");
+    let buffer_limit = event_loop.buffer_limit();
+    let keepalive =
+        event_loop.keepalive().map(|after| humantime::format_duration(after).to_string());
+    tracing::info!(
+        max_connections = cap,
+        buffer_limit,
+        keepalive,
+        "edgeloop {version} serves echo"
+    );
+    if event_loop.keepalive().is_none() && event_loop.idle_timeout().is_none() {
+        tracing::warn!(
+            "--idle-timeout none and --keepalive none: a connection whose peer has vanished is kept \
+             for ever"
+        );
     }
-    tracing::info!(max_connections = cap, "edgeloop {} serves echo", env!("CARGO_PKG_VERSION"));
+    if let Some(asked) = config.send_buffer {
+        tell_send_buffer(asked);
+    }
+    if let Some(limit) = event_loop.memory_limit() {
+        tell_memory(limit, buffer_limit, config.buffer_limit);
+    }
     for address in listening.addresses {
         log.listening(address);
     }
@@ -100,6 +122,31 @@ fn judge(metrics: &Metrics, second: Option<Signal>) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     };
     Err(Failure { exit, line })
+}
+
+/// Says what the place's memory did to the buffer limit, or may do to a larger one (C11).
+fn tell_memory(limit: &MemoryLimit, holds: usize, asked: Option<usize>) {
+    let allowed = usize::try_from(limit.bytes()).unwrap_or(usize::MAX);
+    match asked {
+        Some(asked) if asked > allowed / 2 => tracing::warn!(
+            "--buffer-limit {asked} is more than half of the memory allowed, {limit}: \
+             when that is used up, reading pauses, or the kernel ends the process"
+        ),
+        None if holds < DEFAULT_BUFFER_LIMIT => tracing::info!(
+            "buffer limit lowered from {DEFAULT_BUFFER_LIMIT} to {holds} bytes: \
+             a quarter of the memory allowed, {limit}"
+        ),
+        _ => {}
+    }
+}
+
+/// Says what the kernel makes of the send buffer that was asked for (socket(7)).
+fn tell_send_buffer(asked: usize) {
+    let most = std::fs::read_to_string("/proc/sys/net/core/wmem_max").ok();
+    let most = most.and_then(|text| text.trim().parse::<usize>().ok());
+    if let Some(most) = most.filter(|&most| most < asked) {
+        tracing::warn!("--send-buffer {asked} lowered to {most}: net.core.wmem_max caps it");
+    }
 }
 
 fn tell_totals(metrics: &Metrics, duration: Duration, log: &Log) {

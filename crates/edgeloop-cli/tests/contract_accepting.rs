@@ -246,6 +246,25 @@ fn c24_the_cap_keeps_a_reserve_of_descriptors() {
 }
 
 #[test]
+fn c24_many_listeners_count_in_the_cap() {
+    // The fewer descriptors they leave, the smaller the reserve; there is always one.
+    for listeners in [100, 170] {
+        let addresses = vec!["127.0.0.1:0"; listeners];
+        let server = edgeloop(&addresses).descriptors(200).listeners(listeners).start();
+        let peers: Vec<Peer> = (0..120).map(|_| Peer::connect(server.address())).collect();
+        for peer in &peers {
+            peer.send(b"word");
+        }
+        eventually("the cap is reached", || !server.log().lines_with("most allowed").is_empty());
+        eventually("those accepted are served", || served(&peers) > 0);
+        let open = server.process().descriptor_count();
+        assert!(open < 200, "with {listeners} listeners no descriptor is left");
+        let exhausted = server.log().lines_with("Too many open files");
+        assert!(exhausted.is_empty(), "with {listeners} listeners: {exhausted:?}");
+    }
+}
+
+#[test]
 fn c24_at_the_cap_waiters_stay_in_the_backlog() {
     let server = serve(&["--max-connections", "4"]);
     let inside = Crowd::connect(&server, 4);

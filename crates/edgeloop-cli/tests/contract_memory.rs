@@ -5,15 +5,18 @@
 
 mod serve;
 
+use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serve::{server, wide_server};
 use testkit::{
-    Crowd, PATIENCE, PYTHON, Peer, Server, Stream, descriptors_granted, eventually, holds_for,
-    machine_to_myself, pour, pour_once, skip_unless, within,
+    Crowd, PATIENCE, PYTHON, Peer, Server, Stream, descriptors_granted, eventually,
+    eventually_some, holds_for, machine_to_myself, pour, pour_once, skip_unless, within,
 };
 
 const KIB: usize = 1024;
@@ -196,6 +199,111 @@ fn c11_the_smallest_ceiling_deadlocks_nobody() {
     let mut streams: Vec<Stream> = (0..16).map(Stream::new).collect();
     pour(&peers, &mut streams);
     expect_all(&peers, &streams);
+}
+
+/// What `/proc` says of a server's memory, in KiB.
+#[track_caller]
+fn kilobytes(server: &Server, what: &str) -> usize {
+    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("a status");
+    let line = status.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    number.unwrap_or_else(|| panic!("{what} is missing in:\n{status}"))
+}
+
+/// A server that may have 2 MiB more than it needs at rest, of what `ulimit` counts with this option, and
+/// that may queue as much as it likes.
+#[track_caller]
+fn expect_survival(what: &str, option: &str) {
+    let _turn = machine_to_myself();
+    // With this limit the allocator can't reserve 64 MiB for the thread that writes the log.
+    let resting = server(&[]).shell("ulimit -v 40000").start();
+    eventually("its log is written", || resting.process().threads().len() == 1);
+    let limit = format!("ulimit {option} {}", kilobytes(&resting, what) + 2 * 1024);
+    let mut server = server(&["--buffer-limit", "1GiB", "--pipes", "0", "--send-buffer", "4KiB"])
+        .shell(&limit)
+        .start();
+    let peers: Vec<Peer> = (0..32).map(|_| Peer::narrow(server.address())).collect();
+    let mut streams: Vec<Stream> = (0..32).map(Stream::new).collect();
+    pour(&peers, &mut streams);
+    assert!(!server.log().lines_with("memory refused").is_empty(), "there was enough memory");
+    expect_all(&peers, &streams);
+    Peer::connect(server.address()).expect_echo(b"and all goes on");
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit_code_within(PATIENCE), 0);
+    let totals = eventually_some("the totals are read", || server.log().lines_with("totals").pop());
+    assert!(totals.contains("bytes_dropped=0"), "{totals}");
+}
+
+#[test]
+fn c11_memory_that_is_refused_pauses_reading_and_ends_nothing() {
+    expect_survival("VmSize", "-v");
+    expect_survival("VmData", "-d");
+}
+
+#[test]
+fn c11_the_default_ceiling_fits_the_place_and_is_said_at_start() {
+    let says = |server: &Server, words: &str| {
+        let lines = server.log().lines_with(words);
+        assert_eq!(lines.len(), 1, "{words}:\n{}", server.log().text());
+    };
+    // The shell counts in units of 1024 bytes.
+    let lowered = server(&[]).shell("ulimit -v 64000").start();
+    says(&lowered, "buffer_limit=16384000");
+    says(&lowered, "lowered from 268435456 to 16384000 bytes");
+    says(&lowered, "65536000 bytes (RLIMIT_AS)");
+    let asked = server(&["--buffer-limit", "32MiB"]).shell("ulimit -d 64000").start();
+    says(&asked, "buffer_limit=33554432");
+    says(&asked, "--buffer-limit 33554432 is more than half of the memory allowed, 65536000 bytes");
+}
+
+/// A cgroup with a limit of memory, where this machine lets one be made.
+struct Cgroup(PathBuf);
+
+impl Cgroup {
+    fn with_limit(bytes: usize) -> Option<Self> {
+        let name = format!("edgeloop-test-{}", std::process::id());
+        let places =
+            [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
+        places.into_iter().find_map(|(root, limit)| {
+            let cgroup = Self(Path::new(root).join(&name));
+            fs::create_dir(&cgroup.0).ok()?;
+            // Without the controller there is no such file.
+            fs::write(cgroup.0.join(limit), bytes.to_string()).ok()?;
+            Some(cgroup)
+        })
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // It may take a moment until a process that was killed is out of it.
+        let end = Instant::now() + PATIENCE;
+        while fs::remove_dir(&self.0).is_err() && Instant::now() < end {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+#[test]
+fn c11_in_a_cgroup_with_little_memory_the_default_ceiling_keeps_it_alive() {
+    let test = "c11_in_a_cgroup_with_little_memory_the_default_ceiling_keeps_it_alive";
+    let _turn = machine_to_myself();
+    let Some(cgroup) = Cgroup::with_limit(24 * MIB) else {
+        return testkit::say(&format!("SKIPPED: {test}: no cgroup with a limit can be made"));
+    };
+    let enter = format!("echo $$ > {}/cgroup.procs", cgroup.0.display());
+    // With the default of 256 MiB these peers would queue more than the cgroup has.
+    let options = ["--pipes", "0", "--send-buffer", "4KiB"];
+    let mut server = server(&options).shell(&enter).start();
+    assert_eq!(server.log().lines_with("lowered from 268435456 to 6291456").len(), 1);
+    let peers: Vec<Peer> = (0..300).map(|_| Peer::narrow(server.address())).collect();
+    let mut streams: Vec<Stream> = (0..300).map(Stream::new).collect();
+    pour(&peers, &mut streams);
+    assert!(!server.log().lines_with("the ceiling").is_empty(), "it was not reached");
+    drop(peers);
+    Peer::connect(server.address()).expect_echo(b"and all goes on");
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit_code_within(PATIENCE), 0);
 }
 
 #[test]

@@ -118,13 +118,24 @@ fn options_are_set_on_the_listener_and_inherited() {
     if skip_unless("options_are_set_on_the_listener_and_inherited", STRACE) {
         return;
     }
-    let server = server(&[]).traced(SOCKETS_AND_EVENTS).start();
+    let options = ["--idle-timeout", "none", "--user-timeout", "1m", "--send-buffer", "64KiB"];
+    let server = server(&options).traced(SOCKETS_AND_EVENTS).start();
     let peer = Peer::connect(server.address());
     peer.expect_echo(b"hello");
     let echoed = |calls: &[Call]| named(calls, "sendto") == 1;
     let calls = server.trace().expect(Mark::START, "the echo is in the trace", echoed);
     let listened = calls.iter().position(|call| call.name == "listen").expect("listen");
-    for option in ["TCP_NODELAY", "SO_OOBINLINE", "SO_REUSEADDR"] {
+    for option in [
+        "TCP_NODELAY",
+        "SO_OOBINLINE",
+        "SO_REUSEADDR",
+        "SO_KEEPALIVE",
+        "TCP_KEEPIDLE, [120]",
+        "TCP_KEEPINTVL, [20]",
+        "TCP_KEEPCNT, [6]",
+        "TCP_USER_TIMEOUT, [60000]",
+        "SO_SNDBUF, [65536]",
+    ] {
         let set = calls[..listened]
             .iter()
             .any(|call| call.name == "setsockopt" && call.arguments.contains(option));

@@ -7,7 +7,7 @@ mod serve;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use serve::{SOCKETS_AND_EVENTS, server};
+use serve::{SOCKETS_AND_EVENTS, edgeloop, server};
 use testkit::{Call, Mark, Peer, STRACE, Server, Stream, eventually, pour, skip_unless};
 
 const KIB: usize = 1024;
@@ -48,6 +48,36 @@ fn expect_nothing_lost(server: &Server) {
     peers[0].expect_stream(&mut Stream::new(9), streams[0].position());
     // It says no more, and the idle timeout ends it.
     peers[0].expect_eof();
+}
+
+#[test]
+fn c27_an_error_of_starting_names_the_call_that_failed() {
+    if skip_unless("c27_an_error_of_starting_names_the_call_that_failed", STRACE) {
+        return;
+    }
+    let address = "127.0.0.1:0";
+    let (new, listen) = ("make an event loop", "listen on 127.0.0.1:0");
+    let calls = [
+        ("epoll_create1", 1, new, "epoll_create1", 70),
+        ("timerfd_create", 1, new, "timerfd_create", 70),
+        ("eventfd2", 1, new, "eventfd2", 70),
+        ("epoll_ctl", 1, new, "epoll_ctl", 70),
+        ("socket", 1, listen, "socket", 2),
+        ("setsockopt", 1, listen, "setsockopt(SO_REUSEADDR)", 2),
+        ("setsockopt", 2, listen, "setsockopt(TCP_NODELAY)", 2),
+        ("setsockopt", 3, listen, "setsockopt(SO_OOBINLINE)", 2),
+        ("bind", 1, listen, "bind", 2),
+        ("listen", 1, listen, "listen", 2),
+        ("getsockname", 1, listen, "getsockname", 2),
+    ];
+    for (call, nth, what, named, code) in calls {
+        let trace = format!("trace={call}");
+        let inject = format!("inject={call}:error=EPERM:when={nth}");
+        let ended = edgeloop(&["serve", address]).traced(&["-e", &trace, "-e", &inject]).run();
+        let line = format!("cannot {what}: Operation not permitted (os error 1) in {named}\n");
+        assert!(ended.stderr.ends_with(&line), "{call}: {}", ended.stderr);
+        assert_eq!(ended.code, Some(code), "{call}");
+    }
 }
 
 /// How often the thread that becomes the loop has made this call before it waits for the first

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
+use crate::place::MemoryLimit;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -36,6 +37,8 @@ pub struct Config {
     pub(crate) spin: Duration,
     pub(crate) output_limit: usize,
     pub(crate) buffer_limit: usize,
+    /// Whether that is the default, which is lowered to fit the place.
+    pub(crate) fits_the_place: bool,
     pub(crate) read_buffer: usize,
     pub(crate) pipes: usize,
     pub(crate) turn_bytes: usize,
@@ -44,6 +47,10 @@ pub struct Config {
     pub(crate) event_batch: usize,
     pub(crate) backlog: u32,
     pub(crate) ipv6_only: bool,
+    /// `None` where nothing was said: with no idle timeout, it is on.
+    pub(crate) keepalive: Option<Option<Duration>>,
+    pub(crate) user_timeout: Option<Duration>,
+    pub(crate) send_buffer: Option<usize>,
     pub(crate) mailbox_limit: usize,
 }
 
@@ -53,11 +60,27 @@ pub const MIN_BACKLOG: u32 = 4096;
 /// The smallest [`Config::buffer_limit`]: room for one full read and for what it may become.
 pub const MIN_BUFFER_LIMIT: usize = 256 * KIB;
 
+/// The default [`Config::buffer_limit`], where the place allows four times as much.
+pub const DEFAULT_BUFFER_LIMIT: usize = 256 * MIB;
+
+/// Which part of the memory that the place allows is the default ceiling at the most.
+const PLACE_SHARE: u64 = 4;
+
 /// The largest event batch that a loop grows to by itself or can be asked for.
 pub const MAX_EVENT_BATCH: usize = 4096;
 
 /// The largest [`Config::pipes`].
 pub const MAX_PIPES: usize = 1024;
+
+/// The default of [`Config::keepalive`] where there is no idle timeout. What lies between the two ends,
+/// such as a NAT, seldom forgets a connection sooner.
+pub const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(120);
+
+/// The smallest [`Config::send_buffer`].
+pub const MIN_SEND_BUFFER: usize = 4 * KIB;
+
+/// The largest [`Config::send_buffer`].
+pub const MAX_SEND_BUFFER: usize = 1024 * MIB - 1;
 
 /// The longest [`Config::spin`].
 pub const MAX_SPIN: Duration = Duration::from_secs(1);
@@ -87,7 +110,8 @@ impl Config {
             busy_poll: Duration::ZERO,
             spin: Duration::ZERO,
             output_limit: MIB,
-            buffer_limit: 256 * MIB,
+            buffer_limit: DEFAULT_BUFFER_LIMIT,
+            fits_the_place: true,
             read_buffer: 64 * KIB,
             pipes: 16,
             turn_bytes: 256 * KIB,
@@ -96,12 +120,16 @@ impl Config {
             event_batch: 512,
             backlog: MIN_BACKLOG,
             ipv6_only: false,
+            keepalive: None,
+            user_timeout: None,
+            send_buffer: None,
             mailbox_limit: 16 * MIB,
         }
     }
 
     /// The most connections at a time, accepted, connecting and lingering ones included (C24).
-    /// `None`, the default, leaves a reserve below the process's soft limit of descriptors.
+    /// `None`, the default, leaves a reserve below the process's soft limit of descriptors, and those of
+    /// listeners and pipes.
     /// A number above that is lowered to it, and none is above 4,194,304.
     #[must_use]
     pub const fn max_connections(mut self, connections: Option<usize>) -> Self {
@@ -110,7 +138,8 @@ impl Config {
     }
 
     /// Closes a connection on which nothing was received and no output moved for so long.
-    /// `None`, the default, never does. Output that waits is the write timeout's.
+    /// `None`, the default, never does; then [`keepalive`](Self::keepalive) is on. Output that waits is the
+    /// write timeout's.
     #[must_use]
     pub const fn idle_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.idle_timeout = timeout;
@@ -119,10 +148,60 @@ impl Config {
 
     /// Resets a connection whose peer takes none of the output that waits for it for so long;
     /// 60 s by default.
+    ///
+    /// A peer that reads too slowly looks like one that does not read at all. Once its receive buffer is full,
+    /// its kernel announces room only when a sixteenth of it is free (`__tcp_select_window`, Linux 6.18), and
+    /// until then nothing of its reading can be seen from here, neither by `TCP_INFO` nor by `SIOCOUTQ`.
+    /// With the 6 MiB that a receive buffer grows to by default (`net.ipv4.tcp_rmem`), that is a peer that
+    /// reads less than 6.4 kB a second. Where such peers are to be served, this must be longer.
     #[must_use]
     pub const fn write_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.write_timeout = timeout;
         self
+    }
+
+    /// Lets the kernel probe a connection after this long without traffic (`SO_KEEPALIVE`, tcp(7)), so that
+    /// a peer that has vanished is noticed (C43). It gives the connection up after as long again
+    /// without an answer. The default is [`DEFAULT_KEEPALIVE`] if there is no idle timeout, and `None`, which
+    /// never probes, if there is one. From 1 s to 32,767 s, in whole seconds, rounded up.
+    ///
+    /// Listeners pass it on to what they accept, without a call more for each; an outbound connection costs
+    /// four.
+    #[must_use]
+    pub const fn keepalive(mut self, after: Option<Duration>) -> Self {
+        self.keepalive = Some(after);
+        self
+    }
+
+    /// After how long without an acknowledgement, or with a peer that has no room for more, the kernel gives a
+    /// connection up with `ETIMEDOUT` (`TCP_USER_TIMEOUT`, tcp(7)). `None`, the default, leaves that to
+    /// the kernel: some 15 minutes, or never while the peer answers. In milliseconds.
+    ///
+    /// Unlike [`write_timeout`](Self::write_timeout) it counts for what the kernel has accepted,
+    /// too, also when the loop has closed the connection: it bounds for how long a peer that does not
+    /// read makes the kernel keep that ([`send_buffer`](Self::send_buffer) bounds how much).
+    #[must_use]
+    pub const fn user_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.user_timeout = timeout;
+        self
+    }
+
+    /// The send buffer of each socket (`SO_SNDBUF`, socket(7)), which the kernel doubles and
+    /// `net.core.wmem_max` caps. `None`, the default, lets the kernel tune it, up to `net.ipv4.tcp_wmem`:
+    /// 4 MiB for each connection on most systems.
+    ///
+    /// What it holds counts in no limit of the loop, and is kept when the connection has ended, until the
+    /// peer has it or the kernel gives up.
+    #[must_use]
+    pub const fn send_buffer(mut self, bytes: Option<usize>) -> Self {
+        self.send_buffer = bytes;
+        self
+    }
+
+    /// After how long without traffic connections are probed.
+    pub(crate) fn keepalive_after(&self) -> Option<Duration> {
+        let unsaid = self.idle_timeout.is_none().then_some(DEFAULT_KEEPALIVE);
+        self.keepalive.unwrap_or(unsaid)
     }
 
     /// Gives up an outbound connection that is not made after so long; 10 s by default.
@@ -209,12 +288,19 @@ impl Config {
         self
     }
 
-    /// The ceiling of all queued bytes of the loop, 256 MiB by default (C11). A quarter of it is
-    /// the share of the input that handlers left unconsumed, the rest is for output. At least
-    /// [`MIN_BUFFER_LIMIT`].
+    /// The ceiling of all queued bytes of the loop (C11). A quarter of it is the share of the input
+    /// that handlers left unconsumed, the rest is for output. At least [`MIN_BUFFER_LIMIT`].
+    ///
+    /// The default is 256 MiB, or a quarter of the memory that the place allows if that is less
+    /// ([`MemoryLimit`]): the rest is for the program, its tables, and the buffers of sockets, which a
+    /// cgroup of version 2 counts, too.
+    /// [`EventLoop::buffer_limit`](crate::EventLoop::buffer_limit) returns what holds.
+    ///
+    /// It does not count what the kernel holds for sockets; see [`send_buffer`](Self::send_buffer).
     #[must_use]
     pub const fn buffer_limit(mut self, bytes: usize) -> Self {
         self.buffer_limit = bytes;
+        self.fits_the_place = false;
         self
     }
 
@@ -277,6 +363,17 @@ impl Config {
         self
     }
 
+    /// Lowers the default ceiling to its share of what the place allows.
+    pub(crate) fn fitted(mut self, limit: Option<&MemoryLimit>) -> Self {
+        if let Some(limit) = limit
+            && self.fits_the_place
+        {
+            let share = usize::try_from(limit.bytes() / PLACE_SHARE).unwrap_or(usize::MAX);
+            self.buffer_limit = self.buffer_limit.min(share).max(MIN_BUFFER_LIMIT);
+        }
+        self
+    }
+
     /// Checks what can't be expressed in types.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let wrong = |what: String| {
@@ -315,6 +412,25 @@ impl Config {
                 self.event_batch
             ));
         }
+        let longest = Duration::from_secs(32_767);
+        if let Some(after) = self.keepalive.flatten()
+            && !(Duration::from_secs(1)..=longest).contains(&after)
+        {
+            return wrong(format!("a keepalive after {after:?} is not 1s to 32767s"));
+        }
+        let longest = Duration::from_millis(i32::MAX.unsigned_abs().into());
+        if let Some(timeout) = self.user_timeout
+            && !(Duration::from_millis(1)..=longest).contains(&timeout)
+        {
+            return wrong(format!("a user timeout of {timeout:?} is not 1ms to 2147483647ms"));
+        }
+        if let Some(bytes) = self.send_buffer
+            && !(MIN_SEND_BUFFER..=MAX_SEND_BUFFER).contains(&bytes)
+        {
+            return wrong(format!(
+                "a send buffer of {bytes} bytes is not {MIN_SEND_BUFFER} to {MAX_SEND_BUFFER}"
+            ));
+        }
         if self.spin > MAX_SPIN {
             return wrong(format!("a spin of {:?} is above {MAX_SPIN:?}", self.spin));
         }
@@ -348,6 +464,9 @@ mod tests {
             (Config::new().backlog(128), "backlog of 128"),
             (Config::new().event_batch(0), "event batch of 0"),
             (Config::new().spin(MAX_SPIN * 2), "a spin of 2s is above 1s"),
+            (Config::new().keepalive(Some(Duration::ZERO)), "a keepalive after 0ns"),
+            (Config::new().user_timeout(Some(Duration::ZERO)), "a user timeout of 0ns"),
+            (Config::new().send_buffer(Some(1)), "a send buffer of 1 bytes"),
             (Config::new().budgets(1, 0, 1), "budget of zero"),
             (Config::new().max_connections(Some(0)), "cap of no connections"),
         ];

@@ -3,14 +3,17 @@
 use std::fmt;
 use std::io;
 
+use rustix::io::Errno;
+
 /// What the loop could not do.
 ///
-/// Shows as one line: `cannot listen on 0.0.0.0:3000: Address already in use (os error 98)`.
+/// Shows as one line: `cannot listen on 0.0.0.0:3000: Address already in use (os error 98) in bind`.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
     action: String,
     source: io::Error,
+    call: Option<&'static str>,
 }
 
 /// The kinds of [`Error`].
@@ -35,7 +38,18 @@ impl Error {
         action: impl Into<String>,
         source: impl Into<io::Error>,
     ) -> Self {
-        Self { kind, action: action.into(), source: source.into() }
+        Self { kind, action: action.into(), source: source.into(), call: None }
+    }
+
+    /// The same with the system call that failed.
+    pub(crate) fn of_call(kind: ErrorKind, action: impl Into<String>, failed: Failed) -> Self {
+        Self { call: Some(failed.call), ..Self::new(kind, action, failed.error) }
+    }
+
+    /// The system call that failed, such as `bind` or `setsockopt(SO_KEEPALIVE)`, if it was one.
+    #[must_use]
+    pub const fn call(&self) -> Option<&'static str> {
+        self.call
     }
 
     /// What kind of error this is.
@@ -53,12 +67,47 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.action, self.source)
+        write!(f, "{}: {}", self.action, self.source)?;
+        match self.call {
+            Some(call) => write!(f, " in {call}"),
+            None => Ok(()),
+        }
     }
 }
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.source)
+    }
+}
+
+/// A system call that failed, and its error.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    call: &'static str,
+    error: io::Error,
+}
+
+impl Failed {
+    pub(crate) fn new(call: &'static str, error: impl Into<io::Error>) -> Self {
+        Self { call, error: error.into() }
+    }
+
+    pub(crate) fn errno(&self) -> Errno {
+        Errno::from_io_error(&self.error).unwrap_or(Errno::INVAL)
+    }
+}
+
+/// Names the system call that an answer came from.
+pub(crate) trait InCall<T> {
+    /// # Errors
+    ///
+    /// The answer's own, with the name of the call.
+    fn in_call(self, call: &'static str) -> Result<T, Failed>;
+}
+
+impl<T, E: Into<io::Error>> InCall<T> for Result<T, E> {
+    fn in_call(self, call: &'static str) -> Result<T, Failed> {
+        self.map_err(|error| Failed::new(call, error))
     }
 }

@@ -52,6 +52,7 @@ pub mod epoll;
 mod closed;
 mod notice;
 mod target;
+mod place;
 mod config;
 mod metrics;
 mod handler;
@@ -83,7 +84,10 @@ mod sealed {
 }
 
 pub use closed::{Closed, Reason};
-pub use config::{Config, MAX_EVENT_BATCH, MAX_PIPES, MAX_SPIN, MIN_BACKLOG, MIN_BUFFER_LIMIT};
+pub use config::{
+    Config, DEFAULT_BUFFER_LIMIT, DEFAULT_KEEPALIVE, MAX_EVENT_BATCH, MAX_PIPES, MAX_SEND_BUFFER,
+    MAX_SPIN, MIN_BACKLOG, MIN_BUFFER_LIMIT, MIN_SEND_BUFFER,
+};
 pub use error::{Error, ErrorKind};
 pub use event_loop::EventLoop;
 pub use handler::{Action, Context, Handler, LoopContext, Origin, Sent, Stop};
@@ -94,5 +98,6 @@ pub use limits::raise_descriptor_limit;
 pub use mailbox::{Handle, SendError, SendErrorKind};
 pub use metrics::Metrics;
 pub use notice::{Notice, Trace};
+pub use place::MemoryLimit;
 pub use target::Target;
 pub use time::Time;

@@ -31,6 +31,8 @@ pub(crate) struct Memory {
     /// Above this, less is left than the output that one read may become.
     full_above: usize,
     paused: bool,
+    /// The system has refused memory.
+    refused: bool,
     input_share: usize,
     input_held: usize,
     /// Who keeps how much input, the least first.
@@ -50,6 +52,7 @@ impl Memory {
             pause_above: output_share - (output_share / FOR_THE_UNQUEUED).max(2 * read),
             full_above: output_share - read,
             paused: false,
+            refused: false,
             input_share,
             input_held: 0,
             holders: BTreeSet::new(),
@@ -63,10 +66,36 @@ impl Memory {
         self.room
     }
 
-    /// Whether connections with queued output are not read, until there is less of it.
+    /// Whether connections with queued output are not read, until there is less of it or the system
+    /// has memory again.
     #[inline]
     pub(crate) const fn is_paused(&self) -> bool {
-        self.paused
+        self.paused || self.refused
+    }
+
+    /// Whether the system has refused memory.
+    pub(crate) const fn is_refused(&self) -> bool {
+        self.refused
+    }
+
+    /// The system refuses memory; returns whether it did not before.
+    pub(crate) fn refuse(&mut self) -> bool {
+        let begins = !self.refused;
+        self.refused = true;
+        self.recount();
+        begins
+    }
+
+    /// The system has memory again; returns whether reading may go on.
+    pub(crate) fn grant(&mut self) -> bool {
+        self.refused = false;
+        self.recount();
+        !self.paused
+    }
+
+    /// Whether there is room for what one read may become.
+    pub(crate) const fn has_room(&self) -> bool {
+        !self.is_full() && !self.refused
     }
 
     /// Whether less is left than whoever is owed nothing may need.
@@ -113,7 +142,7 @@ impl Memory {
         self.recount();
         let resumed = self.paused && self.output_held <= self.pause_above / 4 * 3;
         self.paused &= !resumed;
-        resumed
+        resumed && !self.refused
     }
 
     /// A connection's kept input changed its size.
@@ -136,7 +165,8 @@ impl Memory {
     fn recount(&mut self) {
         // Rounding up to pages costs up to one page a chunk; a chunk's worth covers it.
         let left = (self.output_share - self.output_held).saturating_sub(CHUNK);
-        self.room = self.output_limit.min(left);
+        // Whatever is sent while memory is refused goes the careful way.
+        self.room = if self.refused { 0 } else { self.output_limit.min(left) };
     }
 }
 

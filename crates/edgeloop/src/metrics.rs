@@ -46,6 +46,8 @@ pub struct Metrics {
     pub given_up: u64,
     /// Messages refused at a connection's output limit or at the ceiling (C10).
     pub refused: u64,
+    /// Times reading paused because the system refused memory (C11).
+    pub memory_refusals: u64,
     /// Receives and sends tried again after ENOBUFS or ENOMEM, or after interruptions in a row.
     pub retries: u64,
     /// Panics of the handler (C32).

@@ -55,6 +55,12 @@ pub enum Notice {
         /// Bytes held by output queues.
         held: usize,
     },
+    /// The system refused memory for queued output, kept input or another connection; reading and
+    /// accepting pause (C11). Told once for each pause.
+    MemoryRefused {
+        /// Bytes held by output queues.
+        held: usize,
+    },
     /// A handler panicked (C32).
     Panicked {
         /// The connection whose callback it was, if it was one's.
@@ -91,6 +97,12 @@ impl fmt::Display for Notice {
                     f,
                     "buffer limit nearly reached ({held} bytes of output queued): clients that do \
                      not read are not read from, and may be reset"
+                )
+            }
+            Self::MemoryRefused { held } => {
+                write!(
+                    f,
+                    "memory refused with {held} bytes of output queued; reading and accepting pause"
                 )
             }
             Self::Panicked { id: Some(id), message } => {

@@ -4,7 +4,7 @@
 //! out in between is seldom given back: a mapping goes back to the kernel the moment it is
 //! released (C12). The queue knows no socket and no clock.
 
-use std::collections::VecDeque;
+use std::collections::{TryReserveError, VecDeque};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
@@ -115,22 +115,33 @@ impl Output {
         count.max(twice).min(CHUNK).next_multiple_of(PAGE)
     }
 
-    /// Queues a copy of `bytes`; answers by how much the memory held has grown.
-    pub(crate) fn push(&mut self, mut bytes: &[u8]) -> usize {
-        self.len += bytes.len();
-        if let Some(last) = self.chunks.back_mut() {
-            bytes = last.fill(bytes);
-        }
+    /// Queues a copy of `bytes`. Returns by how much the memory held has grown.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses memory. Nothing is queued then.
+    pub(crate) fn push(&mut self, mut bytes: &[u8]) -> Result<usize, Refused> {
+        // All chunks come before the first byte, so that nothing is queued in part.
+        let partly_filled = self.chunks.len().saturating_sub(1);
+        let before = self.chunks.len();
+        let mut missing = bytes.len() - bytes.len().min(self.chunks.back().map_or(0, Chunk::spare));
         let mut grown = 0;
-        let last = self.size_for(bytes.len() % CHUNK);
-        while !bytes.is_empty() {
-            let size = if bytes.len() < CHUNK { last } else { CHUNK };
-            let mut chunk = Chunk::with_room_for(size);
+        while missing > 0 {
+            let size = if missing < CHUNK { self.size_for(missing) } else { CHUNK };
+            let reserved = self.chunks.try_reserve(1).map_err(Refused::from);
+            let Ok(chunk) = reserved.and_then(|()| Chunk::with_room_for(size)) else {
+                self.chunks.truncate(before);
+                return Err(Refused);
+            };
             grown += chunk.capacity();
-            bytes = chunk.fill(bytes);
+            missing = missing.saturating_sub(chunk.capacity());
             self.chunks.push_back(chunk);
         }
-        grown
+        self.len += bytes.len();
+        for chunk in self.chunks.range_mut(partly_filled..) {
+            bytes = chunk.fill(bytes);
+        }
+        Ok(grown)
     }
 
     /// Queues bytes that are in a pipe, in a queue that is empty; answers by how much the memory held
@@ -194,9 +205,9 @@ struct Chunk {
 
 impl Chunk {
     /// Up to [`CHUNK`] bytes, in whole pages.
-    fn with_room_for(count: usize) -> Self {
+    fn with_room_for(count: usize) -> Result<Self, Refused> {
         let capacity = count.min(CHUNK).next_multiple_of(PAGE);
-        Self { memory: Memory::new(capacity), filled: 0 }
+        Ok(Self { memory: Memory::new(capacity)?, filled: 0 })
     }
 
     fn capacity(&self) -> usize {
@@ -226,6 +237,26 @@ impl fmt::Debug for Chunk {
     }
 }
 
+/// The system has no memory for a queue: a mapping or an allocation failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refused;
+
+impl From<TryReserveError> for Refused {
+    fn from(_: TryReserveError) -> Self {
+        Self
+    }
+}
+
+/// Whether the allocator has `count` bytes now: it is asked for them, and gets them back. What is
+/// allocated next and is no larger is found at the same place.
+pub(crate) fn heap_grants(count: usize) -> Result<(), Refused> {
+    let mut bytes: Vec<u8> = Vec::new();
+    bytes.try_reserve_exact(count)?;
+    // Or the compiler leaves both calls out.
+    std::hint::black_box(&bytes);
+    Ok(())
+}
+
 /// A mapping where it pays and one can be had, else the allocator's. The kernel allows some 65,530
 /// mappings a process (`vm.max_map_count`), so one page goes to the allocator, and so does all
 /// that the kernel refuses.
@@ -235,13 +266,16 @@ enum Memory {
 }
 
 impl Memory {
-    fn new(capacity: usize) -> Self {
+    fn new(capacity: usize) -> Result<Self, Refused> {
         if capacity > PAGE
             && let Ok(map) = MmapMut::map_anon(capacity)
         {
-            return Self::Mapped(map);
+            return Ok(Self::Mapped(map));
         }
-        Self::Heap(vec![0; capacity].into_boxed_slice())
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(capacity)?;
+        bytes.resize(capacity, 0);
+        Ok(Self::Heap(bytes.into_boxed_slice()))
     }
 }
 
@@ -297,7 +331,7 @@ mod tests {
                     let mut held = 0;
                     for part in [&bytes[..first], &bytes[..second]] {
                         let foretold = output.growth(part.len());
-                        let grown = output.push(part);
+                        let grown = output.push(part).expect("memory");
                         assert_eq!(grown, foretold, "{first} then {second}");
                         held += grown;
                     }
@@ -315,7 +349,7 @@ mod tests {
         let mut output = Output::default();
         let mut held = 0;
         for number in 1..=1024 {
-            held += output.push(&[7; 64]);
+            held += output.push(&[7; 64]).expect("memory");
             assert!(held <= 2 * 64 * number + PAGE, "{held} bytes for {number} messages");
         }
         let mut sends = 0;
@@ -331,8 +365,8 @@ mod tests {
     #[test]
     fn c11_small_output_is_charged_as_the_page_that_it_takes() {
         let mut output = Output::default();
-        assert_eq!(output.push(b"a"), PAGE);
-        assert_eq!(output.push(b"b"), 0);
+        assert_eq!(output.push(b"a"), Ok(PAGE));
+        assert_eq!(output.push(b"b"), Ok(0));
         assert_eq!(output.advance(1).memory, 0);
         assert_eq!(output.advance(1).memory, PAGE);
     }
@@ -343,7 +377,7 @@ mod tests {
         let pipe = pipes.lend(Time::ZERO, || Ok::<_, ()>(())).expect("made").expect("room");
         let mut output = Output::default();
         assert_eq!(output.adopt(Piped { pipe, count: 10 }), 10);
-        assert_eq!(output.push(b"behind"), PAGE);
+        assert_eq!(output.push(b"behind"), Ok(PAGE));
         assert_eq!((output.len(), output.held()), (16, 10 + PAGE));
         assert_eq!(output.front(), Front::Piped(Piped { pipe, count: 10 }));
         assert_eq!(output.advance(4), Released { memory: 4, piped: None });

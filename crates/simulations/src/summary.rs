@@ -83,13 +83,15 @@ impl fmt::Display for Summary {
 }
 
 /// How often the loop came to its limits: what was never met was not tested.
-const fn met(metrics: &Metrics) -> [(&'static str, u64); 10] {
+const fn met(metrics: &Metrics) -> [(&'static str, u64); 12] {
     [
         ("connection cap reached", metrics.cap_reached),
         ("accepting paused for want of descriptors", metrics.accept_pauses),
         ("connections lost before they were accepted", metrics.accept_errors),
         ("registrations failed", metrics.registrations_failed),
-        ("all reading paused at the ceiling of memory", metrics.memory_pauses),
+        ("reading paused near the ceiling of memory", metrics.memory_pauses),
+        ("connections given up at the ceiling", metrics.given_up),
+        ("reading paused because memory was refused", metrics.memory_refusals),
         ("messages refused", metrics.refused),
         ("transfers tried again for want of memory", metrics.retries),
         ("events, timers and letters for who was gone", metrics.stale),
@@ -109,6 +111,8 @@ fn add(sum: &mut Metrics, other: &Metrics) {
     sum.accept_errors += other.accept_errors;
     sum.registrations_failed += other.registrations_failed;
     sum.memory_pauses += other.memory_pauses;
+    sum.given_up += other.given_up;
+    sum.memory_refusals += other.memory_refusals;
     sum.refused += other.refused;
     sum.retries += other.retries;
     sum.stale += other.stale;

@@ -52,6 +52,8 @@ pub struct Socket {
     pub unsent: u64,
     /// Bytes received and not yet read; for a listener, connections waiting to be accepted.
     pub unread: u64,
+    /// Whether the timer that runs is that of keepalive.
+    pub probes: bool,
 }
 
 /// A look at the kernel's table (`/proc/net/tcp` and `/proc/net/tcp6`).
@@ -103,10 +105,13 @@ fn parse_line(line: &str) -> Option<Socket> {
     let remote = parse_address(fields.next()?)?;
     let state = u8::from_str_radix(fields.next()?, 16).ok()?;
     let (unsent, unread) = fields.next()?.split_once(':')?;
+    // tr:tm->when; 2 is a timer that probes or waits for an end (proc_pid_net(5)).
+    let timer = fields.next()?.split(':').next()?;
     Some(Socket {
         local,
         remote,
         state: SocketState::from_number(state),
+        probes: timer == "02",
         unsent: u64::from_str_radix(unsent, 16).ok()?,
         unread: u64::from_str_radix(unread, 16).ok()?,
     })

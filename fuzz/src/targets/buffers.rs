@@ -30,7 +30,7 @@ pub fn output(data: &[u8]) {
                 continue;
             }
             let foretold = output.growth(piece.len());
-            let grown = output.push(&piece);
+            let grown = output.push(&piece).expect("there is memory");
             assert_eq!(grown, foretold, "the growth was foretold wrongly");
             held += grown;
             model.extend(piece);

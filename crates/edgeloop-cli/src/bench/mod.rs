@@ -67,7 +67,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     let interrupt = Interrupt::watch(&log)
         .map_err(|error| Failure::fatal(format!("cannot watch for signals: {error}")))?;
     if let Err(error) = edgeloop::raise_descriptor_limit() {
-        log.line(&format!("edgeloop: cannot raise the limit of descriptors: {error}"));
+        log.line(&format!("edgeloop: cannot raise the limit of descriptors: {error} in setrlimit"));
     }
     let ran = match &config.find {
         None => run_once(&config, csv, &interrupt, &log),

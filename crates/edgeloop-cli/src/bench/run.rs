@@ -156,6 +156,8 @@ pub(crate) fn settings(share: &Share) -> Config {
         // As soon as anything is left over, a connection is given no more.
         .watermarks(0, 0)
         .read_above_mark(true)
+        // Four calls for each connection; what is in flight shows a peer that has vanished.
+        .keepalive(None)
         .buffer_limit(share.connections.saturating_mul(QUEUED).max(256 << 20))
 }
 

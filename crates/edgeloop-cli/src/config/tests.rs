@@ -78,7 +78,29 @@ fn each_option_reaches_the_configuration_from_either_place() {
     let cases = [
         ("idle-timeout", "none", event_loop(|config| config.idle_timeout(None))),
         ("write-timeout", "none", event_loop(|config| config.write_timeout(None))),
-        ("buffer-limit", "1MiB", event_loop(|config| config.buffer_limit(1_048_576))),
+        (
+            "buffer-limit",
+            "1MiB",
+            ServeConfig {
+                buffer_limit: Some(1_048_576),
+                ..event_loop(|config| config.buffer_limit(1_048_576))
+            },
+        ),
+        ("keepalive", "none", event_loop(|config| config.keepalive(None))),
+        ("keepalive", "30s", event_loop(|config| config.keepalive(Some(Duration::from_secs(30))))),
+        (
+            "user-timeout",
+            "1m",
+            event_loop(|config| config.user_timeout(Some(Duration::from_secs(60)))),
+        ),
+        (
+            "send-buffer",
+            "16KiB",
+            ServeConfig {
+                send_buffer: Some(16_384),
+                ..event_loop(|config| config.send_buffer(Some(16_384)))
+            },
+        ),
         ("backlog", "5000", event_loop(|config| config.backlog(5000))),
         ("event-batch", "32", event_loop(|config| config.event_batch(32))),
         ("pipes", "0", event_loop(|config| config.pipes(0))),
@@ -174,6 +196,11 @@ fn a_bad_value_is_reported_by_the_name_that_it_came_under() {
         ("buffer-limit", "1KiB", "at least 262144 bytes"),
         ("buffer-limit", "15EiB", "at most 8EiB"),
         ("idle-timeout", "10", "with its unit"),
+        ("keepalive", "500ms", "1s to 32767s"),
+        ("keepalive", "10h", "1s to 32767s"),
+        ("user-timeout", "25d", "1ms to 2147483647ms"),
+        ("send-buffer", "1", "at least 4096 bytes"),
+        ("send-buffer", "1GiB", "at most 1073741823 bytes"),
         ("backlog", "128", "from 4096 to 2147483647"),
         ("event-batch", "4097", "from 1 to 4096"),
         ("pipes", "1025", "from 0 to 1024"),

@@ -5,7 +5,7 @@
 //! without counting them, and bounds their number only.
 
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
@@ -17,6 +17,13 @@ use crate::signals;
 
 /// How long to wait before trying again to start a thread, where none could be.
 const RETRY: Duration = Duration::from_millis(100);
+
+/// The stack of the thread that writes. Where memory is refused, the usual 2 MiB would be what the loop
+/// has given up to be able to go on (C11).
+const STACK: usize = 128 * 1024;
+
+/// What must be free for a thread to begin.
+const BEGINNING: usize = 512 * 1024;
 
 /// The queue, as its producers and its writer share it.
 #[derive(Clone)]
@@ -144,7 +151,14 @@ impl Queue {
             return state.has_writer;
         }
         let writer = self.clone();
-        let spawn = || thread::Builder::new().name("log".to_owned()).spawn(move || writer.write());
+        let thread = thread::Builder::new().name("log".to_owned()).stack_size(STACK);
+        let spawn = || {
+            // A thread that begins asks for memory, and ends the process if it is refused some.
+            let mut memory: Vec<u8> = Vec::new();
+            memory.try_reserve_exact(BEGINNING).map_err(|_| io::ErrorKind::OutOfMemory)?;
+            drop(std::hint::black_box(memory));
+            thread.spawn(move || writer.write())
+        };
         // It inherits that no signal interrupts it, or ends what it writes: neither a file size limit
         // (SIGXFSZ) nor a terminal (SIGTTOU).
         state.has_writer = signals::blocked(spawn).is_ok();

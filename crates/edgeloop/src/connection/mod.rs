@@ -26,7 +26,7 @@ use crate::closed::Reason;
 use crate::epoll::Readiness;
 use crate::flags::{Flags, State};
 use crate::input::Scanned;
-use crate::output::{Front, Output, Piped, Released};
+use crate::output::{Front, Output, Piped, Refused, Released, heap_grants};
 use crate::table::Entry;
 use crate::time::Time;
 use deadlines::Retries;
@@ -280,15 +280,31 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Queues bytes, and sets the flag `mark` if that makes more than `high`; answers by how much memory
+    /// Queues bytes, and sets the flag `mark` if that makes more than `high`. Returns by how much memory
     /// the queue grew.
-    pub(crate) fn push(&mut self, bytes: &[u8], now: Time, high: usize, mark: Flags) -> usize {
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses memory. Nothing is queued then.
+    pub(crate) fn try_push(
+        &mut self,
+        bytes: &[u8],
+        now: Time,
+        high: usize,
+        mark: Flags,
+    ) -> Result<usize, Refused> {
         self.queue(now, high, mark, |output| output.push(bytes))
     }
 
     /// The same with what is in a pipe, where nothing is queued yet.
-    pub(crate) fn adopt(&mut self, piped: Piped, now: Time, high: usize, mark: Flags) -> usize {
-        self.queue(now, high, mark, |output| output.adopt(piped))
+    pub(crate) fn adopt(
+        &mut self,
+        piped: Piped,
+        now: Time,
+        high: usize,
+        mark: Flags,
+    ) -> Result<usize, Refused> {
+        self.queue(now, high, mark, |output| Ok(output.adopt(piped)))
     }
 
     fn queue(
@@ -296,19 +312,24 @@ impl<S> Connection<S> {
         now: Time,
         high: usize,
         mark: Flags,
-        queue: impl FnOnce(&mut Output) -> usize,
-    ) -> usize {
+        queue: impl FnOnce(&mut Output) -> Result<usize, Refused>,
+    ) -> Result<usize, Refused> {
+        if self.cold.is_none() {
+            heap_grants(size_of::<Cold>())?;
+        }
         let cold = self.cold();
-        if cold.output.is_empty() {
+        let first = cold.output.is_empty();
+        let grown = queue(&mut cold.output).inspect_err(|_| self.cool())?;
+        let cold = self.cold();
+        if first {
             cold.progress = now;
         }
-        let grown = queue(&mut cold.output);
         let above = cold.output.len() > high;
         self.set(Flags::OUTPUT);
         if above {
             self.set(mark);
         }
-        grown
+        Ok(grown)
     }
 
     /// The next output to write.
@@ -452,7 +473,8 @@ impl<S> Connection<S> {
         self.error.map(|error| Errno::from_raw_os_error(error.get().into()))
     }
 
-    fn remember(&mut self, error: Errno) {
+    /// The first error that any call saw is kept.
+    pub(crate) fn remember(&mut self, error: Errno) {
         // Error numbers are below 4096 (errno-base.h, MAX_ERRNO).
         let error = u16::try_from(error.raw_os_error()).ok().and_then(NonZeroU16::new);
         self.error = self.error.or(error);

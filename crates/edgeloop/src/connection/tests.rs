@@ -239,3 +239,10 @@ fn what_was_read_is_forgotten_and_an_end_is_not() {
     connection.ended();
     assert!(!connection.has(Flags::READABLE | Flags::DRAIN) && connection.has(Flags::ENDED));
 }
+
+impl<S> Connection<S> {
+    /// Queues bytes, for which there is memory.
+    pub(super) fn push(&mut self, bytes: &[u8], now: Time, high: usize, mark: Flags) -> usize {
+        self.try_push(bytes, now, high, mark).expect("memory")
+    }
+}

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 
 use rustix::io::Errno;
 
-use super::{Agenda, Born, CONNECTION, Core};
+use super::{Agenda, Born, CONNECTION, Core, set_option, set_options};
 use crate::closed::Reason;
 use crate::connection::{Connection, Life, Next};
 use crate::epoll::Token;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Failed, InCall};
 use crate::flags::Flags;
 use crate::id::ConnectionId;
 use crate::kernel::{Kernel, SocketOption, persist};
@@ -34,9 +34,8 @@ impl<K: Kernel> Core<K> {
     }
 
     pub(crate) fn connect(&mut self, mut to: Target, tag: u64) -> Result<ConnectionId, Error> {
-        let wrong = |to: &Target, error: io::Error| {
-            Error::new(ErrorKind::Connect, format!("cannot connect to {}", to.peer()), error)
-        };
+        let what = |to: &Target| format!("cannot connect to {}", to.peer());
+        let wrong = |to: &Target, error: io::Error| Error::new(ErrorKind::Connect, what(to), error);
         if self.cuts_off {
             // What came after the walk that cuts off would keep the loop from ending (C37).
             return Err(wrong(&to, io::Error::other("the loop is stopping")));
@@ -46,9 +45,14 @@ impl<K: Kernel> Core<K> {
                 io::Error::other(format!("{} connections are open, the most allowed", self.cap));
             return Err(wrong(&to, cap));
         }
+        if !self.has_memory_for_more() {
+            return Err(wrong(&to, Errno::NOMEM.into()));
+        }
         let id = self.connections.next_id();
         let peer = to.peer();
-        let socket = self.dial(&mut to, id).map_err(|error| wrong(&to, error.into()))?;
+        let socket = self
+            .dial(&mut to, id)
+            .map_err(|failed| Error::of_call(ErrorKind::Connect, what(&to), failed))?;
         let connection =
             Connection::connecting(socket, id.non_zero(), self.now, self.connect_deadline(&to));
         self.connections.insert(id, connection);
@@ -66,7 +70,7 @@ impl<K: Kernel> Core<K> {
 
     /// Begins to connect to the first address that lets itself be begun with. Answers why the last
     /// one failed if none does.
-    fn dial(&mut self, to: &mut Target, id: ConnectionId) -> Result<K::Socket, Errno> {
+    fn dial(&mut self, to: &mut Target, id: ConnectionId) -> Result<K::Socket, Failed> {
         loop {
             match self.begin_connect(to.peer(), to.source(), id) {
                 Ok(socket) => return Ok(socket),
@@ -81,8 +85,8 @@ impl<K: Kernel> Core<K> {
         peer: SocketAddr,
         source: Option<SocketAddr>,
         id: ConnectionId,
-    ) -> Result<K::Socket, Errno> {
-        let socket = self.kernel.socket(peer)?;
+    ) -> Result<K::Socket, Failed> {
+        let socket = self.kernel.socket(peer).in_call("socket")?;
         let begun = self.begin_on(&socket, peer, source, id);
         match begun {
             Ok(()) => Ok(socket),
@@ -99,26 +103,25 @@ impl<K: Kernel> Core<K> {
         peer: SocketAddr,
         source: Option<SocketAddr>,
         id: ConnectionId,
-    ) -> Result<(), Errno> {
-        self.kernel.set_option(socket, SocketOption::NoDelay)?;
-        self.kernel.set_option(socket, SocketOption::UrgentInline)?;
+    ) -> Result<(), Failed> {
+        set_options(&mut self.kernel, socket, &self.config)?;
         if let Some(source) = source {
             if source.is_ipv4() != peer.is_ipv4() {
-                return Err(Errno::NETUNREACH);
+                return Err(Errno::NETUNREACH).in_call("bind");
             }
             if source.port() != 0 {
                 // Or a port of our own choice would be barred for a minute after each connection.
-                self.kernel.set_option(socket, SocketOption::ReuseAddress)?;
+                set_option(&mut self.kernel, socket, SocketOption::ReuseAddress)?;
             }
-            self.kernel.bind(socket, source)?;
+            self.kernel.bind(socket, source).in_call("bind")?;
         }
         match self.kernel.connect(socket, peer) {
             // An interrupted connect goes on by itself (connect(2)).
             Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(error).in_call("connect"),
         }
         // Only now, because a socket that was never connected reports a hang-up.
-        self.kernel.register(socket, Token(id.to_bits()), CONNECTION)?;
+        self.kernel.register(socket, Token(id.to_bits()), CONNECTION).in_call("epoll_ctl")?;
         if self.traces {
             self.registered.push_back((id, self.kernel.descriptor(socket)));
             self.agenda.add(Agenda::BORN);
@@ -166,7 +169,7 @@ impl<K: Kernel> Core<K> {
                     }
                     return self.schedule(id);
                 }
-                Err(error) => failed = Some(error),
+                Err(error) => failed = Some(error.errno()),
             }
         }
         let Some(error) = failed else { return self.doom(id, Reason::ConnectTimeout, false) };
@@ -266,6 +269,9 @@ impl<K: Kernel> Core<K> {
         let released = connection.doom(reason, abort);
         self.forget_waiting(id);
         self.release(released);
+        if self.closing.try_reserve(1).is_err() {
+            self.refused();
+        }
         self.closing.push_back(id);
         self.agenda.add(Agenda::CLOSING);
     }

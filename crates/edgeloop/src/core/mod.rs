@@ -5,8 +5,10 @@
 
 mod agenda;
 mod life;
+mod options;
 mod relief;
 mod sending;
+mod shortage;
 mod spending;
 
 use std::collections::{HashMap, VecDeque};
@@ -28,12 +30,15 @@ use crate::memory::Memory;
 use crate::metrics::Metrics;
 use crate::notice::Notice;
 use crate::pipes::Pipes;
+use crate::place::MemoryLimit;
 use crate::slot_queue::SlotQueue;
 use crate::table::{self, Slots};
 use crate::target::Target;
 use crate::time::Time;
 use crate::wheel::Wheel;
 pub(crate) use agenda::Agenda;
+pub(crate) use options::{set_option, set_options};
+pub(crate) use shortage::Ballast;
 pub(crate) use spending::Spending;
 
 /// What every connection is registered for, once, for all it will ever need.
@@ -48,6 +53,9 @@ const RESERVE: usize = 32;
 
 /// Of how many descriptors one pipe may be had.
 const PIPES_SHARE: usize = 64;
+
+/// For so many connections no memory is looked for: what was set aside holds them.
+const FIRST_CONNECTIONS: usize = 64;
 
 /// An outbound connection whose session is still to be made.
 #[derive(Debug)]
@@ -64,6 +72,11 @@ pub(crate) struct Core<K: Kernel> {
     pub(crate) memory: Memory,
     /// Who has output queued, whoever has taken none of it for longest first.
     pub(crate) laggards: SlotQueue,
+    pub(crate) ballast: Ballast,
+    /// How much memory the place allows.
+    pub(crate) memory_limit: Option<MemoryLimit>,
+    /// For so many connections there is memory.
+    pub(crate) provided: usize,
     pub(crate) pipes: Pipes<K::Pipe>,
     pub(crate) metrics: Metrics,
     pub(crate) spending: Spending,
@@ -103,24 +116,29 @@ pub(crate) struct Core<K: Kernel> {
     pub(crate) cuts_off: bool,
     /// The most connections at a time (C24).
     pub(crate) cap: usize,
+    /// The descriptors that connections, listeners and pipes could have when the loop was made.
+    spare: usize,
     /// Whose callback runs, to know who panicked (C32).
     pub(crate) current: ConnectionId,
 }
 
 impl<K: Kernel> Core<K> {
-    pub(crate) fn new(mut kernel: K, config: Config) -> Self {
+    pub(crate) fn new(mut kernel: K, config: Config, ballast: Ballast) -> Self {
         let now = kernel.now();
+        let memory_limit = kernel.memory_limit();
+        let config = config.fitted(memory_limit.as_ref());
         let spare = kernel.spare_descriptors();
-        // Each pipe has two descriptors. Where there are few, there are fewer pipes.
-        let pipes = config.pipes.min(spare / PIPES_SHARE);
-        let reserve = (RESERVE + 2 * pipes).min(spare / 2);
-        let allowed = (spare - reserve).clamp(1, table::MOST);
+        let (cap, pipes) = shares(&config, spare);
         let mut core = Self {
-            cap: config.max_connections.map_or(allowed, |asked| asked.min(allowed)),
+            cap,
+            spare,
             kernel,
             connections: Slots::default(),
             memory: Memory::new(&config),
             laggards: SlotQueue::new(),
+            ballast,
+            memory_limit,
+            provided: FIRST_CONNECTIONS,
             pipes: Pipes::new(pipes),
             metrics: Metrics::default(),
             spending: Spending::default(),
@@ -156,6 +174,16 @@ impl<K: Kernel> Core<K> {
         core
     }
 
+    /// So many listeners have a descriptor each: the cap and the pipes fit what is left (C24).
+    pub(crate) fn leave_descriptors_to(&mut self, listeners: usize) {
+        let (cap, pipes) = shares(&self.config, self.spare.saturating_sub(listeners));
+        self.cap = cap;
+        if self.metrics.turns == 0 {
+            // None was made yet.
+            self.pipes = Pipes::new(pipes);
+        }
+    }
+
     // Lists.
 
     /// Puts a connection on the ready list, to be served in the next turn.
@@ -164,6 +192,9 @@ impl<K: Kernel> Core<K> {
             && !connection.has(Flags::LISTED)
         {
             connection.set(Flags::LISTED);
+            if self.ready.try_reserve(1).is_err() {
+                self.refused();
+            }
             self.ready.push_back(id);
             self.agenda.add(Agenda::READY);
         }
@@ -187,7 +218,9 @@ impl<K: Kernel> Core<K> {
     /// there is no room, or others without output have waited for longer.
     pub(crate) fn lacks_memory(&self, id: ConnectionId, owed: bool) -> bool {
         self.memory.is_paused()
-            && (owed || self.memory.is_full() || (self.waiting.first().is_some() && self.fed != id))
+            && (owed
+                || !self.memory.has_room()
+                || (self.waiting.first().is_some() && self.fed != id))
     }
 
     /// It need not wait for memory any more.
@@ -306,6 +339,15 @@ impl<K: Kernel> Core<K> {
             }
         }
     }
+}
+
+/// The cap on connections, and the most pipes, where so many descriptors are to be had (C24).
+fn shares(config: &Config, spare: usize) -> (usize, usize) {
+    // Each pipe has two descriptors. Where there are few, there are fewer pipes.
+    let pipes = config.pipes.min(spare / PIPES_SHARE);
+    let reserve = (RESERVE + 2 * pipes).min(spare / 2);
+    let allowed = (spare - reserve).clamp(1, table::MOST);
+    (config.max_connections.map_or(allowed, |asked| asked.min(allowed)), pipes)
 }
 
 /// The kernel had no memory for this call, or interrupted it as often as it was made: no error of the

@@ -11,7 +11,7 @@ use crate::handler::Sent;
 use crate::id::ConnectionId;
 use crate::kernel::{Kernel, persist};
 use crate::notice::Notice;
-use crate::output::{Front, Piped, Released};
+use crate::output::{Front, Piped, Refused, Released, heap_grants};
 use crate::pipes::Pipes;
 
 impl<K: Kernel> Core<K> {
@@ -52,13 +52,14 @@ impl<K: Kernel> Core<K> {
         let growth = connection.growth(bytes.len());
         if connection.queued() + bytes.len() > self.config.output_limit
             || !self.make_room(id, growth)
+            || (self.memory.is_refused() && heap_grants(growth).is_err())
         {
             self.metrics.refused += 1;
             return Sent::Refused;
         }
         let Some(connection) = self.connections.get_mut(id) else { return Sent::Gone };
         if connection.life() != Life::Open || connection.has(Flags::OUTPUT) {
-            return self.queue(id, Front::Bytes(bytes));
+            return self.queue(id, Front::Bytes(bytes), false);
         }
         if connection.has(Flags::WATCHED) {
             self.unwatch(id);
@@ -75,7 +76,7 @@ impl<K: Kernel> Core<K> {
             let answer = self.kernel.send(&connection.socket, bytes);
             return self.send_on(id, Front::Bytes(bytes), answer);
         }
-        self.queue(id, Front::Bytes(bytes))
+        self.queue(id, Front::Bytes(bytes), false)
     }
 
     /// Passes up to `most` bytes of a connection's input on to its output, through a pipe (splice(2)).
@@ -168,6 +169,7 @@ impl<K: Kernel> Core<K> {
     ) -> Sent {
         // The first one was a single try.
         let mut first = Some(answer).filter(|&answer| !matches!(answer, Ok(0) | Err(Errno::INTR)));
+        let mut begun = false;
         loop {
             let Some(connection) = self.connections.get_mut(id) else { return Sent::Gone };
             let answer = first.take().unwrap_or_else(|| {
@@ -178,6 +180,7 @@ impl<K: Kernel> Core<K> {
                     connection.active = self.now;
                     self.metrics.bytes_out += count as u64;
                     rest = rest.behind(count);
+                    begun = true;
                     if connection.has(Flags::WATCHED) {
                         self.watch(id, count);
                     }
@@ -185,9 +188,12 @@ impl<K: Kernel> Core<K> {
                         return Sent::Written;
                     }
                 }
-                Err(Errno::AGAIN) => return self.queue(id, rest),
+                Err(Errno::AGAIN) => return self.queue(id, rest, begun),
                 Err(error) if is_exhaustion(error) => {
-                    let queued = self.queue(id, rest);
+                    let queued = self.queue(id, rest, begun);
+                    if matches!(queued, Sent::Refused | Sent::Gone) {
+                        return queued;
+                    }
                     return if self.retry(id, Transfer::Send, error) { queued } else { Sent::Gone };
                 }
                 Err(error) => {
@@ -218,8 +224,10 @@ impl<K: Kernel> Core<K> {
     /// Leaves bytes to the next turn, though the socket may take them: this turn has sent enough on this
     /// connection (C13).
     fn defer(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
-        let sent = self.queue(id, Front::Bytes(bytes));
-        if let Some(connection) = self.connections.get_mut(id) {
+        let sent = self.queue(id, Front::Bytes(bytes), false);
+        if let Some(connection) = self.connections.get_mut(id)
+            && sent.is_accepted()
+        {
             // No edge will come.
             connection.set(Flags::WRITABLE);
             self.list(id);
@@ -227,15 +235,20 @@ impl<K: Kernel> Core<K> {
         sent
     }
 
-    fn queue(&mut self, id: ConnectionId, rest: Front<'_>) -> Sent {
-        let Some(connection) = self.connections.get_mut(id) else { return Sent::Gone };
+    /// Queues what the socket has not taken. If the system refuses memory for it even when what was set
+    /// aside is given up, the bytes are refused, or, if others of theirs are sent, the connection ends.
+    fn queue(&mut self, id: ConnectionId, rest: Front<'_>, begun: bool) -> Sent {
+        let Some(connection) = self.connections.get(id) else { return Sent::Gone };
         let first = !connection.has(Flags::OUTPUT);
-        let mark = if self.config.read_above_mark { Flags::ABOVE_READING } else { Flags::ABOVE };
-        let (now, high) = (self.now, self.config.high_watermark);
-        let grown = match rest {
-            Front::Bytes(bytes) => connection.push(bytes, now, high, mark),
-            Front::Piped(piped) => connection.adopt(piped, now, high, mark),
+        let grown = match self.try_queue(id, rest) {
+            Err(Refused) => {
+                self.refused();
+                self.try_queue(id, rest)
+            }
+            grown => grown,
         };
+        let Ok(grown) = grown else { return self.cannot_queue(id, rest, begun) };
+        let Some(connection) = self.connections.get(id) else { return Sent::Gone };
         let above = connection.is_above();
         let pauses = self.memory.charge(grown);
         self.settle();
@@ -252,6 +265,33 @@ impl<K: Kernel> Core<K> {
             self.relieve(id);
         }
         if above { Sent::AboveMark } else { Sent::Queued }
+    }
+
+    fn try_queue(&mut self, id: ConnectionId, rest: Front<'_>) -> Result<usize, Refused> {
+        let mark = if self.config.read_above_mark { Flags::ABOVE_READING } else { Flags::ABOVE };
+        let (now, high) = (self.now, self.config.high_watermark);
+        // Once it was refused, the simulated kernel grants it.
+        if !self.memory.is_refused() && self.kernel.refuses_memory() {
+            return Err(Refused);
+        }
+        let Some(connection) = self.connections.get_mut(id) else { return Ok(0) };
+        match rest {
+            Front::Bytes(bytes) => connection.try_push(bytes, now, high, mark),
+            Front::Piped(piped) => connection.adopt(piped, now, high, mark),
+        }
+    }
+
+    #[cold]
+    fn cannot_queue(&mut self, id: ConnectionId, rest: Front<'_>, begun: bool) -> Sent {
+        if !begun && matches!(rest, Front::Bytes(_)) {
+            self.metrics.refused += 1;
+            return Sent::Refused;
+        }
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.lose(rest.len());
+        }
+        self.out_of_memory(id);
+        Sent::Gone
     }
 
     /// Writes queued output until it is gone, the socket is full, or the budget is spent. Answers
@@ -330,8 +370,11 @@ impl<K: Kernel> Core<K> {
         if resumes {
             self.ordinary = Readiness::INPUT;
         }
-        if resumes || (self.waiting.first().is_some() && !self.memory.is_full()) {
+        if resumes || (self.waiting.first().is_some() && self.memory.has_room()) {
             self.agenda.add(Agenda::STARVED);
+        }
+        if released.memory > 0 {
+            self.look_for_memory();
         }
     }
 }

@@ -145,7 +145,9 @@ impl Events {
     #[cold]
     fn grow(&mut self) {
         let room = (self.buffer.len() * 2).min(self.ceiling);
-        if room > self.buffer.len() {
+        // Without memory for more, the batch stays as it is.
+        let more = room.saturating_sub(self.buffer.len());
+        if more > 0 && self.buffer.try_reserve_exact(more).is_ok() {
             self.buffer.resize(room, BLANK);
         }
     }

@@ -1,6 +1,5 @@
 //! Phases 5 and 9: listeners, and the birth of sessions.
 
-use std::io;
 use std::net::SocketAddr;
 
 use rustix::io::Errno;
@@ -10,9 +9,9 @@ use super::serve::call;
 use crate::closed::Reason;
 use crate::connection::Life;
 use crate::context::Turn;
-use crate::core::{Agenda, Born};
+use crate::core::{Agenda, Born, set_option, set_options};
 use crate::epoll::{Interest, Token};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Failed, InCall};
 use crate::flags::Flags;
 use crate::handler::{Action, Handler, Origin};
 use crate::id::ConnectionId;
@@ -21,28 +20,27 @@ use crate::listener::{AcceptError, Listener};
 use crate::notice::{Notice, Trace};
 
 impl<H: Handler, K: Kernel> EventLoop<H, K> {
-    pub(super) fn listen_on(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
+    pub(super) fn listen_on(&mut self, address: SocketAddr) -> Result<SocketAddr, Failed> {
         let kernel = &mut self.core.kernel;
         let backlog = self.core.config.backlog;
-        let socket = kernel.socket(address)?;
-        kernel.set_option(&socket, SocketOption::ReuseAddress)?;
+        let socket = kernel.socket(address).in_call("socket")?;
+        set_option(kernel, &socket, SocketOption::ReuseAddress)?;
         if address.is_ipv6() {
-            kernel.set_option(&socket, SocketOption::Ipv6Only(self.core.config.ipv6_only))?;
+            set_option(kernel, &socket, SocketOption::Ipv6Only(self.core.config.ipv6_only))?;
         }
-        // What is accepted inherits these, which saves two system calls for each connection.
-        kernel.set_option(&socket, SocketOption::NoDelay)?;
-        kernel.set_option(&socket, SocketOption::UrgentInline)?;
-        kernel.bind(&socket, address)?;
-        kernel.listen(&socket, backlog)?;
-        let bound = kernel.local_address(&socket)?;
+        set_options(kernel, &socket, &self.core.config)?;
+        kernel.bind(&socket, address).in_call("bind")?;
+        kernel.listen(&socket, backlog).in_call("listen")?;
+        let bound = kernel.local_address(&socket).in_call("getsockname")?;
         let token = Token(LISTENERS.0 + self.listeners.len() as u64);
-        kernel.register(&socket, token, Interest::READABLE)?;
+        kernel.register(&socket, token, Interest::READABLE).in_call("epoll_ctl")?;
         if let Some(somaxconn) = kernel.longest_backlog()
             && somaxconn < backlog
         {
             self.core.tell(Notice::BacklogCapped { listener: bound, asked: backlog, somaxconn });
         }
         self.listeners.push(Some(Listener::new(socket, bound)));
+        self.count_listeners();
         Ok(bound)
     }
 
@@ -67,6 +65,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             if budget == 0 {
                 return self.core.agenda.add(Agenda::ACCEPT);
             }
+            if !self.core.has_memory_for_more() {
+                return self.pause_accepting(index, Errno::NOMEM);
+            }
+            let Some(Some(listener)) = self.listeners.get_mut(index) else { return };
             budget -= 1;
             match self.core.kernel.accept(&listener.socket) {
                 Ok((socket, peer)) => {
@@ -133,13 +135,20 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         self.close_listener(index);
         if self.listeners.iter().all(Option::is_none) && self.drain.is_none() {
             let what = format!("cannot accept on {address}");
-            self.failed = Some(Error::new(ErrorKind::Run, what, error));
+            let failed = Failed::new("accept4", error);
+            self.failed = Some(Error::of_call(ErrorKind::Run, what, failed));
         }
+    }
+
+    /// A listener began or ended: more or fewer descriptors are left to connections (C24).
+    fn count_listeners(&mut self) {
+        self.core.leave_descriptors_to(self.listeners.iter().flatten().count());
     }
 
     pub(super) fn close_listener(&mut self, index: usize) {
         if let Some(listener) = self.listeners[index].take() {
             self.core.kernel.close(listener.socket);
+            self.count_listeners();
         }
     }
 

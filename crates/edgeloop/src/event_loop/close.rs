@@ -130,6 +130,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             self.core.closing = std::collections::VecDeque::new();
             if self.core.connections.len() == 0 {
                 self.core.ready = std::collections::VecDeque::new();
+                self.core.nobody_is_left();
                 self.core.shed_pipe();
             }
         } else {

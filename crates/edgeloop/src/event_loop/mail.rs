@@ -7,7 +7,7 @@ use super::EventLoop;
 use crate::closed::Reason;
 use crate::context::Turn;
 use crate::core::Agenda;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, InCall};
 use crate::handler::{Handler, LoopContext, Sent};
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
@@ -58,7 +58,8 @@ impl<H: Handler> EventLoop<H> {
         self.core
             .kernel
             .watch(descriptor)
-            .map_err(|error| Error::new(ErrorKind::Setup, "cannot watch a descriptor", error))
+            .in_call("epoll_ctl")
+            .map_err(|error| Error::of_call(ErrorKind::Setup, "cannot watch a descriptor", error))
     }
 }
 

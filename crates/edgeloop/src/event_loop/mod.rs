@@ -8,6 +8,7 @@ mod interrupted;
 mod mail;
 mod serve;
 mod spin;
+mod starved;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -18,15 +19,16 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
 use crate::closed::Reason;
 use crate::config::{Config, MAX_EVENT_BATCH};
 use crate::context::Turn;
-use crate::core::{Agenda, Core};
+use crate::core::{Agenda, Ballast, Core};
 use crate::epoll::Events;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Failed};
 use crate::flags::Flags;
 use crate::handler::{Handler, LoopContext};
 use crate::id::ConnectionId;
@@ -35,7 +37,7 @@ use crate::listener::Listener;
 use crate::mailbox::{Handle, Letter, Mailbox};
 use crate::metrics::Metrics;
 use crate::notice::Notice;
-use crate::output::PAGE;
+use crate::place::MemoryLimit;
 use crate::sessions::Sessions;
 use crate::target::Target;
 use crate::time::Time;
@@ -131,16 +133,15 @@ impl<H: Handler> EventLoop<H> {
     /// When a setting is out of range or contradicts another, or the process or the system is out
     /// of descriptors or memory.
     pub fn with_config(handler: H, config: Config) -> Result<Self, Error> {
-        let kernel = Linux::new()
-            .map_err(|error| Error::new(ErrorKind::Setup, "cannot make an event loop", error))?;
-        Self::with_kernel(handler, config, kernel)
+        Self::with_kernel(handler, config, Linux::new()?)
     }
 }
 
 impl<H: Handler, K: Kernel> EventLoop<H, K> {
     pub(crate) fn with_kernel(handler: H, config: Config, kernel: K) -> Result<Self, Error> {
         config.check()?;
-        let mut core = Core::new(kernel, config);
+        let ballast = Ballast::new(size_of::<H::Session>())?;
+        let mut core = Core::new(kernel, config, ballast);
         core.traces = H::TRACE;
         let config = &core.config;
         let buffer = vec![0; config.read_buffer.min(config.turn_bytes)].into_boxed_slice();
@@ -186,7 +187,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 Ok(bound) => return Ok(bound),
                 Err(error) => {
                     let what = format!("cannot listen on {address}");
-                    last = Some(Error::new(ErrorKind::Listen, what, error));
+                    last = Some(Error::of_call(ErrorKind::Listen, what, error));
                 }
             }
         }
@@ -231,10 +232,37 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         self.handler
     }
 
-    /// The connection cap that holds: the one asked for, or what descriptors allow (C24).
+    /// The connection cap that holds: the one asked for, or what descriptors allow (C24). Each listener
+    /// takes a descriptor, so that it is known once all listen.
     #[must_use]
     pub fn max_connections(&self) -> usize {
         self.core.cap
+    }
+
+    /// The ceiling of all queued bytes that holds: the one asked for, or the default, lowered to fit
+    /// [`memory_limit`](Self::memory_limit) (C11).
+    #[must_use]
+    pub fn buffer_limit(&self) -> usize {
+        self.core.config.buffer_limit
+    }
+
+    /// After how long without traffic connections are closed; `None` if they never are.
+    #[must_use]
+    pub fn idle_timeout(&self) -> Option<Duration> {
+        self.core.config.idle_timeout
+    }
+
+    /// After how long without traffic the kernel probes connections; `None` if it never does
+    /// ([`Config::keepalive`]).
+    #[must_use]
+    pub fn keepalive(&self) -> Option<Duration> {
+        self.core.config.keepalive_after()
+    }
+
+    /// How much memory the place allowed when the loop was made; `None` if no limit is known.
+    #[must_use]
+    pub fn memory_limit(&self) -> Option<&MemoryLimit> {
+        self.core.memory_limit.as_ref()
     }
 
     /// What the loop has counted.
@@ -305,7 +333,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             // A signal: there are no events, and the alarm still stands (C29).
             events.clear();
             if error != Errno::INTR {
-                return Err(Error::new(ErrorKind::Run, "cannot wait for events", error));
+                let failed = Failed::new("epoll_pwait", error);
+                return Err(Error::of_call(ErrorKind::Run, "cannot wait for events", failed));
             }
             self.interrupted();
         }
@@ -420,43 +449,6 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
     }
 
-    /// Phase 4, for those that wait for memory (C11).
-    fn serve_starved(&mut self) {
-        // Nobody without queued output waits behind one that has some. Each gets a page's worth.
-        for _ in 0..self.core.config.turn_jobs {
-            let first = self.core.waiting.first();
-            let Some(id) = first.and_then(|slot| self.core.connections.at(slot)) else { break };
-            let Some(connection) = self.core.connections.get(id) else { break };
-            let (active, is_listed) = (connection.active, connection.has(Flags::LISTED));
-            if self.core.memory.is_full() {
-                self.core.relieve(id);
-            }
-            // One that was read in this turn has had its budget (C13).
-            if self.core.memory.is_full() || active == self.core.now {
-                break;
-            }
-            self.core.feed(id);
-            self.core.fed = id;
-            if is_listed {
-                // It has its turn in the ready list, which follows.
-                break;
-            }
-            self.read(id, self.core.config.turn_bytes.min(PAGE));
-            self.core.fed = ConnectionId::NONE;
-        }
-        for _ in 0..self.core.config.turn_jobs {
-            let first = self.core.starved.first();
-            let first = first.filter(|_| !self.core.memory.is_paused());
-            let Some(id) = first.and_then(|slot| self.core.connections.at(slot)) else { break };
-            self.core.feed(id);
-        }
-        let waits = self.core.waiting.first().is_some() && !self.core.memory.is_full();
-        let starves = self.core.starved.first().is_some() && !self.core.memory.is_paused();
-        if waits || starves {
-            self.core.agenda.add(Agenda::STARVED);
-        }
-    }
-
     /// Phase 7.
     fn run_timers(&mut self) {
         if self.core.now >= self.core.alarm {
@@ -489,6 +481,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if self.core.polls_from() <= self.core.now {
             self.core.agenda.add(Agenda::WAKE_UP);
         }
+        if self.core.ballast.look_at() <= self.core.now {
+            self.core.look_for_memory();
+        }
     }
 
     /// Phase 7, for the wake-up of the handler. Shortly before it the agenda is kept from being empty,
@@ -512,6 +507,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         // A deadline of the loop that has passed is on the agenda already.
         let own = listeners.chain(self.drain.as_ref().map(|drain| drain.deadline));
         let own = own.chain([self.core.polls_from(), self.core.relief_at]);
+        let own = own.chain([self.core.ballast.look_at()]);
         let own = own.filter(|&at| at > self.core.now).min().unwrap_or(Time::NEVER);
         let next = self.core.wheel.next_wake().min(own);
         if next >= self.core.alarm {
@@ -522,8 +518,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             self.core.agenda.add(Agenda::TIMERS);
             return Ok(());
         }
-        persist(|| self.core.kernel.set_alarm(next))
-            .map_err(|error| Error::new(ErrorKind::Run, "cannot set the loop's timer", error))?;
+        persist(|| self.core.kernel.set_alarm(next)).map_err(|error| {
+            let failed = Failed::new("timerfd_settime", error);
+            Error::of_call(ErrorKind::Run, "cannot set the loop's timer", failed)
+        })?;
         self.core.alarm = next;
         Ok(())
     }
@@ -565,7 +563,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         // Any phase may have been left half-way.
         self.core.agenda.add(Agenda::ACCEPT);
-        for item in [Agenda::READY, Agenda::MAIL, Agenda::TIMERS, Agenda::BORN, Agenda::CLOSING] {
+        for item in [Agenda::READY, Agenda::STARVED, Agenda::MAIL, Agenda::TIMERS] {
+            self.core.agenda.add(item);
+        }
+        for item in [Agenda::BORN, Agenda::CLOSING] {
             self.core.agenda.add(item);
         }
         // A wake-up that the callback set is none of these, and is on the agenda already.

@@ -16,7 +16,7 @@ use crate::id::ConnectionId;
 use crate::input::{Input, Scanned};
 use crate::kernel::{Kernel, persist};
 use crate::notice::Trace;
-use crate::output::PAGE;
+use crate::output::{PAGE, heap_grants};
 
 /// Calls back for a connection that has a session; answers `Continue` for one that hasn't.
 macro_rules! call {
@@ -85,10 +85,33 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         action: Action,
     ) {
         if !left.is_empty() {
-            let rest = self.buffer[left].to_vec();
+            let mut rest = Vec::new();
+            if !self.grow_kept(id, &mut rest, left.len()) {
+                return;
+            }
+            rest.extend_from_slice(&self.buffer[left]);
             self.keep(id, rest, scanned, action);
         }
         self.apply(id, action);
+    }
+
+    /// Makes room in what is kept of a connection's input. Returns whether there is some; without memory
+    /// for it, even without what was set aside, the connection ends (C11).
+    fn grow_kept(&mut self, id: ConnectionId, kept: &mut Vec<u8>, by: usize) -> bool {
+        /// What the accounts of who keeps how much may take for one more.
+        const ACCOUNTS: usize = 1024;
+        let grow = |kept: &mut Vec<u8>| heap_grants(ACCOUNTS).and(Ok(kept.try_reserve(by)?));
+        if !self.core.memory.is_refused() && self.core.kernel.refuses_memory() {
+            self.core.refused();
+        }
+        if grow(kept).is_err() {
+            self.core.refused();
+            if grow(kept).is_err() {
+                self.core.out_of_memory(id);
+                return false;
+            }
+        }
+        true
     }
 
     #[cold]
@@ -353,6 +376,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     fn show_kept(&mut self, id: ConnectionId, count: usize) {
         self.note_received(id, count);
         let (mut bytes, scanned) = self.take_kept(id);
+        if !self.grow_kept(id, &mut bytes, count) {
+            return;
+        }
         bytes.extend_from_slice(&self.buffer[..count]);
         let mut input = Input::with_scanned(&bytes, scanned);
         let action = call!(self, id, data, &mut input);

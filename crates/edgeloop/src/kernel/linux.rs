@@ -22,6 +22,8 @@ use rustix::time::{
 
 use super::{ALARM, Kernel, SocketOption, WAKER, WATCHED, Wake, persist};
 use crate::epoll::{Epoll, Events, Interest, Mode, Token};
+use crate::error::{Error, ErrorKind, Failed, InCall};
+use crate::place::MemoryLimit;
 use crate::time::Time;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
@@ -45,16 +47,23 @@ impl Linux {
     /// # Errors
     ///
     /// When the process or the system is out of descriptors or memory.
-    pub fn new() -> std::io::Result<Self> {
-        let epoll = Epoll::new()?;
+    pub fn new() -> Result<Self, Error> {
+        Self::make()
+            .map_err(|failed| Error::of_call(ErrorKind::Setup, "cannot make an event loop", failed))
+    }
+
+    fn make() -> Result<Self, Failed> {
+        let epoll = Epoll::new().in_call("epoll_create1")?;
         let alarm = timerfd_create(
             TimerfdClockId::Monotonic,
             TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK,
-        )?;
-        let waker = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        )
+        .in_call("timerfd_create")?;
+        let waker =
+            eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).in_call("eventfd2")?;
         // The alarm is never read: setting it anew resets it, and each expiry is an edge.
-        epoll.add(&alarm, ALARM, Interest::READABLE, Mode::Edge)?;
-        epoll.add(&waker, WAKER, Interest::READABLE, Mode::Edge)?;
+        epoll.add(&alarm, ALARM, Interest::READABLE, Mode::Edge).in_call("epoll_ctl")?;
+        epoll.add(&waker, WAKER, Interest::READABLE, Mode::Edge).in_call("epoll_ctl")?;
         Ok(Self { epoll, alarm, waker: Arc::new(waker) })
     }
 
@@ -178,6 +187,12 @@ impl Kernel for Linux {
             SocketOption::NoDelay => sockopt::set_tcp_nodelay(socket, true),
             SocketOption::UrgentInline => sockopt::set_socket_oobinline(socket, true),
             SocketOption::ResetOnClose => sockopt::set_socket_linger(socket, Some(Duration::ZERO)),
+            SocketOption::Keepalive => sockopt::set_socket_keepalive(socket, true),
+            SocketOption::KeepaliveIdle(idle) => sockopt::set_tcp_keepidle(socket, idle),
+            SocketOption::KeepaliveInterval(every) => sockopt::set_tcp_keepintvl(socket, every),
+            SocketOption::KeepaliveCount(count) => sockopt::set_tcp_keepcnt(socket, count),
+            SocketOption::UserTimeout(millis) => sockopt::set_tcp_user_timeout(socket, millis),
+            SocketOption::SendBuffer(bytes) => sockopt::set_socket_send_buffer_size(socket, bytes),
         }
     }
 
@@ -269,6 +284,10 @@ impl Kernel for Linux {
         // Reading the directory takes a descriptor itself, which is counted and closed again.
         let open = fs::read_dir("/proc/self/fd").map_or(64, Iterator::count);
         limit.saturating_sub(open)
+    }
+
+    fn memory_limit(&self) -> Option<MemoryLimit> {
+        MemoryLimit::find()
     }
 
     fn longest_backlog(&self) -> Option<u32> {

@@ -13,6 +13,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use crate::epoll::{Events, Interest, Token};
+use crate::place::MemoryLimit;
 use crate::time::Time;
 
 pub use linux::Linux;
@@ -137,6 +138,17 @@ pub trait Kernel: crate::sealed::Sealed {
     /// How many more descriptors this process may open, as far as can be told.
     fn spare_descriptors(&self) -> usize;
 
+    /// How much memory the place allows, if that can be told.
+    fn memory_limit(&self) -> Option<MemoryLimit> {
+        None
+    }
+
+    /// Whether the system refuses the memory that is asked for next. The real one says so when it is
+    /// asked; a simulated one has no other way.
+    fn refuses_memory(&mut self) -> bool {
+        false
+    }
+
     /// The longest backlog that the kernel grants, if it can be told (`net.core.somaxconn`).
     fn longest_backlog(&self) -> Option<u32>;
 }
@@ -163,6 +175,25 @@ pub trait Wake: Clone + Send + Sync + 'static {
     fn wake(&self) -> bool;
 }
 
+impl SocketOption {
+    /// The call that sets it.
+    pub(crate) const fn call(self) -> &'static str {
+        match self {
+            Self::ReuseAddress => "setsockopt(SO_REUSEADDR)",
+            Self::Ipv6Only(_) => "setsockopt(IPV6_V6ONLY)",
+            Self::NoDelay => "setsockopt(TCP_NODELAY)",
+            Self::UrgentInline => "setsockopt(SO_OOBINLINE)",
+            Self::ResetOnClose => "setsockopt(SO_LINGER)",
+            Self::Keepalive => "setsockopt(SO_KEEPALIVE)",
+            Self::KeepaliveIdle(_) => "setsockopt(TCP_KEEPIDLE)",
+            Self::KeepaliveInterval(_) => "setsockopt(TCP_KEEPINTVL)",
+            Self::KeepaliveCount(_) => "setsockopt(TCP_KEEPCNT)",
+            Self::UserTimeout(_) => "setsockopt(TCP_USER_TIMEOUT)",
+            Self::SendBuffer(_) => "setsockopt(SO_SNDBUF)",
+        }
+    }
+}
+
 /// The socket options that the loop sets, all before any data flows or right before the close.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SocketOption {
@@ -176,4 +207,16 @@ pub enum SocketOption {
     UrgentInline,
     /// `SO_LINGER {1, 0}`: the close sends an RST and leaves nothing in the kernel (C3).
     ResetOnClose,
+    /// `SO_KEEPALIVE`; a listener passes this and those below on to what it accepts (C43).
+    Keepalive,
+    /// `TCP_KEEPIDLE`, in whole seconds.
+    KeepaliveIdle(Duration),
+    /// `TCP_KEEPINTVL`, in whole seconds.
+    KeepaliveInterval(Duration),
+    /// `TCP_KEEPCNT`.
+    KeepaliveCount(u32),
+    /// `TCP_USER_TIMEOUT`, in milliseconds.
+    UserTimeout(u32),
+    /// `SO_SNDBUF`, which the kernel doubles.
+    SendBuffer(usize),
 }

@@ -27,10 +27,13 @@ pub(crate) enum Call {
     Connect,
     /// Not a call, but what becomes of a connect that is under way; `SO_ERROR` tells it.
     Handshake,
+    /// The memory for queued output, kept input or more connections. It is no call of the kernel's trait,
+    /// but mmap(2) or the allocator's.
+    Memory,
 }
 
 impl Call {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Wait,
         Self::Accept,
         Self::Register,
@@ -50,6 +53,7 @@ impl Call {
         Self::PeerAddress,
         Self::Connect,
         Self::Handshake,
+        Self::Memory,
     ];
 
     /// Its name in section 2 of the manual.
@@ -74,6 +78,7 @@ impl Call {
             Self::PeerAddress => "getpeername",
             Self::Connect => "connect",
             Self::Handshake => "the handshake of connect",
+            Self::Memory => "mmap",
         }
     }
 
@@ -97,6 +102,7 @@ impl Call {
             Self::LocalAddress | Self::PeerAddress => &[Errno::NOBUFS],
             Self::Connect => &CONNECT,
             Self::Handshake => &HANDSHAKE,
+            Self::Memory => &[Errno::NOMEM],
         }
     }
 
@@ -298,6 +304,11 @@ impl Fault {
         transfers && matches!(self.fate, Fate::Fails(error) if meaning(error) == Meaning::Exhausted)
     }
 
+    /// Whether the system refused memory, so that reading paused.
+    pub(crate) fn is_refused_memory(&self) -> bool {
+        self.call == Call::Memory
+    }
+
     /// Whether a socket option could not be set.
     pub(crate) fn is_of_an_option(&self) -> bool {
         self.call == Call::SetOption
@@ -314,6 +325,7 @@ impl Fault {
     pub(crate) fn is_passing(&self) -> bool {
         match (self.call, self.fate) {
             (Call::SpliceIn, Fate::Fails(Errno::INVAL | Errno::PERM))
+            | (Call::Memory, Fate::Fails(_))
             | (_, Fate::Short(_) | Fate::Late) => true,
             (call, Fate::Fails(error))
                 if call.transfers() || matches!(call, Call::Shutdown | Call::Connect) =>

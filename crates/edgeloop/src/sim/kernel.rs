@@ -156,9 +156,18 @@ impl Kernel for SimulatedKernel {
     }
 
     fn set_option(&mut self, socket: &Socket, option: SocketOption) -> Result<(), Errno> {
-        let mut world = self.call();
         // Without it the close is an orderly one, whatever was meant. The other options decide nothing.
         let decides = option == SocketOption::ResetOnClose;
+        // What is probed, given up or buffered beyond the model takes no time of it either.
+        let is_timed = decides
+            || matches!(
+                option,
+                SocketOption::ReuseAddress
+                    | SocketOption::Ipv6Only(_)
+                    | SocketOption::NoDelay
+                    | SocketOption::UrgentInline
+            );
+        let mut world = if is_timed { self.call() } else { self.world.borrow_mut() };
         world.meet(Call::SetOption, decides.then_some(socket.number), 0)?;
         if decides {
             world.files.get_mut(socket.number).abort = true;
@@ -353,6 +362,12 @@ impl Kernel for SimulatedKernel {
 
     fn spare_descriptors(&self) -> usize {
         self.world.borrow().files.spare().min(1000)
+    }
+
+    fn refuses_memory(&mut self) -> bool {
+        let mut world = self.world.borrow_mut();
+        world.memory_refused = world.meet(Call::Memory, None, 0).is_err();
+        world.memory_refused
     }
 
     fn longest_backlog(&self) -> Option<u32> {

@@ -110,6 +110,7 @@ fn check_notices(echo: &Echo, metrics: &Metrics) -> Result<(), String> {
         cap_reached: metrics.cap_reached,
         registrations_failed: metrics.registrations_failed,
         memory_pauses: metrics.memory_pauses,
+        memory_refusals: metrics.memory_refusals,
         panics: metrics.panics - echo.seen.untold,
     };
     if notices == counted {

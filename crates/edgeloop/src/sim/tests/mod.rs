@@ -6,6 +6,7 @@ mod endless;
 mod first_read;
 mod own_time;
 mod passing;
+mod refused;
 mod spin;
 mod traces;
 

@@ -126,6 +126,7 @@ pub(crate) struct World {
     pub(crate) longest_backlog: Option<u32>,
     /// The low watermark of the loop, and its cap, if a loop that rests is to be asked why.
     pub(crate) rests: Option<Rests>,
+    pub(crate) memory_refused: bool,
 
     // The end.
     /// Deadlines come before the end: nobody who is silent is left when it comes.
@@ -194,6 +195,7 @@ impl World {
             foreign: 0,
             longest_backlog: None,
             rests: None,
+            memory_refused: false,
             outlasts: false,
             at_the_end: None,
             ended_at: None,
@@ -433,7 +435,8 @@ impl World {
 
     /// A loop that blocks has no work left: nothing waits of which it was told (C13, C16).
     fn ask_why_it_rests(&mut self, backlog: bool) {
-        let Some(Rests { low_watermark, cap }) = self.rests else { return };
+        let rests = self.rests.filter(|_| !self.memory_refused);
+        let Some(Rests { low_watermark, cap }) = rests else { return };
         let mut open = 0;
         for wire in &self.wires {
             let Some(number) = wire.held else { continue };

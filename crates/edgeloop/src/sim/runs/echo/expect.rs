@@ -126,11 +126,15 @@ impl Echo {
         let lasted = now.since(since) + slack;
         self.expect(lasted >= timeout, &format!("{reason} after {lasted:?}, too early"), session);
         let begins = moved.max(session.made).max(stopped);
+        let refused =
+            self.world.borrow().faults.injected.iter().any(crate::sim::Fault::is_refused_memory);
         let lasted = now.since(begins);
         let slack = SLACK + self.held_up(Time::ZERO);
         // It is told closed when it has lingered, too.
         let late = match reason {
             Reason::ConnectTimeout => lasted > timeout * (1 + session.others) + slack,
+            // Whoever waited for memory was not quiet.
+            Reason::DrainQuiet if refused => false,
             Reason::DrainQuiet => lasted > timeout + self.timeouts.drain_linger + slack,
             _ => false,
         };

@@ -358,6 +358,7 @@ impl Echo {
             Notice::ConnectionCap { .. } => notices.cap_reached += 1,
             Notice::RegistrationFailed { .. } => notices.registrations_failed += 1,
             Notice::MemoryCeiling { .. } => notices.memory_pauses += 1,
+            Notice::MemoryRefused { .. } => notices.memory_refusals += 1,
             Notice::Panicked { .. } => notices.panics += 1,
             Notice::BacklogCapped { .. }
             | Notice::ListenerFailed { .. }

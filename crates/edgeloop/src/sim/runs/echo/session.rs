@@ -105,6 +105,7 @@ pub(crate) struct Notices {
     pub(crate) cap_reached: u64,
     pub(crate) registrations_failed: u64,
     pub(crate) memory_pauses: u64,
+    pub(crate) memory_refusals: u64,
     pub(crate) panics: u64,
 }
 
