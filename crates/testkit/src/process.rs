@@ -91,9 +91,26 @@ impl Process {
     /// `Z` has ended. `None` when it is gone.
     #[must_use]
     pub fn state(self) -> Option<char> {
-        let stat = fs::read_to_string(self.path("stat")).ok()?;
+        self.state_at("stat")
+    }
+
+    /// The letter of the state of one of its threads.
+    #[must_use]
+    pub fn state_of(self, thread: u32) -> Option<char> {
+        self.state_at(&format!("task/{thread}/stat"))
+    }
+
+    fn state_at(self, name: &str) -> Option<char> {
+        let stat = fs::read_to_string(self.path(name)).ok()?;
         // The command stands in parentheses and may hold any character.
         stat.rsplit_once(')')?.1.trim_start().chars().next()
+    }
+
+    /// Whether all its threads sleep. One that is woken is ready to run from that moment on, even if
+    /// it gets no processor for long. So a server that sleeps has dealt with all that came before.
+    #[must_use]
+    pub fn sleeps(self) -> bool {
+        self.threads().iter().all(|&thread| matches!(self.state_of(thread), None | Some('S')))
     }
 
     /// Its open descriptors.

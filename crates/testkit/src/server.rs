@@ -34,8 +34,11 @@ impl Server {
         Launch::new(program).args(arguments).start()
     }
 
-    pub(crate) fn new(child: Child, trace: Option<Trace>) -> Self {
+    pub(crate) fn new(child: Child, mut trace: Option<Trace>) -> Self {
         let process = Process::new(child.id());
+        if let Some(trace) = &mut trace {
+            trace.follow(process);
+        }
         Self { child, process, trace, log: Log::default(), unread: None, addresses: Vec::new() }
     }
 
@@ -125,13 +128,17 @@ impl Server {
         let mark = self.trace.as_ref().map(Trace::mark);
         self.signal(Signal::STOP);
         eventually("the server has stopped", || match (&self.trace, mark) {
-            (Some(trace), Some(mark)) => {
-                let stops = trace.lines_since(mark, "--- stopped by SIGSTOP ---");
-                stops >= self.process.threads().len()
-            }
+            (Some(trace), Some(mark)) => trace.stops_since(mark) >= self.process.threads().len(),
             _ => self.process.state() == Some('T'),
         });
+        let stands_still = |still| {
+            if let Some(trace) = &self.trace {
+                trace.stands_still(still);
+            }
+        };
+        stands_still(true);
         let result = act();
+        stands_still(false);
         self.signal(Signal::CONT);
         result
     }
