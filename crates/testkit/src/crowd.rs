@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::bytes::Stream;
 use crate::peer::Peer;
+use crate::process::Process;
 use crate::server::Server;
-use crate::wait::eventually;
+use crate::wait::{PATIENCE, eventually};
 
 /// So many connections share one address of the server's: well below the ephemeral ports that one
 /// pair of addresses has.
@@ -18,11 +19,11 @@ const STEP: usize = 500;
 /// What is made of a stream at a time: little, since most of the time none of it is taken.
 const PIECE: usize = 4096;
 
-/// When nobody has taken a byte for so long, nobody will, but for the few that each probe of a
-/// closed window brings. Only how much is poured depends on it.
+/// When nobody has taken a byte for so long, though the server was free to read, nobody will, but for
+/// the few that each probe of a closed window brings. Only how much is poured depends on it.
 const SATISFIED: Duration = Duration::from_millis(200);
 
-/// Those probes can go on and on; by then, all that has room is full.
+/// Those probes can go on and on; by then, all that has room is full if the server sleeps.
 const POURED: Duration = Duration::from_secs(10);
 
 /// Connections that a server has accepted and that stay open until this is dropped.
@@ -85,11 +86,19 @@ fn reachable(server: &Server, number: usize) -> SocketAddr {
 /// streams then stand where the peers' output ends.
 #[track_caller]
 pub fn pour(peers: &[Peer], streams: &mut [Stream]) {
+    let server = peers.first().and_then(|peer| Server::at_port(peer.server().port()));
     let start = Instant::now();
     let mut last = start;
-    while last.elapsed() < SATISFIED && start.elapsed() < POURED {
-        if pour_once(peers, streams) > 0 {
+    loop {
+        let poured = pour_once(peers, streams) > 0;
+        // One that is to read, and gets no processor, would have room for more.
+        let sleeps = server.is_none_or(Process::sleeps);
+        if poured || !sleeps {
             last = Instant::now();
+        }
+        let full = last.elapsed() >= SATISFIED || (sleeps && start.elapsed() >= POURED);
+        if full || start.elapsed() >= PATIENCE {
+            return;
         }
         std::thread::sleep(Duration::from_millis(1));
     }

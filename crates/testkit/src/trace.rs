@@ -208,7 +208,7 @@ impl Trace {
             let text = self.read();
             let calls = loop_calls(&text, mark);
             let rests = calls.last().is_some_and(|call| call.is_wait() && call.result.is_none());
-            (rests && condition(&calls)).then(|| (calls, Mark(text.len())))
+            (rests && condition(&calls)).then_some((calls, Mark(text.len())))
         })
     }
 
