@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use serve::{server, wide_server};
 use testkit::{
-    Crowd, PYTHON, Peer, Server, Stopwatch, Stream, descriptors_granted, eventually, holds_for,
-    in_full_or_scaled_down, machine_to_myself, pour, pour_once, skip_unless,
+    Crowd, PYTHON, Peer, Server, Stopwatch, Stream, descriptors_granted, eventually, expect_poured,
+    holds_for, in_full_or_scaled_down, machine_to_myself, pour, pour_once, skip_unless,
 };
 
 const KIB: usize = 1024;
@@ -155,21 +155,7 @@ fn c10_sixty_four_peers_that_write_and_never_read_for_ten_seconds() {
     expect_bounded(&server, before);
 
     witness.expect_echo(b"others are still served");
-    expect_all(&peers, &streams);
-}
-
-/// All that was poured comes back to everyone at the same time, to the byte, and then the end.
-#[track_caller]
-fn expect_all(peers: &[Peer], streams: &[Stream]) {
-    thread::scope(|scope| {
-        for (seed, (peer, stream)) in (0..).zip(peers.iter().zip(streams)) {
-            scope.spawn(move || {
-                peer.expect_stream(&mut Stream::new(seed), stream.position());
-                peer.half_close();
-                peer.expect_eof();
-            });
-        }
-    });
+    expect_poured(&peers, &streams);
 }
 
 #[test]
@@ -185,7 +171,7 @@ fn c11_a_ceiling_bounds_what_all_connections_queue() {
     // Without a ceiling it would be 8 MiB.
     assert!(grown < 3 * MIB, "{grown} bytes, though the ceiling is 1 MiB");
     assert!(!server.log().lines_with("ceiling").is_empty(), "nothing says that it was reached");
-    expect_all(&peers, &streams);
+    expect_poured(&peers, &streams);
     Peer::connect(server.address()).expect_echo(b"and all goes on");
 }
 
@@ -195,7 +181,7 @@ fn c11_the_smallest_ceiling_deadlocks_nobody() {
     let peers: Vec<Peer> = (0..16).map(|_| Peer::narrow(server.address())).collect();
     let mut streams: Vec<Stream> = (0..16).map(Stream::new).collect();
     pour(&peers, &mut streams);
-    expect_all(&peers, &streams);
+    expect_poured(&peers, &streams);
 }
 
 #[test]
