@@ -205,7 +205,8 @@ impl Trace {
         condition: impl Fn(&[Call]) -> bool,
     ) -> (Vec<Call>, Mark) {
         eventually_some(what, || {
-            let text = self.read();
+            // A wait that has begun may find an event at once. One in which the thread sleeps has none.
+            let text = self.text();
             let calls = loop_calls(&text, mark);
             let rests = calls.last().is_some_and(|call| call.is_wait() && call.result.is_none());
             (rests && condition(&calls)).then_some((calls, Mark(text.len())))
