@@ -9,12 +9,20 @@ use std::process::{Command, Output, Stdio};
 
 use serve::{edgeloop, serve};
 use sha2::{Digest as _, Sha256};
-use testkit::{NC, PYTHON, Peer, SOCAT, Server, Stream, machine_to_myself, pour, say, skip_unless};
+use testkit::{
+    NC, PYTHON, Peer, SOCAT, Server, Stream, in_full, machine_to_myself, pour, say, skip_unless,
+};
 
 const MIB: u64 = 1024 * 1024;
 
-/// A gibibyte where the optimiser has been at work, a quarter of it where it has not.
-const LARGE: u64 = if cfg!(debug_assertions) { 256 * MIB } else { 1024 * MIB };
+/// A gibibyte where the optimiser has been at work, less where it has not.
+fn large() -> u64 {
+    match (cfg!(debug_assertions), in_full()) {
+        (false, _) => 1024 * MIB,
+        (true, true) => 256 * MIB,
+        (true, false) => 64 * MIB,
+    }
+}
 
 /// A file of pseudo-random bytes, at its start, and the SHA-256 of them.
 fn large_file() -> (File, Vec<u8>) {
@@ -25,7 +33,7 @@ fn large_file() -> (File, Vec<u8>) {
         let mut writer = BufWriter::new(&mut file);
         // Eight different mebibytes, each numbered, so that neither order nor loss can hide.
         let pieces: Vec<Vec<u8>> = (0..8).map(|_| stream.take(1024 * 1024)).collect();
-        for number in 0..LARGE / MIB {
+        for number in 0..large() / MIB {
             let mut piece = pieces[usize::try_from(number % 8).expect("below 8")].clone();
             piece[..8].copy_from_slice(&number.to_be_bytes());
             hash.update(&piece);
@@ -59,7 +67,12 @@ fn answer(mut client: Command, input: &[u8]) -> Output {
 /// Runs a client with this file on its standard input, and returns the SHA-256 of its output.
 #[track_caller]
 fn hash_of_echo(mut client: Command, file: File) -> Vec<u8> {
-    let mut child = client.stdin(file).stdout(Stdio::piped()).spawn().expect("start the client");
+    let mut child = client
+        .stdin(file)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("start the client");
     let mut hash = Sha256::new();
     let mut output = child.stdout.take().expect("a pipe");
     let mut buffer = vec![0; 256 * 1024];
@@ -71,7 +84,8 @@ fn hash_of_echo(mut client: Command, file: File) -> Vec<u8> {
             Err(error) => panic!("cannot read from the client: {error}"),
         }
     }
-    assert!(child.wait().expect("wait for the client").success());
+    let Output { status, stderr, .. } = child.wait_with_output().expect("wait for the client");
+    assert!(status.success(), "{status}: {}", String::from_utf8_lossy(&stderr));
     hash.finalize().to_vec()
 }
 

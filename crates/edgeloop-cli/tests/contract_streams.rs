@@ -7,7 +7,9 @@ use std::thread;
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serve::{serve, server};
-use testkit::{Call, Mark, Peer, Process, STRACE, Server, Stream, eventually, pour, skip_unless};
+use testkit::{
+    Call, Mark, Peer, Process, STRACE, Server, Stream, eventually, expect_poured, pour, skip_unless,
+};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -136,15 +138,7 @@ fn c09_pipes_are_few_however_many_streams_stall() {
     let ends = pipe_ends(server.process());
     // A few more are those that the program was started with.
     assert!(ends <= 2 * 16 + 3, "{ends} ends of pipes");
-    thread::scope(|scope| {
-        for (seed, (peer, stream)) in (0..).zip(peers.iter().zip(&streams)) {
-            scope.spawn(move || {
-                peer.expect_stream(&mut Stream::new(seed), stream.position());
-                peer.half_close();
-                peer.expect_eof();
-            });
-        }
-    });
+    expect_poured(&peers, &streams);
 }
 
 #[test]

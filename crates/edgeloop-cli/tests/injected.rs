@@ -11,7 +11,7 @@ use serve::{SOCKETS_AND_EVENTS, edgeloop, server};
 use testkit::{Call, Mark, Peer, STRACE, Server, Stream, eventually, pour, skip_unless};
 
 const KIB: usize = 1024;
-const ENDED: Duration = Duration::from_secs(25);
+const ENDED: Duration = testkit::PATIENCE;
 
 /// How often a call that says ENOBUFS or ENOMEM is tried again before the connection is given up.
 const RETRIES: usize = 8;
@@ -48,6 +48,16 @@ fn expect_nothing_lost(server: &Server) {
     peers[0].expect_stream(&mut Stream::new(9), streams[0].position());
     // It says no more, and the idle timeout ends it.
     peers[0].expect_eof();
+}
+
+/// Does this with each case at once: most of the time they wait for timers.
+#[track_caller]
+fn side_by_side<T: Send>(cases: impl IntoIterator<Item = T>, act: impl Fn(T) + Sync) {
+    std::thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(|| act(case));
+        }
+    });
 }
 
 #[test]
@@ -110,11 +120,11 @@ fn eintr_loses_nothing() {
     if skip_unless("eintr_loses_nothing", STRACE) {
         return;
     }
-    for name in ["recvfrom", "accept4", "shutdown", "read"] {
+    side_by_side(["recvfrom", "accept4", "shutdown", "read"], |name| {
         let mut server = interrupted(name);
         expect_a_whole_life(&mut server);
         expect_injected(&server);
-    }
+    });
 }
 
 #[test]
@@ -179,14 +189,14 @@ fn a_passing_shortage_of_buffers_loses_nothing() {
     if skip_unless("a_passing_shortage_of_buffers_loses_nothing", STRACE) {
         return;
     }
-    for call in ["recvfrom", "sendto"] {
-        for error in ["ENOBUFS", "ENOMEM"] {
-            let fault = format!("inject={call}:error={error}:when=2+4");
-            let server = server(&["--idle-timeout", "2s"]).traced(&["-e", &fault]).start();
-            expect_nothing_lost(&server);
-            expect_injected(&server);
-        }
-    }
+    let errors = ["ENOBUFS", "ENOMEM"];
+    let cases = ["recvfrom", "sendto"].map(|call| errors.map(|error| (call, error)));
+    side_by_side(cases.into_iter().flatten(), |(call, error)| {
+        let fault = format!("inject={call}:error={error}:when=2+4");
+        let server = server(&["--idle-timeout", "2s"]).traced(&["-e", &fault]).start();
+        expect_nothing_lost(&server);
+        expect_injected(&server);
+    });
 }
 
 /// One peer's call fails `times` times in a row, while another peer is quiet.
@@ -216,33 +226,27 @@ fn a_lasting_shortage_of_buffers_ends_that_connection_with_the_reason() {
     if skip_unless("a_lasting_shortage_of_buffers_ends_that_connection_with_the_reason", STRACE) {
         return;
     }
-    for call in ["recvfrom", "sendto"] {
-        for (error, words) in
-            [("ENOBUFS", "No buffer space available"), ("ENOMEM", "Cannot allocate memory")]
-        {
-            let (server, victim, other) = shortage(call, error, RETRIES + 1);
-            let echoed =
-                |calls: &[Call]| calls.iter().filter(|call| call.name == "sendto").count() == 2;
-            let (_, mark) =
-                server.trace().rest(Mark::START, "both echoes are in the trace", echoed);
-            victim.send(b"never answered");
-            let closing = server.closing_of(victim.address());
-            assert!(closing.says("out of resources"), "{closing}");
-            assert!(closing.says(words), "{closing}");
-            let dropped = if call == "sendto" { 14 } else { 0 };
-            assert_eq!(closing.dropped(), dropped, "{closing}");
-            victim.expect_reset();
-            let closed = |calls: &[Call]| calls.iter().any(|call| call.name == "close");
-            let (calls, _) = server.trace().rest(mark, "the close is in the trace", closed);
-            let tries = calls.iter().filter(|made| made.error() == Some(error)).count();
-            assert_eq!(
-                tries,
-                RETRIES + 1,
-                "{call} was to be tried again {RETRIES} times: {calls:#?}"
-            );
-            other.expect_echo(b"the other one is served on");
-        }
-    }
+    let errors = [("ENOBUFS", "No buffer space available"), ("ENOMEM", "Cannot allocate memory")];
+    let cases =
+        ["recvfrom", "sendto"].map(|call| errors.map(|(error, words)| (call, error, words)));
+    side_by_side(cases.into_iter().flatten(), |(call, error, words)| {
+        let (server, victim, other) = shortage(call, error, RETRIES + 1);
+        let echoed =
+            |calls: &[Call]| calls.iter().filter(|call| call.name == "sendto").count() == 2;
+        let (_, mark) = server.trace().rest(Mark::START, "both echoes are in the trace", echoed);
+        victim.send(b"never answered");
+        let closing = server.closing_of(victim.address());
+        assert!(closing.says("out of resources"), "{closing}");
+        assert!(closing.says(words), "{closing}");
+        let dropped = if call == "sendto" { 14 } else { 0 };
+        assert_eq!(closing.dropped(), dropped, "{closing}");
+        victim.expect_reset();
+        let closed = |calls: &[Call]| calls.iter().any(|call| call.name == "close");
+        let (calls, _) = server.trace().rest(mark, "the close is in the trace", closed);
+        let tries = calls.iter().filter(|made| made.error() == Some(error)).count();
+        assert_eq!(tries, RETRIES + 1, "{call} was to be tried again {RETRIES} times: {calls:#?}");
+        other.expect_echo(b"the other one is served on");
+    });
 }
 
 #[test]
@@ -250,14 +254,14 @@ fn one_try_less_and_the_connection_lives() {
     if skip_unless("one_try_less_and_the_connection_lives", STRACE) {
         return;
     }
-    for call in ["recvfrom", "sendto"] {
+    side_by_side(["recvfrom", "sendto"], |call| {
         let (server, victim, other) = shortage(call, "ENOBUFS", RETRIES);
         victim.expect_echo(b"answered in the end");
         other.expect_echo(b"and so is the other");
         victim.expect_echo(b"on it goes");
         let injected = || server.trace().lines_since(Mark::START, "(INJECTED)");
         eventually("each failure is in the trace", || injected() == RETRIES);
-    }
+    });
 }
 
 #[test]

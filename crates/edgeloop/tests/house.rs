@@ -444,9 +444,9 @@ fn on_anything_but_linux_the_build_ends_with_one_sentence() {
         .args(["--edition", "2024", "-o"])
         .arg(&script)
         .arg(root().join("crates/edgeloop/build.rs"))
-        .status()
+        .output()
         .expect("rustc runs");
-    assert!(compiled.success());
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
     let errors = |system: &str| -> Vec<String> {
         let run = Command::new(&script).env("CARGO_CFG_TARGET_OS", system).output();
         let output = run.expect("the build script runs");

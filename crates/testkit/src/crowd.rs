@@ -3,10 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use crate::bytes::Stream;
+use crate::bytes::{Stream, assert_same_bytes};
 use crate::peer::Peer;
+use crate::process::Process;
 use crate::server::Server;
-use crate::wait::eventually;
+use crate::wait::{PATIENCE, eventually};
 
 /// So many connections share one address of the server's: well below the ephemeral ports that one
 /// pair of addresses has.
@@ -18,11 +19,14 @@ const STEP: usize = 500;
 /// What is made of a stream at a time: little, since most of the time none of it is taken.
 const PIECE: usize = 4096;
 
-/// When nobody has taken a byte for so long, nobody will, but for the few that each probe of a
-/// closed window brings. Only how much is poured depends on it.
+/// What is read at a time of what comes back.
+const READ: usize = 64 * 1024;
+
+/// When nobody has taken a byte for so long, though the server was free to read, nobody will, but for
+/// the few that each probe of a closed window brings. Only how much is poured depends on it.
 const SATISFIED: Duration = Duration::from_millis(200);
 
-/// Those probes can go on and on; by then, all that has room is full.
+/// Those probes can go on and on; by then, all that has room is full if the server sleeps.
 const POURED: Duration = Duration::from_secs(10);
 
 /// Connections that a server has accepted and that stay open until this is dropped.
@@ -85,14 +89,55 @@ fn reachable(server: &Server, number: usize) -> SocketAddr {
 /// streams then stand where the peers' output ends.
 #[track_caller]
 pub fn pour(peers: &[Peer], streams: &mut [Stream]) {
+    let server = peers.first().and_then(|peer| Server::at_port(peer.server().port()));
     let start = Instant::now();
     let mut last = start;
-    while last.elapsed() < SATISFIED && start.elapsed() < POURED {
-        if pour_once(peers, streams) > 0 {
+    loop {
+        let poured = pour_once(peers, streams) > 0;
+        // One that is to read, and gets no processor, would have room for more.
+        let sleeps = server.is_none_or(Process::sleeps);
+        if poured || !sleeps {
             last = Instant::now();
+        }
+        let full = last.elapsed() >= SATISFIED || (sleeps && start.elapsed() >= POURED);
+        if full || start.elapsed() >= PATIENCE {
+            return;
         }
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// All that was poured comes back to everyone at the same time, to the byte, and then the end. The
+/// stream of each peer began with its index as the seed. No thread is needed, of which there may be few.
+///
+/// # Panics
+///
+/// When anything else comes, or nothing for [`PATIENCE`].
+#[track_caller]
+pub fn expect_poured(peers: &[Peer], streams: &[Stream]) {
+    let mut expected: Vec<Stream> = (0..).map(Stream::new).take(peers.len()).collect();
+    let mut last = Instant::now();
+    let mut owing: Vec<usize> = (0..peers.len()).collect();
+    while !owing.is_empty() {
+        owing.retain(|&index| {
+            let left = streams[index].position() - expected[index].position();
+            let most = usize::try_from(left).map_or(READ, |left| left.min(READ));
+            let got = peers[index].receive_what_is_there(most);
+            assert_same_bytes(&got, &expected[index].take(got.len()));
+            if !got.is_empty() {
+                last = Instant::now();
+            }
+            got.len() as u64 != left
+        });
+        assert!(last.elapsed() < PATIENCE, "peers {owing:?} get nothing for {PATIENCE:?}");
+        if last.elapsed() > Duration::from_millis(1) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    for peer in peers {
+        peer.half_close();
+    }
+    peers.iter().for_each(Peer::expect_eof);
 }
 
 /// Has each peer write of its stream what is taken at once, and says how much that was.

@@ -2,7 +2,8 @@
 //!
 //! A test reads like the sentence that it proves, so each word here does one thing, panics at the
 //! line of the test when it fails, and gives up after [`PATIENCE`] instead of hanging. What a
-//! machine lacks is said once, on the real stderr, with the word `SKIPPED` or `SCALED DOWN`.
+//! machine lacks is said on the real stderr, with the word `SKIPPED` or `SCALED DOWN`, and once more at
+//! the end of `cargo test`.
 //!
 //! [`Server`] and what hangs on it ([`Process`], [`Trace`]) know a server by its process alone;
 //! [`Peer`] knows it by its address alone, so tests of the library use it too. For tests of clients
@@ -16,27 +17,33 @@ mod crowd;
 mod launch;
 mod limits;
 mod log;
+mod notes;
 mod oddities;
 mod peer;
 mod process;
 mod server;
 mod sockets;
+mod stopwatch;
 mod tools;
 mod trace;
 mod wait;
 
 pub use bytes::{Prng, Stream, assert_same_bytes};
-pub use crowd::{Crowd, pour, pour_once};
+pub use crowd::{Crowd, expect_poured, pour, pour_once};
 pub use launch::{Ended, Launch, Running};
-pub use limits::{descriptors_granted, machine_to_myself, raise_descriptor_limit};
+pub use limits::{
+    descriptors_granted, in_full, in_full_or_scaled_down, machine_to_myself, raise_descriptor_limit,
+};
 pub use log::Log;
+pub use notes::{say, tell_notes};
 pub use oddities::{OddServer, Oddity};
 pub use peer::Peer;
 pub use process::{Descriptor, Memory, Process};
 pub use server::{Closing, Server};
 pub use sockets::{Socket, SocketState, TcpSockets};
+pub use stopwatch::Stopwatch;
 pub use tools::{
-    CHROMIUM, NC, NETWORKS, PYTHON, SOCAT, STRACE, Tool, UNSHARE, VALGRIND, say, skip_unless,
+    CHROMIUM, NC, NETWORKS, PYTHON, SOCAT, STRACE, Tool, UNSHARE, VALGRIND, skip_unless,
 };
 pub use trace::{Call, Mark, Trace, turns};
 pub use wait::{PATIENCE, eventually, eventually_some, holds_for, within};

@@ -4,9 +4,9 @@ use std::env;
 use std::fs::{self, File, OpenOptions};
 
 use rustix::fs::{FlockOperation, flock};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, getuid, setrlimit};
 
-use crate::tools::say;
+use crate::notes::say;
 
 /// What a test process keeps for itself: its output, logs, traces, and the tests beside.
 const RESERVE: usize = 600;
@@ -27,7 +27,8 @@ pub fn raise_descriptor_limit() -> usize {
 pub fn descriptors_granted(test: &str, wanted: usize) -> usize {
     let limit = raise_descriptor_limit();
     let open = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
-    let granted = limit.saturating_sub(open + RESERVE).min(wanted);
+    // Where there are hardly any, some are better than none.
+    let granted = limit.saturating_sub(open + RESERVE).max(limit / 8).min(wanted);
     if granted < wanted {
         say(&format!(
             "SCALED DOWN: {test}: {granted} connections, not {wanted}: the limit of descriptors is {limit}"
@@ -36,15 +37,31 @@ pub fn descriptors_granted(test: &str, wanted: usize) -> usize {
     granted
 }
 
+/// Whether tests take the time to show all that they can, as they do in CI: whether `CI` is set.
+#[must_use]
+pub fn in_full() -> bool {
+    env::var_os("CI").is_some_and(|value| !value.is_empty())
+}
+
+/// How many there are, in CI and elsewhere; says so when they are fewer.
+#[must_use]
+pub fn in_full_or_scaled_down(test: &str, full: u64, few: u64, what: &str) -> u64 {
+    if in_full() {
+        return full;
+    }
+    say(&format!("SCALED DOWN: {test}: {few} {what}, not {full}: CI is not set"));
+    few
+}
+
 /// Waits for the machine's turn of the tests that need most of its descriptors, memory or time,
-/// and holds it until the value is dropped. Other processes that run these tests wait too.
+/// and holds it until the value is dropped. Other processes of this user that run these tests wait too.
 ///
 /// # Panics
 ///
 /// When the lock file cannot be made.
 #[must_use = "the turn ends when this is dropped"]
 pub fn machine_to_myself() -> File {
-    let path = env::temp_dir().join("edgeloop-tests.lock");
+    let path = env::temp_dir().join(format!("edgeloop-tests-{}.lock", getuid().as_raw()));
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use rustix::net::sockopt;
 
+use crate::limits::raise_descriptor_limit;
+
 /// What an [`OddServer`] gets wrong. Offsets count the bytes of each connection, from 0 on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Oddity {
@@ -111,6 +113,8 @@ impl OddServer {
     #[must_use]
     #[track_caller]
     pub fn at(address: SocketAddr, oddity: Oddity) -> Self {
+        // Its connections are this process's, two descriptors each.
+        raise_descriptor_limit();
         let listener = TcpListener::bind(address)
             .unwrap_or_else(|error| panic!("cannot listen on {address}: {error}"));
         let address = listener.local_addr().expect("its address");

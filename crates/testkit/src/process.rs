@@ -62,6 +62,14 @@ pub struct Memory {
     pub anonymous: usize,
 }
 
+/// What the kernel's scheduler has counted.
+#[derive(Debug, Default)]
+struct Schedule {
+    ran: Duration,
+    waited: Duration,
+    times: u64,
+}
+
 impl Process {
     /// The process with this number.
     #[must_use]
@@ -91,9 +99,26 @@ impl Process {
     /// `Z` has ended. `None` when it is gone.
     #[must_use]
     pub fn state(self) -> Option<char> {
-        let stat = fs::read_to_string(self.path("stat")).ok()?;
+        self.state_at("stat")
+    }
+
+    /// The letter of the state of one of its threads.
+    #[must_use]
+    pub fn state_of(self, thread: u32) -> Option<char> {
+        self.state_at(&format!("task/{thread}/stat"))
+    }
+
+    fn state_at(self, name: &str) -> Option<char> {
+        let stat = fs::read_to_string(self.path(name)).ok()?;
         // The command stands in parentheses and may hold any character.
         stat.rsplit_once(')')?.1.trim_start().chars().next()
+    }
+
+    /// Whether all its threads sleep. One that is woken is ready to run from that moment on, even if
+    /// it gets no processor for long. So a server that sleeps has dealt with all that came before.
+    #[must_use]
+    pub fn sleeps(self) -> bool {
+        self.threads().iter().all(|&thread| matches!(self.state_of(thread), None | Some('S')))
     }
 
     /// Its open descriptors.
@@ -140,26 +165,33 @@ impl Process {
     /// The processor time that all its threads have used.
     #[must_use]
     pub fn cpu_time(self) -> Duration {
-        self.schedule().0
+        self.schedule().ran
+    }
+
+    /// For how long its threads have been ready to run and had no processor.
+    #[must_use]
+    pub fn waited_for_processor(self) -> Duration {
+        self.schedule().waited
     }
 
     /// How often its threads have been given a processor. While this number stays the same, no
     /// thread has run, so none has made a system call.
     #[must_use]
     pub fn times_scheduled(self) -> u64 {
-        self.schedule().1
+        self.schedule().times
     }
 
     /// `schedstat` of each thread: nanoseconds run, nanoseconds waited, times scheduled.
-    fn schedule(self) -> (Duration, u64) {
-        let mut total = (Duration::ZERO, 0);
+    fn schedule(self) -> Schedule {
+        let mut total = Schedule::default();
         for thread in self.threads() {
             let path = self.path(&format!("task/{thread}/schedstat"));
             // A thread that has just ended has no such file.
             let Ok(line) = fs::read_to_string(path) else { continue };
             let mut numbers = line.split_whitespace().map(|number| number.parse().unwrap_or(0));
-            total.0 += Duration::from_nanos(numbers.next().unwrap_or(0));
-            total.1 += numbers.nth(1).unwrap_or(0);
+            total.ran += Duration::from_nanos(numbers.next().unwrap_or(0));
+            total.waited += Duration::from_nanos(numbers.next().unwrap_or(0));
+            total.times += numbers.next().unwrap_or(0);
         }
         total
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::BufReader;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::{Child, ChildStderr};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,9 @@ use crate::log::Log;
 use crate::process::Process;
 use crate::trace::Trace;
 use crate::wait::{eventually, eventually_some};
+
+/// The servers that have been started, by the ports that they listen on.
+static STARTED: Mutex<Vec<(u16, Process)>> = Mutex::new(Vec::new());
 
 /// A running server. Dropping it kills that one process.
 #[derive(Debug)]
@@ -34,8 +38,11 @@ impl Server {
         Launch::new(program).args(arguments).start()
     }
 
-    pub(crate) fn new(child: Child, trace: Option<Trace>) -> Self {
+    pub(crate) fn new(child: Child, mut trace: Option<Trace>) -> Self {
         let process = Process::new(child.id());
+        if let Some(trace) = &mut trace {
+            trace.follow(process);
+        }
         Self { child, process, trace, log: Log::default(), unread: None, addresses: Vec::new() }
     }
 
@@ -57,6 +64,14 @@ impl Server {
             }
             Some(lines.iter().map(|line| address_in(line)).collect())
         });
+        let mut known = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
+        known.extend(self.addresses.iter().map(|address| (address.port(), self.process)));
+    }
+
+    /// The server of this test process that said last that it listens on this port.
+    pub(crate) fn at_port(port: u16) -> Option<Process> {
+        let known = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().rev().find(|(known, _)| *known == port).map(|&(_, process)| process)
     }
 
     /// Where a peer reaches it: its first address, with loopback for "any".
@@ -125,13 +140,17 @@ impl Server {
         let mark = self.trace.as_ref().map(Trace::mark);
         self.signal(Signal::STOP);
         eventually("the server has stopped", || match (&self.trace, mark) {
-            (Some(trace), Some(mark)) => {
-                let stops = trace.lines_since(mark, "--- stopped by SIGSTOP ---");
-                stops >= self.process.threads().len()
-            }
+            (Some(trace), Some(mark)) => trace.stops_since(mark) >= self.process.threads().len(),
             _ => self.process.state() == Some('T'),
         });
+        let stands_still = |still| {
+            if let Some(trace) = &self.trace {
+                trace.stands_still(still);
+            }
+        };
+        stands_still(true);
         let result = act();
+        stands_still(false);
         self.signal(Signal::CONT);
         result
     }

@@ -1,7 +1,8 @@
 //! Tools that a machine may lack, and how a test says that it was skipped.
 
-use std::io::Write as _;
 use std::process::{Command, Stdio};
+
+use crate::notes::say;
 
 /// A program that a test needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,12 +89,4 @@ pub fn skip_unless(test: &str, tool: Tool) -> bool {
         say(&format!("SKIPPED: {test}: {}", tool.advice));
     }
     skipped
-}
-
-/// Says something that must be seen though the test passes: libtest captures `println!` and
-/// `eprintln!`, but not what is written to the stream itself.
-pub fn say(line: &str) {
-    let mut stderr = std::io::stderr().lock();
-    // There is nobody to tell when stderr itself fails.
-    let _ = writeln!(stderr, "{line}");
 }

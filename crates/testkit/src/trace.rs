@@ -1,19 +1,32 @@
 //! What strace saw of a server: its system calls, in order, each with its arguments and result.
+//!
+//! The record lags behind the server: strace writes a line when the call is over, which its effects
+//! may precede, and the line passes through another program. So nothing here reads the record before
+//! that is done: each look first waits until all that the server did before the look is written.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::env;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use crate::process::Process;
 use crate::wait::{eventually, eventually_some};
 
 /// A record of system calls that grows while the server runs. The file goes with the value.
+///
+/// Whatever reads it waits until all that the server has done before is in it. So what a peer has
+/// seen can be looked up at once; for what the server has yet to do there are
+/// [`expect`](Self::expect) and [`rest`](Self::rest).
 #[derive(Debug)]
 pub struct Trace {
     path: PathBuf,
+    /// The server, once it has been started.
+    traced: Option<Process>,
+    /// Whether the server stands still and all that it did is in the record.
+    stands_still: AtomicBool,
 }
 
 /// A point in a trace.
@@ -105,14 +118,20 @@ impl Trace {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("edgeloop-trace-{}-{number}", process::id());
-        Self { path: env::temp_dir().join(name) }
+        Self {
+            path: env::temp_dir().join(name),
+            traced: None,
+            stands_still: AtomicBool::new(false),
+        }
     }
 
     /// The words that run a program under strace: `-D` leaves the program our child; a pipe makes
-    /// strace write each line at once, where a file would get whole blocks.
+    /// strace write each line at once, where a file would get whole blocks. Beside the record, whose
+    /// name has no blanks or quotes, stands the number of the process at the other end of the pipe.
     #[must_use]
     pub fn command(&self, arguments: &[String]) -> Vec<String> {
-        let output = format!("|exec cat >'{}'", self.path.display());
+        let (record, writer) = (self.path.display(), self.writer_path());
+        let output = format!("|echo $$ >'{}' && exec cat >'{record}'", writer.display());
         ["strace", "-D", "-f", "-s", "4", "-o", &output]
             .into_iter()
             .map(str::to_owned)
@@ -120,9 +139,58 @@ impl Trace {
             .collect()
     }
 
-    /// The end of what has been seen so far. What the server has just done may not be among it
-    /// yet; [`rest`](Self::rest) is certain.
+    fn writer_path(&self) -> PathBuf {
+        self.path.with_extension("writer")
+    }
+
+    /// From here on, looks wait for this process.
+    pub(crate) const fn follow(&mut self, process: Process) {
+        self.traced = Some(process);
+    }
+
+    /// Says that the server stands still, or goes on.
+    pub(crate) fn stands_still(&self, still: bool) {
+        self.stands_still.store(still, Ordering::SeqCst);
+    }
+
+    /// Waits until all that the server has done before this call is in the record.
+    ///
+    /// strace holds a thread at the end of each call until it has written the line, and such a thread
+    /// does not sleep. So a thread that was seen to sleep, in the call that it waits in, has nothing
+    /// left to be written by strace; and when `cat` is seen to sleep after that, in its read of the
+    /// pipe, it has written all that it was given.
+    #[track_caller]
+    fn catch_up(&self) {
+        let Some(server) = self.traced else { return };
+        if self.stands_still.load(Ordering::SeqCst) {
+            return;
+        }
+        let mut awake: BTreeSet<u32> = server.threads().into_iter().collect();
+        eventually("the server sleeps, and strace has seen why", || {
+            awake
+                .retain(|&thread| !matches!(server.state_of(thread), None | Some('S' | 'X' | 'Z')));
+            awake.is_empty()
+        });
+        if matches!(server.state(), None | Some('X' | 'Z')) {
+            self.expect_end();
+        }
+        let writer = eventually_some("strace has somebody who writes", || {
+            fs::read_to_string(self.writer_path()).ok()?.trim().parse().ok().map(Process::new)
+        });
+        eventually("what strace has seen is written", || {
+            matches!(writer.state(), None | Some('S' | 'X' | 'Z'))
+        });
+    }
+
+    /// How many threads have been stopped by SIGSTOP after `mark`, by what has been written so far.
+    pub(crate) fn stops_since(&self, mark: Mark) -> usize {
+        let text = self.read();
+        text[mark.0..].lines().filter(|line| line.contains("--- stopped by SIGSTOP ---")).count()
+    }
+
+    /// The end of what the server has done so far.
     #[must_use]
+    #[track_caller]
     pub fn mark(&self) -> Mark {
         Mark(self.text().len())
     }
@@ -137,53 +205,45 @@ impl Trace {
         condition: impl Fn(&[Call]) -> bool,
     ) -> (Vec<Call>, Mark) {
         eventually_some(what, || {
-            let end = self.mark();
-            let calls = self.loop_calls_since(mark);
+            // A wait that has begun may find an event at once. One in which the thread sleeps has none.
+            let text = self.text();
+            let calls = loop_calls(&text, mark);
             let rests = calls.last().is_some_and(|call| call.is_wait() && call.result.is_none());
-            // Both looks must have seen the same.
-            (rests && condition(&calls) && self.mark() == end).then_some((calls, end))
+            (rests && condition(&calls)).then_some((calls, Mark(text.len())))
         })
-    }
-
-    /// Whether no thread is known to do anything but to wait in a call, if it has not ended. It takes
-    /// a trace of all calls to tell.
-    #[must_use]
-    pub fn all_threads_wait(&self) -> bool {
-        let waits = |call: &Call| call.result.is_none() || call.name == "exit";
-        let last: BTreeMap<u32, bool> =
-            self.calls().iter().map(|call| (call.thread, waits(call))).collect();
-        last.values().all(|&waits| waits)
     }
 
     /// All calls so far, of all threads.
     #[must_use]
+    #[track_caller]
     pub fn calls(&self) -> Vec<Call> {
         self.calls_since(Mark::START)
     }
 
     /// The calls that began after `mark`.
     #[must_use]
+    #[track_caller]
     pub fn calls_since(&self, mark: Mark) -> Vec<Call> {
         parse(&self.text()[mark.0..])
     }
 
     /// The calls of the thread that runs the loop: the one that waits for events.
     #[must_use]
+    #[track_caller]
     pub fn loop_calls(&self) -> Vec<Call> {
         self.loop_calls_since(Mark::START)
     }
 
     /// The calls of the thread that runs the loop, after `mark`.
     #[must_use]
+    #[track_caller]
     pub fn loop_calls_since(&self, mark: Mark) -> Vec<Call> {
-        let runner = self.calls().iter().find(|call| call.is_wait()).map(|call| call.thread);
-        let mut calls = self.calls_since(mark);
-        calls.retain(|call| Some(call.thread) == runner);
-        calls
+        loop_calls(&self.text(), mark)
     }
 
     /// The descriptor that the connection of the peer with this port was accepted as.
     #[must_use]
+    #[track_caller]
     pub fn descriptor_of(&self, peer: SocketAddr) -> Option<i32> {
         let port = format!("htons({})", peer.port());
         let accepted = |call: &Call| call.name == "accept4" && call.arguments.contains(&port);
@@ -193,6 +253,7 @@ impl Trace {
 
     /// How many lines after `mark` hold `words`: also for what is no call, such as signals.
     #[must_use]
+    #[track_caller]
     pub fn lines_since(&self, mark: Mark, words: &str) -> usize {
         self.text()[mark.0..].lines().filter(|line| line.contains(words)).count()
     }
@@ -202,7 +263,7 @@ impl Trace {
     pub fn expect(&self, mark: Mark, what: &str, condition: impl Fn(&[Call]) -> bool) -> Vec<Call> {
         let mut calls = Vec::new();
         eventually(what, || {
-            calls = self.loop_calls_since(mark);
+            calls = loop_calls(&self.read(), mark);
             condition(&calls)
         });
         calls
@@ -212,16 +273,23 @@ impl Trace {
     #[track_caller]
     pub fn expect_end(&self) {
         eventually("strace has seen the end", || {
-            let text = self.text();
+            let text = self.read();
             text.trim_end().lines().next_back().is_some_and(|line| {
                 line.contains("+++ exited with") || line.contains("+++ killed by")
             })
         });
     }
 
-    /// The whole record, for a failure's message.
+    /// The whole record.
     #[must_use]
+    #[track_caller]
     pub fn text(&self) -> String {
+        self.catch_up();
+        self.read()
+    }
+
+    /// What has been written so far.
+    fn read(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.path).unwrap_or_default()).into_owned()
     }
 }
@@ -230,7 +298,16 @@ impl Drop for Trace {
     fn drop(&mut self) {
         // A trace that was never begun has no file.
         let _ = fs::remove_file(&self.path);
+        let _ = fs::remove_file(self.writer_path());
     }
+}
+
+/// The calls after `mark` of the thread that runs the loop.
+fn loop_calls(text: &str, mark: Mark) -> Vec<Call> {
+    let runner = parse(text).iter().find(|call| call.is_wait()).map(|call| call.thread);
+    let mut calls = parse(&text[mark.0..]);
+    calls.retain(|call| Some(call.thread) == runner);
+    calls
 }
 
 fn parse(text: &str) -> Vec<Call> {

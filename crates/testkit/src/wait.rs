@@ -3,9 +3,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a test waits for what must happen: long enough for a loaded machine with two cores,
+/// How long a test waits for what must happen: long enough for a starved process on two cores,
 /// short enough to fail before the reader of the log gives up.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a look is apart from the next. Only the pace depends on it, never a verdict.
 const PACE: Duration = Duration::from_millis(2);

@@ -1,5 +1,7 @@
 //! Wrong command lines, files that can't be written, and outputs that nobody reads.
 
+use std::process::Stdio;
+
 use testkit::{Ended, OddServer, Oddity};
 
 use crate::run::{Bench, DONE, USAGE, nobody};
@@ -227,12 +229,14 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
     let arguments = ["bench", &address, "-q", "-n", "5", "--warmup", "0"];
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
-    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_edgeloop"))
+    let child = std::process::Command::new(env!("CARGO_BIN_EXE_edgeloop"))
         .args(arguments)
         .stdout(writer)
+        .stderr(Stdio::piped())
         .spawn()
         .expect("the tool");
-    assert_eq!(child.wait().expect("its end").code(), Some(DONE));
+    let output = child.wait_with_output().expect("its end");
+    assert_eq!(output.status.code(), Some(DONE), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

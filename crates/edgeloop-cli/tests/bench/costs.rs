@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use testkit::{STRACE, skip_unless};
 
@@ -14,8 +14,8 @@ fn calls(address: SocketAddr, messages: u32) -> BTreeMap<String, u32> {
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq", "-c", "-U", "name,calls", "-o"]).arg(counts.path()).arg(program());
     strace.args(["bench", &address.to_string(), "-c", "1", "--warmup", "0", "-q"]);
-    strace.args(["-n", &messages.to_string()]).stdout(Stdio::null());
-    assert!(strace.status().expect("run strace").success());
+    let output = strace.args(["-n", &messages.to_string()]).output().expect("run strace");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = std::fs::read_to_string(counts.path()).expect("the counts");
     let row = |line: &str| {
         let mut words = line.split_whitespace();

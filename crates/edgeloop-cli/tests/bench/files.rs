@@ -43,8 +43,8 @@ fn column(rows: &[Vec<String>], name: &str) -> Vec<u64> {
 /// A run of 50 messages a second whose seconds go into this table.
 fn tabled(server: &OddServer, table: &NamedTempFile, options: &str) -> Bench {
     let path = table.path().to_str().expect("a path in UTF-8");
-    let options = format!("-c 2 -r 50 --grace 10s --csv {path} {options}");
-    Bench::of(&server.address().to_string(), &options)
+    let options = format!("-c 2 -r 50 --grace 10s {options}");
+    Bench::of(&server.address().to_string(), &options).with(&["--csv", path])
 }
 
 fn lines(ran: &Ran) -> Vec<&str> {

@@ -1,9 +1,9 @@
 //! Signals: the first ends a run early and keeps what was measured, the second ends the program.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::Signal;
-use testkit::{Ended, OddServer, Oddity, eventually, holds_for};
+use testkit::{Ended, OddServer, Oddity, Stopwatch, eventually, holds_for};
 
 use crate::run::{Bench, DONE, Going, NETWORK_ERRORS, Ran, VERIFICATION_FAILED};
 
@@ -21,10 +21,10 @@ fn under_way(server: &OddServer, options: &str, bytes: u64) -> Going {
 /// Interrupts a run, which soon comes to its end.
 #[track_caller]
 fn interrupt(going: Going, signal: Signal) -> Ran {
-    let begin = Instant::now();
+    let watch = Stopwatch::start(&[going.running.process()]);
     going.running.process().signal(signal);
     let ran = going.end();
-    assert!(begin.elapsed() < SOON, "it took {:?}", begin.elapsed());
+    watch.expect_within(SOON);
     assert_eq!(ran.at("/ended"), "interrupted", "{}", ran.summary);
     ran.expect_said("Interrupted; this is what was measured until then.");
     ran

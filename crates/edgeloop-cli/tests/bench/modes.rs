@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use tempfile::NamedTempFile;
-use testkit::{OddServer, Oddity, UNSHARE, skip_unless};
+use testkit::{OddServer, Oddity, UNSHARE, descriptors_granted, skip_unless};
 
 use crate::run::{Bench, DONE, bench};
 use crate::serve::{edgeloop, server};
@@ -83,7 +83,11 @@ fn held_connections_are_opened_at_their_rate_and_are_all_alive_at_the_end() {
 
 #[test]
 fn of_the_held_connections_only_the_active_ones_carry_messages() {
-    for options in ["--hold 40 --active 5", "--hold 40 --active 5 -r 200 -t 2", "--hold 500"] {
+    let test = "of_the_held_connections_only_the_active_ones_carry_messages";
+    // The server is in this process, and has two descriptors for each.
+    let many = descriptors_granted(test, 1000) == 1000;
+    let options = ["--hold 40 --active 5", "--hold 40 --active 5 -r 200 -t 2", "--hold 500"];
+    for options in options.into_iter().take(if many { 3 } else { 2 }) {
         let server = OddServer::start(Oddity::None);
         let ran = bench(server.address(), &format!("{options} -d 300ms --grace 10s"));
         ran.expect_all_answered();
@@ -136,7 +140,7 @@ fn a_name_is_reached_at_the_first_of_its_addresses_that_does_not_refuse() {
     writeln!(hosts, "::1 two-addresses.test\n127.0.0.1 two-addresses.test").expect("write");
     let path = hosts.path().to_str().expect("a path in UTF-8");
     // A file system of its own, in which that name is known.
-    let mount = format!("mount --bind {path} /etc/hosts");
+    let mount = format!("mount --bind \"{path}\" /etc/hosts");
     let shell = format!(r#"exec unshare -rm sh -c '{mount} && exec "$@"' sh "$@""#);
     let server = OddServer::start(Oddity::None);
     let port = server.address().port();

@@ -1,6 +1,7 @@
 //! The words of these tests: a run, and what it came to.
 
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,7 +9,7 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use serde_json::Value;
 use tempfile::NamedTempFile;
-use testkit::{Ended, Launch, Running};
+use testkit::{Ended, Launch, Process, Running, Stopwatch};
 
 use crate::serve::edgeloop;
 
@@ -55,6 +56,11 @@ impl Bench {
         Self { launch, json }
     }
 
+    /// With these arguments, which may have blanks in them, such as paths.
+    pub(crate) fn with(self, arguments: &[&str]) -> Self {
+        Self { launch: self.launch.args(arguments), ..self }
+    }
+
     /// With so many descriptors at the most.
     pub(crate) fn descriptors(self, limit: usize) -> Self {
         Self { launch: self.launch.descriptors(limit), ..self }
@@ -77,6 +83,15 @@ impl Bench {
 }
 
 impl Going {
+    /// Waits for its end, and tells as well for how long others had the machine meanwhile.
+    #[track_caller]
+    pub(crate) fn end_and_starved(self) -> (Ran, Duration) {
+        let here = Process::new(std::process::id());
+        let watch = Stopwatch::start(&[self.running.process(), here]);
+        let ran = self.end();
+        (ran, watch.elapsed() - watch.used())
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn end(self) -> Ran {

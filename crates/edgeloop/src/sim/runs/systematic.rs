@@ -250,9 +250,12 @@ mod tests {
         assert!(met > 1000, "only {met}");
     }
 
+    /// All of them in CI, and one in seven elsewhere.
     #[test]
     fn first_calls_can_fail_in_pairs() {
-        let met = expect_all(in_pairs().filter(|case| case.faults.iter().all(|one| one.nth == 2)));
+        let step = if std::env::var_os("CI").is_some() { 1 } else { 7 };
+        let cases = in_pairs().filter(|case| case.faults.iter().all(|one| one.nth == 2));
+        let met = expect_all(cases.step_by(step));
         println!("{met} runs met a fault");
         assert!(met > 200, "only {met}");
     }
