@@ -141,7 +141,8 @@ pub fn run(
     }
     if second {
         world.listeners.push(SECOND);
-        world.vigil.budgets.accepts *= 2;
+        let accepts = &mut world.vigil.budgets.accepts;
+        *accepts = accepts.saturating_mul(2);
     }
     run_in(world, config, limits, manner, Ends { early: stops, ..Ends::default() })
 }
