@@ -30,13 +30,20 @@ Durations are written like 500ms, 10m or 1h30m, sizes like 65536, 64KiB (65,536 
 counts like 10000 or 10k.
 
 Signals:
-  SIGTERM, SIGINT  Accept what waits in the backlog, then drain: connections are served on until \
+  SIGTERM, SIGINT   Accept what waits in the backlog, then drain: connections are served on until \
 they end, those that are quiet for a second and owed nothing are closed, and the drain timeout \
-cuts off the rest. A second signal ends it at once.
+cuts off the rest. A second signal ends it at once; one within 100ms counts as the first
+  SIGHUP            Drain, unless it was ignored from the start (nohup); nothing during a drain
+  SIGUSR1, SIGUSR2, SIGPIPE, SIGXFSZ, SIGTTOU
+                    Nothing. Lines that the log's file or terminal does not take are dropped and \
+counted
+  SIGTSTP, SIGCONT  Stop and go on. Others, such as SIGQUIT and SIGALRM, end it at once without \
+totals
 
 Exit codes:
   0      All connections ended by themselves and the kernel accepted all output
-  1      The drain timeout cut connections off; their number is said
+  1      The drain timeout cut connections off, or output was dropped (write timeouts, resets); \
+how many or how much is said
   2      The command line or the environment is wrong, or an address can't be listened on
   70     A fatal error while running
   128+N  A second signal N: 130 for SIGINT, 143 for SIGTERM";

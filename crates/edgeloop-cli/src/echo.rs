@@ -45,6 +45,10 @@ impl Handler for Echo {
         self.operator.notified(cx);
     }
 
+    fn wake_up(&mut self, cx: &mut impl LoopContext) {
+        self.operator.notified(cx);
+    }
+
     fn notice(&mut self, notice: &Notice) {
         self.operator.notice(notice);
     }
@@ -54,11 +58,19 @@ impl Operated for Echo {
     fn operator(&self) -> &Operator {
         &self.operator
     }
+
+    fn into_operator(self) -> Operator {
+        self.operator
+    }
 }
 
 impl<const STEPS: bool> Operated for LoggedEcho<STEPS> {
     fn operator(&self) -> &Operator {
         &self.operator
+    }
+
+    fn into_operator(self) -> Operator {
+        self.operator
     }
 }
 
@@ -146,6 +158,10 @@ impl<const STEPS: bool> Handler for LoggedEcho<STEPS> {
     }
 
     fn notified(&mut self, cx: &mut impl LoopContext) {
+        self.operator.notified(cx);
+    }
+
+    fn wake_up(&mut self, cx: &mut impl LoopContext) {
         self.operator.notified(cx);
     }
 

@@ -3,14 +3,15 @@
 use std::process::ExitCode;
 
 use edgeloop::{Error, ErrorKind};
+use nix::sys::signal::Signal;
 
-/// How the program ends. A second signal N ends it with 128 + N, which is `signals`' affair.
+/// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// All connections ended by themselves and the kernel accepted all output; the run is done.
     Done,
-    /// The drain deadline cut connections off.
-    CutOff,
+    /// The drain deadline cut connections off, or the kernel did not accept all output.
+    OutputLost,
     /// The network failed in a run, or left messages without an answer.
     NetworkErrors,
     /// The command line or the environment is wrong, or an address can't be listened on.
@@ -21,17 +22,20 @@ pub(crate) enum Exit {
     TooSlow,
     /// A fatal error while running.
     Fatal,
+    /// A second signal.
+    Signal(Signal),
 }
 
 impl Exit {
-    pub(crate) const fn code(self) -> u8 {
+    pub(crate) fn code(self) -> u8 {
         match self {
             Self::Done => 0,
-            Self::CutOff | Self::NetworkErrors => 1,
+            Self::OutputLost | Self::NetworkErrors => 1,
             Self::Usage => 2,
             Self::VerificationFailed => 3,
             Self::TooSlow => 4,
             Self::Fatal => 70,
+            Self::Signal(signal) => u8::try_from(128 + signal as i32).unwrap_or(u8::MAX),
         }
     }
 }

@@ -28,11 +28,12 @@ use config::ServeConfig;
 use exit::{Exit, Failure};
 
 fn main() -> ExitCode {
+    signals::prepare();
     // A panic is a fault of ours, and has been said by then; see `log`.
     let ended = catch_unwind(run).unwrap_or(Ok(Exit::Fatal));
     let exit = ended.unwrap_or_else(|failure| {
-        // Not `eprintln`, which panics when standard error is closed or full.
-        let _ = writeln!(io::stderr(), "edgeloop: {}", failure.line);
+        // Not `eprintln`, which panics when standard error is closed or full, and waits when it is stuck.
+        log::last_line(&failure.line);
         failure.exit
     });
     exit.into()
@@ -43,7 +44,8 @@ fn run() -> Result<Exit, Failure> {
         Parsed::Print(help) => print(&help),
         Parsed::Run(Command::Serve(args)) => {
             let config = ServeConfig::resolve(args, &|name| std::env::var_os(name))?;
-            serve::serve(&config, &variables::strays(std::env::vars_os(), &args::variables()))
+            let warnings = variables::strays(std::env::vars_os(), &args::variables());
+            Ok(serve::serve(&config, &warnings))
         }
         Parsed::Run(Command::Bench(args)) => bench::bench(&args),
         Parsed::Run(Command::Report(args)) => report::report(&args),

@@ -1,18 +1,21 @@
-//! The operator of a server: who is told the loop's notices, and whose signal ends it (C37).
+//! The operator of a server: who is told the loop's notices, and whose signal ends it (C37, C38).
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use edgeloop::{LoopContext, Notice, Stop};
+use nix::sys::signal::Signal;
 
 use crate::notices::Notices;
-use crate::signals::FirstSignal;
+use crate::signals::{PAUSE, Signals, Wish};
 
 /// What a handler has for its operator.
 #[derive(Debug)]
 pub(crate) struct Operator {
     notices: Notices,
-    signal: FirstSignal,
+    signals: Signals,
+    /// The second signal.
+    second: Option<Signal>,
     /// How long a drain may last.
     drain: Option<Duration>,
 }
@@ -20,11 +23,13 @@ pub(crate) struct Operator {
 /// Handlers that serve an operator.
 pub(crate) trait Operated {
     fn operator(&self) -> &Operator;
+
+    fn into_operator(self) -> Operator;
 }
 
 impl Operator {
-    pub(crate) fn new(signal: FirstSignal, drain: Option<Duration>) -> Self {
-        Self { notices: Notices::default(), signal, drain }
+    pub(crate) fn new(signals: Signals, drain: Option<Duration>) -> Self {
+        Self { notices: Notices::default(), signals, second: None, drain }
     }
 
     /// The loop has something to tell.
@@ -37,29 +42,54 @@ impl Operator {
         self.notices.tell_the_rest();
     }
 
-    /// Something has come to what the loop watches: it drains, if it was the signal.
+    /// Something has come to what the loop watches, or it is time to look there: the loop drains or
+    /// ends, if it was a signal.
+    #[cold]
     pub(crate) fn notified(&mut self, cx: &mut impl LoopContext) {
-        if let Some(name) = self.signal.take() {
-            announce(name, self.drain);
-            cx.stop(Stop::Drain(self.drain));
+        match self.signals.next() {
+            Some(Wish::End(signal)) => {
+                announce(signal, self.drain);
+                cx.stop(Stop::Drain(self.drain));
+            }
+            Some(Wish::EndNow(signal)) => {
+                self.second = Some(signal);
+                cx.stop(Stop::Now);
+            }
+            None => {}
         }
+        if !self.signals.is_settled() {
+            let at = cx.clock().after(PAUSE);
+            cx.wake_at(Some(at));
+        }
+    }
+
+    /// The signal that asked for the end to come at once, once there was one.
+    pub(crate) fn second_signal(&mut self) -> Option<Signal> {
+        if self.second.is_none()
+            && let Some(Wish::EndNow(signal)) = self.signals.next()
+        {
+            self.second = Some(signal);
+        }
+        self.second
     }
 }
 
 /// What the loop watches for the signal.
 impl AsFd for Operator {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.signal.as_fd()
+        self.signals.as_fd()
     }
 }
 
-fn announce(name: &str, drain: Option<Duration>) {
+fn announce(signal: Signal, drain: Option<Duration>) {
     match drain {
-        Some(Duration::ZERO) => tracing::info!("{name}: ending at once"),
+        Some(Duration::ZERO) => tracing::info!("{signal}: ending at once"),
         Some(drain) => {
             let drain = humantime::format_duration(drain);
-            tracing::info!("{name}: draining for {drain} at most; a second signal ends it at once");
+            tracing::info!(
+                "{signal}: draining for {drain} at most; a second signal ends it at once"
+            );
         }
-        None => tracing::info!("{name}: draining; a second signal ends it at once"),
+        None => tracing::info!("{signal}: draining; a second signal ends it at once"),
     }
 }

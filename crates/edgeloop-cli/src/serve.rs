@@ -3,24 +3,20 @@
 use std::time::{Duration, Instant};
 
 use edgeloop::{EventLoop, Handler, Metrics};
+use nix::sys::signal::Signal;
 
 use crate::config::{ServeConfig, Verbosity};
 use crate::echo::{Echo, LoggedEcho};
 use crate::exit::{Exit, Failure};
 use crate::listeners;
-use crate::log::{Log, TOTALS, millis};
+use crate::log::{self, Log, TOTALS, millis};
 use crate::operator::{Operated, Operator};
-use crate::signals::FirstSignal;
+use crate::signals::Signals;
 
 /// Serves until a signal, and returns how it ended. The log has said everything about it, the
 /// warnings first.
-///
-/// # Errors
-///
-/// When there is no log to say it in.
-pub(crate) fn serve(config: &ServeConfig, warnings: &[String]) -> Result<Exit, Failure> {
-    let log = Log::start(config.format, config.verbosity)
-        .map_err(|error| Failure::fatal(format!("cannot start the log: {error}")))?;
+pub(crate) fn serve(config: &ServeConfig, warnings: &[String]) -> Exit {
+    let log = Log::start(config.format, config.verbosity);
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -29,17 +25,28 @@ pub(crate) fn serve(config: &ServeConfig, warnings: &[String]) -> Result<Exit, F
         Verbosity::Connections => serve_with(LoggedEcho::<false>::new, config, &log),
         Verbosity::Everything => serve_with(LoggedEcho::<true>::new, config, &log),
     };
-    Ok(served.unwrap_or_else(|failure| {
+    let (ended, mut operator) = match served {
+        Ok((ended, operator)) => (ended, Some(operator)),
+        Err(failure) => (Err(failure), None),
+    };
+    let exit = ended.unwrap_or_else(|failure| {
         tracing::error!("{}", failure.line);
         failure.exit
-    }))
+    });
+    if matches!(exit, Exit::Signal(_)) {
+        log.finish(log::SOON, || None::<Signal>);
+        return exit;
+    }
+    // The end waits for the log, and a second signal ends that, too.
+    let second = log.finish(log::END, || operator.as_mut().and_then(Operator::second_signal));
+    second.map_or(exit, Exit::Signal)
 }
 
 fn serve_with<H>(
     handler: impl FnOnce(Operator) -> H,
     config: &ServeConfig,
     log: &Log,
-) -> Result<Exit, Failure>
+) -> Result<(Result<Exit, Failure>, Operator), Failure>
 where
     H: Handler + Operated,
 {
@@ -48,9 +55,9 @@ where
     }
     let resolved = listeners::resolve(&config.addresses)?;
     // Before listening, so that whoever reads that line can already signal.
-    let signal = FirstSignal::install()
-        .map_err(|error| Failure::fatal(format!("cannot handle signals: {error}")))?;
-    let handler = handler(Operator::new(signal, config.drain_timeout));
+    let signals = Signals::watch()
+        .map_err(|error| Failure::fatal(format!("cannot watch for signals: {error}")))?;
+    let handler = handler(Operator::new(signals, config.drain_timeout));
     let mut event_loop = EventLoop::with_config(handler, config.event_loop.clone())?;
     event_loop.notify_on(event_loop.handler().operator())?;
     let cap = event_loop.max_connections();
@@ -70,14 +77,29 @@ where
     let begin = Instant::now();
     let run = event_loop.run();
     let metrics = run.as_ref().map_or_else(|_| event_loop.metrics(), |metrics| *metrics);
-    event_loop.handler().operator().tell_the_rest();
+    let mut operator = event_loop.into_handler().into_operator();
+    operator.tell_the_rest();
     tell_totals(&metrics, begin.elapsed(), log);
-    run?;
-    if metrics.cut_off > 0 {
-        let line = format!("connections cut off by the drain timeout: {}", metrics.cut_off);
-        return Err(Failure { exit: Exit::CutOff, line });
-    }
-    Ok(Exit::Done)
+    let ended = run.map_err(Failure::from).and_then(|_| judge(&metrics, operator.second_signal()));
+    Ok((ended, operator))
+}
+
+/// How a run ended that did not fail (C37, C38). The line of a bad end is the last of the log.
+fn judge(metrics: &Metrics, second: Option<Signal>) -> Result<Exit, Failure> {
+    let &Metrics { cut_off, bytes_dropped, .. } = metrics;
+    let (exit, line) = if let Some(signal) = second {
+        let line =
+            format!("{signal}, the second signal: ended at once; connections cut off: {cut_off}");
+        (Exit::Signal(signal), line)
+    } else if cut_off > 0 {
+        (Exit::OutputLost, format!("connections cut off by the drain timeout: {cut_off}"))
+    } else if bytes_dropped > 0 {
+        let line = "bytes of output dropped, because of resets, write timeouts or limits";
+        (Exit::OutputLost, format!("{line}: {bytes_dropped}"))
+    } else {
+        return Ok(Exit::Done);
+    };
+    Err(Failure { exit, line })
 }
 
 fn tell_totals(metrics: &Metrics, duration: Duration, log: &Log) {

@@ -206,6 +206,34 @@ fn c37_the_end_says_its_totals() {
 }
 
 #[test]
+fn c37_exit_code_0_means_that_the_kernel_accepted_all_output() {
+    let mut server = serve(&["--write-timeout", "1s"]);
+    let peers = [Peer::narrow(server.address())];
+    pour(&peers, &mut [Stream::new(41)]);
+    let closing = server.closing_of(peers[0].address());
+    assert!(closing.dropped() > 0, "{closing}");
+    // All connections have ended, and nothing is cut off.
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit_code_within(ENDED), 1);
+    let line = server.log().expect_line("bytes of output dropped");
+    assert!(line.ends_with(&format!(": {}", closing.dropped())), "{line}");
+    let log = server.log().text();
+    assert!(log.ends_with(&format!("{line}\n")), "it is not the last line: {log}");
+}
+
+#[test]
+fn c37_a_reset_that_costs_no_output_is_no_bad_end() {
+    let mut server = serve(&[]);
+    let peer = Peer::connect(server.address());
+    peer.expect_echo(b"hello");
+    let address = peer.address();
+    peer.reset();
+    server.closing_of(address);
+    server.signal(Signal::TERM);
+    assert_eq!(server.exit_code_within(ENDED), 0);
+}
+
+#[test]
 fn c38_a_second_signal_ends_it_at_once() {
     for (first, second, code) in [
         (Signal::TERM, Signal::TERM, 128 + 15),
@@ -219,8 +247,13 @@ fn c38_a_second_signal_ends_it_at_once() {
         server.signal(first);
         eventually("it drains", || Peer::try_connect(server.address()).is_err());
         let start = Instant::now();
-        server.signal(second);
-        assert_eq!(server.exit_code_within(ENDED), code, "{first:?}, {second:?}");
+        assert_eq!(server.exit_code_of_signals(second, ENDED), code, "{first:?}, {second:?}");
         assert!(start.elapsed() < Duration::from_secs(5), "it took {:?}", start.elapsed());
+        let name = if code == 130 { "SIGINT" } else { "SIGTERM" };
+        server.log().expect_line(&format!("{name}, the second signal: ended at once"));
+        let log = server.log().text();
+        let last = log.lines().last().unwrap_or_default();
+        assert!(last.ends_with("connections cut off: 1") && last.contains(name), "{log}");
+        assert!(log.contains("totals accepted="), "{log}");
     }
 }

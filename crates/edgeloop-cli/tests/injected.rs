@@ -28,9 +28,7 @@ fn expect_a_whole_life(server: &mut Server) {
     assert_eq!(server.exit_code_within(ENDED), 0);
 }
 
-/// A life without its end. Where sends fail there is no drain: the tool's signal handler wakes its
-/// thread by a send of its own, on a pair of sockets and without waiting, so that the kernel never
-/// interrupts it; a fault injected there loses the signal, which no kernel does.
+/// A life without its end.
 #[track_caller]
 fn expect_nothing_lost(server: &Server) {
     std::thread::scope(|scope| {
@@ -94,8 +92,8 @@ fn eintr_of_sends_loses_nothing() {
     if skip_unless("eintr_of_sends_loses_nothing", STRACE) {
         return;
     }
-    let server = interrupted("sendto");
-    expect_nothing_lost(&server);
+    let mut server = interrupted("sendto");
+    expect_a_whole_life(&mut server);
     expect_injected(&server);
 }
 
@@ -125,7 +123,7 @@ fn eintr_of_writes_in_any_thread_loses_nothing() {
     if skip_unless("eintr_of_writes_in_any_thread_loses_nothing", STRACE) {
         return;
     }
-    // The eventfd that wakes the loop, the pipe of the signals, the log.
+    // The eventfd that wakes the loop, the log.
     let fault = "inject=write,writev:error=EINTR:when=1+2";
     let mut server = server(&["-v", "--idle-timeout", "2s"]).traced(&["-e", fault]).start();
     expect_a_whole_life(&mut server);
@@ -141,17 +139,6 @@ fn eintr_everywhere_at_once_loses_nothing() {
         return;
     }
     let fault = format!("inject=sendto,{LOOP_CALLS}:error=EINTR:when=2+3");
-    let server = server(&["--idle-timeout", "2s"]).traced(&["-e", &fault]).start();
-    expect_nothing_lost(&server);
-    expect_injected(&server);
-}
-
-#[test]
-fn eintr_everywhere_but_in_sends_loses_nothing_in_a_drain() {
-    if skip_unless("eintr_everywhere_but_in_sends_loses_nothing_in_a_drain", STRACE) {
-        return;
-    }
-    let fault = format!("inject={LOOP_CALLS}:error=EINTR:when=2+3");
     let mut server = server(&["--idle-timeout", "2s"]).traced(&["-e", &fault]).start();
     expect_a_whole_life(&mut server);
     expect_injected(&server);

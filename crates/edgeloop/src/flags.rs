@@ -48,6 +48,9 @@ impl Flags {
     /// What it sends in this turn is counted.
     pub(crate) const WATCHED: Self = Self(1 << 17);
 
+    /// The queue has fallen to the low watermark, and the handler is to be told.
+    pub(crate) const FELL: Self = Self(1 << 18);
+
     /// The queue is above its mark, with whichever consequence.
     pub(crate) const MARKED: Self = Self(Self::ABOVE.0 | Self::ABOVE_READING.0);
 
@@ -114,7 +117,7 @@ mod tests {
         for generation in [1, 2, 1 << 31, 1 << 32, (1 << GENERATION_BITS) - 1] {
             let mut state = State::new(NonZeroU64::new(generation).expect("not 0"));
             assert!(state.is_plain(generation) && !state.is_plain(generation ^ 1));
-            for bit in 0..18 {
+            for bit in 0..19 {
                 let flag = Flags(1 << bit);
                 state.set(flag);
                 assert!(state.any(flag) && !state.is_plain(generation));

@@ -116,6 +116,14 @@ impl Launch {
         self
     }
 
+    /// Runs it under another program, which takes its command line behind its own arguments. Signals
+    /// go to that program.
+    #[must_use]
+    pub fn under(mut self, words: &[&str]) -> Self {
+        self.wrapper = words.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
     /// Waits for so many lines that say `listening on`, instead of one.
     #[must_use]
     pub const fn listeners(mut self, listeners: usize) -> Self {

@@ -5,7 +5,7 @@ use std::io::BufReader;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::{Child, ChildStderr};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -167,6 +167,23 @@ impl Server {
     pub fn exit_code_within(&mut self, limit: Duration) -> i32 {
         let status = wait_for_end(&mut self.child, limit);
         status.code().unwrap_or_else(|| panic!("it ended with {status}:\n{}", self.log.text()))
+    }
+
+    /// Sends it a signal until one of them has ended it, and returns its exit code: for the second
+    /// signal, which counts only when the first is a tenth of a second old.
+    ///
+    /// # Panics
+    ///
+    /// When it is still running after `limit`, or when a signal ended it by default.
+    #[track_caller]
+    pub fn exit_code_of_signals(&mut self, signal: Signal, limit: Duration) -> i32 {
+        let start = Instant::now();
+        while self.is_running() {
+            assert!(start.elapsed() < limit, "still running after {limit:?}");
+            self.signal(signal);
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.exit_code_within(limit)
     }
 
     /// Waits until it has logged the end of the connection to `peer` (with `-v`), and returns what

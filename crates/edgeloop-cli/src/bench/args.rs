@@ -23,7 +23,13 @@ Exit codes:
   4      The rate could not be kept
   70     A fatal error
   128+N  A second signal N: 130 for SIGINT, 143 for SIGTERM
-If several apply, it is the first of 2, 3, 1, 4. A first signal ends the run early and prints what was measured.";
+If several apply, it is the first of 2, 3, 1, 4.
+
+Signals:
+  SIGTERM, SIGINT, SIGHUP  End the run early and print what was measured; a second one, at least \
+100ms later, ends it at once without results. SIGHUP does nothing if it was ignored from \
+the start (nohup)
+  SIGUSR1, SIGUSR2, SIGPIPE, SIGXFSZ, SIGTTOU  Nothing";
 
 /// The arguments of `edgeloop bench`.
 #[derive(Debug, Default, Args)]

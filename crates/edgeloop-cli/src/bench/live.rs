@@ -10,6 +10,7 @@ use super::plan::Plan;
 use super::results::{Interval, to_f64};
 use super::run::{Second, Watcher};
 use super::show;
+use crate::log::{LogOutput, PlainLog};
 
 /// Of a run that is longer than this only every tenth second gets a line.
 const LONG: Duration = Duration::from_secs(60);
@@ -17,6 +18,8 @@ const LONG: Duration = Duration::from_secs(60);
 /// Shows a run as it goes, and keeps what its seconds came to.
 pub(crate) struct Live {
     display: Display,
+    log: PlainLog,
+    stderr: LogOutput,
     csv: Option<BufWriter<File>>,
     /// Why the table could not be written.
     failed: Option<io::Error>,
@@ -32,7 +35,7 @@ enum Display {
 }
 
 impl Live {
-    pub(crate) fn new(plan: &Plan, quiet: bool, csv: Option<File>) -> Self {
+    pub(crate) fn new(plan: &Plan, quiet: bool, csv: Option<File>, log: &PlainLog) -> Self {
         let all = plan.extent.duration.map(|duration| plan.extent.warmup + duration);
         let display = if quiet {
             Display::Nothing
@@ -44,6 +47,8 @@ impl Live {
         let long = plan.extent.duration.is_none_or(|duration| duration > LONG);
         let mut live = Self {
             display,
+            log: log.clone(),
+            stderr: LogOutput::new(),
             csv: csv.map(BufWriter::new),
             failed: None,
             every: if long { 10 } else { 1 },
@@ -56,7 +61,9 @@ impl Live {
 
     /// Ends the display; answers what the seconds came to, and whether the table is written.
     pub(crate) fn finish(mut self) -> (Vec<Interval>, io::Result<()>) {
-        if let Display::Bar(bar) = &self.display {
+        if let Display::Bar(bar) = &self.display
+            && !self.stderr.is_unwanted()
+        {
             bar.finish_and_clear();
         }
         if let Some(mut csv) = self.csv.take()
@@ -97,21 +104,26 @@ impl Watcher for Live {
         self.table(&row(&interval));
         let line = line(&interval);
         match &self.display {
-            Display::Bar(bar) => bar.set_message(line),
+            Display::Bar(bar) if !self.stderr.is_unwanted() => bar.set_message(line),
             Display::Lines if (interval.second + 1).is_multiple_of(self.every) => {
-                // Whoever has closed standard error wants to read nothing.
-                let _ = writeln!(io::stderr(), "{:>6} s  {line}", interval.second + 1);
+                self.log.line(&format!("{:>6} s  {line}", interval.second + 1));
             }
-            Display::Lines | Display::Nothing => {}
+            Display::Bar(_) | Display::Lines | Display::Nothing => {}
         }
         self.intervals.push(interval);
     }
 
     fn look(&mut self, elapsed: Duration) {
-        if let (Display::Bar(bar), Some(all)) = (&self.display, self.all) {
+        if let (Display::Bar(bar), Some(all)) = (&self.display, self.all)
+            && !self.stderr.is_unwanted()
+        {
             let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
             bar.set_position(millis(elapsed).min(millis(all)));
         }
+    }
+
+    fn say(&mut self, line: &str) {
+        self.log.line(&format!("edgeloop: {line}"));
     }
 }
 

@@ -42,8 +42,8 @@ use results::{Background, Results};
 use summary::Summary;
 
 use crate::exit::{Exit, Failure};
+use crate::log::PlainLog;
 use crate::report::{Drawing, same};
-use crate::signals::FirstSignal;
 
 /// Runs as the command line says, and answers how it ended.
 ///
@@ -63,18 +63,19 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     let baseline = config.baseline.as_deref();
     let drawing =
         config.report.as_deref().map(|page| Drawing::begin(page, baseline)).transpose()?;
+    let log = PlainLog::start();
+    let interrupt = Interrupt::watch(&log)
+        .map_err(|error| Failure::fatal(format!("cannot watch for signals: {error}")))?;
     if let Err(error) = edgeloop::raise_descriptor_limit() {
-        say(&format!("cannot raise the limit of descriptors: {error}"));
+        log.line(&format!("edgeloop: cannot raise the limit of descriptors: {error}"));
     }
-    let interrupt = Interrupt::default();
-    let raise = interrupt.clone();
-    FirstSignal::install()
-        .and_then(|signal| signal.call(move || raise.raise()))
-        .map_err(|error| Failure::fatal(format!("cannot handle signals: {error}")))?;
-    let (results, table) = match &config.find {
-        None => run_once(&config, csv, &interrupt)?,
-        Some(bound) => (search(&config, bound, &interrupt)?, Ok(())),
+    let ran = match &config.find {
+        None => run_once(&config, csv, &interrupt, &log),
+        Some(bound) => search(&config, bound, &interrupt, &log).map(|results| (results, Ok(()))),
     };
+    log.finish();
+    let (results, table) = ran?;
+    interrupt.stand_down();
     let mut kept = Ok(());
     if let (Err(error), Some(path)) = (table, &config.csv) {
         kept = Err(unwritable(path, &error));
@@ -112,8 +113,9 @@ fn run_once(
     config: &BenchConfig,
     csv: Option<File>,
     interrupt: &Interrupt,
+    log: &PlainLog,
 ) -> Result<(Results, io::Result<()>), Failure> {
-    let mut live = Live::new(&config.plan, config.quiet, csv);
+    let mut live = Live::new(&config.plan, config.quiet, csv, log);
     let (started, before) = (SystemTime::now(), machine::processor_time());
     let done = run::run(&config.plan, &mut live, interrupt)?;
     let processor = machine::processor_time().saturating_sub(before);
@@ -128,7 +130,12 @@ fn run_once(
 }
 
 /// Makes runs until the knee is found, and tells of each.
-fn search(config: &BenchConfig, bound: &Bound, interrupt: &Interrupt) -> Result<Results, Failure> {
+fn search(
+    config: &BenchConfig,
+    bound: &Bound,
+    interrupt: &Interrupt,
+    log: &PlainLog,
+) -> Result<Results, Failure> {
     let Load::Open { rate: first, arrival } = config.plan.load else {
         return Err(Failure::fatal("a search without a schedule"));
     };
@@ -141,7 +148,7 @@ fn search(config: &BenchConfig, bound: &Bound, interrupt: &Interrupt) -> Result<
         config.plan.load = Load::Open { rate, arrival };
         // Each step has its line; only a line that goes away again may stand beside it.
         config.quiet |= !io::stderr().is_terminal();
-        let (results, _) = run_once(&config, None, interrupt)?;
+        let (results, _) = run_once(&config, None, interrupt, log)?;
         // A run that did not come to its end shows nothing of its rate.
         if results.ended == "whole" {
             return Ok(Some(results));
@@ -151,7 +158,7 @@ fn search(config: &BenchConfig, bound: &Bound, interrupt: &Interrupt) -> Result<
     };
     let tell = |step: &Step| {
         if !config.quiet {
-            say(&step.line());
+            log.line(&format!("edgeloop: {}", step.line()));
         }
     };
     match (find::search(bound, first, run, tell)?, cut_short) {
@@ -210,9 +217,4 @@ fn exit(results: &Results) -> Exit {
         return Exit::NetworkErrors;
     }
     if results.late.is_some() { Exit::TooSlow } else { Exit::Done }
-}
-
-/// A line for whoever sits there.
-fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "edgeloop: {line}");
 }

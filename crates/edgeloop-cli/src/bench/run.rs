@@ -40,6 +40,9 @@ pub(crate) trait Watcher {
 
     /// Called several times a second.
     fn look(&mut self, elapsed: Duration);
+
+    /// Something has to be said.
+    fn say(&mut self, line: &str);
 }
 
 /// What a run has come to.
@@ -78,24 +81,48 @@ pub(crate) fn run(
     let (reports_in, reports) = mpsc::channel();
     let mut loops = Vec::new();
     for share in shares {
-        loops.push(make(share, &gate, &pool, &reports_in)?);
+        loops.push(make(share, &gate, &pool, &reports_in, interrupt)?);
     }
     interrupt.attach(&gate, loops.iter().map(EventLoop::handle).collect());
-    for mut event_loop in loops {
-        let reports = reports_in.clone();
-        let run = move || {
-            let ran = event_loop.run();
-            let outcome = ran.map(|metrics| (event_loop.into_handler().into_outcome(), metrics));
-            // Whoever gathers has gone only if it failed.
-            let _ = reports.send(Report::Done(Box::new(outcome)));
-        };
-        thread::Builder::new()
-            .name("bench".to_owned())
-            .spawn(run)
-            .map_err(|error| Failure::fatal(format!("cannot start a thread: {error}")))?;
+    for (number, event_loop) in (1..).zip(loops) {
+        // Whoever can start no thread does not lose the loop.
+        let event_loop = Arc::new(Mutex::new(Some(event_loop)));
+        let job = Job { event_loop: Arc::clone(&event_loop), reports: reports_in.clone() };
+        let job = move || job.run();
+        match thread::Builder::new().name("bench".to_owned()).spawn(job) {
+            Ok(_) => {}
+            Err(error) if threads == 1 => {
+                watcher.say(&format!(
+                    "cannot start a thread: {error}; measuring on this one, and showing nothing meanwhile"
+                ));
+                Job { event_loop, reports: reports_in.clone() }.run();
+            }
+            Err(error) => {
+                return Err(Failure::fatal(format!(
+                    "cannot start thread {number} of --threads {threads}: {error}"
+                )));
+            }
+        }
     }
     drop(reports_in);
-    gather(&reports, threads, &pool, watcher)
+    gather(&reports, threads, &pool, watcher, interrupt)
+}
+
+/// What one thread does.
+struct Job {
+    event_loop: Arc<Mutex<Option<EventLoop<Worker>>>>,
+    reports: Sender<Report>,
+}
+
+impl Job {
+    fn run(self) {
+        let event_loop = self.event_loop.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut event_loop) = event_loop else { return };
+        let ran = event_loop.run();
+        let outcome = ran.map(|metrics| (event_loop.into_handler().into_outcome(), metrics));
+        // Whoever gathers has gone only if it failed.
+        let _ = self.reports.send(Report::Done(Box::new(outcome)));
+    }
 }
 
 type Pool = Arc<Mutex<Vec<Measured>>>;
@@ -106,11 +133,13 @@ fn make(
     gate: &Arc<Gate>,
     pool: &Pool,
     reports: &Sender<Report>,
+    interrupt: &Interrupt,
 ) -> Result<EventLoop<Worker>, Failure> {
     let config = settings(&share);
-    let (pool, reports) = (Arc::clone(pool), reports.clone());
+    let (pool, reports, interrupt) = (Arc::clone(pool), reports.clone(), interrupt.clone());
     let tell = move |tick| {
         let _ = reports.send(Report::Tick(Box::new(tick)));
+        interrupt.look_if_alone();
         pool.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     };
     let worker = Worker::new(share, Arc::clone(gate), Box::new(tell));
@@ -136,6 +165,7 @@ fn gather(
     threads: usize,
     pool: &Pool,
     watcher: &mut dyn Watcher,
+    interrupt: &Interrupt,
 ) -> Result<Done, Failure> {
     let begin = Instant::now();
     let mut seconds: BTreeMap<u64, (usize, Second)> = BTreeMap::new();
@@ -172,6 +202,7 @@ fn gather(
             }
         }
         watcher.look(begin.elapsed());
+        interrupt.look_if_alone();
     }
     // Threads that had fewer seconds to tell of than others.
     for (_, second) in seconds.into_values() {

@@ -5,37 +5,18 @@
 //! without counting them, and bounds their number only.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use super::backlog::{Backlog, Rank};
+use super::sink::{GapLine, Sink};
+use crate::signals;
 
-/// The bytes that wait for the writer at the most. Beyond that, lines are dropped and counted.
-const LIMIT: usize = 1024 * 1024;
-
-/// What is kept free for lines that matter more: see [`Rank`].
-const RESERVE: usize = 64 * 1024;
-
-/// The most that is written at once. A pipe takes that much whole (PIPE_BUF, pipe(7)), so that no
-/// line of another process falls into one of ours.
-const PIECE: usize = 4096;
-
-/// How much a line matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rank {
-    /// Dropped when the queue is full.
-    Ordinary,
-    /// May use the reserve: errors, listening addresses, totals.
-    Important,
-}
-
-/// Where lines are written to.
-trait Output: Write + AsFd + Send {}
-
-impl<T: Write + AsFd + Send> Output for T {}
+/// How long to wait before trying again to start a thread, where none could be.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// The queue, as its producers and its writer share it.
 #[derive(Clone)]
@@ -50,20 +31,36 @@ struct Shared {
     /// Everything is written.
     emptied: Condvar,
     /// The writer's, as long as it lives.
-    output: Mutex<Box<dyn Output>>,
+    sink: Mutex<Sink>,
     /// How long the writer waits for a line before it ends.
     linger: Duration,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whole lines.
-    waiting: Vec<u8>,
-    /// Whether there is a thread that will look at `waiting` again.
+    backlog: Backlog,
+    /// Whether there is a thread that will look at the backlog again.
     has_writer: bool,
-    /// Whether the writer has lines in hand that it took from `waiting`.
+    /// Whether the writer has lines in hand that it took from the backlog.
     writing: bool,
-    dropped: u64,
+    /// No thread could be started; until then, none is tried.
+    retry: Option<Instant>,
+}
+
+impl State {
+    fn is_busy(&self) -> bool {
+        self.writing || !self.backlog.is_empty()
+    }
+
+    /// Gives the sink what is next in line. Returns false when there is nothing.
+    fn feed(&mut self, sink: &mut Sink) -> bool {
+        match self.backlog.pop() {
+            Some(item) => sink.feed(item),
+            None => sink.feed_end(),
+        }
+        self.writing = !sink.is_idle();
+        self.writing || !self.backlog.is_empty()
+    }
 }
 
 impl fmt::Debug for Queue {
@@ -73,90 +70,129 @@ impl fmt::Debug for Queue {
 }
 
 impl Queue {
-    /// Starts the thread that writes to `output`. It is not waited for when the program ends,
-    /// except by [`finish`](Self::finish).
+    /// A queue in front of `output`. A thread writes there; it is not waited for when the program
+    /// ends, except by [`finish`](Self::finish).
     ///
-    /// It ends when there was no line for as long as `linger`, and the next line starts another. A
-    /// process whose only thread is its loop pays less for each of its system calls.
-    pub(super) fn start(
+    /// The thread ends when there was no line for as long as `linger`, and the next line starts
+    /// another. A process whose only thread is its loop pays less for each of its system calls.
+    ///
+    /// Where no thread can be started, lines are written by whoever has them, as far as that does not
+    /// block.
+    pub(super) fn new(
         output: impl Write + AsFd + Send + 'static,
         linger: Duration,
-    ) -> io::Result<Self> {
+        gap: GapLine,
+    ) -> Self {
         let shared = Shared {
             state: Mutex::default(),
             filled: Condvar::new(),
             emptied: Condvar::new(),
-            output: Mutex::new(Box::new(output)),
+            sink: Mutex::new(Sink::new(output, gap)),
             linger,
         };
-        let queue = Self { shared: Arc::new(shared) };
-        queue.see_to_a_writer(&mut queue.lock())?;
-        Ok(queue)
+        Self { shared: Arc::new(shared) }
     }
 
     /// Adds a line, its line feed included, or drops and counts it. Never waits for the output.
     pub(super) fn push(&self, line: &[u8], rank: Rank) {
-        let limit = if rank == Rank::Important { LIMIT + RESERVE } else { LIMIT };
         let mut state = self.lock();
-        if state.waiting.len() + line.len() > limit {
-            state.dropped += 1;
-            return;
-        }
-        state.waiting.extend_from_slice(line);
-        // If no thread can be started now, the line waits for the next one, which tries again.
-        let _ = self.see_to_a_writer(&mut state);
+        state.backlog.push(line, rank);
+        let has_writer = self.see_to_a_writer(&mut state);
         drop(state);
-        self.shared.filled.notify_one();
+        if has_writer {
+            self.shared.filled.notify_one();
+        } else {
+            self.write_what_fits();
+        }
     }
 
     /// How many lines were dropped: by a full queue, or by an output that failed.
     pub(super) fn dropped(&self) -> u64 {
-        self.lock().dropped
+        self.lock().backlog.dropped()
     }
 
-    /// Waits until everything is written, but no longer than `timeout`.
-    pub(super) fn finish(&self, timeout: Duration) {
-        let busy = |state: &mut State| state.writing || !state.waiting.is_empty();
-        let _ = self.shared.emptied.wait_timeout_while(self.lock(), timeout, busy);
-    }
-
-    fn see_to_a_writer(&self, state: &mut State) -> io::Result<()> {
-        if !state.has_writer {
-            let writer = self.clone();
-            thread::Builder::new().name("log".to_owned()).spawn(move || writer.write())?;
-            state.has_writer = true;
-        }
-        Ok(())
-    }
-
-    /// What the writer does. One that ends may still have the output for a moment.
-    fn write(&self) {
-        let mut output = self.shared.output.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(lines) = self.take() {
-            let mut dropped = 0;
-            for piece in pieces(&lines) {
-                if write_whole(&mut *output, piece).is_err() {
-                    dropped += count_lines(piece);
-                }
+    /// Waits until everything is written, but no longer than `timeout`. Returns whether it is.
+    pub(super) fn finish(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let mut state = self.lock();
+            if !state.is_busy() {
+                return true;
             }
-            self.lock().dropped += dropped;
+            if self.see_to_a_writer(&mut state) {
+                self.shared.filled.notify_one();
+                let busy = |state: &mut State| state.is_busy();
+                let waited = self.shared.emptied.wait_timeout_while(state, left, busy);
+                return !waited.unwrap_or_else(PoisonError::into_inner).0.is_busy();
+            }
+            drop(state);
+            if self.write_what_fits() || left.is_zero() {
+                return !self.lock().is_busy();
+            }
+            match self.try_sink() {
+                Some(sink) => sink.wait(Some(left.min(RETRY))),
+                // A writer is about to end.
+                None => thread::yield_now(),
+            }
         }
     }
 
-    /// Everything that waits. What was taken before counts as written now. `None` is the end of the
-    /// writer.
-    fn take(&self) -> Option<Vec<u8>> {
-        let mut state = self.lock();
-        state.writing = false;
-        if state.waiting.is_empty() {
-            self.shared.emptied.notify_all();
+    /// Returns whether there is a thread that writes.
+    fn see_to_a_writer(&self, state: &mut State) -> bool {
+        if state.has_writer || state.retry.is_some_and(|at| Instant::now() < at) {
+            return state.has_writer;
         }
-        let empty = |state: &mut State| state.waiting.is_empty();
-        let waited = self.shared.filled.wait_timeout_while(state, self.shared.linger, empty);
-        (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        state.has_writer = !state.waiting.is_empty();
-        state.writing = state.has_writer;
-        state.writing.then(|| std::mem::take(&mut state.waiting))
+        let writer = self.clone();
+        let spawn = || thread::Builder::new().name("log".to_owned()).spawn(move || writer.write());
+        // It inherits that no signal interrupts it, or ends what it writes: neither a file size limit
+        // (SIGXFSZ) nor a terminal (SIGTTOU).
+        state.has_writer = signals::blocked(spawn).is_ok();
+        state.retry = (!state.has_writer).then(|| Instant::now() + RETRY);
+        state.has_writer
+    }
+
+    /// What the writer does. One that ends may still have the sink for a moment.
+    fn write(&self) {
+        let mut sink = self.shared.sink.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let lost = sink.flush(true).unwrap_or_default();
+            let mut state = self.lock();
+            state.backlog.lose(lost);
+            if state.feed(&mut sink) {
+                continue;
+            }
+            self.shared.emptied.notify_all();
+            let empty = |state: &mut State| state.backlog.is_empty();
+            let waited = self.shared.filled.wait_timeout_while(state, self.shared.linger, empty);
+            let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            if state.backlog.is_empty() {
+                state.has_writer = false;
+                return;
+            }
+        }
+    }
+
+    /// Writes for want of a writer, but does not wait. Returns whether everything is written.
+    fn write_what_fits(&self) -> bool {
+        let Some(mut sink) = self.try_sink() else { return false };
+        loop {
+            let flushed = sink.flush(false);
+            let mut state = self.lock();
+            let Ok(lost) = flushed else { return false };
+            state.backlog.lose(lost);
+            if !state.feed(&mut sink) {
+                return true;
+            }
+        }
+    }
+
+    fn try_sink(&self) -> Option<MutexGuard<'_, Sink>> {
+        match self.shared.sink.try_lock() {
+            Ok(sink) => Some(sink),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -164,112 +200,106 @@ impl Queue {
     }
 }
 
-/// Cuts lines into pieces of whole lines, none longer than [`PIECE`] unless a single line is.
-fn pieces(mut lines: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let ends_line = |byte: &u8| *byte == b'\n';
-    std::iter::from_fn(move || {
-        if lines.is_empty() {
-            return None;
-        }
-        let fits = &lines[..lines.len().min(PIECE)];
-        let end = fits.iter().rposition(ends_line).or_else(|| lines.iter().position(ends_line));
-        let (piece, rest) = lines.split_at(end.map_or(lines.len(), |end| end + 1));
-        lines = rest;
-        Some(piece)
-    })
-}
-
-fn count_lines(piece: &[u8]) -> u64 {
-    piece.iter().map(|&byte| u64::from(byte == b'\n')).sum()
-}
-
-/// Like `write_all`, but waits where somebody else has made the output non-blocking: what the
-/// descriptor refers to is shared with the user's shell, and so are its flags.
-fn write_whole(output: &mut dyn Output, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match output.write(bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => bytes = &bytes[written..],
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                // Whatever comes of it, the next write shows.
-                let waits_for = PollFd::from_borrowed_fd(output.as_fd(), PollFlags::OUT);
-                let _ = poll(&mut [waits_for], None);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs::File;
-    use std::io::Read;
-    use std::time::Instant;
+    use std::io::{self, Read};
 
+    use super::super::backlog::LIMIT;
     use super::*;
 
     const LONG: Duration = Duration::from_secs(20);
 
+    fn gap(lines: u64) -> String {
+        format!("[{lines}]\n")
+    }
+
+    fn queue(output: impl Write + AsFd + Send + 'static) -> Queue {
+        Queue::new(output, Duration::from_millis(50), gap)
+    }
+
+    /// A queue for which no thread can be started.
+    fn alone(output: impl Write + AsFd + Send + 'static) -> Queue {
+        let queue = queue(output);
+        queue.lock().retry = Some(Instant::now() + 100 * LONG);
+        queue
+    }
+
     #[test]
     fn lines_are_written_in_order_and_the_end_waits_for_them() {
-        let (mut reader, writer) = io::pipe().expect("a pipe");
-        let queue = Queue::start(writer, LONG).expect("a thread");
-        let lines: Vec<String> = (0..1000).map(|number| format!("line {number}\n")).collect();
-        for line in &lines {
-            queue.push(line.as_bytes(), Rank::Ordinary);
+        for queue_of in [queue, alone] {
+            let (mut reader, writer) = io::pipe().expect("a pipe");
+            let queue = queue_of(writer);
+            let lines: Vec<String> = (0..1000).map(|number| format!("line {number}\n")).collect();
+            for line in &lines {
+                queue.push(line.as_bytes(), Rank::Debug);
+            }
+            assert!(queue.finish(LONG), "not written");
+            let mut written = vec![0; lines.concat().len()];
+            reader.read_exact(&mut written).expect("all of it, already there");
+            assert_eq!(written, lines.concat().as_bytes());
+            assert_eq!(queue.dropped(), 0);
         }
-        queue.finish(LONG);
-        let mut written = vec![0; lines.concat().len()];
-        reader.read_exact(&mut written).expect("all of it, already there");
-        assert_eq!(written, lines.concat().as_bytes());
-        assert_eq!(queue.dropped(), 0);
     }
 
     #[test]
     fn c35_a_blocked_output_blocks_nobody_and_what_is_dropped_is_counted() {
-        let (mut reader, writer) = io::pipe().expect("a pipe");
-        let queue = Queue::start(writer, LONG).expect("a thread");
-        let line = [&[b'x'; 1023][..], b"\n"].concat();
-        let pushed = 4 * LIMIT / line.len();
-        for _ in 0..pushed {
-            queue.push(&line, Rank::Ordinary);
+        for queue_of in [queue, alone] {
+            let (mut reader, writer) = io::pipe().expect("a pipe");
+            let queue = queue_of(writer);
+            let line = [&[b'x'; 1023][..], b"\n"].concat();
+            let pushed = 4 * LIMIT / line.len();
+            for _ in 0..pushed {
+                queue.push(&line, Rank::Debug);
+            }
+            let dropped = queue.dropped();
+            assert!(dropped > 0, "the queue has no end");
+            queue.push(b"important\n", Rank::Essential);
+            assert_eq!(queue.dropped(), dropped, "the reserve was not kept");
+
+            let begin = Instant::now();
+            assert!(!queue.finish(Duration::from_millis(50)), "nobody has read it");
+            assert!(begin.elapsed() < LONG, "the end waited for a blocked output");
+
+            let read = thread::spawn(move || {
+                let mut text = String::new();
+                reader.read_to_string(&mut text).expect("everything that was not dropped");
+                text
+            });
+            assert!(queue.finish(LONG), "not written");
+            drop(queue);
+            let text = read.join().expect("the reader");
+            assert!(text.ends_with("\nimportant\n"));
+            // Where lines are missing, there is a gap.
+            let gaps = text.lines().filter_map(|line| line.strip_prefix('[')?.strip_suffix(']'));
+            let missing: u64 = gaps.map(|lines| lines.parse::<u64>().expect("a count")).sum();
+            assert_eq!(missing, dropped);
+            let whole = text.lines().filter(|whole| whole.len() == line.len() - 1).count();
+            assert_eq!(whole, pushed - usize::try_from(dropped).expect("few"));
         }
-        let dropped = queue.dropped();
-        assert!(dropped > 0, "the queue has no end");
-        queue.push(b"important\n", Rank::Important);
-        assert_eq!(queue.dropped(), dropped, "the reserve was not kept");
-
-        let begin = Instant::now();
-        queue.finish(Duration::from_millis(50));
-        assert!(begin.elapsed() < LONG, "the end waited for a blocked output");
-
-        let kept = (pushed - usize::try_from(dropped).expect("few")) * line.len();
-        let mut written = vec![0; kept + b"important\n".len()];
-        reader.read_exact(&mut written).expect("everything that was not dropped");
-        assert!(written.ends_with(b"\nimportant\n"));
     }
 
     #[test]
     fn c35_a_full_disk_costs_lines_and_nothing_else() {
-        let full = File::options().write(true).open("/dev/full").expect("/dev/full");
-        let queue = Queue::start(full, LONG).expect("a thread");
-        for _ in 0..10 {
-            queue.push(b"lost\n", Rank::Important);
+        for queue_of in [queue, alone] {
+            let full = File::options().write(true).open("/dev/full").expect("/dev/full");
+            let queue = queue_of(full);
+            for _ in 0..10 {
+                queue.push(b"lost\n", Rank::Essential);
+            }
+            assert!(queue.finish(LONG));
+            assert_eq!(queue.dropped(), 10);
         }
-        queue.finish(LONG);
-        assert_eq!(queue.dropped(), 10);
     }
 
     #[test]
     fn c35_an_output_that_somebody_made_non_blocking_gets_every_line() {
         let (mut reader, writer) = io::pipe().expect("a pipe");
         rustix::io::ioctl_fionbio(&writer, true).expect("non-blocking");
-        let queue = Queue::start(writer, LONG).expect("a thread");
+        let queue = queue(writer);
         let line = [&[b'x'; 1023][..], b"\n"].concat();
         for _ in 0..512 {
-            queue.push(&line, Rank::Ordinary);
+            queue.push(&line, Rank::Debug);
         }
         let mut written = vec![0; 512 * line.len()];
         reader.read_exact(&mut written).expect("all of it");
@@ -277,12 +307,28 @@ mod tests {
     }
 
     #[test]
+    fn c35_once_a_thread_can_be_started_it_writes_what_waits() {
+        let (mut reader, writer) = io::pipe().expect("a pipe");
+        let queue = alone(writer);
+        let line = [&[b'x'; 1023][..], b"\n"].concat();
+        for _ in 0..512 {
+            queue.push(&line, Rank::Debug);
+        }
+        queue.lock().retry = Some(Instant::now());
+        queue.push(&line, Rank::Debug);
+        let mut written = vec![0; 513 * line.len()];
+        reader.read_exact(&mut written).expect("all of it");
+        assert!(queue.finish(LONG));
+        assert_eq!(queue.dropped(), 0);
+    }
+
+    #[test]
     fn a_writer_without_work_ends_and_another_one_writes_what_comes_later() {
         let (mut reader, writer) = io::pipe().expect("a pipe");
-        let queue = Queue::start(writer, Duration::from_millis(1)).expect("a thread");
+        let queue = Queue::new(writer, Duration::from_millis(1), gap);
         let mut written = [0; 5];
         for _ in 0..20 {
-            queue.push(b"line\n", Rank::Ordinary);
+            queue.push(b"line\n", Rank::Debug);
             reader.read_exact(&mut written).expect("the line");
             assert_eq!(&written, b"line\n");
             let begin = Instant::now();
@@ -291,19 +337,7 @@ mod tests {
                 thread::yield_now();
             }
         }
-        queue.finish(LONG);
+        assert!(queue.finish(LONG));
         assert_eq!(queue.dropped(), 0);
-    }
-
-    #[test]
-    fn pieces_end_where_lines_do() {
-        let lines = [b"a\n".repeat(PIECE), vec![b'b'; 2 * PIECE], b"\nc\n".to_vec()].concat();
-        let mut joined = Vec::new();
-        for piece in pieces(&lines) {
-            assert!(piece.ends_with(b"\n"));
-            assert!(piece.len() <= PIECE || count_lines(piece) == 1, "{}", piece.len());
-            joined.extend_from_slice(piece);
-        }
-        assert_eq!(joined, lines);
     }
 }

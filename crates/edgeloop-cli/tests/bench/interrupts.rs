@@ -82,6 +82,8 @@ fn while_it_waits_for_the_last_answers_a_second_signal_ends_it_with_130() {
     });
     let Ended { code, stdout, stderr } = going.running.end();
     assert_eq!((code, stdout.as_str()), (Some(130), ""), "{stderr}");
+    let last = stderr.lines().last().unwrap_or_default();
+    assert_eq!(last, "edgeloop: SIGINT, the second signal: ended at once");
 }
 
 #[test]

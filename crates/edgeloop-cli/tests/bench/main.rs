@@ -16,3 +16,4 @@ mod rates;
 mod run;
 #[path = "../serve/mod.rs"]
 mod serve;
+mod survival;

@@ -262,6 +262,11 @@ impl<S> Connection<S> {
         self.cold.as_ref().map_or(0, |cold| cold.output.len())
     }
 
+    /// When it last took output, or when the queue began.
+    pub(crate) fn progress(&self) -> Time {
+        self.cold.as_ref().map_or(Time::NEVER, |cold| cold.progress)
+    }
+
     /// The memory of its queued output.
     pub(crate) fn held(&self) -> usize {
         self.cold.as_ref().map_or(0, |cold| cold.output.held())

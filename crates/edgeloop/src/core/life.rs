@@ -197,6 +197,7 @@ impl<K: Kernel> Core<K> {
     fn forget_waiting(&mut self, id: ConnectionId) {
         self.laggards.remove(id.slot());
         self.starved.remove(id.slot());
+        self.waiting.remove(id.slot());
     }
 
     /// Ends a connection once its output is written; see [`Action::Close`](crate::Action::Close).

@@ -5,6 +5,7 @@
 
 mod agenda;
 mod life;
+mod relief;
 mod sending;
 mod spending;
 
@@ -17,7 +18,7 @@ use rustix::io::Errno;
 use crate::closed::Reason;
 use crate::config::Config;
 use crate::connection::{Connection, Retry, Timeouts, Transfer};
-use crate::epoll::Interest;
+use crate::epoll::{Interest, Readiness};
 use crate::flags::Flags;
 use crate::handler::Stop;
 use crate::hold_ups::HoldUps;
@@ -77,8 +78,17 @@ pub(crate) struct Core<K: Kernel> {
     pub(crate) timeouts: Timeouts,
     /// Connections that a budget or a pause kept from their input or output (C13).
     pub(crate) ready: VecDeque<ConnectionId>,
+    /// The readiness, with OUT or without, of an event that may go the way of ordinary messages:
+    /// that of IN, and while reading has to be careful with memory none.
+    pub(crate) ordinary: Readiness,
     /// Connections with queued output that wait for memory to be read again (C11).
     pub(crate) starved: SlotQueue,
+    /// Those without, which wait for others to take theirs or to be given up.
+    pub(crate) waiting: SlotQueue,
+    /// The one of them whose turn has come.
+    pub(crate) fed: ConnectionId,
+    /// When those are looked at next that could be given up for the waiting.
+    pub(crate) relief_at: Time,
     /// Connections whose end is decided.
     pub(crate) closing: VecDeque<ConnectionId>,
     pub(crate) born: VecDeque<Born>,
@@ -126,7 +136,11 @@ impl<K: Kernel> Core<K> {
                 hold_ups: HoldUps::default(),
             },
             ready: VecDeque::new(),
+            ordinary: Readiness::INPUT,
             starved: SlotQueue::new(),
+            waiting: SlotQueue::new(),
+            fed: ConnectionId::NONE,
+            relief_at: Time::NEVER,
             closing: VecDeque::new(),
             born: VecDeque::new(),
             traces: false,
@@ -159,13 +173,27 @@ impl<K: Kernel> Core<K> {
     pub(crate) fn starve(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(id) {
             connection.set(Flags::STARVED);
-            self.starved.push(id.slot());
+            if connection.has(Flags::OUTPUT) {
+                self.starved.push(id.slot());
+            } else {
+                self.waiting.push(id.slot());
+                self.relieve(id);
+                self.agenda.add(Agenda::STARVED);
+            }
         }
+    }
+
+    /// Whether a connection is not to be read for want of memory: because it has output queued, or
+    /// there is no room, or others without output have waited for longer.
+    pub(crate) fn lacks_memory(&self, id: ConnectionId, owed: bool) -> bool {
+        self.memory.is_paused()
+            && (owed || self.memory.is_full() || (self.waiting.first().is_some() && self.fed != id))
     }
 
     /// It need not wait for memory any more.
     pub(crate) fn feed(&mut self, id: ConnectionId) {
         self.starved.remove(id.slot());
+        self.waiting.remove(id.slot());
         if let Some(connection) = self.connections.get_mut(id)
             && connection.has(Flags::STARVED)
         {

@@ -4,19 +4,15 @@
 use rustix::io::Errno;
 
 use super::{Agenda, Core, is_exhaustion};
-use crate::closed::Reason;
-use crate::connection::{Connection, Life, Transfer};
+use crate::connection::{Life, Transfer};
+use crate::epoll::Readiness;
 use crate::flags::Flags;
 use crate::handler::Sent;
 use crate::id::ConnectionId;
 use crate::kernel::{Kernel, persist};
-use crate::memory::Memory;
 use crate::notice::Notice;
 use crate::output::{Front, Piped, Released};
 use crate::pipes::Pipes;
-
-/// How many of those that have taken nothing for longest are compared by what they hold (C11).
-const COMPARED: usize = 16;
 
 impl<K: Kernel> Core<K> {
     #[inline(always)]
@@ -244,6 +240,7 @@ impl<K: Kernel> Core<K> {
         let pauses = self.memory.charge(grown);
         self.settle();
         if pauses {
+            self.ordinary = Readiness::NOTHING;
             self.metrics.memory_pauses += 1;
             self.tell(Notice::MemoryCeiling { held: self.memory.output_held() });
         }
@@ -251,7 +248,9 @@ impl<K: Kernel> Core<K> {
             self.laggards.push(id.slot());
             self.schedule(id);
         }
-        self.give_up_while(id, Memory::is_full);
+        if self.memory.is_full() {
+            self.relieve(id);
+        }
         if above { Sent::AboveMark } else { Sent::Queued }
     }
 
@@ -318,39 +317,6 @@ impl<K: Kernel> Core<K> {
         fell
     }
 
-    /// Makes sure that the queue of a connection may grow by this much. For one that is owed nothing
-    /// others are given up (C11). Returns whether it may.
-    fn make_room(&mut self, id: ConnectionId, growth: usize) -> bool {
-        let Some(connection) = self.connections.get(id) else { return false };
-        if connection.has(Flags::OUTPUT) {
-            return self.memory.fits(growth);
-        }
-        if !self.memory.may_fit_anew(growth) {
-            return false;
-        }
-        self.give_up_while(id, |memory| !memory.fits_anew(growth));
-        self.memory.fits_anew(growth)
-    }
-
-    /// Ends connections that take nothing of their output, one by one, until there is room; never
-    /// `spared`.
-    fn give_up_while(&mut self, spared: ConnectionId, lacks: impl Fn(&Memory) -> bool) {
-        while lacks(&self.memory) {
-            let Some(id) = self.worst(spared) else { return };
-            self.metrics.given_up += 1;
-            self.doom(id, Reason::OutputShare, true);
-        }
-    }
-
-    /// Of the connections that have taken nothing for longest, the one that holds most.
-    fn worst(&self, spared: ConnectionId) -> Option<ConnectionId> {
-        let others = self.laggards.iter().filter(|&slot| slot != spared.slot()).take(COMPARED);
-        let held = |id| self.connections.get(id).map_or(0, Connection::held);
-        let held = others.filter_map(|slot| self.connections.at(slot)).map(|id| (held(id), id));
-        let most = held.reduce(|most, next| if next.0 > most.0 { next } else { most });
-        most.map(|(_, id)| id)
-    }
-
     /// A queue gives back what it has no use for; reading may go on again.
     pub(crate) fn release(&mut self, released: Released) {
         if let Some(piped) = released.piped {
@@ -362,6 +328,9 @@ impl<K: Kernel> Core<K> {
         let resumes = self.memory.release(released.memory);
         self.settle();
         if resumes {
+            self.ordinary = Readiness::INPUT;
+        }
+        if resumes || (self.waiting.first().is_some() && !self.memory.is_full()) {
             self.agenda.add(Agenda::STARVED);
         }
     }

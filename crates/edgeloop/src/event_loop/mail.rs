@@ -32,7 +32,6 @@ impl<H: Handler> EventLoop<H> {
     ///
     /// ```no_run
     /// use edgeloop::{Action, Context, EventLoop, Handler, Input, LoopContext, Origin, Stop};
-    /// use std::os::unix::net::UnixStream;
     /// # struct Echo;
     /// impl Handler for Echo {
     ///     # type Session = ();
@@ -46,7 +45,7 @@ impl<H: Handler> EventLoop<H> {
     ///     // and the rest
     /// }
     ///
-    /// let (reader, writer) = UnixStream::pair()?;
+    /// let (reader, writer) = std::io::pipe()?;
     /// // A signal handler writes a byte to `writer`, say by signal_hook::low_level::pipe::register.
     /// # drop(writer);
     /// let mut server = EventLoop::new(Echo)?;

@@ -35,6 +35,7 @@ use crate::listener::Listener;
 use crate::mailbox::{Handle, Letter, Mailbox};
 use crate::metrics::Metrics;
 use crate::notice::Notice;
+use crate::output::PAGE;
 use crate::sessions::Sessions;
 use crate::target::Target;
 use crate::time::Time;
@@ -403,15 +404,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     /// Phase 4.
     fn serve_ready(&mut self) {
-        if self.core.agenda.take(Agenda::STARVED) && !self.core.memory.is_paused() {
-            for _ in 0..self.core.config.turn_jobs {
-                let first = self.core.starved.first();
-                let Some(id) = first.and_then(|slot| self.core.connections.at(slot)) else { break };
-                self.core.feed(id);
-            }
-            if self.core.starved.first().is_some() {
-                self.core.agenda.add(Agenda::STARVED);
-            }
+        if self.core.agenda.take(Agenda::STARVED) {
+            self.serve_starved();
         }
         while self.ready_left > 0 {
             self.ready_left -= 1;
@@ -423,6 +417,43 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         if self.core.ready.is_empty() {
             self.core.agenda.take(Agenda::READY);
+        }
+    }
+
+    /// Phase 4, for those that wait for memory (C11).
+    fn serve_starved(&mut self) {
+        // Nobody without queued output waits behind one that has some. Each gets a page's worth.
+        for _ in 0..self.core.config.turn_jobs {
+            let first = self.core.waiting.first();
+            let Some(id) = first.and_then(|slot| self.core.connections.at(slot)) else { break };
+            let Some(connection) = self.core.connections.get(id) else { break };
+            let (active, is_listed) = (connection.active, connection.has(Flags::LISTED));
+            if self.core.memory.is_full() {
+                self.core.relieve(id);
+            }
+            // One that was read in this turn has had its budget (C13).
+            if self.core.memory.is_full() || active == self.core.now {
+                break;
+            }
+            self.core.feed(id);
+            self.core.fed = id;
+            if is_listed {
+                // It has its turn in the ready list, which follows.
+                break;
+            }
+            self.read(id, self.core.config.turn_bytes.min(PAGE));
+            self.core.fed = ConnectionId::NONE;
+        }
+        for _ in 0..self.core.config.turn_jobs {
+            let first = self.core.starved.first();
+            let first = first.filter(|_| !self.core.memory.is_paused());
+            let Some(id) = first.and_then(|slot| self.core.connections.at(slot)) else { break };
+            self.core.feed(id);
+        }
+        let waits = self.core.waiting.first().is_some() && !self.core.memory.is_full();
+        let starves = self.core.starved.first().is_some() && !self.core.memory.is_paused();
+        if waits || starves {
+            self.core.agenda.add(Agenda::STARVED);
         }
     }
 
@@ -451,6 +482,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if self.drain.as_ref().is_some_and(|drain| drain.deadline <= self.core.now) {
             self.core.agenda.add(Agenda::DRAIN);
         }
+        if self.core.relief_at <= self.core.now {
+            self.core.relief_at = Time::NEVER;
+            self.core.agenda.add(Agenda::STARVED);
+        }
         if self.core.polls_from() <= self.core.now {
             self.core.agenda.add(Agenda::WAKE_UP);
         }
@@ -476,7 +511,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let listeners = self.listeners.iter().flatten().map(Listener::next_deadline);
         // A deadline of the loop that has passed is on the agenda already.
         let own = listeners.chain(self.drain.as_ref().map(|drain| drain.deadline));
-        let own = own.chain([self.core.polls_from()]);
+        let own = own.chain([self.core.polls_from(), self.core.relief_at]);
         let own = own.filter(|&at| at > self.core.now).min().unwrap_or(Time::NEVER);
         let next = self.core.wheel.next_wake().min(own);
         if next >= self.core.alarm {

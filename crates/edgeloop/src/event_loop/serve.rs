@@ -16,6 +16,7 @@ use crate::id::ConnectionId;
 use crate::input::{Input, Scanned};
 use crate::kernel::{Kernel, persist};
 use crate::notice::Trace;
+use crate::output::PAGE;
 
 /// Calls back for a connection that has a session; answers `Continue` for one that hasn't.
 macro_rules! call {
@@ -45,7 +46,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let Some(connection) = self.core.connections.get_plain(id) else {
             return self.unusual_event(id, readiness);
         };
-        if readiness.with_out() != Readiness::INPUT {
+        if readiness.with_out() != self.core.ordinary {
             return self.unusual_event(id, readiness);
         }
         // From here on it is the way of every ordinary message. There is no output queued, so OUT
@@ -169,7 +170,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// Writes what is queued, within the budget, and tells the handler if that was much.
     pub(super) fn write(&mut self, id: ConnectionId) {
         let Some(connection) = self.core.connections.get_mut(id) else { return };
-        if connection.wants_flushing() && self.core.flush(id) {
+        let fell = connection.has(Flags::FELL) && connection.life() == Life::Open;
+        connection.clear(Flags::FELL);
+        let flushes = connection.wants_flushing();
+        if (flushes && self.core.flush(id)) || fell {
             let action = call!(self, id, drained);
             self.apply(id, action);
         }
@@ -183,15 +187,18 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 budget -= count;
                 continue;
             }
-            let Some(connection) = self.core.connections.get_mut(id) else { return };
+            let Some(connection) = self.core.connections.get(id) else { return };
             if !connection.wants_reading() {
                 return;
             }
             let discards = connection.life() == Life::Lingering;
-            // Whoever is owed nothing is read, however much others are owed (C11).
-            if connection.has(Flags::OUTPUT) && self.core.memory.is_paused() && !discards {
+            let owed = connection.has(Flags::OUTPUT);
+            // Whoever can be sent nothing takes no memory.
+            let takes_none = discards || connection.has(Flags::FAILED);
+            if !takes_none && self.core.lacks_memory(id, owed) {
                 return self.core.starve(id);
             }
+            let Some(connection) = self.core.connections.get_mut(id) else { return };
             if connection.has(Flags::SHOW) && !discards {
                 self.show(id, 0);
                 continue;
@@ -199,7 +206,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             if budget == 0 {
                 return self.core.list(id);
             }
-            let limit = budget.min(self.buffer.len());
+            // Near the ceiling a little at a time, so that there is some for many (C11).
+            let most = if self.core.memory.is_paused() { PAGE } else { self.buffer.len() };
+            let limit = budget.min(most).min(self.buffer.len());
             let (kernel, buffer) = (&mut self.core.kernel, &mut self.buffer[..limit]);
             let answer = persist(|| kernel.recv(&connection.socket, buffer));
             budget -= answer.unwrap_or(0);

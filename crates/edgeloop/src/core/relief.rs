@@ -1,0 +1,91 @@
+//! Room for those who are owed nothing: connections that take none of their output are given up for
+//! them at the ceiling (C11).
+
+use std::time::Duration;
+
+use super::Core;
+use crate::closed::Reason;
+use crate::connection::Connection;
+use crate::flags::Flags;
+use crate::id::ConnectionId;
+use crate::kernel::Kernel;
+use crate::memory::Memory;
+use crate::time::Time;
+
+/// How long a connection must have taken nothing of its output before it is given up for others.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// How many of those that have taken nothing for longest are compared by what they hold.
+const COMPARED: usize = 16;
+
+impl<K: Kernel> Core<K> {
+    /// Makes sure that the queue of a connection may grow by this much. For one that is owed nothing
+    /// others are given up. Returns whether it may.
+    pub(super) fn make_room(&mut self, id: ConnectionId, growth: usize) -> bool {
+        let Some(connection) = self.connections.get(id) else { return false };
+        if connection.has(Flags::OUTPUT) {
+            return self.memory.fits(growth);
+        }
+        if !self.memory.may_fit_anew(growth) {
+            return false;
+        }
+        self.give_up_while(id, |memory| !memory.fits_anew(growth));
+        self.memory.fits_anew(growth)
+    }
+
+    /// Makes room for what one read may become, if there is none. If those that could be given up have
+    /// taken something just now, that waits until they have not for long enough.
+    pub(crate) fn relieve(&mut self, spared: ConnectionId) {
+        self.give_up_while(spared, Memory::is_full);
+        if self.memory.is_full() {
+            let oldest = self.laggards.first().and_then(|slot| self.connections.at(slot));
+            let oldest = oldest.and_then(|id| self.connections.get(id)).map(Connection::progress);
+            self.relief_at = oldest.unwrap_or(self.now).max(self.now).after(PATIENCE);
+            self.remind(self.relief_at);
+        } else {
+            self.relief_at = Time::NEVER;
+        }
+    }
+
+    /// Ends connections that take nothing of their output, one by one, until there is room; never
+    /// `spared`.
+    fn give_up_while(&mut self, spared: ConnectionId, lacks: impl Fn(&Memory) -> bool) {
+        while lacks(&self.memory) {
+            let Some(id) = self.worst(spared) else { return };
+            if !self.takes(id) {
+                self.metrics.given_up += 1;
+                self.doom(id, Reason::OutputShare, true);
+            }
+        }
+    }
+
+    /// Of the connections that have taken nothing for longest, and for long enough, the one that
+    /// holds most.
+    fn worst(&self, spared: ConnectionId) -> Option<ConnectionId> {
+        let others = self.laggards.iter().filter_map(|slot| self.connections.at(slot));
+        let others = others.filter(|&id| id != spared);
+        let connections = others.filter_map(|id| Some((id, self.connections.get(id)?)));
+        let stalled =
+            |connection: &Connection<_>| connection.progress().after(PATIENCE) <= self.now;
+        let stalled = connections.take_while(|(_, connection)| stalled(connection));
+        let held = stalled.take(COMPARED).map(|(id, connection)| (connection.held(), id));
+        let most = held.reduce(|most, next| if next.0 > most.0 { next } else { most });
+        most.map(|(_, id)| id)
+    }
+
+    /// Whether the socket of a connection takes any of its output now. Nobody is given up before that
+    /// was tried (C39).
+    fn takes(&mut self, id: ConnectionId) -> bool {
+        let Some(connection) = self.connections.get_mut(id) else { return true };
+        let before = connection.queued();
+        connection.look_for_room(self.now);
+        if self.flush(id)
+            && let Some(connection) = self.connections.get_mut(id)
+        {
+            // The handler is told in the next turn.
+            connection.set(Flags::FELL);
+            self.list(id);
+        }
+        self.connections.get(id).is_none_or(|connection| connection.queued() != before)
+    }
+}
