@@ -342,7 +342,7 @@ impl<K: Kernel> Core<K> {
         }
         if budget < budgeted / 2 {
             // What is sent behind it in this turn counts, too.
-            self.watch(id, budgeted - budget - self.sent_in_turn(id));
+            self.watch(id, (budgeted - budget).saturating_sub(self.sent_in_turn(id)));
         }
         let Some(connection) = self.connections.get_mut(id) else { return false };
         let fell = connection.falls(self.config.low_watermark);

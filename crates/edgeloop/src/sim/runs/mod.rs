@@ -89,7 +89,9 @@ pub fn run(
     let stops = stops.filter(|_| !limits.low_ceiling);
     let short = limits.short_linger || limits.short_write || config.drain_quiet < LITTLE / 2;
     let hurried = stops.is_some() || manner.enough < u64::MAX || limits.idle.is_some() || short;
-    world.latency = world.random.pick(&LATENCIES[..if hurried { 3 } else { 4 }]);
+    // A small buffer and some latency make a slow connection.
+    let slowest = if short { 2 } else { 4 - usize::from(hurried) };
+    world.latency = world.random.pick(&LATENCIES[..slowest]);
     world.resizes = world.random.pick(&[0, 10, 100]);
     if world.latency == LATENCIES[3] {
         // A byte at a time would take longer than any timeout.
@@ -139,7 +141,8 @@ pub fn run(
     }
     if second {
         world.listeners.push(SECOND);
-        world.vigil.budgets.accepts *= 2;
+        let accepts = &mut world.vigil.budgets.accepts;
+        *accepts = accepts.saturating_mul(2);
     }
     run_in(world, config, limits, manner, Ends { early: stops, ..Ends::default() })
 }

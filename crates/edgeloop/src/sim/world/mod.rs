@@ -253,6 +253,9 @@ impl World {
         let Fate::Fails(error) = fault.fate else {
             if let (Fate::Late, Some(number)) = (fault.fate, number) {
                 self.owe(number);
+                if let Some(wire) = wire {
+                    self.wires[wire].misled = self.vigil.tally.waits;
+                }
             }
             if let (true, Some(wire)) = (writes, wire) {
                 self.wires[wire].refused_at = Some(self.now);

@@ -147,7 +147,12 @@ impl World {
     /// shutdown(2) of the write side of one of our descriptors, which wakes our own end.
     pub(crate) fn shut_down(&mut self, number: usize) -> Result<(), Errno> {
         if let Some(wire) = self.wire_of(number) {
-            self.wires[wire].is_shut(self.now, self.turn_began);
+            let turn = self.vigil.tally.waits;
+            self.wires[wire].is_shut(self.now, self.turn_began, turn);
+            if self.wires[wire].owed || self.wires[wire].misled == turn {
+                // The loop asked for input, and was told too early that there is none.
+                self.excuse(wire);
+            }
         }
         let answer = self.with_link(number, |link| link.shut_down(Side::Ours));
         self.wake(number, SHUT_DOWN);

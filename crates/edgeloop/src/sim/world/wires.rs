@@ -19,6 +19,8 @@ pub(crate) struct Wire {
     pub(crate) held: Option<usize>,
     /// An EAGAIN or a short receive is owed an edge.
     pub(crate) owed: bool,
+    /// In which turn a receive or a send was last told EAGAIN too early.
+    pub(crate) misled: u64,
     /// How long what is sent takes at least to arrive.
     latency: Duration,
     /// When what is under way from our end, and from theirs, arrives at the earliest.
@@ -88,6 +90,7 @@ impl Wire {
             addresses,
             held: None,
             owed: false,
+            misled: 0,
             latency,
             arrives: [None; 2],
             read: (0, 0),
@@ -138,9 +141,9 @@ impl Wire {
     }
 
     /// The loop shuts its write side, in a turn that began then.
-    pub(crate) fn is_shut(&mut self, now: Time, turn_began: Time) {
+    pub(crate) fn is_shut(&mut self, now: Time, turn_began: Time, turn: u64) {
         // Of what came since then it can't know, nor of what the kernel kept from it.
-        let known = !self.owed && !self.known.exhausted[0];
+        let known = !self.owed && self.misled != turn && !self.known.exhausted[0];
         let unread_since = self.unread_since.filter(|&since| known && since < turn_began);
         self.shut = Some(Shut { at: now, unread_since });
     }

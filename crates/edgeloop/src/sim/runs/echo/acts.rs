@@ -108,6 +108,8 @@ impl Echo {
         let after = self.random.pick(&[0, 30, 150, 1_000, 50_000, 3_000_000]);
         let at = self.random.chance(900).then(|| cx.now().after(Duration::from_micros(after)));
         cx.wake_at(at);
+        // As often as it likes.
+        self.world.borrow_mut().vigil.woken_up();
         self.wake = at;
     }
 
