@@ -137,6 +137,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     #[cold]
     fn unusual_event(&mut self, id: ConnectionId, readiness: Readiness) {
+        self.core.unwatch(id);
         let Some(connection) = self.core.connections.get_mut(id) else {
             return self.other_event(id);
         };
@@ -144,10 +145,6 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             return self.connect_event(id, readiness);
         }
         connection.note(readiness);
-        if connection.has(Flags::WATCHED) {
-            self.core.unwatch(id);
-        }
-        let Some(connection) = self.core.connections.get_mut(id) else { return };
         // Once the peer's stream has ended nothing is read, so an error must be asked for.
         let failed = readiness.is_error() || readiness.is_hang_up();
         if failed && connection.life() == Life::Open && connection.has(Flags::ENDED) {
