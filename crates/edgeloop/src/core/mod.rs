@@ -170,7 +170,7 @@ impl<K: Kernel> Core<K> {
             current: ConnectionId::NONE,
             config,
         };
-        core.settle();
+        core.grant_allowance();
         core
     }
 
