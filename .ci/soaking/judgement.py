@@ -32,8 +32,8 @@ EXPLAINED = {
     ("vanish", "ended"): ("finished", *FAILED),
     ("reset", "own reset"): (*FAILED, "share of queued output exhausted"),
     ("reset", "ended"): (*FAILED, "finished"),
-    ("crowd", "left"): ("finished",),
-    ("crowd", "ended"): ("finished",),
+    ("crowd", "left"): ("finished", "idle timeout"),
+    ("crowd", "ended"): ("finished", "idle timeout"),
 }
 # Whoever sees this has read all that the server sent.
 TO_THE_END = ("whole", "short", "end")

@@ -6,7 +6,9 @@ import signal
 import time
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
-IDLE, WRITE, DESCRIPTORS = 10, 5, 420
+# The timeouts are shorter than the longest stop, which is no proof against anybody (C39).
+IDLE, WRITE, DESCRIPTORS = 4, 4, 420
+STOPS = (0.2, 0.5, 1, 2, 5)
 # So low that the flooders not only reach it, but have to be given up for others.
 LIMIT = 6 << 20
 SERVE = ["serve", "-v", "--log-format", "json", "--buffer-limit", str(LIMIT),

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 
-from soaking.terms import BEYOND, DESCRIPTORS, KINDS, LIMIT, RESIDENT, ROOT, SERVE
+from soaking.terms import BEYOND, DESCRIPTORS, KINDS, LIMIT, RESIDENT, ROOT, SERVE, STOPS
 from soaking.terms import HANG, dies_with_its_parent, now
 
 
@@ -88,7 +88,7 @@ class World:
             begin = now()
             os.kill(self.server.pid, signal.SIGSTOP)
             try:
-                await asyncio.sleep(self.random.choice((0.2, 0.5, 1, 2, 5)))
+                await asyncio.sleep(self.random.choice(STOPS))
             finally:
                 os.kill(self.server.pid, signal.SIGCONT)
                 self.stops.append((begin, now()))
