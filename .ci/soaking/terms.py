@@ -5,7 +5,8 @@ import os
 import signal
 import time
 
-ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
+HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ROOT = os.path.dirname(HERE)
 # The timeouts are shorter than the longest stop, which is no proof against anybody (C39).
 IDLE, WRITE, DESCRIPTORS = 4, 4, 420
 STOPS = (0.2, 0.5, 1, 2, 5)

@@ -11,8 +11,8 @@ import signal
 import subprocess
 import sys
 
-from soaking.terms import BEYOND, DESCRIPTORS, KINDS, LIMIT, RESIDENT, ROOT, SERVE, STOPS
-from soaking.terms import HANG, dies_with_its_parent, now
+from soaking.terms import BEYOND, DESCRIPTORS, HANG, HERE, KINDS, LIMIT, RESIDENT, SERVE, STOPS
+from soaking.terms import dies_with_its_parent, now
 
 
 class Server:
@@ -148,7 +148,7 @@ class World:
         await asyncio.sleep(0.5)
         self.base = server.resident(), server.descriptors()
         loads = [subprocess.Popen([sys.executable, "-B", "-m", "soaking.load", role,
-                                   str(server.port), self.folder, str(self.seed)], cwd=os.path.join(ROOT, ".ci"),
+                                   str(server.port), self.folder, str(self.seed)], cwd=HERE,
                                   stdin=subprocess.PIPE, preexec_fn=dies_with_its_parent)
                  for role in ("honest", "hostile")]
         sampler = asyncio.create_task(self.sample())
