@@ -5,7 +5,7 @@ import collections
 import json
 import os
 
-from soaking.terms import BOUND, HONEST, IDLE, KINDS, TURN, WRITE, now
+from soaking.terms import BOUND, HOLD_UP, HONEST, IDLE, KINDS, TURN, WRITE, now
 
 FAILED = ("failed: ",)
 GIVEN_UP = ("write timeout", "share of queued output exhausted")
@@ -120,6 +120,10 @@ class Judgement:
             self.earliest = max(self.earliest, IDLE - lasted)
             if lasted < IDLE - TURN:
                 self.violated(f"idle timeout after {lasted:.3f} s, set to {IDLE} s, at {begin}")
+            stops = [(a, b) for a, b in self.world.stops if a < end and b > begin]
+            stopped = sum(min(b, end) - max(a, begin) for a, b in stops)
+            if lasted - stopped < IDLE - TURN - HOLD_UP * len(stops):
+                self.violated(f"idle timeout after {lasted:.3f} s, {stopped:.3f} s of it stopped")
             if lasted - 2 * excused > 1.2 * IDLE:
                 self.violated(f"idle timeout after {lasted:.3f} s, {excused:.3f} s with a reason")
 

@@ -220,3 +220,6 @@ class World:
                 process.kill()
                 process.wait()
         self.code = process.returncode
+        with open(os.path.join(self.folder, "world.json"), "w", encoding="ascii") as file:
+            json.dump({"stops": self.stops, "shortages": self.shortages, "without_processor":
+                       self.samples}, file)
