@@ -3,6 +3,7 @@
 
 mod serve;
 
+use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -148,7 +149,8 @@ fn c39_whoever_took_its_output_while_the_server_was_stopped_is_not_stalled() {
         }
         let read = || {
             let streams = peers.iter().zip(&streams).zip(&mut expected);
-            streams.map(|((peer, poured), expected)| receive_once(peer, poured, expected)).sum()
+            let receive = |((peer, poured), expected)| receive_once(peer, poured, expected);
+            streams.map(receive).sum::<io::Result<usize>>().expect("nobody is reset")
         };
         let before = after_a_stop(&server, begin, stall, || take_what_comes(read));
         if before < stall {

@@ -1,5 +1,6 @@
 //! Many connections at once, and peers that write and do not read.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -132,8 +133,10 @@ pub fn expect_rest(peers: &[Peer], streams: &[Stream], expected: &mut [Stream]) 
         let before = owing.len();
         owing.retain(|&index| {
             let (peer, expected) = (&peers[index], &mut expected[index]);
-            if receive_once(peer, &streams[index], expected) > 0 {
-                last = Instant::now();
+            match receive_once(peer, &streams[index], expected) {
+                Ok(0) => {}
+                Ok(_) => last = Instant::now(),
+                Err(error) => panic!("peer {index} cannot receive: {error}"),
             }
             expected.position() != streams[index].position()
         });
@@ -151,16 +154,20 @@ pub fn expect_rest(peers: &[Peer], streams: &[Stream], expected: &mut [Stream]) 
 /// Receives what is there of what a peer has poured, without waiting. Returns how many bytes that
 /// was.
 ///
+/// # Errors
+///
+/// Those of recv(2).
+///
 /// # Panics
 ///
 /// When it is anything else than what is expected next.
 #[track_caller]
-pub fn receive_once(peer: &Peer, poured: &Stream, expected: &mut Stream) -> usize {
+pub fn receive_once(peer: &Peer, poured: &Stream, expected: &mut Stream) -> io::Result<usize> {
     let left = poured.position() - expected.position();
     let most = usize::try_from(left).map_or(READ, |left| left.min(READ));
-    let got = peer.receive_what_is_there(most);
+    let got = peer.try_receive_what_is_there(most)?;
     assert_same_bytes(&got, &expected.take(got.len()));
-    got.len()
+    Ok(got.len())
 }
 
 /// Has each peer write of its stream what is taken at once, and says how much that was.
