@@ -29,8 +29,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let Some(stop) = self.core.stop.take() else { return };
         let now = self.core.now;
         let deadline = match stop {
-            Stop::Now => now,
-            Stop::Drain(Some(Duration::ZERO)) => now,
+            Stop::Now | Stop::Drain(Some(Duration::ZERO)) => now,
             Stop::Drain(None) => Time::NEVER,
             // The process may have been stopped in this turn, before it was asked to end (C39). Time for
             // the peers is counted from the turn, and hold-ups are added to it.
