@@ -208,7 +208,7 @@ mod tests {
         assert!(!memory.is_full() && !memory.fits(1));
         assert!(memory.fits_anew(64 * 1024) && !memory.fits_anew(64 * 1024 + 1));
         memory.charge(1);
-        assert!(memory.is_full() && !memory.fits(0 + 1));
+        assert!(memory.is_full() && !memory.fits(1));
     }
 
     #[test]
