@@ -16,6 +16,12 @@ pub struct Closed {
     /// How many bytes the handler had sent and the kernel had not accepted (C3). Bytes that the
     /// kernel accepted are not counted, though TCP can still lose them after a reset.
     pub dropped: u64,
+    /// How many bytes of input the handler did not take: left over when the connection ended, or come
+    /// after it was closed and received only so that our output was not destroyed (C6). Bytes that
+    /// were still in the kernel are not counted.
+    pub discarded: u64,
+    /// Whether the peer's stream was received to its end, its FIN.
+    pub peer_ended: bool,
     /// The error number behind [`Reason::Failed`], [`Reason::ConnectFailed`] and
     /// [`Reason::Exhausted`].
     pub errno: Option<i32>,
@@ -28,10 +34,14 @@ impl Closed {
         self.errno.map(io::Error::from_raw_os_error)
     }
 
-    /// Whether both streams were carried to their ends: nothing failed and nothing was dropped.
+    /// Whether both streams were carried to their ends: the peer's was received to its FIN and all of it
+    /// taken, and ours was accepted by the kernel to its FIN. A connection that was closed for being
+    /// idle, or by the handler, is clean only if the peer then ended its stream, too.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.dropped == 0
+        self.peer_ended
+            && self.dropped == 0
+            && self.discarded == 0
             && matches!(
                 self.reason,
                 Reason::Finished | Reason::Closed | Reason::IdleTimeout | Reason::DrainQuiet
@@ -47,6 +57,9 @@ impl fmt::Display for Closed {
         }
         if self.dropped > 0 {
             write!(f, ", {} bytes dropped", self.dropped)?;
+        }
+        if self.discarded > 0 {
+            write!(f, ", {} bytes of input discarded", self.discarded)?;
         }
         Ok(())
     }

@@ -137,17 +137,23 @@ impl Config {
         self
     }
 
-    /// Closes a connection on which nothing was received and no output moved for so long.
+    /// Closes a connection on which nothing was received and no output moved for this long.
     /// `None`, the default, never does; then [`keepalive`](Self::keepalive) is on. Output that waits is the
     /// write timeout's.
+    ///
+    /// A paused connection is not idle. Before a connection is closed its socket is read once more, and
+    /// time in which the loop did not run does not count (C39): after a stop of the process, peers have
+    /// their time again.
     #[must_use]
     pub const fn idle_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.idle_timeout = timeout;
         self
     }
 
-    /// Resets a connection whose peer takes none of the output that waits for it for so long;
-    /// 60 s by default.
+    /// Resets a connection whose peer takes none of the output that waits for it for this long;
+    /// 60 s by default. While output waits, a send is tried in each eighth of that time, since the kernel
+    /// does not tell of a little room; so the timeout acts at most an eighth later. Time in which the
+    /// loop did not run does not count (C39).
     ///
     /// A peer that reads too slowly looks like one that does not read at all. Once its receive buffer is full,
     /// its kernel announces room only when a sixteenth of it is free (`__tcp_select_window`, Linux 6.18), and
@@ -296,6 +302,11 @@ impl Config {
     /// cgroup of version 2 counts, too.
     /// [`EventLoop::buffer_limit`](crate::EventLoop::buffer_limit) returns what holds.
     ///
+    /// Near the ceiling of output, connections with queued output are not read, so that their peers' kernels
+    /// stop them. Those without are served on, a page of input at a time. If there is no room for that,
+    /// connections whose sockets have taken nothing for 250 ms are reset, with
+    /// [`Reason::OutputShare`](crate::Reason::OutputShare).
+    ///
     /// It does not count what the kernel holds for sockets; see [`send_buffer`](Self::send_buffer).
     #[must_use]
     pub const fn buffer_limit(mut self, bytes: usize) -> Self {
@@ -325,7 +336,9 @@ impl Config {
 
     /// What one turn does at the most (C13, C15, C16): `bytes` read and written for one
     /// connection (256 KiB by default), `accepts` for one listener (128), and `jobs` each of
-    /// timers, letters of other threads, and closings (1,024).
+    /// timers, letters of other threads, and closings (1,024). What callbacks send counts: beyond `bytes`,
+    /// or twice as much where it comes in small messages, it is queued for the next turn, and
+    /// [`Sent::Queued`](crate::Sent::Queued) or [`Sent::AboveMark`](crate::Sent::AboveMark) is the answer.
     #[must_use]
     pub const fn budgets(mut self, bytes: usize, accepts: usize, jobs: usize) -> Self {
         self.turn_bytes = bytes;

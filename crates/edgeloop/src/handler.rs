@@ -242,7 +242,8 @@ pub enum Action {
 pub enum Sent {
     /// The kernel took all of it.
     Written,
-    /// The rest waits for the peer, below the high watermark.
+    /// The rest waits, below the high watermark: for the peer, or for the next turn, if this one has sent
+    /// enough on this connection ([`Config::budgets`](crate::Config::budgets)).
     Queued,
     /// The rest waits for the peer, and the queue is now above the high watermark: whoever fills
     /// it should stop until the [`drained`](Handler::drained) callback (C10).

@@ -125,9 +125,10 @@ impl Output {
         let partly_filled = self.chunks.len().saturating_sub(1);
         let before = self.chunks.len();
         let mut missing = bytes.len() - bytes.len().min(self.chunks.back().map_or(0, Chunk::spare));
+        let last = self.size_for(missing % CHUNK);
         let mut grown = 0;
         while missing > 0 {
-            let size = if missing < CHUNK { self.size_for(missing) } else { CHUNK };
+            let size = if missing < CHUNK { last } else { CHUNK };
             let reserved = self.chunks.try_reserve(1).map_err(Refused::from);
             let Ok(chunk) = reserved.and_then(|()| Chunk::with_room_for(size)) else {
                 self.chunks.truncate(before);

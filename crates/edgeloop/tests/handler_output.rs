@@ -226,3 +226,34 @@ fn c13_what_a_callback_sends_to_a_fast_reader_is_bounded_and_goes_on_in_the_next
         assert!(most <= 2 * TURN + piece, "{most} bytes in one callback, {piece} at a time");
     }
 }
+
+#[test]
+fn c13_what_others_are_sent_meanwhile_gives_a_fast_reader_no_larger_budget() {
+    const TURN: usize = 256 << 10;
+    const PIECE: usize = 64;
+    let server = Script::new().start();
+    let (stalled, slow) = server.connect_narrow();
+    let (peer, id) = server.connect();
+    let (reader, read) = mpsc::channel();
+    let reading = std::thread::spawn(move || {
+        let bytes = peer.receive_to_end().len();
+        reader.send(bytes).expect("the test listens");
+    });
+    let sent = server.ask(move |cx| {
+        while cx.send_to(slow, &[0; 16 << 10]) != Sent::AboveMark {}
+        let mut straight = 0;
+        // What the slow one queues changes how much memory is left.
+        while straight < 16 << 20 && cx.send_to(id, &[1; PIECE]) == Sent::Written {
+            straight += PIECE;
+            if straight.is_multiple_of(32 << 10) {
+                assert_eq!(cx.send_to(slow, b"!"), Sent::AboveMark);
+            }
+        }
+        cx.close(id);
+        straight
+    });
+    assert!(sent <= 2 * TURN + PIECE, "{sent} bytes in one callback");
+    assert_eq!(next(&read, "all that was sent"), sent + PIECE);
+    reading.join().expect("it has read");
+    drop(stalled);
+}

@@ -424,6 +424,15 @@ fn the_readme_has_the_two_commands_and_ci_runs_the_tests() {
 }
 
 #[test]
+fn the_readme_counts_the_clauses_and_the_planted_bugs_as_they_are() {
+    let bugs = read("crates/simulations/planted.toml").matches("\n[[bug]]\n").count();
+    let clauses = format!("lists {CLAUSES} clauses, C1 to C{CLAUSES},");
+    let bugs = format!("finds each of {bugs} bugs");
+    expect_clean(&missing(&read("README.md"), &[&clauses]));
+    expect_clean(&missing(&read("README.md"), &[&bugs]));
+}
+
+#[test]
 fn the_architecture_has_the_layers_and_the_phases_of_the_code() {
     let architecture = read("ARCHITECTURE.md");
     let root = read("crates/edgeloop/src/lib.rs");

@@ -79,6 +79,8 @@ struct Cold {
     /// Input that may still be discarded while lingering.
     discardable: usize,
     dropped: u64,
+    /// Input that the handler did not take.
+    discarded: u64,
 }
 
 impl Default for Cold {
@@ -96,6 +98,7 @@ impl Default for Cold {
             sending: Retries::NONE,
             discardable: 0,
             dropped: 0,
+            discarded: 0,
         }
     }
 }
@@ -119,6 +122,7 @@ impl Cold {
             || self.receiving != Retries::NONE
             || self.sending != Retries::NONE
             || self.dropped > 0
+            || self.discarded > 0
     }
 }
 
@@ -459,8 +463,20 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Input was discarded while lingering; answers whether more may be.
+    /// Nobody takes these bytes of input.
+    pub(crate) fn leave_unread(&mut self, count: usize) {
+        if count > 0 {
+            self.cold().discarded += count as u64;
+        }
+    }
+
+    pub(crate) fn discarded(&self) -> u64 {
+        self.cold.as_ref().map_or(0, |cold| cold.discarded)
+    }
+
+    /// Input was discarded while lingering. Returns whether more may be.
     pub(crate) fn discard(&mut self, count: usize) -> bool {
+        self.leave_unread(count);
         let cold = self.cold();
         cold.discardable = cold.discardable.saturating_sub(count);
         cold.discardable > 0

@@ -170,7 +170,7 @@ impl<K: Kernel> Core<K> {
             current: ConnectionId::NONE,
             config,
         };
-        core.settle();
+        core.grant_allowance();
         core
     }
 
@@ -297,7 +297,8 @@ impl<K: Kernel> Core<K> {
     pub(crate) fn forget_kept(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(id) {
             let kept = connection.kept();
-            drop(connection.take_kept());
+            let (bytes, _) = connection.take_kept();
+            connection.leave_unread(bytes.len());
             self.memory.keep(id.slot(), kept, 0);
         }
     }

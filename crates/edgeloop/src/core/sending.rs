@@ -64,7 +64,7 @@ impl<K: Kernel> Core<K> {
         if connection.has(Flags::WATCHED) {
             self.unwatch(id);
         } else if bytes.len() > self.spending.allowance {
-            self.settle();
+            self.grant_allowance();
             self.watch(id, 0);
         }
         let sent = self.sent_in_turn(id);
@@ -251,7 +251,7 @@ impl<K: Kernel> Core<K> {
         let Some(connection) = self.connections.get(id) else { return Sent::Gone };
         let above = connection.is_above();
         let pauses = self.memory.charge(grown);
-        self.settle();
+        self.limit_allowance();
         if pauses {
             self.ordinary = Readiness::NOTHING;
             self.metrics.memory_pauses += 1;
@@ -366,7 +366,7 @@ impl<K: Kernel> Core<K> {
             return;
         }
         let resumes = self.memory.release(released.memory);
-        self.settle();
+        self.limit_allowance();
         if resumes {
             self.ordinary = Readiness::INPUT;
         }

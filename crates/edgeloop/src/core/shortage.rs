@@ -83,7 +83,7 @@ impl<K: Kernel> Core<K> {
         self.ballast.give_up(self.now);
         self.remind(self.ballast.look_at());
         if self.memory.refuse() {
-            self.settle();
+            self.limit_allowance();
             self.ordinary = Readiness::NOTHING;
             self.metrics.memory_refusals += 1;
             self.tell(Notice::MemoryRefused { held: self.memory.output_held() });
@@ -109,7 +109,7 @@ impl<K: Kernel> Core<K> {
         if self.memory.grant() {
             self.ordinary = Readiness::INPUT;
         }
-        self.settle();
+        self.limit_allowance();
         self.agenda.add(Agenda::STARVED);
     }
 

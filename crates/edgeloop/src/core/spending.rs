@@ -30,11 +30,21 @@ impl<K: Kernel> Core<K> {
         self.metrics.bytes_out + (self.spending.granted - self.spending.allowance) as u64
     }
 
-    /// Counts what was sent from the allowance, and grants another: no more than there is room for,
-    /// if nothing of it should be taken by the socket.
-    pub(crate) fn settle(&mut self) {
+    /// Grants another allowance.
+    pub(crate) fn grant_allowance(&mut self) {
+        self.settle(self.config.turn_bytes);
+    }
+
+    /// There is more or less room than before for what a socket does not take. What is left of the
+    /// allowance must fit there.
+    pub(crate) fn limit_allowance(&mut self) {
+        self.settle(self.spending.allowance);
+    }
+
+    /// Counts what was sent from the allowance, and grants this much, as far as there is room.
+    fn settle(&mut self, most: usize) {
         self.metrics.bytes_out = self.bytes_out();
-        self.spending.granted = self.config.turn_bytes.min(self.memory.room());
+        self.spending.granted = most.min(self.memory.room());
         self.spending.allowance = self.spending.granted;
     }
 

@@ -5,6 +5,7 @@ use crate::closed::{Closed, Reason};
 use crate::connection::Life;
 use crate::context::Turn;
 use crate::core::Agenda;
+use crate::flags::Flags;
 use crate::handler::{Handler, Stop};
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
@@ -144,6 +145,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             id,
             reason: connection.reason().unwrap_or(Reason::Closed),
             dropped: connection.dropped(),
+            discarded: connection.discarded(),
+            peer_ended: connection.has(Flags::ENDED),
             errno: connection.error().map(rustix::io::Errno::raw_os_error),
         };
         if let Some(session) = self.sessions.remove(id.slot()) {

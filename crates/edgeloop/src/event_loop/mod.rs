@@ -56,7 +56,7 @@ use spin::Spin;
 ///    the loop spins ([`Config::spin`]).
 /// 2. **Clock**: read the monotonic clock, once (C28).
 /// 3. **Events**: serve the connections that are ready, note the listeners and the mailbox.
-/// 4. **Ready list**: serve what an earlier turn cut off (C13).
+/// 4. **Ready list**: serve what an earlier turn cut off (C13), and what waits for memory (C11).
 /// 5. **Accept** new connections (C15), and read each at once, unless that was in vain too often.
 /// 6. **Mail** from other threads (C33).
 /// 7. **Timers** that are due (C30), and the loop's wake-up.

@@ -401,9 +401,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     fn keep(&mut self, id: ConnectionId, rest: Vec<u8>, scanned: Scanned, action: Action) {
         let Some(connection) = self.core.connections.get_mut(id) else { return };
         if connection.life() != Life::Open {
-            return;
+            return connection.leave_unread(rest.len());
         }
-        if action == Action::Pause {
+        // One whose output has failed can't pause: nothing else would end it.
+        if action == Action::Pause && connection.is_sendable() {
             connection.set(Flags::PAUSED);
         }
         // Only a handler that waits for more has reached its limit; one that paused, or that we
@@ -437,6 +438,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let (bytes, scanned) = self.take_kept(id);
         let mut input = Input::with_scanned(&bytes, scanned);
         let action = call!(self, id, end, &mut input);
+        let left = input.len();
+        if let Some(connection) = self.core.connections.get_mut(id) {
+            connection.leave_unread(left);
+        }
         self.apply(id, action);
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::closed::Reason;
+use crate::closed::{Closed, Reason};
 use crate::handler::Stop;
 use crate::metrics::Metrics;
 use crate::sim::peers::client::Kind;
@@ -163,7 +163,7 @@ fn check_peers(
             let owed = session.echoed + client.pushed;
             let all = client.received == owed || !client.is_owed_all(place);
             // Whoever was cut off knows that by a reset.
-            if !all && (in_full || closed.is_clean()) {
+            if !all && (in_full || is_orderly(closed)) {
                 return Err(format!("{session:?}, {closed:?}, but {client:?}"));
             }
         }
@@ -211,7 +211,7 @@ fn check_reasons(world: &mut World, ends: &[End], in_full: bool) -> Result<(), S
             // Whoever takes little is given up for the others when memory is short (C11).
             Reason::OutputShare => &[Kind::Vanishing, Kind::Deaf, Kind::Lazy],
             // The silent ones end by the idle timeout.
-            _ if !closed.is_clean() && in_full => {
+            _ if !is_orderly(closed) && in_full => {
                 &[Kind::Vanishing, Kind::Resetting, Kind::Deaf, Kind::Silent]
             }
             _ => continue,
@@ -221,4 +221,11 @@ fn check_reasons(world: &mut World, ends: &[End], in_full: bool) -> Result<(), S
         }
     }
     Ok(())
+}
+
+/// Whether it ended by neither a failure nor force, and nothing that was sent was dropped. The peer may
+/// not have ended its stream.
+fn is_orderly(closed: &Closed) -> bool {
+    let orderly = [Reason::Finished, Reason::Closed, Reason::IdleTimeout, Reason::DrainQuiet];
+    closed.dropped == 0 && orderly.contains(&closed.reason)
 }

@@ -3,6 +3,7 @@
 mod ceiling;
 mod deadlines;
 mod endless;
+mod ends;
 mod first_read;
 mod own_time;
 mod passing;
