@@ -40,6 +40,8 @@ TO_THE_END = ("whole", "short", "end")
 
 
 class Judgement:
+    """Finds what was violated in a run, and says what happened in it."""
+
     def __init__(self, world):
         self.world, self.violated = world, world.violated
         self.records = collections.defaultdict(collections.deque)
@@ -52,6 +54,7 @@ class Judgement:
         self.warnings = collections.Counter()
         self.latencies = collections.Counter()
         self.worst = self.worst_raw = 0.0
+        self.totals = None
         self.earliest = 0.0
         self.excused = 0
 
