@@ -115,7 +115,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// Descriptors or memory have run out (C23), or there were only errors for a while (C22).
     fn pause_accepting(&mut self, index: usize, error: Errno) {
         let Some(Some(listener)) = self.listeners.get_mut(index) else { return };
-        if listener.is_closing() {
+        // Whoever waits in the backlog is let in by the connections that end meanwhile (C37). With
+        // none left there is nothing more to be hoped for.
+        if listener.is_closing() && self.core.connections.len() == 0 {
             return self.close_listener(index);
         }
         let (begins, address) = (listener.pause(self.core.now), listener.address);
