@@ -1,5 +1,7 @@
 //! Phases 8 and 10: stopping, and the ends of connections.
 
+use std::time::Duration;
+
 use super::EventLoop;
 use crate::closed::{Closed, Reason};
 use crate::connection::Life;
@@ -27,9 +29,11 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let Some(stop) = self.core.stop.take() else { return };
         let now = self.core.now;
         let deadline = match stop {
-            Stop::Now => now,
+            Stop::Now | Stop::Drain(Some(Duration::ZERO)) => now,
             Stop::Drain(None) => Time::NEVER,
-            Stop::Drain(Some(after)) => now.after(after),
+            // The process may have been stopped in this turn, before it was asked to end (C39). Time for
+            // the peers is counted from the turn, and hold-ups are added to it.
+            Stop::Drain(Some(after)) => self.core.kernel.now().after(after),
         };
         match &mut self.drain {
             Some(drain) => drain.deadline = drain.deadline.min(deadline),

@@ -107,18 +107,23 @@ impl Kernel for SimulatedKernel {
 
     fn now(&mut self) -> Time {
         let mut world = self.world.borrow_mut();
-        world.clock_read = world.now;
+        if std::mem::take(&mut world.reads_clock) {
+            world.clock_read = world.now;
+        }
         world.now
     }
 
     fn wait(&mut self, events: &mut Events, block: bool) -> Result<(), Errno> {
-        self.world.borrow_mut().wait(events, block)
+        let mut world = self.world.borrow_mut();
+        world.reads_clock = true;
+        world.wait(events, block)
     }
 
     fn pause(&mut self, time: Duration) {
         let mut world = self.call();
         world.note(|| format!("clock_nanosleep: {time:?}"));
         world.now = world.now.after(time);
+        world.reads_clock = true;
     }
 
     fn register(&mut self, socket: &Socket, token: Token, interest: Interest) -> Result<(), Errno> {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::sim::clock::START;
+use crate::sim::world::Holds;
 
 /// A calm run in which the server's send buffer holds 1,000 bytes and the peer's receive buffer as many.
 fn narrow(config: Config) -> Simulation {
@@ -151,4 +152,30 @@ fn c39_nobody_who_is_paused_is_idle_or_quiet() {
         let reason = if drains { Reason::DrainQuiet } else { Reason::IdleTimeout };
         assert_eq!(report.peers[0].reason(), Some(reason), "its time begins when it is read again");
     }
+}
+
+#[test]
+fn c39_a_drain_has_its_whole_time_though_the_process_was_stopped_before_it_began() {
+    let late = Rc::new(RefCell::new(0));
+    // At each of the first calls and waits.
+    for skips in 0..30 {
+        let was_late = Rc::new(RefCell::new(false));
+        let (sees, mut stops) = (Rc::clone(&was_late), true);
+        let probe = Probe::new().data(move |cx, input| {
+            if std::mem::take(&mut stops) {
+                *sees.borrow_mut() = cx.clock().since(cx.now()) > 30 * SECOND;
+                cx.stop(Stop::Drain(Some(10 * SECOND)));
+            }
+            cx.send(input.take_all()).or_reset()
+        });
+        let peer = Script::new().may_end().send("a").expect("a").send("b").expect("b");
+        let mut simulation = Simulation::new(1).calm().peer(peer.finish().expect_end());
+        simulation.world.holds = Holds::once(skips, 75 * SECOND);
+        let report = run(simulation, probe);
+        if was_late.take() {
+            *late.borrow_mut() += 1;
+            assert_eq!(report.metrics.cut_off, 0, "stopped behind {skips} calls");
+        }
+    }
+    assert!(late.take() > 0, "it was never stopped in the turn in which the drain began");
 }

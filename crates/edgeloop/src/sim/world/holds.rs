@@ -15,6 +15,8 @@ pub(crate) struct Holds {
     /// How many of ten thousand calls are behind a stop, and how many stops there may be.
     often: usize,
     left: usize,
+    /// How many chances of a stop are passed by first.
+    skips: usize,
     /// How long each takes at the most.
     longest: Vec<Duration>,
     /// When each ended, and the time since the loop had read the clock.
@@ -23,7 +25,8 @@ pub(crate) struct Holds {
 
 impl Holds {
     /// It is never stopped.
-    pub(crate) const NONE: Self = Self { often: 0, left: 0, longest: Vec::new(), past: Vec::new() };
+    pub(crate) const NONE: Self =
+        Self { often: 0, left: 0, skips: 0, longest: Vec::new(), past: Vec::new() };
 
     /// Few runs have some, which take as long as the timeouts, and longer.
     pub(crate) fn of(random: &mut Random, config: &Config) -> Self {
@@ -35,13 +38,24 @@ impl Holds {
         Self {
             often: if shortest < Some(TELLING) { 0 } else { often },
             left: random.size(1, 5),
+            skips: 0,
             longest: usual.into_iter().chain(longer).collect(),
             past: Vec::new(),
         }
     }
 
+    /// It is stopped once, behind so many calls and waits.
+    #[cfg(test)]
+    pub(crate) fn once(skips: usize, length: Duration) -> Self {
+        Self { often: 10_000, left: 1, skips, longest: vec![length], past: Vec::new() }
+    }
+
     /// For how long the process is stopped now, if it is.
     pub(super) fn draw(&mut self, random: &mut Random) -> Option<Duration> {
+        if self.skips > 0 {
+            self.skips -= 1;
+            return None;
+        }
         if self.often == 0 || self.left == 0 || random.below(10_000) >= self.often {
             return None;
         }

@@ -75,8 +75,10 @@ pub(crate) struct World {
 
     // Time.
     pub(crate) now: Time,
-    /// What the loop has last read from the clock, and when its last wait brought something.
+    /// What the loop read from the clock for its turn, whether it is still to do so, and when its
+    /// last wait brought something.
     pub(crate) clock_read: Time,
+    pub(crate) reads_clock: bool,
     turn_began: Time,
     /// For how long the process is stopped, and when.
     pub(crate) holds: Holds,
@@ -170,6 +172,7 @@ impl World {
             chances: Chances::default(),
             now: START,
             clock_read: START,
+            reads_clock: true,
             turn_began: START,
             holds: Holds::NONE,
             alarm: Time::NEVER,

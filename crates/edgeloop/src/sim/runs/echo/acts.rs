@@ -11,11 +11,17 @@ use crate::sim::peers::client::Kind;
 use crate::target::Target;
 
 impl Echo {
+    /// Panics without a message on standard error.
+    pub(super) fn panic_quietly(&self, message: &'static str) -> ! {
+        self.panics.set(self.panics.get() + 1);
+        std::panic::resume_unwind(Box::new(message))
+    }
+
     /// The handler panics, if it is to.
     pub(super) fn may_panic(&mut self, session: &Session) {
         if self.random.chance(self.manner.panics) {
             self.give_up(session.wire);
-            panic_quietly("as planned");
+            self.panic_quietly("as planned");
         }
     }
 
@@ -24,14 +30,14 @@ impl Echo {
         let panics = self.manner.panics;
         if panics > 0 && self.world.borrow_mut().random.chance(panics) {
             self.give_up(session.wire);
-            panic_quietly("as planned, when asked");
+            self.panic_quietly("as planned, when asked");
         }
     }
 
     /// The same where no connection is concerned.
     pub(super) fn may_panic_alone(&mut self) {
         if self.random.chance(self.manner.panics) {
-            panic_quietly("as planned, and of no connection");
+            self.panic_quietly("as planned, and of no connection");
         }
     }
 
@@ -267,9 +273,4 @@ impl Echo {
             cx.resume(cx.id());
         }
     }
-}
-
-/// Panics without a message on standard error.
-pub(super) fn panic_quietly(message: &'static str) -> ! {
-    std::panic::resume_unwind(Box::new(message))
 }

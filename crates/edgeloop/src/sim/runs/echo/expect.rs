@@ -65,7 +65,8 @@ impl Echo {
         };
         self.expect(at <= now, "the handler's timeout was early", session);
         self.expect(!self.is_late(at, now), "the handler's timeout was late", session);
-        let turn = self.world.borrow().vigil.tally.waits;
+        // Behind a panic the phases of the turn begin once more.
+        let turn = (self.world.borrow().vigil.tally.waits, self.panics.get());
         let tick = at.as_nanos() / 1_000_000;
         let (last, before) = self.rung;
         let in_order = last != turn || before <= tick;

@@ -5,7 +5,7 @@ mod expect;
 mod served;
 pub(crate) mod session;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -19,7 +19,6 @@ use crate::notice::{Notice, Trace};
 use crate::sim::runs::manner::{Limits, Manner};
 use crate::sim::{Random, World};
 use crate::time::Time;
-use acts::panic_quietly;
 pub(crate) use served::Served;
 use session::{End, Notices, Seen, Session, Sessions, Timeouts};
 
@@ -49,8 +48,11 @@ pub(crate) struct Echo {
     /// When it wants to be woken, and how often it was.
     wake: Option<Time>,
     woken: usize,
-    /// In which turn a timeout was last called, and the tick in which that had passed.
-    rung: (u64, u64),
+    /// How often it has panicked.
+    panics: Cell<u64>,
+    /// In which turn, and behind how many panics, a timeout was last called, and the tick in which
+    /// that had passed.
+    rung: ((u64, u64), u64),
 }
 
 impl Echo {
@@ -78,7 +80,8 @@ impl Echo {
             left: 0,
             wake: None,
             woken: 0,
-            rung: (0, 0),
+            panics: Cell::new(0),
+            rung: ((0, 0), 0),
         }
     }
 
@@ -103,7 +106,7 @@ impl Echo {
             if self.random.chance(300) {
                 return None;
             }
-            panic_quietly("as planned, and before it has a session");
+            self.panic_quietly("as planned, and before it has a session");
         }
         self.seen.turned_away.remove(&id);
         self.sessions.borrow_mut().push((id, wire));
@@ -316,7 +319,7 @@ impl Echo {
             self.dial(cx);
         }
         if panics {
-            panic_quietly("as planned, at the end");
+            self.panic_quietly("as planned, at the end");
         }
     }
 
@@ -366,7 +369,7 @@ impl Echo {
         }
         if self.random.chance(self.manner.panics) {
             self.seen.untold += 1;
-            panic_quietly("as planned, and when told of something");
+            self.panic_quietly("as planned, and when told of something");
         }
     }
 
@@ -383,6 +386,6 @@ impl Echo {
             self.seen.accepted += u64::from(accepted && !known);
         }
         self.give_up(wire);
-        panic_quietly("as planned, and when shown a step");
+        self.panic_quietly("as planned, and when shown a step");
     }
 }
