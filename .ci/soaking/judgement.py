@@ -5,7 +5,7 @@ import collections
 import json
 import os
 
-from soaking.terms import BOUND, HONEST, IDLE, KINDS, TURN, WRITE, now
+from soaking.terms import BOUND, HOLD_UP, HONEST, IDLE, KINDS, TURN, WRITE, now
 
 FAILED = ("failed: ",)
 GIVEN_UP = ("write timeout", "share of queued output exhausted")
@@ -40,6 +40,8 @@ TO_THE_END = ("whole", "short", "end")
 
 
 class Judgement:
+    """Finds what was violated in a run, and says what happened in it."""
+
     def __init__(self, world):
         self.world, self.violated = world, world.violated
         self.records = collections.defaultdict(collections.deque)
@@ -52,6 +54,7 @@ class Judgement:
         self.warnings = collections.Counter()
         self.latencies = collections.Counter()
         self.worst = self.worst_raw = 0.0
+        self.totals = None
         self.earliest = 0.0
         self.excused = 0
 
@@ -120,6 +123,10 @@ class Judgement:
             self.earliest = max(self.earliest, IDLE - lasted)
             if lasted < IDLE - TURN:
                 self.violated(f"idle timeout after {lasted:.3f} s, set to {IDLE} s, at {begin}")
+            stops = [(a, b) for a, b in self.world.stops if a < end and b > begin]
+            stopped = sum(min(b, end) - max(a, begin) for a, b in stops)
+            if lasted - stopped < IDLE - TURN - HOLD_UP * len(stops):
+                self.violated(f"idle timeout after {lasted:.3f} s, {stopped:.3f} s of it stopped")
             if lasted - 2 * excused > 1.2 * IDLE:
                 self.violated(f"idle timeout after {lasted:.3f} s, {excused:.3f} s with a reason")
 

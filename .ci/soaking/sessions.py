@@ -117,7 +117,7 @@ async def slow(load, peer):
 
 async def drowsy(load, peer):
     """Reads now and then. Gets everything, unless it sleeps for longer than it may."""
-    data = load.some(2 << 20)
+    data = load.some(1 << 20)
     counts = []
 
     async def send():

@@ -17,6 +17,8 @@ SERVE = ["serve", "-v", "--log-format", "json", "--buffer-limit", str(LIMIT),
          "127.0.0.1:0"]
 # What a turn of the server may take, by which it counts too early (C28).
 TURN = 0.1
+# How much of each stop may count as silence: 0.1 s, and a short one may go unnoticed (C39).
+HOLD_UP = 0.3
 # How long an honest client may wait for an answer, besides the times in which the server was
 # stopped or either of both was ready to run without a processor.
 BOUND = 1.0

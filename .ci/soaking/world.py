@@ -16,6 +16,8 @@ from soaking.terms import dies_with_its_parent, now
 
 
 class Server:
+    """The server's process, as the kernel shows it."""
+
     def __init__(self, process, port, log):
         self.process, self.pid, self.port, self.log = process, process.pid, port, log
 
@@ -39,6 +41,8 @@ class Server:
 
 
 class World:
+    """A run: the server, the clients, and what is done to the server meanwhile."""
+
     def __init__(self, minutes, folder, program, seed):
         self.minutes, self.folder, self.program, self.seed = minutes, folder, program, seed
         self.random = random.Random(f"{seed} world")
@@ -46,6 +50,8 @@ class World:
         self.benches = collections.Counter()
         self.violations = []
         self.peak = self.most_descriptors = 0
+        # What is measured at the end, if the server is still there.
+        self.after, self.processor, self.settled = (0, 0), 0.0, 0.0
 
     def violated(self, what):
         self.violations.append(what)
@@ -74,7 +80,7 @@ class World:
     async def sample(self):
         """Each 0.1 s, for how long the server was kept from the processors; seldom the rest."""
         count = 0
-        while True:
+        while self.server.process.poll() is None:
             self.samples.append((now(), self.server.delayed()))
             if count % 5 == 0:
                 self.peak = max(self.peak, self.server.resident())
@@ -165,7 +171,7 @@ class World:
                 for load in loads:
                     if load.poll() is not None:
                         raise SystemExit(f"a load ended with {load.returncode}, see {self.folder}")
-                for task in (sampler, *tasks):
+                for task in tasks:
                     if task.done():
                         task.result()
                 if now() > told + 60:
@@ -185,7 +191,7 @@ class World:
                 if load.poll() is None:
                     self.violated("the clients do not come to an end")
                     load.kill()
-            with contextlib.suppress(OSError):
+            if server.process.poll() is None:
                 await self.settle()
             sampler.cancel()
             await asyncio.gather(sampler, return_exceptions=True)
@@ -220,3 +226,6 @@ class World:
                 process.kill()
                 process.wait()
         self.code = process.returncode
+        with open(os.path.join(self.folder, "world.json"), "w", encoding="ascii") as file:
+            json.dump({"stops": self.stops, "shortages": self.shortages, "without_processor":
+                       self.samples}, file)

@@ -69,7 +69,12 @@ impl World {
         if self.at_the_end.is_none() && self.ended_at.is_none() {
             return;
         }
-        let Some(length) = self.holds.draw(&mut self.random) else { return };
+        let Some(mut length) = self.holds.draw(&mut self.random) else { return };
+        if self.alarm > self.now && self.alarm < Time::NEVER && self.random.chance(400) {
+            // Until the alarm has just passed: the loop can't tell that from a turn that took its time,
+            // and much has happened meanwhile.
+            length = self.alarm.since(self.now) + self.random.share(SLACK * 9 / 10);
+        }
         let ends = self.now.after(length);
         self.note(|| format!("the process is stopped for {length:?}"));
         let mut left = MEANWHILE;
