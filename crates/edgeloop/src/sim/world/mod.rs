@@ -129,6 +129,7 @@ pub(crate) struct World {
     /// The low watermark of the loop, and its cap, if a loop that rests is to be asked why.
     pub(crate) rests: Option<Rests>,
     pub(crate) memory_refused: bool,
+    pub(crate) memory_refused_at: Time,
 
     // The end.
     /// Deadlines come before the end: nobody who is silent is left when it comes.
@@ -199,6 +200,7 @@ impl World {
             longest_backlog: None,
             rests: None,
             memory_refused: false,
+            memory_refused_at: Time::ZERO,
             outlasts: false,
             at_the_end: None,
             ended_at: None,

@@ -112,6 +112,8 @@ impl World {
     pub(super) fn expect_served(&mut self, wire: usize, now: Time) {
         let it = &self.wires[wire];
         let Some(since) = it.unread_since else { return };
+        // While the system refuses memory, nobody who may need some is read.
+        let since = since.max(self.memory_refused_at);
         let honest = it.light && it.known.served && it.shut.is_none() && !it.known.exhausted[0];
         if honest && !it.known.paused && now > since.after(SOON + SLACK + self.holds.since(since)) {
             self.violated(|| format!("a light client has waited since {since:?} until {now:?}"));
