@@ -34,9 +34,11 @@ shared! {
     config = "../../crates/edgeloop-cli/src/config.rs";
     escape = "../../crates/edgeloop-cli/src/escape.rs";
     exit = "../../crates/edgeloop-cli/src/exit.rs";
+    log = "../../crates/edgeloop-cli/src/log/mod.rs";
     nearest = "../../crates/edgeloop-cli/src/nearest.rs";
     report = "../../crates/edgeloop-cli/src/report/mod.rs";
     signals = "../../crates/edgeloop-cli/src/signals.rs";
     usage = "../../crates/edgeloop-cli/src/usage.rs";
     values = "../../crates/edgeloop-cli/src/values.rs";
+    variables = "../../crates/edgeloop-cli/src/variables.rs";
 }

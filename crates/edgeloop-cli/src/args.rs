@@ -109,14 +109,15 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) write_timeout: Option<OsString>,
 
-    /// Probe an idle connection after this long [default: 2m with --idle-timeout none, else none]
+    /// Probe an idle peer after this long [default: 2m or none]
     ///
+    /// The default is 2m with --idle-timeout none, else none.
     /// The kernel sends the probes, and ends the connection after as long again without an answer.
     /// none sends none
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) keepalive: Option<OsString>,
 
-    /// Give up a peer that acknowledges nothing for this long [default: none]
+    /// Give up a peer that acknowledges nothing this long [default: none]
     ///
     /// The kernel does this, also where the peer has no room, and after the connection has ended
     /// here. none leaves it to the kernel's own limits
@@ -130,7 +131,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) drain_timeout: Option<OsString>,
 
-    /// Maximum bytes queued [default: 256MiB, or a quarter of the memory allowed]
+    /// Maximum bytes queued [default: 256MiB or a quarter of memory]
     ///
     /// Bytes wait in a queue when a peer does not take its output. Near the limit, only peers that
     /// are owed nothing are read, and those that take nothing may be reset. The memory allowed is
@@ -361,7 +362,7 @@ mod tests {
             (&["--maxconnections", "5"], "did you mean '--max-connections'?"),
             (&["serve", "--max_connections=5"], "did you mean '--max-connections'?"),
             (&["-version"], "unknown option '-version'; did you mean '--version'?"),
-            (&["--timeout", "5s"], "'--idle-timeout', '--write-timeout' or '--drain-timeout'?"),
+            (&["--timeout", "5s"], "'--user-timeout' or '--drain-timeout'?"),
             (&["bench", "--connection", "5"], "did you mean '--connections'?"),
             (&["bench", "--clients", "5"], "did you mean '--connections'?"),
             (&["serve", "--log-level", "5"], "did you mean '--verbose'?"),

@@ -420,6 +420,6 @@ mod tests {
             let end = listen_on(&[&address, &address], false).expect_err("twice");
             if end.line.ends_with("it was given twice") { Ok(end.line) } else { Err(end) }
         });
-        assert!(line.contains(": Address already in use (os error 98); "), "{line}");
+        assert!(line.contains(": Address already in use (os error 98) in bind; "), "{line}");
     }
 }

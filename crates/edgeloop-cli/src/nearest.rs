@@ -1,7 +1,7 @@
 //! Finds what was probably meant by a misspelt name.
 
 /// Returns the names that `word` may stand for, the likeliest only: one that is misspelt, or up to
-/// three that contain it. Upper and lower case count as equal.
+/// four that contain it. Upper and lower case count as equal.
 pub(crate) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let word = word.to_lowercase();
     let names: Vec<&str> = names.into_iter().collect();
@@ -19,7 +19,7 @@ pub(crate) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) 
     }
     let contains = |name: &&str| name.to_lowercase().contains(&word);
     let parts: Vec<&str> = names.into_iter().filter(contains).collect();
-    if parts.len() <= 3 { parts } else { Vec::new() }
+    if parts.len() <= 4 { parts } else { Vec::new() }
 }
 
 /// Whether one word becomes the other with at most so many slips.

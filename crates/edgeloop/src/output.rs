@@ -107,9 +107,9 @@ impl Output {
         whole + if last > 0 { self.size_for(last) } else { 0 }
     }
 
-    /// How large a chunk is made for the last of many bytes, so many. Each is twice as large as the one before it, if that
-    /// is more than they need, so that many small messages leave in few sends. It never is more than
-    /// [`CHUNK`].
+    /// How large the chunk for the last `count` bytes of a push is: twice as large as the last chunk that
+    /// is there, if that is more than they need, so that many small messages leave in few sends. It never
+    /// is more than [`CHUNK`].
     fn size_for(&self, count: usize) -> usize {
         let twice = self.chunks.back().map_or(0, |last| 2 * last.capacity());
         count.max(twice).min(CHUNK).next_multiple_of(PAGE)
@@ -125,6 +125,7 @@ impl Output {
         let partly_filled = self.chunks.len().saturating_sub(1);
         let before = self.chunks.len();
         let mut missing = bytes.len() - bytes.len().min(self.chunks.back().map_or(0, Chunk::spare));
+        // As large as `growth` foretells, whatever whole chunks come before it.
         let last = self.size_for(missing % CHUNK);
         let mut grown = 0;
         while missing > 0 {

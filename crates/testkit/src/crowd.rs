@@ -1,5 +1,6 @@
 //! Many connections at once, and peers that write and do not read.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -116,21 +117,31 @@ pub fn pour(peers: &[Peer], streams: &mut [Stream]) {
 #[track_caller]
 pub fn expect_poured(peers: &[Peer], streams: &[Stream]) {
     let mut expected: Vec<Stream> = (0..).map(Stream::new).take(peers.len()).collect();
+    expect_rest(peers, streams, &mut expected);
+}
+
+/// The same for peers of which each has received some, and expects this next.
+///
+/// # Panics
+///
+/// When anything else comes, or nothing for [`PATIENCE`].
+#[track_caller]
+pub fn expect_rest(peers: &[Peer], streams: &[Stream], expected: &mut [Stream]) {
     let mut last = Instant::now();
     let mut owing: Vec<usize> = (0..peers.len()).collect();
     while !owing.is_empty() {
+        let before = owing.len();
         owing.retain(|&index| {
-            let left = streams[index].position() - expected[index].position();
-            let most = usize::try_from(left).map_or(READ, |left| left.min(READ));
-            let got = peers[index].receive_what_is_there(most);
-            assert_same_bytes(&got, &expected[index].take(got.len()));
-            if !got.is_empty() {
-                last = Instant::now();
+            let (peer, expected) = (&peers[index], &mut expected[index]);
+            match receive_once(peer, &streams[index], expected) {
+                Ok(0) => {}
+                Ok(_) => last = Instant::now(),
+                Err(error) => panic!("peer {index} cannot receive: {error}"),
             }
-            got.len() as u64 != left
+            expected.position() != streams[index].position()
         });
         assert!(last.elapsed() < PATIENCE, "peers {owing:?} get nothing for {PATIENCE:?}");
-        if last.elapsed() > Duration::from_millis(1) {
+        if owing.len() == before && last.elapsed() > Duration::from_millis(1) {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -138,6 +149,25 @@ pub fn expect_poured(peers: &[Peer], streams: &[Stream]) {
         peer.half_close();
     }
     peers.iter().for_each(Peer::expect_eof);
+}
+
+/// Receives what is there of what a peer has poured, without waiting. Returns how many bytes that
+/// was.
+///
+/// # Errors
+///
+/// Those of recv(2).
+///
+/// # Panics
+///
+/// When it is anything else than what is expected next.
+#[track_caller]
+pub fn receive_once(peer: &Peer, poured: &Stream, expected: &mut Stream) -> io::Result<usize> {
+    let left = poured.position() - expected.position();
+    let most = usize::try_from(left).map_or(READ, |left| left.min(READ));
+    let got = peer.try_receive_what_is_there(most)?;
+    assert_same_bytes(&got, &expected.take(got.len()));
+    Ok(got.len())
 }
 
 /// Has each peer write of its stream what is taken at once, and says how much that was.

@@ -29,7 +29,7 @@ mod trace;
 mod wait;
 
 pub use bytes::{Prng, Stream, assert_same_bytes};
-pub use crowd::{Crowd, expect_poured, pour, pour_once};
+pub use crowd::{Crowd, expect_poured, expect_rest, pour, pour_once, receive_once};
 pub use launch::{Ended, Launch, Running};
 pub use limits::{
     descriptors_granted, in_full, in_full_or_scaled_down, machine_to_myself, raise_descriptor_limit,

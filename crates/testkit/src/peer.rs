@@ -249,13 +249,23 @@ impl Peer {
     #[must_use]
     #[track_caller]
     pub fn receive_what_is_there(&self, limit: usize) -> Vec<u8> {
+        self.try_receive_what_is_there(limit)
+            .unwrap_or_else(|error| panic!("cannot receive: {error}"))
+    }
+
+    /// The same where it may fail.
+    ///
+    /// # Errors
+    ///
+    /// Those of recv(2).
+    pub fn try_receive_what_is_there(&self, limit: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; limit];
         match recv(self.stream.as_fd(), bytes.as_mut_slice(), RecvFlags::DONTWAIT) {
             Ok((length, _)) => bytes.truncate(length),
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => bytes.clear(),
-            Err(error) => panic!("cannot receive: {error}"),
+            Err(error) => return Err(error.into()),
         }
-        bytes
+        Ok(bytes)
     }
 
     /// Receives everything up to the server's FIN.

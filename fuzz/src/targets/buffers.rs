@@ -7,13 +7,15 @@ use crate::bytes::Bytes;
 use crate::input::{Input, Scanned};
 use crate::output::{CHUNK, Front, Output, PAGE, Piped};
 use crate::pipes::Pipes;
+use crate::time::Time;
 
 /// The queue of output: bytes come out once and in order, and its accounts of memory are exact.
 pub fn output(data: &[u8]) {
     let mut bytes = Bytes::new(data);
     let mut output = Output::default();
     let mut pipes = Pipes::new(1);
-    let pipe = pipes.lend(|| Ok::<_, ()>(())).expect("it is made").expect("none is lent");
+    let lent = pipes.lend(Time::ZERO, || Ok::<_, ()>(())).expect("it is made");
+    let pipe = lent.expect("none is lent");
     // How many bytes of the model are in the pipe: the first.
     let mut piped = 0;
     let mut model = VecDeque::new();
