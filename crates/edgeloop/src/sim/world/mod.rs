@@ -230,7 +230,7 @@ impl World {
         if self.random.chance(200) {
             self.step();
         }
-        self.may_hold_up();
+        self.may_hold_up(false);
     }
 
     /// Lets a call fail, if it is to: on this descriptor, if it is about a connection. Answers how
@@ -391,7 +391,7 @@ impl World {
         if block {
             self.ask_why_it_rests(neglected);
         }
-        self.may_hold_up();
+        self.may_hold_up(true);
         for _ in 0..self.random.size(0, self.burst) {
             self.step();
         }
@@ -407,7 +407,7 @@ impl World {
                 self.note(|| format!("epoll_wait: {}", shown(events)));
                 self.vigil.waited();
                 self.turn_began = self.now;
-                self.may_hold_up();
+                self.may_hold_up(true);
                 return Ok(());
             }
             if self.vigil.has_violation() {

@@ -63,14 +63,15 @@ impl World {
     }
 
     /// The process may be stopped for a while (SIGSTOP, a starved container). Whatever does not
-    /// depend on it goes on.
-    pub(super) fn may_hold_up(&mut self) {
+    /// depend on it goes on. It does so in a wait, or in the midst of a turn.
+    pub(super) fn may_hold_up(&mut self, waits: bool) {
         // Before the run nobody is there, and at its end nobody is left.
         if self.at_the_end.is_none() && self.ended_at.is_none() {
             return;
         }
         let Some(mut length) = self.holds.draw(&mut self.random) else { return };
-        if self.alarm > self.now && self.alarm < Time::NEVER && self.random.chance(400) {
+        let rings = self.alarm > self.now && self.alarm < Time::NEVER;
+        if waits && rings && self.random.chance(400) {
             // Until the alarm has just passed: the loop can't tell that from a turn that took its time,
             // and much has happened meanwhile.
             length = self.alarm.since(self.now) + self.random.share(SLACK * 9 / 10);
