@@ -178,8 +178,8 @@ impl<K: Kernel> Core<K> {
     pub(crate) fn leave_descriptors_to(&mut self, listeners: usize) {
         let (cap, pipes) = shares(&self.config, self.spare.saturating_sub(listeners));
         self.cap = cap;
-        if self.metrics.turns == 0 {
-            // None was made yet.
+        // One that is lent must come back to the pool that it is from.
+        if self.pipes.has_none() {
             self.pipes = Pipes::new(pipes);
         }
     }

@@ -118,3 +118,19 @@ fn want_of_memory_delays_passing_only() {
         assert_eq!(report.metrics.retries, 0);
     }
 }
+
+/// Found by a seed: the pool was made anew when a listener closed in the first turn, in which a new
+/// connection had been read already and had a pipe.
+#[test]
+fn c01_a_listener_that_closes_in_the_first_turn_takes_no_pipe_from_anybody() {
+    let all = vec![b'x'; 5000];
+    let slow = Script::new().send(&all).wait(SECOND).expect(&all).finish().expect_end();
+    let probe = Probe::new().echoes().opened(|cx| {
+        cx.stop(Stop::Drain(Some(60 * SECOND)));
+        Action::Continue
+    });
+    let simulation = Simulation::new(1).calm().buffers(1000..=1000);
+    let report = run(simulation.config(Config::new().read_buffer(100)).peer(slow), probe);
+    assert_eq!((report.metrics.bytes_in, report.metrics.bytes_out), (5000, 5000));
+    assert_eq!(report.metrics.panics, 0);
+}
