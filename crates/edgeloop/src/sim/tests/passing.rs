@@ -129,8 +129,12 @@ fn c01_a_listener_that_closes_in_the_first_turn_takes_no_pipe_from_anybody() {
         cx.stop(Stop::Drain(Some(60 * SECOND)));
         Action::Continue
     });
-    let simulation = Simulation::new(1).calm().buffers(1000..=1000);
-    let report = run(simulation.config(Config::new().read_buffer(100)).peer(slow), probe);
+    // Connecting takes the loop some time before its first turn, in which the peer comes.
+    let service: SocketAddr = "10.0.0.1:80".parse().expect("an address");
+    let simulation = Simulation::new(1).calm().buffers(1000..=1000).peer(slow);
+    let simulation = simulation.config(Config::new().read_buffer(100));
+    let simulation = (0..5).fold(simulation, |simulation, tag| simulation.connect(service, tag));
+    let report = run(simulation.service(service, |_| Script::new().close()), probe);
     assert_eq!((report.metrics.bytes_in, report.metrics.bytes_out), (5000, 5000));
     assert_eq!(report.metrics.panics, 0);
 }
