@@ -118,23 +118,3 @@ fn want_of_memory_delays_passing_only() {
         assert_eq!(report.metrics.retries, 0);
     }
 }
-
-/// Found by a seed: the pool was made anew when a listener closed in the first turn, in which a new
-/// connection had been read already and had a pipe.
-#[test]
-fn c01_a_listener_that_closes_in_the_first_turn_takes_no_pipe_from_anybody() {
-    let all = vec![b'x'; 5000];
-    let slow = Script::new().send(&all).wait(SECOND).expect(&all).finish().expect_end();
-    let probe = Probe::new().echoes().opened(|cx| {
-        cx.stop(Stop::Drain(Some(60 * SECOND)));
-        Action::Continue
-    });
-    // Connecting takes the loop some time before its first turn, in which the peer comes.
-    let service: SocketAddr = "10.0.0.1:80".parse().expect("an address");
-    let simulation = Simulation::new(1).calm().buffers(1000..=1000).peer(slow);
-    let simulation = simulation.config(Config::new().read_buffer(100));
-    let simulation = (0..5).fold(simulation, |simulation, tag| simulation.connect(service, tag));
-    let report = run(simulation.service(service, |_| Script::new().close()), probe);
-    assert_eq!((report.metrics.bytes_in, report.metrics.bytes_out), (5000, 5000));
-    assert_eq!(report.metrics.panics, 0);
-}
