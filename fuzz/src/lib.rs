@@ -40,4 +40,5 @@ shared! {
     signals = "../../crates/edgeloop-cli/src/signals.rs";
     usage = "../../crates/edgeloop-cli/src/usage.rs";
     values = "../../crates/edgeloop-cli/src/values.rs";
+    variables = "../../crates/edgeloop-cli/src/variables.rs";
 }

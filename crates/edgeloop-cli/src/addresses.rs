@@ -148,7 +148,9 @@ fn without_scheme(scheme: &str, rest: &str) -> String {
     };
     let example = [host.to_owned(), format!("{host}:{usual}")]
         .into_iter()
-        .find(|text| text.is_ascii() && Address::parse(text).is_ok())
+        .find(|text| {
+            text.bytes().all(|byte| byte.is_ascii_graphic()) && Address::parse(text).is_ok()
+        })
         .unwrap_or_else(|| "localhost:3000".to_owned());
     format!("expected an address without a scheme or a path, as in {example}")
 }
@@ -312,6 +314,7 @@ mod tests {
             ("https://example.com", "as in example.com:443"),
             ("tcp://[::1]:7?x", "as in [::1]:7"),
             ("x://", "as in localhost:3000"),
+            ("x://[fe80::1%\x1b]:1", "as in localhost:3000"),
             ("b\u{fc}cher.example", "as in 127.0.0.1:3000"),
             ("[b\u{fc}cher.example]:1", "in the brackets, as in [::1]:3000"),
             ("http://b\u{fc}cher.example", "as in localhost:3000"),

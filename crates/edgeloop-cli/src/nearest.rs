@@ -22,7 +22,7 @@ pub(crate) fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) 
     if parts.len() <= 4 { parts } else { Vec::new() }
 }
 
-/// Whether one word becomes the other with at most so many slips.
+/// Whether one word becomes the other with at most this number of slips.
 pub(crate) fn is_near(one: &str, other: &str, slips: usize) -> bool {
     one.len().abs_diff(other.len()) <= slips && distance(one, other) <= slips
 }

@@ -68,7 +68,7 @@ where
     let cap = event_loop.max_connections();
     if let Some(asked) = config.max_connections.filter(|&asked| asked > cap) {
         tracing::warn!(
-            "a limit of {asked} connections was asked for, descriptors suffice for {cap}"
+            "--max-connections {asked} lowered to {cap} by the descriptor limit (see ulimit -n)"
         );
     }
     let version = env!("CARGO_PKG_VERSION");

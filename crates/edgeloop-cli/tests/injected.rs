@@ -278,7 +278,7 @@ fn a_shortage_of_one_connection_delays_no_other() {
     victim.expect(b"later");
 }
 
-/// Waits until so many calls were injected. Returns how long that has taken since `begin`.
+/// Waits until this many calls were injected. Returns how long that has taken since `begin`.
 #[track_caller]
 fn time_of_injected(server: &Server, count: usize, begin: Instant) -> Duration {
     let injected = || server.trace().lines_since(Mark::START, "(INJECTED)");
@@ -315,7 +315,7 @@ fn c22_a_wait_that_is_always_interrupted_does_not_spin() {
     let fault = format!("inject={waits}:error=EINTR:when=1..960");
     let server = server(&[]).traced(&["-e", &format!("trace={waits}"), "-e", &fault]).start();
     // Behind each 64 the loop sleeps, for 1 ms, 2, 4 and so on up to 100, unless strace takes so long
-    // for so many that they are no spin.
+    // for this number, which is no spin.
     time_of_injected(&server, 960, Instant::now());
     Peer::connect(server.address()).expect_echo(b"when that is over");
     assert!(server.log().lines_with("interrupted again and again").len() <= 1);

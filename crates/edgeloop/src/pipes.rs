@@ -44,6 +44,11 @@ impl<P> Pipes<P> {
         }
     }
 
+    /// Whether there is no pipe, neither lent nor empty.
+    pub(crate) fn has_none(&self) -> bool {
+        self.places.iter().all(|place| matches!(place, Place::Vacant))
+    }
+
     /// Whether a pipe may be had now, if not all are lent.
     pub(crate) fn may_lend(&self, now: Time) -> bool {
         now >= self.paused_until && !self.places.is_empty()

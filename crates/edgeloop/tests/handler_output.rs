@@ -261,3 +261,38 @@ fn c13_what_others_are_sent_meanwhile_gives_a_fast_reader_no_larger_budget() {
     reading.join().expect("it has read");
     drop(stalled);
 }
+
+#[test]
+fn c13_a_fast_reader_has_one_budget_however_many_others_the_callback_sends_to() {
+    const TURN: usize = 256 << 10;
+    const PIECE: usize = 1 << 10;
+    let server = Script::new().start();
+    let connected: Vec<_> = (0..40).map(|_| server.connect()).collect();
+    let ids: Vec<_> = connected.iter().map(|(_, id)| *id).collect();
+    let read = |(peer, _): (testkit::Peer, ConnectionId)| {
+        std::thread::spawn(move || peer.receive_to_end().len())
+    };
+    let readers: Vec<_> = connected.into_iter().map(read).collect();
+    let sent = server.ask(move |cx| {
+        let (&first, others) = ids.split_first().expect("forty");
+        let mut straight = 0;
+        // Each of the others meets the end of what the first has not quite spent.
+        for &other in others {
+            for _ in 0..100 {
+                let written =
+                    cx.queued(first) == 0 && cx.send_to(first, &[1; PIECE]) == Sent::Written;
+                straight += if written { PIECE } else { 0 };
+            }
+            for _ in 0..40 {
+                let _ = cx.send_to(other, &[2; PIECE]);
+            }
+        }
+        ids.iter().for_each(|&id| cx.close(id));
+        straight
+    });
+    assert!(sent <= 2 * TURN + PIECE, "{sent} bytes in one callback");
+    let read: Vec<usize> =
+        readers.into_iter().map(|one| one.join().expect("it has read")).collect();
+    assert!((sent..=sent + PIECE).contains(&read[0]), "{sent} of {}", read[0]);
+    assert!(read[1..].iter().all(|&bytes| bytes == 40 * PIECE), "{read:?}");
+}

@@ -12,20 +12,26 @@ use crate::bench::args::BenchArgs;
 use crate::bench::config::BenchConfig;
 use crate::config::ServeConfig;
 use crate::exit::{Exit, Failure};
+use crate::variables;
 
 /// Lines are arguments, and those that begin with `EDGELOOP_` and hold a `=` are the environment:
 /// every command line is either refused in one line, or describes a loop that can be made.
 pub fn arguments(data: &[u8]) {
     let mut environment = HashMap::new();
+    let mut strays = Vec::new();
     let mut arguments = vec![OsString::from("edgeloop")];
     for line in data.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
         let text = OsString::from_vec(line.to_vec());
         match text.to_str().and_then(|text| text.split_once('=')) {
             Some((name, value)) if name.starts_with("EDGELOOP_") => {
+                strays.push((OsString::from(name), OsString::from(value)));
                 environment.insert(name.to_owned(), OsString::from(value));
             }
             _ => arguments.push(text),
         }
+    }
+    for warning in variables::strays(strays, &args::variables()) {
+        expect_line(&warning);
     }
     let serve = match args::parse(arguments) {
         Ok(Parsed::Run(Command::Serve(serve))) => serve,

@@ -223,7 +223,10 @@ pub(crate) fn verified(results: &Results) -> String {
     }
     let checked = show::bytes(to_f64(verify.checked));
     if (verify.mismatched, verify.missing, verify.surplus) == (0, 0, 0) {
-        return format!("{checked}, all as they were sent");
+        return match verify.checked {
+            0 => "nothing came back".to_owned(),
+            _ => format!("{checked}, all as they were sent"),
+        };
     }
     format!(
         "{checked}, WRONG: {} changed, {} missing, {} too many",

@@ -99,7 +99,7 @@ impl Backlog {
         self.dropped
     }
 
-    /// Drops debug lines, the newest first, until so many bytes fit below the limit or there are none.
+    /// Drops debug lines, the newest first, until `bytes` more fit below the limit or none is left.
     fn make_room(&mut self, bytes: usize, limit: usize) {
         let mut gaps = false;
         for item in self.items.iter_mut().rev() {
@@ -152,7 +152,7 @@ mod tests {
         text
     }
 
-    /// A line of so many bytes.
+    /// A line of this many bytes.
     fn line(name: char, bytes: usize) -> Vec<u8> {
         let mut line = name.to_string().repeat(bytes - 1).into_bytes();
         line.push(b'\n');

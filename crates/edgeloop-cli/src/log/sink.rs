@@ -14,7 +14,7 @@ pub(super) trait Output: Write + AsFd + Send {}
 
 impl<T: Write + AsFd + Send> Output for T {}
 
-/// Makes the line that tells of so many dropped lines.
+/// Makes the line that tells how many lines were dropped.
 pub(crate) type GapLine = fn(u64) -> String;
 
 /// The output would block, and nobody waits for it.

@@ -78,6 +78,7 @@ fn where_nobody_listens_each_connection_is_refused_and_nothing_is_measured() {
     assert_eq!(ran.number("/errors/refused"), 3);
     assert_eq!(ran.at("/ended"), "no_connection");
     ran.expect_said("3 refused").expect_said("No connection could be made; nothing was measured.");
+    ran.expect_said("nothing came back");
     assert!(ran.figure("/rate") == 0.0 && ran.figure("/seconds") == 0.0, "{}", ran.summary);
     for figure in ["min", "mean", "p50", "p99_99", "max"] {
         assert!(ran.at(&format!("/latency_us/{figure}")).is_null(), "{figure}");

@@ -528,7 +528,7 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Our FIN is out: waits for the peer's, at most for so long and for so many bytes (C6).
+    /// Our FIN is out: waits for the peer's, for `timeout` and for `discardable` bytes at most (C6).
     pub(crate) fn linger(&mut self, now: Time, timeout: Duration, discardable: usize) {
         debug_assert_eq!(self.life, Life::Flushing);
         self.enter(Life::Lingering);

@@ -54,7 +54,7 @@ const RESERVE: usize = 32;
 /// Of how many descriptors one pipe may be had.
 const PIPES_SHARE: usize = 64;
 
-/// For so many connections no memory is looked for: what was set aside holds them.
+/// For this many connections no memory is looked for: what was set aside holds them.
 const FIRST_CONNECTIONS: usize = 64;
 
 /// An outbound connection whose session is still to be made.
@@ -75,7 +75,7 @@ pub(crate) struct Core<K: Kernel> {
     pub(crate) ballast: Ballast,
     /// How much memory the place allows.
     pub(crate) memory_limit: Option<MemoryLimit>,
-    /// For so many connections there is memory.
+    /// The number of connections for which there is memory.
     pub(crate) provided: usize,
     pub(crate) pipes: Pipes<K::Pipe>,
     pub(crate) metrics: Metrics,
@@ -178,8 +178,8 @@ impl<K: Kernel> Core<K> {
     pub(crate) fn leave_descriptors_to(&mut self, listeners: usize) {
         let (cap, pipes) = shares(&self.config, self.spare.saturating_sub(listeners));
         self.cap = cap;
-        if self.metrics.turns == 0 {
-            // None was made yet.
+        // One that is lent must come back to the pool that it is from.
+        if self.pipes.has_none() {
             self.pipes = Pipes::new(pipes);
         }
     }
@@ -342,7 +342,7 @@ impl<K: Kernel> Core<K> {
     }
 }
 
-/// The cap on connections, and the most pipes, where so many descriptors are to be had (C24).
+/// The cap on connections, and the most pipes, where `spare` descriptors are to be had (C24).
 fn shares(config: &Config, spare: usize) -> (usize, usize) {
     // Each pipe has two descriptors. Where there are few, there are fewer pipes.
     let pipes = config.pipes.min(spare / PIPES_SHARE);

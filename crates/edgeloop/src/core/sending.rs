@@ -125,7 +125,7 @@ impl<K: Kernel> Core<K> {
         Some((count, sent))
     }
 
-    /// Nothing went into a pipe. Answers whether that is for a reason that receiving does not share.
+    /// Nothing went into a pipe. Returns whether that is for a reason that receiving does not share.
     #[cold]
     fn cannot_pass(&mut self, error: Errno) -> bool {
         // Not on this kernel, or not in this sandbox.

@@ -1,9 +1,10 @@
 //! What callbacks send within a turn, and who has sent so much that the rest must wait (C13).
 //!
-//! An ordinary message only takes from an allowance that all connections share. Whoever meets its
-//! end is watched from then on: what it sends in this turn is counted, and beyond a budget it is
-//! queued, to be written in the next turn. So a callback that sends to a fast reader, on and on,
-//! comes to an end within two budgets, and a message costs no look at who sent how much.
+//! An ordinary message only takes from an allowance that all connections share. Whoever is sent to
+//! when it ends is watched from then on: what it is sent in this turn is counted, and beyond a budget
+//! it is queued, to be written in the next turn. So the callbacks of one connection that send to a
+//! fast reader, on and on, are bounded by two budgets, and a message costs no look at who sent how
+//! much.
 
 use std::collections::HashMap;
 
@@ -19,6 +20,8 @@ pub(crate) struct Spending {
     pub(crate) allowance: usize,
     /// What the allowance was at first.
     granted: usize,
+    /// In which turn it was granted, and to whose callback.
+    granted_to: Option<(u64, ConnectionId)>,
     /// In which turn, counted as the metrics do, the watched have sent this much.
     turn: u64,
     watched: HashMap<u32, usize>,
@@ -30,9 +33,14 @@ impl<K: Kernel> Core<K> {
         self.metrics.bytes_out + (self.spending.granted - self.spending.allowance) as u64
     }
 
-    /// Grants another allowance.
+    /// Grants another allowance, but not twice in a turn to the callbacks of one connection.
     pub(crate) fn grant_allowance(&mut self) {
-        self.settle(self.config.turn_bytes);
+        let whose = (self.metrics.turns, self.current);
+        if self.spending.granted_to != Some(whose) {
+            self.spending.granted_to = Some(whose);
+            // What was left of the one before may have been spent in this turn, too.
+            self.settle(self.config.turn_bytes / 2);
+        }
     }
 
     /// There is more or less room than before for what a socket does not take. What is left of the

@@ -77,6 +77,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 self.core.request_stop(stop);
             }
         }
+        // No callback sends these.
+        self.core.current = ConnectionId::NONE;
         while let Some(letter) = self.letters.pop_front() {
             match letter {
                 Letter::Send(id, bytes) => {

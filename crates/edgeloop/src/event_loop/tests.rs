@@ -9,6 +9,7 @@ use crate::event_loop::EventLoop;
 use crate::flags::Flags;
 use crate::handler::{Action, Context, Handler, Origin};
 use crate::input::Input;
+use crate::kernel::Kernel as _;
 
 struct Echo;
 
@@ -60,4 +61,17 @@ fn c42_whoever_has_streamed_goes_the_ordinary_way_with_small_messages() {
         assert!(!connection.has(Flags::STREAMS), "with {pipes} pipes");
         assert!(event_loop.core.connections.get_plain(id).is_some(), "with {pipes} pipes");
     }
+}
+
+/// Found by a seed: a listener that closes in the first turn, in which a new connection may have been
+/// read and have a pipe, had the pool made anew.
+#[test]
+fn c24_a_listener_that_closes_leaves_the_pipes_to_those_who_have_them() {
+    let mut event_loop = EventLoop::with_config(Echo, Config::new()).expect("a loop");
+    event_loop.listen("127.0.0.1:0").expect("a port");
+    let core = &mut event_loop.core;
+    let pipe = core.pipes.lend(core.now, || core.kernel.pipe()).expect("a pipe").expect("room");
+    event_loop.close_listener(0);
+    // Panics where it is not lent.
+    let _ = event_loop.core.pipes.get(pipe);
 }

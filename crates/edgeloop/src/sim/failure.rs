@@ -44,17 +44,17 @@ impl Failure {
     fn write_faults(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const MOST: usize = 10;
         let count = self.faults.len();
-        let faults = |count: usize| if count == 1 { "fault" } else { "faults" };
         match (self.story.met, count) {
             (None, 0) => return Ok(()),
-            (None, _) => write!(f, "\n\nafter {count} {}:", faults(count))?,
+            (None, 1) => write!(f, "\n\nafter 1 fault:")?,
+            (None, _) => write!(f, "\n\nafter {count} faults:")?,
             (Some(0), _) => write!(f, "\n\nno call had failed")?,
             (Some(_), 0) => {
                 write!(f, "\n\nit takes no fault: the way in which bytes come is enough")?;
             }
+            (Some(1), _) => write!(f, "\n\nit takes the only fault that there was:")?,
             (Some(met), _) => {
-                let of = faults(met);
-                write!(f, "\n\nit takes {count} of the {met} {of} that there were:")?;
+                write!(f, "\n\nit takes {count} of the {met} faults that there were:")?;
             }
         }
         for fault in self.faults.iter().take(MOST) {

@@ -372,6 +372,9 @@ impl Kernel for SimulatedKernel {
     fn refuses_memory(&mut self) -> bool {
         let mut world = self.world.borrow_mut();
         world.memory_refused = world.meet(Call::Memory, None, 0).is_err();
+        if world.memory_refused {
+            world.memory_refused_at = world.now;
+        }
         world.memory_refused
     }
 

@@ -8,6 +8,8 @@ use edgeloop::{Action, Closed, Context, Handler, Input, Origin, Sent};
 pub(super) const CLOSE: u8 = b'C';
 /// The byte upon which it resets, and echoes nothing from there on.
 pub(super) const RESET: u8 = b'R';
+/// The byte upon which it reads no more, once it has echoed it.
+pub(super) const PAUSE: u8 = b'P';
 
 /// How much of its input the handler takes at a time. What it leaves is shown again with more.
 #[derive(Debug, Clone, Copy)]
@@ -45,13 +47,13 @@ pub(crate) struct Echo {
 
 impl Echo {
     fn take(&self, cx: &mut impl Context, input: &mut Input<'_>) -> Action {
-        if let Some(at) = input.iter().position(|&byte| byte == CLOSE || byte == RESET) {
-            let closes = input[at] == CLOSE;
-            let sent = cx.send(input.take(at + usize::from(closes)));
-            return if closes && sent.or_reset() == Action::Continue {
-                Action::Close
-            } else {
-                Action::Reset
+        if let Some(at) = input.iter().position(|byte| [CLOSE, RESET, PAUSE].contains(byte)) {
+            let command = input[at];
+            let sent = cx.send(input.take(at + usize::from(command != RESET)));
+            return match (command, sent.or_reset()) {
+                (CLOSE, Action::Continue) => Action::Close,
+                (PAUSE, Action::Continue) => Action::Pause,
+                _ => Action::Reset,
             };
         }
         match self.taking {

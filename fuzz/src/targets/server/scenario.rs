@@ -6,10 +6,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use edgeloop::Config;
 use edgeloop::sim::{Faults, Script, Simulation};
+use edgeloop::{Config, MIN_SEND_BUFFER};
 
-use super::handler::{CLOSE, Echo, RESET, Taking};
+use super::handler::{CLOSE, Echo, PAUSE, RESET, Taking};
 use crate::bytes::Bytes;
 
 /// The most that a script consists of.
@@ -73,10 +73,16 @@ struct Settings {
     event_batch: usize,
     small_memory: bool,
     timeouts: bool,
+    /// Keepalive, user timeout and send buffer.
+    options: (bool, bool, bool),
+    pipes: usize,
+    spin: Duration,
 }
 
 impl Settings {
-    fn decode(bytes: &mut Bytes<'_>) -> Self {
+    /// Settings that were added later come from the seed: the inputs of the corpus keep their meaning.
+    fn decode(bytes: &mut Bytes<'_>, seed: u64) -> Self {
+        let bit = |number: u32| seed >> number & 1 == 1;
         let high = 1 + bytes.pick(&[0, 1, 30, 100, 1000, 5000, 60_000]) + bytes.below(32);
         Self {
             high,
@@ -90,6 +96,9 @@ impl Settings {
             event_batch: bytes.pick(&[512, 1, 2, 3]),
             small_memory: bytes.flag(),
             timeouts: bytes.flag(),
+            options: (bit(0), bit(1), bit(2)),
+            pipes: if bit(3) { 1 } else { 16 },
+            spin: if bit(4) { Duration::from_micros(30) } else { Duration::ZERO },
         }
     }
 
@@ -97,6 +106,7 @@ impl Settings {
         let (turn_bytes, accepts, jobs) = self.budgets;
         // Far longer than a script takes at the most: 3000 bytes, one by one, with a pause each.
         let timeout = self.timeouts.then_some(Duration::from_secs(600));
+        let (keepalive, user_timeout, send_buffer) = self.options;
         Config::new()
             .watermarks(self.high, self.low)
             .read_buffer(self.read_buffer)
@@ -106,6 +116,11 @@ impl Settings {
             .buffer_limit(if self.small_memory { 2 << 20 } else { 256 << 20 })
             .idle_timeout(timeout)
             .write_timeout(timeout)
+            .keepalive(keepalive.then_some(Duration::from_secs(120)))
+            .user_timeout(user_timeout.then_some(Duration::from_secs(600)))
+            .send_buffer(send_buffer.then_some(MIN_SEND_BUFFER))
+            .pipes(self.pipes)
+            .spin(self.spin)
     }
 }
 
@@ -121,7 +136,7 @@ impl Scenario {
             2 => Faults::passing().breaking(5),
             _ => Faults::none().breaking(20),
         };
-        let settings = Settings::decode(bytes);
+        let settings = Settings::decode(bytes, seed);
         let taking = match bytes.below(8) {
             0..3 => Taking::All,
             3 | 4 => Taking::Lines,
@@ -309,7 +324,14 @@ impl Author {
                 11 => return self.finish(bytes),
                 12 => return self.command(bytes, CLOSE),
                 13 => return self.command(bytes, RESET),
-                14 => return self.break_off(bytes),
+                14 => {
+                    if step & 16 != 0 && self.room() > 0 {
+                        // Whatever breaks off is no longer read.
+                        self.sent.push(PAUSE);
+                        self.then("send P", |script| script.send([PAUSE]));
+                    }
+                    return self.break_off(bytes);
+                }
                 _ => break,
             }
         }

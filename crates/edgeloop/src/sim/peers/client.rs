@@ -204,7 +204,10 @@ impl Client {
             self.send(place, link, random);
         } else if receives {
             if self.kind == Kind::Lazy {
-                self.rests_until = now.after(random.share(self.rests));
+                // As long as it may, so that only the last try before it is given up finds room.
+                let longest = random.chance(300);
+                let rest = if longest { self.rests } else { random.share(self.rests * 2 / 3) };
+                self.rests_until = now.after(rest);
             }
             return self.receive(place, link, random).map(|()| Woken::default());
         } else {

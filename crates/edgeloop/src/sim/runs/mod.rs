@@ -109,7 +109,7 @@ pub fn run(
     let lazy = world.resizes == 0;
     let second = world.random.chance(300);
     // Whoever rests for so long is not given up.
-    let rests = config.write_timeout.unwrap_or(SLACK) * 2 / 3;
+    let rests = config.write_timeout.unwrap_or(SLACK) * 15 / 16;
     let client = move |random: &mut Random| {
         let kinds: &[Kind] =
             if limits.low_ceiling && random.chance(500) { &[Kind::Vanishing] } else { &Kind::ALL };

@@ -129,6 +129,7 @@ pub(crate) struct World {
     /// The low watermark of the loop, and its cap, if a loop that rests is to be asked why.
     pub(crate) rests: Option<Rests>,
     pub(crate) memory_refused: bool,
+    pub(crate) memory_refused_at: Time,
 
     // The end.
     /// Deadlines come before the end: nobody who is silent is left when it comes.
@@ -199,6 +200,7 @@ impl World {
             longest_backlog: None,
             rests: None,
             memory_refused: false,
+            memory_refused_at: Time::ZERO,
             outlasts: false,
             at_the_end: None,
             ended_at: None,
@@ -228,7 +230,7 @@ impl World {
         if self.random.chance(200) {
             self.step();
         }
-        self.may_hold_up();
+        self.may_hold_up(false);
     }
 
     /// Lets a call fail, if it is to: on this descriptor, if it is about a connection. Answers how
@@ -389,7 +391,7 @@ impl World {
         if block {
             self.ask_why_it_rests(neglected);
         }
-        self.may_hold_up();
+        self.may_hold_up(true);
         for _ in 0..self.random.size(0, self.burst) {
             self.step();
         }
@@ -405,7 +407,7 @@ impl World {
                 self.note(|| format!("epoll_wait: {}", shown(events)));
                 self.vigil.waited();
                 self.turn_began = self.now;
-                self.may_hold_up();
+                self.may_hold_up(true);
                 return Ok(());
             }
             if self.vigil.has_violation() {

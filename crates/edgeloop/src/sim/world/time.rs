@@ -63,13 +63,19 @@ impl World {
     }
 
     /// The process may be stopped for a while (SIGSTOP, a starved container). Whatever does not
-    /// depend on it goes on.
-    pub(super) fn may_hold_up(&mut self) {
+    /// depend on it goes on. It does so in a wait, or in the midst of a turn.
+    pub(super) fn may_hold_up(&mut self, waits: bool) {
         // Before the run nobody is there, and at its end nobody is left.
         if self.at_the_end.is_none() && self.ended_at.is_none() {
             return;
         }
-        let Some(length) = self.holds.draw(&mut self.random) else { return };
+        let Some(mut length) = self.holds.draw(&mut self.random) else { return };
+        let rings = self.alarm > self.now && self.alarm < Time::NEVER;
+        if waits && rings && self.random.chance(400) {
+            // Until the alarm has just passed: the loop can't tell that from a turn that took its time,
+            // and much has happened meanwhile.
+            length = self.alarm.since(self.now) + self.random.share(SLACK * 9 / 10);
+        }
         let ends = self.now.after(length);
         self.note(|| format!("the process is stopped for {length:?}"));
         let mut left = MEANWHILE;
@@ -107,6 +113,8 @@ impl World {
     pub(super) fn expect_served(&mut self, wire: usize, now: Time) {
         let it = &self.wires[wire];
         let Some(since) = it.unread_since else { return };
+        // While the system refuses memory, nobody who may need some is read.
+        let since = since.max(self.memory_refused_at);
         let honest = it.light && it.known.served && it.shut.is_none() && !it.known.exhausted[0];
         if honest && !it.known.paused && now > since.after(SOON + SLACK + self.holds.since(since)) {
             self.violated(|| format!("a light client has waited since {since:?} until {now:?}"));

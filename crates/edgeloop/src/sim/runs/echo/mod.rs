@@ -304,7 +304,7 @@ impl Echo {
             // A letter of another thread did not fit under the ceiling.
             self.give_up(session.wire);
         }
-        if closed.reason == Reason::WriteTimeout && self.limits.short_write {
+        if closed.reason == Reason::WriteTimeout {
             // Nor did our own kernel take what was meant for it.
             let lacked = self.world.borrow().wires[session.wire].lacked;
             if lacked {
