@@ -34,6 +34,11 @@ impl Agenda {
         on
     }
 
+    /// Whether an item is on.
+    pub(crate) const fn has(self, item: Self) -> bool {
+        self.0 & item.0 != 0
+    }
+
     #[inline]
     pub(crate) const fn is_empty(self) -> bool {
         self.0 == 0

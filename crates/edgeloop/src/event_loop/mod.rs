@@ -459,6 +459,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         self.core.agenda.add(Agenda::ALARM);
         if self.due.is_empty() {
             self.collect_due();
+            // No event may have told of it yet, and whoever is sent to is not quiet (C39).
+            self.read_mail();
         }
         while let Some(slot) = self.due.pop() {
             if let Some(id) = self.core.connections.at(slot) {

@@ -9,6 +9,7 @@ use super::serve::call;
 use crate::closed::Reason;
 use crate::connection::{Connection, Due, Life};
 use crate::context::Turn;
+use crate::core::Agenda;
 use crate::epoll::Readiness;
 use crate::flags::Flags;
 use crate::handler::{Action, Handler};
@@ -53,7 +54,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     fn quiet(&mut self, id: ConnectionId, reason: Reason) {
         self.look_for_room(id);
         self.look_for_input(id);
-        if self.quiet_due(id) != Due::Idle(reason) {
+        // What is left in the mailbox may be for it.
+        if self.quiet_due(id) != Due::Idle(reason) || self.core.agenda.has(Agenda::MAIL) {
             return;
         }
         let Some(connection) = self.core.connections.get(id) else { return };

@@ -179,3 +179,44 @@ fn c39_a_drain_has_its_whole_time_though_the_process_was_stopped_before_it_began
     }
     assert!(late.take() > 0, "it was never stopped in the turn in which the drain began");
 }
+
+/// Found by seeds: mail that was posted while the process was stopped was not looked for before its
+/// connection was closed as idle.
+#[test]
+fn c39_whoever_has_mail_is_not_idle_though_no_event_has_told_of_it() {
+    let idle = 5 * SECOND;
+    for skips in 0..40 {
+        let wanted = Rc::new(RefCell::new(None));
+        let (seen, known) = (Rc::clone(&wanted), Rc::clone(&wanted));
+        let posted = Rc::new(RefCell::new(false));
+        let posts = Rc::clone(&posted);
+        // The second that is opened waits for mail.
+        let mut opened = 0;
+        let probe = Probe::new().opened(move |cx| {
+            opened += 1;
+            if opened == 2 {
+                seen.replace(Some(cx.id()));
+            }
+            Action::Continue
+        });
+        let speaks = Script::new().may_end().wait(idle - SECOND / 2).send("x");
+        let waits = Script::new().connect_after(SECOND / 1000).may_end().wait(4 * idle);
+        let mut simulation = Simulation::new(1)
+            .calm()
+            .config(Config::new().idle_timeout(Some(idle)).event_batch(1))
+            .peer(speaks)
+            .peer(waits)
+            .at(idle - SECOND / 5, move |handle| {
+                // It may be stopped before that.
+                if let Some(id) = *known.borrow() {
+                    handle.send(id, &b"mail"[..]).expect("there is room");
+                    posts.replace(true);
+                }
+            });
+        // It goes on a little behind the timeout, which shows no hold-up.
+        simulation.world.holds = Holds::once(skips, idle + SECOND / 25);
+        let report = run(simulation, probe);
+        let mail: &[u8] = if posted.take() { b"mail" } else { b"" };
+        assert_eq!(report.peers[1].received, mail, "stopped behind {skips} calls");
+    }
+}
