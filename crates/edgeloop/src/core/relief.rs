@@ -38,9 +38,7 @@ impl<K: Kernel> Core<K> {
     pub(crate) fn relieve(&mut self, spared: ConnectionId) {
         self.give_up_while(spared, Memory::is_full);
         if self.memory.is_full() {
-            let oldest = self.laggards.first().and_then(|slot| self.connections.at(slot));
-            let oldest = oldest.and_then(|id| self.connections.get(id)).map(Connection::progress);
-            self.relief_at = oldest.unwrap_or(self.now).max(self.now).after(PATIENCE);
+            self.relief_at = self.now.after(PATIENCE);
             self.remind(self.relief_at);
         } else {
             self.relief_at = Time::NEVER;

@@ -57,7 +57,7 @@ impl<K: Kernel> Core<K> {
             self.metrics.refused += 1;
             return Sent::Refused;
         }
-        let Some(connection) = self.connections.get_mut(id) else { return Sent::Gone };
+        let Some(connection) = self.connections.get(id) else { return Sent::Gone };
         if connection.life() != Life::Open || connection.has(Flags::OUTPUT) {
             return self.queue(id, Front::Bytes(bytes), false);
         }
@@ -71,12 +71,9 @@ impl<K: Kernel> Core<K> {
         if sent > 0 && sent + bytes.len() > self.config.turn_bytes {
             return self.defer(id, bytes);
         }
-        let Some(connection) = self.connections.get_mut(id) else { return Sent::Gone };
-        if connection.life() == Life::Open && !connection.has(Flags::OUTPUT) {
-            let answer = self.kernel.send(&connection.socket, bytes);
-            return self.send_on(id, Front::Bytes(bytes), answer);
-        }
-        self.queue(id, Front::Bytes(bytes), false)
+        let Some(connection) = self.connections.get(id) else { return Sent::Gone };
+        let answer = self.kernel.send(&connection.socket, bytes);
+        self.send_on(id, Front::Bytes(bytes), answer)
     }
 
     /// Passes up to `most` bytes of a connection's input on to its output, through a pipe (splice(2)).
