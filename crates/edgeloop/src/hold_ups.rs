@@ -26,7 +26,7 @@ impl HoldUps {
     /// The alarm, set for `alarm`, was noticed at `now`. If that is late, the loop did not run for
     /// an unknown part of the time since `before`, when it is known to have run.
     pub(crate) fn noticed(&mut self, alarm: Time, before: Time, now: Time) {
-        if now.since(alarm) <= TOLERATED {
+        if !Self::is_telling(alarm, now) {
             return;
         }
         let lost = now.since(before).saturating_sub(TOLERATED);
@@ -42,9 +42,16 @@ impl HoldUps {
         self.ended.push_back((now, lost));
     }
 
-    /// How much of the time since `since` does not count.
+    /// How much of the time since `since` does not count. A hold-up in which that lies counts from
+    /// there on at the most.
     pub(crate) fn after(&self, since: Time) -> Duration {
-        self.ended.iter().rev().take_while(|(at, _)| *at > since).map(|(_, lost)| *lost).sum()
+        let later = self.ended.iter().rev().take_while(|(at, _)| *at > since);
+        later.map(|&(at, lost)| lost.min(at.since(since))).sum()
+    }
+
+    /// Whether an alarm that was set for `alarm` shows at `now` that the loop did not run.
+    pub(crate) fn is_telling(alarm: Time, now: Time) -> bool {
+        now.since(alarm) > TOLERATED
     }
 }
 
@@ -66,6 +73,17 @@ mod tests {
         assert_eq!(hold_ups.after(at(5000)), Duration::ZERO, "it was over by then");
         hold_ups.noticed(at(6000), at(6150), at(6200));
         assert_eq!(hold_ups.after(at(5000)), Duration::ZERO, "the turn before was just now");
+    }
+
+    /// Found by the simulated kernel (seed 760077): a connection was closed later than it should be,
+    /// by all the time that had passed between the last look and its last byte.
+    #[test]
+    fn c39_a_hold_up_lengthens_nothing_by_more_than_the_time_since() {
+        let mut hold_ups = HoldUps::default();
+        hold_ups.noticed(at(1400), at(0), at(6500));
+        assert_eq!(hold_ups.after(at(0)), Duration::from_millis(6400));
+        assert_eq!(hold_ups.after(at(300)), Duration::from_millis(6200));
+        assert_eq!(hold_ups.after(at(6499)), Duration::from_millis(1));
     }
 
     #[test]

@@ -165,7 +165,11 @@ impl<S> Connection<S> {
     /// A send is tried now, to see whether the peer takes anything.
     pub(crate) fn look_for_room(&mut self, now: Time) {
         self.set(Flags::WRITABLE);
-        self.cold().looked = now;
+        let cold = self.cold();
+        cold.looked = now;
+        if cold.first_look <= cold.progress {
+            cold.first_look = now;
+        }
     }
 
     /// Every deadline that holds now, with what it means. Time in which the loop did not run does not
@@ -193,6 +197,9 @@ impl<S> Connection<S> {
 
     /// Output that waits is the write timeout's business; without one, and without any output, the
     /// idle timeout's.
+    ///
+    /// A turn that takes long stamps the progress in it with the time of its begin. So a connection
+    /// is stalled only when most of the timeout has passed since a look in a later turn as well.
     fn quiet_deadline(&self, timeouts: &Timeouts) -> (Time, Due) {
         let after = |since: Time, timeout: Duration| {
             since.after(timeout.saturating_add(timeouts.hold_ups.after(since)))
@@ -201,8 +208,12 @@ impl<S> Connection<S> {
             && !cold.output.is_empty()
             && let Some(write) = timeouts.write
         {
-            let stalled = after(cold.progress, write);
-            let look = cold.looked.max(cold.progress).after(write / STALL_LOOKS);
+            let part = write / STALL_LOOKS;
+            let look = cold.looked.max(cold.progress).after(part);
+            if cold.first_look <= cold.progress {
+                return (look, Due::Stalling);
+            }
+            let stalled = after(cold.progress, write).max(after(cold.first_look, write - part));
             return if stalled <= look { (stalled, Due::Stalled) } else { (look, Due::Stalling) };
         }
         // What it has sent is not read: for want of memory (C11), or because the handler paused.
@@ -237,6 +248,30 @@ mod tests {
         let mut connection = Connection::accepted((), NonZeroU64::MIN, Time::ZERO);
         connection.push(b"queued", Time::ZERO, 1000, Flags::ABOVE);
         connection
+    }
+
+    /// Found by the simulated kernel: a turn took three milliseconds, and the peer was given up three
+    /// milliseconds too early (seed 462609).
+    #[test]
+    fn c39_what_a_long_turn_wrote_does_not_count_from_its_begin() {
+        let at = |seconds: u32| Time::ZERO.after(seconds * SECOND);
+        let timeouts = Timeouts { write: Some(8 * SECOND), ..NONE };
+        let mut connection = connection();
+        let _ = connection.wrote(1, Time::ZERO);
+        // The turn has taken 5 s. The next one looks, and finds no room.
+        assert_eq!(connection.due(at(5), &timeouts), Due::Stalling);
+        connection.look_for_room(at(5));
+        for second in [8, 11] {
+            assert_eq!(connection.due(at(second), &timeouts), Due::Stalling, "at {second} s");
+            connection.look_for_room(at(second));
+        }
+        assert_eq!(connection.next_deadline(&timeouts), at(12));
+        assert_eq!(connection.due(at(12), &timeouts), Due::Stalled);
+        // Where the looks come in time, so does the end.
+        let _ = connection.wrote(1, at(20));
+        (21..28).for_each(|second| connection.look_for_room(at(second)));
+        assert_eq!(connection.next_deadline(&timeouts), at(28));
+        assert_eq!(connection.due(at(28), &timeouts), Due::Stalled);
     }
 
     #[test]

@@ -63,7 +63,8 @@ struct Cold {
     output: Output,
     /// When the peer last took output, or when the queue began.
     progress: Time,
-    /// When a send was last tried to see whether the peer takes anything.
+    /// When a send was tried to see whether the peer takes anything: first since then, and last.
+    first_look: Time,
     looked: Time,
     kept: Vec<u8>,
     scanned: Scanned,
@@ -88,6 +89,7 @@ impl Default for Cold {
         Self {
             output: Output::default(),
             progress: Time::ZERO,
+            first_look: Time::ZERO,
             looked: Time::ZERO,
             kept: Vec::new(),
             scanned: Scanned::default(),

@@ -7,6 +7,7 @@ use super::Core;
 use crate::closed::Reason;
 use crate::connection::Connection;
 use crate::flags::Flags;
+use crate::hold_ups::HoldUps;
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
 use crate::memory::Memory;
@@ -58,13 +59,20 @@ impl<K: Kernel> Core<K> {
     }
 
     /// Of the connections that have taken nothing for longest, and for long enough, the one that
-    /// holds most.
+    /// holds most. Time in which the loop did not run does not count (C39); as long as it is to be
+    /// found out how much that is, there is none.
     fn worst(&self, spared: ConnectionId) -> Option<ConnectionId> {
+        if HoldUps::is_telling(self.alarm, self.now) {
+            return None;
+        }
         let others = self.laggards.iter().filter_map(|slot| self.connections.at(slot));
         let others = others.filter(|&id| id != spared);
         let connections = others.filter_map(|id| Some((id, self.connections.get(id)?)));
-        let stalled =
-            |connection: &Connection<_>| connection.progress().after(PATIENCE) <= self.now;
+        let hold_ups = &self.timeouts.hold_ups;
+        let stalled = |connection: &Connection<_>| {
+            let since = connection.progress();
+            since.after(PATIENCE + hold_ups.after(since)) <= self.now
+        };
         let stalled = connections.take_while(|(_, connection)| stalled(connection));
         let held = stalled.take(COMPARED).map(|(id, connection)| (connection.held(), id));
         let most = held.reduce(|most, next| if next.0 > most.0 { next } else { most });

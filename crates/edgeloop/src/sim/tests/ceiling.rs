@@ -1,9 +1,12 @@
 //! The ceiling of queued output: those that take nothing keep nobody else waiting (C11).
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use super::*;
 use crate::config::MIN_BUFFER_LIMIT;
+use crate::mailbox::Handle;
+use crate::sim::world::Holds;
 
 /// What the queues of all may hold.
 const SHARE: usize = MIN_BUFFER_LIMIT / 4 * 3;
@@ -121,4 +124,42 @@ fn c11_who_waits_for_memory_is_read_again_once_it_is_owed_nothing() {
     assert!(report.metrics.memory_pauses > 0 && report.metrics.given_up == 0);
     assert_eq!(ends.len(), 1);
     assert!(ends[0] < 6 * SECOND, "it was served after {ends:?}");
+}
+
+#[test]
+fn c39_time_in_which_the_process_was_stopped_gives_nobody_up_for_others() {
+    let millis = Duration::from_millis;
+    const MUCH: usize = 16_000;
+    // They read a moment after the process goes on, and nobody lets them until then.
+    let owed = Script::new().may_end().wait(millis(900)).send("owe").wait(millis(4120));
+    let owed = owed.receive(MUCH).finish().expect_end();
+    let config = Config::new().buffer_limit(MIN_BUFFER_LIMIT).write_timeout(Some(8 * SECOND));
+    let mut hits = 0;
+    for skips in 0..200 {
+        let stopped = Rc::new(Cell::new(Duration::ZERO));
+        let sees = Rc::clone(&stopped);
+        // It is made before the stop, and asks for something during it.
+        let asks = Script::new().connect_after(millis(950)).wait(2 * SECOND).send("hello");
+        let simulation = (0..12).fold(low_ceiling(), |simulation, _| simulation.peer(owed.clone()));
+        let mut simulation = simulation
+            .config(config.clone())
+            .peer(asks.expect("hello").finish().expect_end().name("honest"))
+            .at(SECOND, Handle::notify)
+            .trace(move |at, what| {
+                if what == "the process is stopped for 4s" {
+                    sees.set(at);
+                }
+            });
+        simulation.world.holds = Holds::once(skips, 4 * SECOND);
+        let probe = Probe::new().data(|cx, input| match input.take_all() {
+            b"owe" => cx.send(&[b'o'; MUCH]).or_reset(),
+            other => cx.send(other).or_reset(),
+        });
+        let report = run(simulation, probe);
+        if (millis(960)..millis(1050)).contains(&stopped.get()) {
+            hits += 1;
+            assert_eq!(report.metrics.given_up, 0, "stopped at {stopped:?}, {skips} calls");
+        }
+    }
+    assert!(hits > 0, "it was never stopped when all was full");
 }

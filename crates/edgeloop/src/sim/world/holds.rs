@@ -44,7 +44,7 @@ impl Holds {
         }
     }
 
-    /// It is stopped once, behind so many calls and waits.
+    /// It is stopped once, for so long, behind so many calls and waits.
     #[cfg(test)]
     pub(crate) fn once(skips: usize, length: Duration) -> Self {
         Self { often: 10_000, left: 1, skips, longest: vec![length], past: Vec::new() }
@@ -61,8 +61,9 @@ impl Holds {
         }
         self.left -= 1;
         let longest = self.longest[random.below(self.longest.len())];
-        // Most take as long as that.
-        Some(if random.chance(700) { longest } else { longest.mul_f64(0.5) })
+        // Most take as long as that, and one that was asked for does.
+        let whole = self.longest.len() == 1 || random.chance(700);
+        Some(if whole { longest } else { longest.mul_f64(0.5) })
     }
 
     /// The loop read the clock last at a time, and the process ran again at another.
