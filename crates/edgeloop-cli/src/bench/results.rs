@@ -264,7 +264,7 @@ impl Results {
                 connections: plan.connections,
                 active: plan.active,
                 open_rate: plan.opening,
-                threads: plan.shares().len(),
+                threads: done.threads,
                 size: plan.size,
                 pipeline: plan.pipeline,
                 arrival: arrival.map(|arrival| match arrival {
@@ -503,6 +503,7 @@ pub(crate) mod tests {
             before: Before::default(),
             watched: None,
             waits: 400,
+            threads: 1,
         };
         Results::new(&config, background, &done, intervals)
     }
