@@ -11,6 +11,7 @@ mod interrupts;
 mod losses;
 mod modes;
 mod others;
+mod outputs;
 mod pauses;
 mod rates;
 mod run;
