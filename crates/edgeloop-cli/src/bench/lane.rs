@@ -116,7 +116,13 @@ impl Lane {
             Some(payload) => {
                 self.verifier.receive(payload, self.stream, self.sent, bytes, verdict);
             }
-            None => self.received += bytes.len() as u64,
+            None => {
+                let received = self.received + bytes.len() as u64;
+                // More than was asked for would answer messages that are still to be sent.
+                let surplus = received.saturating_sub(self.sent);
+                verdict.find(Wrong::Surplus, self.stream, self.sent, surplus);
+                self.received = received - surplus;
+            }
         }
     }
 
@@ -138,20 +144,9 @@ impl Lane {
         Some(Landing { flight, whole })
     }
 
-    /// Nothing more comes back on its connection. What the answer that had begun still lacks is missing
-    /// if it had the time to come.
-    pub(crate) fn finish(
-        &mut self,
-        payload: Payload,
-        size: u64,
-        had_time: bool,
-        verdict: &mut Verdict,
-    ) {
+    /// Nothing more comes back on its connection.
+    pub(crate) fn finish(&mut self, payload: Payload, verdict: &mut Verdict) {
         self.verifier.finish(payload, self.stream, self.sent, verdict);
-        let (reached, end) = (self.verifier.reached(), self.sent.min(self.answered + size));
-        if had_time && reached > self.answered && reached < end {
-            verdict.find(Wrong::Missing, self.stream, reached, end - reached);
-        }
     }
 }
 

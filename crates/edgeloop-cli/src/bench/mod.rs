@@ -11,11 +11,14 @@ mod ends;
 mod errors;
 mod files;
 mod find;
+mod generator;
 mod gate;
 mod interrupt;
+mod intervals;
 mod lane;
 mod live;
 mod machine;
+mod monitor;
 mod payload;
 mod plan;
 pub(crate) mod record;
@@ -27,12 +30,12 @@ pub(crate) mod summary;
 mod verify;
 mod worker;
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, IsTerminal, Write};
 use std::time::SystemTime;
 
 use args::BenchArgs;
 use config::BenchConfig;
-use errors::Class;
 use files::Places;
 use find::{Bound, Step};
 use interrupt::Interrupt;
@@ -100,12 +103,19 @@ fn run_once(
     let processor = machine::processor_time().saturating_sub(before);
     let intervals = live.finish();
     let background = Background {
+        id: id(),
         started: humantime::format_rfc3339_seconds(started).to_string(),
         command: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
         machine: machine::machine(),
         processor,
     };
     Ok(Results::new(config, background, &done, intervals))
+}
+
+/// A name that no other run has.
+fn id() -> String {
+    let random = || RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}", random(), random())
 }
 
 /// Makes runs until the knee is found, and tells of each.
@@ -156,9 +166,7 @@ fn print(config: &BenchConfig, results: &Results) -> Result<(), Failure> {
 /// Of what applies, the first of: verification failed, errors, too slow.
 fn exit(results: &Results) -> Exit {
     let verify = &results.verify;
-    let early = results.errors.get(Class::ClosedEarly.name()).copied().unwrap_or(0);
-    let wrong = verify.mismatched + verify.missing + verify.surplus;
-    if wrong > 0 || verify.on && early > 0 {
+    if verify.mismatched + verify.missing + verify.surplus > 0 {
         return Exit::VerificationFailed;
     }
     // In a search they are what a rate is judged by.
@@ -166,8 +174,9 @@ fn exit(results: &Results) -> Exit {
     if found == Some(false) {
         return Exit::TooSlow;
     }
-    let failed = !results.errors.is_empty() || results.unanswered > 0;
-    if failed || results.ended == "no_connection" {
+    let unanswered = results.unanswered + results.warmup.unanswered;
+    // Where nothing was answered nothing has succeeded.
+    if !results.errors.is_empty() || unanswered > 0 || results.messages == 0 {
         return Exit::NetworkErrors;
     }
     if results.late.is_some() { Exit::TooSlow } else { Exit::Done }
