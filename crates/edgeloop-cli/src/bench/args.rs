@@ -40,8 +40,8 @@ ignored from the start (nohup)
 pub(crate) struct BenchArgs {
     /// The echo service to load: HOST:PORT, [IPV6]:PORT or PORT
     ///
-    /// PORT alone is 127.0.0.1:PORT. Of the addresses of a host name, the first that can be
-    /// connected to is used
+    /// PORT alone is 127.0.0.1:PORT. Connections take all addresses of a host name in turn; where
+    /// one can't be connected to, they go on to the next
     #[arg(value_name = "ADDRESS")]
     pub(crate) address: OsString,
 
@@ -132,9 +132,14 @@ pub(crate) struct BenchArgs {
     #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) threads: Option<OsString>,
 
+    /// Connect to the first address of a host name alone
+    #[arg(long)]
+    pub(crate) first_address: bool,
+
     /// Local address to connect from; can be repeated
     ///
-    /// Several are used in turn, which gives more ports
+    /// Several are used in turn, which gives more ports. Addresses of a host name that none of them
+    /// can reach (IPv4, IPv6) are left out
     #[arg(long, value_name = "IP", allow_hyphen_values = true)]
     pub(crate) source: Vec<OsString>,
 

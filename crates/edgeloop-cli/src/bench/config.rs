@@ -27,6 +27,8 @@ const LARGEST: usize = 1 << 30;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct BenchConfig {
     pub(crate) address: Address,
+    /// Of its addresses, the first alone is used.
+    pub(crate) first_address: bool,
     /// Without the addresses, which are still to be looked up.
     pub(crate) plan: Plan,
     pub(crate) mode: Mode,
@@ -138,6 +140,7 @@ impl BenchConfig {
         };
         Ok(Self {
             address,
+            first_address: args.first_address,
             plan,
             mode,
             find,
