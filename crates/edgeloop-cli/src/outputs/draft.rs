@@ -86,21 +86,22 @@ impl Draft {
     pub(super) fn commit(self) -> io::Result<()> {
         let file = match self.text {
             Text::File(file) => file,
-            Text::Memory(bytes) => return overwrite(self.old, &bytes[..], bytes.len() as u64),
+            Text::Memory(bytes) => {
+                let old = self.old.ok_or(io::ErrorKind::NotFound)?;
+                return overwrite(old, &bytes[..], bytes.len() as u64);
+            }
         };
         if let Some(old) = &self.old {
             keep_rights(file.as_file(), old);
         }
         sync(file.as_file())?;
         let Err(PersistError { error, file }) = file.persist(self.path) else { return Ok(()) };
-        if self.old.is_none() {
-            return Err(error);
-        }
+        let Some(old) = self.old else { return Err(error) };
         // It may be mounted by itself or, in a directory like /tmp, belong to another.
         let mut file = file.into_file();
         file.rewind()?;
         let length = file.metadata()?.len();
-        overwrite(self.old, file, length)
+        overwrite(old, file, length)
     }
 }
 
@@ -126,8 +127,11 @@ fn keep_rights(new: &File, old: &File) {
 }
 
 /// Overwrites a file that can't be replaced.
-fn overwrite(old: Option<File>, mut bytes: impl Read, length: u64) -> io::Result<()> {
-    let mut old = old.ok_or(io::ErrorKind::NotFound)?;
+fn overwrite(mut old: File, mut bytes: impl Read, length: u64) -> io::Result<()> {
+    if old.metadata()?.nlink() == 0 {
+        // It was removed, and its directory with it.
+        return Err(io::ErrorKind::NotFound.into());
+    }
     // The room comes first: a full disk leaves it as it was. Not all file systems can do this.
     let room = fallocate(&old, FallocateFlags::KEEP_SIZE, 0, length);
     if let Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) = room {
@@ -209,5 +213,15 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).expect("a file"), "the old text, which is longer");
         draft.commit().expect("done");
         assert_eq!(fs::read_to_string(&path).expect("a file"), "the new one");
+    }
+
+    #[test]
+    fn a_file_that_went_with_its_directory_is_not_taken_for_written() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("a");
+        fs::write(&path, "old").expect("a file");
+        let draft = Draft::begin(&path).expect("a draft");
+        directory.close().expect("removed");
+        assert_eq!(draft.commit().expect_err("gone").kind(), io::ErrorKind::NotFound);
     }
 }

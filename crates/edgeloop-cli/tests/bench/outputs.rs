@@ -2,13 +2,15 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{
+    MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown, symlink,
+};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
-use rustix::process::Signal;
+use rustix::process::{Signal, getuid};
 use serde_json::Value;
 use tempfile::TempDir;
 use testkit::{
@@ -233,7 +235,10 @@ fn every_output_that_fails_is_named() {
 #[test]
 fn links_and_permissions_stay() {
     let desk = Desk::new().with_old(&["a"]);
-    fs::set_permissions(desk.path("a"), Permissions::from_mode(0o640)).expect("chmod");
+    // More than the umask would leave.
+    fs::set_permissions(desk.path("a"), Permissions::from_mode(0o664)).expect("chmod");
+    let owner = if getuid().is_root() { 12_345 } else { getuid().as_raw() };
+    chown(desk.path("a"), Some(owner), None).expect("chown");
     symlink("a", desk.path("link")).expect("a link");
     symlink("link", desk.path("twice")).expect("a link");
     symlink("new", desk.path("dangling")).expect("a link");
@@ -245,7 +250,8 @@ fn links_and_permissions_stay() {
         assert_eq!(fs::read_link(desk.path(link)).expect("a link"), Path::new(to));
     }
     let mode = |name| fs::metadata(desk.path(name)).expect(name).permissions().mode() & 0o777;
-    assert_eq!((mode("a"), mode("new")), (0o640, 0o640), "as it was, and by the umask");
+    assert_eq!((mode("a"), mode("new")), (0o664, 0o640), "as it was, and by the umask");
+    assert_eq!(fs::metadata(desk.path("a")).expect("a").uid(), owner);
     desk.expect_names(&["a", "dangling", "link", "new", "twice"]);
 }
 
