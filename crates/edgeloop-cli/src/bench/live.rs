@@ -1,7 +1,6 @@
 //! What is shown while a run goes: a line that changes on a terminal, else plain lines.
 
-use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -11,18 +10,17 @@ use super::results::{Interval, to_f64};
 use super::run::{Second, Watcher};
 use super::show;
 use crate::log::{LogOutput, PlainLog};
+use crate::outputs::Output;
 
 /// Of a run that is longer than this only every tenth second gets a line.
 const LONG: Duration = Duration::from_secs(60);
 
 /// Shows a run as it goes, and keeps what its seconds came to.
-pub(crate) struct Live {
+pub(crate) struct Live<'a> {
     display: Display,
     log: PlainLog,
     stderr: LogOutput,
-    csv: Option<BufWriter<File>>,
-    /// Why the table could not be written.
-    failed: Option<io::Error>,
+    csv: Option<&'a mut Output>,
     every: u64,
     all: Option<Duration>,
     intervals: Vec<Interval>,
@@ -34,8 +32,13 @@ enum Display {
     Nothing,
 }
 
-impl Live {
-    pub(crate) fn new(plan: &Plan, quiet: bool, csv: Option<File>, log: &PlainLog) -> Self {
+impl<'a> Live<'a> {
+    pub(crate) fn new(
+        plan: &Plan,
+        quiet: bool,
+        csv: Option<&'a mut Output>,
+        log: &PlainLog,
+    ) -> Self {
         let all = plan.extent.duration.map(|duration| plan.extent.warmup + duration);
         let display = if quiet {
             Display::Nothing
@@ -49,8 +52,7 @@ impl Live {
             display,
             log: log.clone(),
             stderr: LogOutput::new(),
-            csv: csv.map(BufWriter::new),
-            failed: None,
+            csv,
             every: if long { 10 } else { 1 },
             all,
             intervals: Vec::new(),
@@ -59,27 +61,20 @@ impl Live {
         live
     }
 
-    /// Ends the display; answers what the seconds came to, and whether the table is written.
-    pub(crate) fn finish(mut self) -> (Vec<Interval>, io::Result<()>) {
+    /// Ends the display; answers what the seconds came to.
+    pub(crate) fn finish(self) -> Vec<Interval> {
         if let Display::Bar(bar) = &self.display
             && !self.stderr.is_unwanted()
         {
             bar.finish_and_clear();
         }
-        if let Some(mut csv) = self.csv.take()
-            && let Err(error) = csv.flush()
-        {
-            self.failed.get_or_insert(error);
-        }
-        (self.intervals, self.failed.map_or(Ok(()), Err))
+        self.intervals
     }
 
     fn table(&mut self, row: &str) {
-        if let Some(csv) = &mut self.csv
-            && let Err(error) = csv.write_all(row.as_bytes()).and_then(|()| csv.flush())
-        {
-            self.failed = Some(error);
-            self.csv = None;
+        if let Some(csv) = &mut self.csv {
+            // What fails is told at the end, see `Output`.
+            let _ = csv.write_all(row.as_bytes());
         }
     }
 }
@@ -98,7 +93,7 @@ fn row(interval: &Interval) -> String {
     )
 }
 
-impl Watcher for Live {
+impl Watcher for Live<'_> {
     fn second(&mut self, second: &Second) {
         let interval = Interval::of(second);
         self.table(&row(&interval));

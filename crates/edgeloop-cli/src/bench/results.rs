@@ -19,6 +19,7 @@ use super::plan::Load;
 use super::record::{Estimate, Times, Waits, needed};
 use super::run::Done;
 use super::schedule::Arrival;
+use super::show;
 use super::worker::End;
 
 /// The version of the format. It grows when a figure is left out or comes to mean something else.
@@ -95,7 +96,21 @@ pub(crate) struct Machine {
 pub(crate) struct Ends {
     pub(crate) asked: String,
     pub(crate) addresses: Vec<String>,
+    /// How many connections were made to each, over the whole run. Older files lack it.
+    #[serde(default)]
+    pub(crate) connections: BTreeMap<String, u64>,
     pub(crate) sources: Vec<String>,
+}
+
+impl Ends {
+    /// The addresses, each with the connections that were made to it.
+    pub(crate) fn counted(&self) -> String {
+        let one = |address: &String| match self.connections.get(address) {
+            Some(made) => format!("{address} ({})", show::counted(*made, "connection")),
+            None => address.clone(),
+        };
+        self.addresses.iter().map(one).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// How it was asked for.
@@ -256,6 +271,12 @@ impl Results {
             target: Ends {
                 asked: config.address.to_string(),
                 addresses: plan.addresses.iter().map(ToString::to_string).collect(),
+                connections: plan
+                    .addresses
+                    .iter()
+                    .zip(&done.made)
+                    .map(|(address, made)| (address.to_string(), *made))
+                    .collect(),
                 sources: plan.sources.iter().map(ToString::to_string).collect(),
             },
             options: Options {
@@ -495,6 +516,7 @@ pub(crate) mod tests {
         let second = Second { number: 0, span, measured, alive: 1, in_flight: 0 };
         let intervals = vec![Interval::of(&second)];
         let done = Done {
+            made: vec![1],
             measured: second.measured,
             verdict: Verdict { checked: 200 * 64, ..Verdict::default() },
             end: End::Whole,

@@ -60,6 +60,8 @@ pub(crate) struct Done {
     pub(crate) alive: usize,
     /// What happened before that time.
     pub(crate) before: Before,
+    /// Connections that were made to each of the addresses, from the beginning on.
+    pub(crate) made: Vec<u64>,
     /// What was seen of the load generator itself, if it could be watched.
     pub(crate) watched: Option<Watched>,
     /// Waits of all loops that could block.
@@ -242,9 +244,11 @@ fn gather(
     }
     let mut verdict = Verdict::default();
     let mut end = End::NoConnection;
-    let (mut span, mut alive, mut before) = (0, 0, Before::default());
+    let (mut span, mut alive, mut before, mut made) = (0, 0, Before::default(), Vec::new());
     for outcome in outcomes {
         before.add(&outcome.before);
+        made.resize(outcome.made.len(), 0);
+        made.iter_mut().zip(&outcome.made).for_each(|(all, made)| *all += made);
         verdict.add(&outcome.verdict);
         span = span.max(outcome.span);
         alive += outcome.alive;
@@ -256,5 +260,6 @@ fn gather(
         };
     }
     let span = Duration::from_nanos(span);
-    Ok(Done { measured: total, verdict, end, span, alive, before, watched: None, waits, threads })
+    let watched = None;
+    Ok(Done { measured: total, verdict, end, span, alive, before, made, watched, waits, threads })
 }

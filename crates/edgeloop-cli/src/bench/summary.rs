@@ -29,6 +29,9 @@ impl fmt::Display for Summary<'_> {
             times(results, f)?;
         }
         row(f, "connections", &connections(results))?;
+        if results.target.addresses.len() > 1 {
+            row(f, "addresses", &results.target.counted())?;
+        }
         row(f, "errors", &errors(results))?;
         row(f, "verified", &verified(results))?;
         for finding in &results.verify.findings {

@@ -3,6 +3,7 @@
 //! Runs are short, and nothing here depends on how fast the machine is: what is expected follows from
 //! what was sent, or is a bound with its reason beside it.
 
+mod addresses;
 mod arguments;
 mod bytes;
 mod costs;
@@ -12,6 +13,7 @@ mod interrupts;
 mod losses;
 mod modes;
 mod others;
+mod outputs;
 mod pauses;
 mod rates;
 mod run;
