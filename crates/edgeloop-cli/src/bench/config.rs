@@ -3,9 +3,11 @@
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::args::BenchArgs;
+use super::exchange::{Asked, Shown};
 use super::find::Bound;
 use super::payload::STREAMS;
 use super::plan::{Extent, Load, Plan};
@@ -22,7 +24,7 @@ const FLIGHTS: usize = 4_000_000;
 const FIRST_RATE: f64 = 1000.0;
 
 /// The largest message: offsets have room for many more, but answers are waited for whole.
-const LARGEST: usize = 1 << 30;
+pub(crate) const LARGEST: usize = 1 << 30;
 
 /// Where results go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +40,9 @@ pub(crate) struct BenchConfig {
     /// Without the addresses, which are still to be looked up.
     pub(crate) plan: Plan,
     pub(crate) mode: Mode,
+    /// What is sent to a service that does not echo, with its files still to be read.
+    pub(crate) asked: Option<Asked>,
+    pub(crate) shown: Shown,
     /// The rate is looked for that keeps within this.
     pub(crate) find: Option<Bound>,
     pub(crate) json: Option<Sink>,
@@ -114,7 +119,12 @@ impl BenchConfig {
         let threads = option("--threads", &args.threads, |text| values::count(text, 1, 1024))?;
         let opening = option("--open-rate", &args.open_rate, values::rate)?;
         let busy_poll = option("--busy-poll", &args.busy_poll, values::deadline)?;
-        let verifies = if args.stream { args.verify } else { !args.no_verify };
+        let asked = Asked::resolve(args)?;
+        let verifies = match &asked {
+            Some(asked) => asked.verifies() && !args.no_verify,
+            None if args.stream => args.verify,
+            None => !args.no_verify,
+        };
         let plan = Plan {
             addresses: Vec::new(),
             sources: sources(&args.source)?,
@@ -123,6 +133,7 @@ impl BenchConfig {
             opening: hold.map(|_| opening.unwrap_or(1000.0)),
             threads: usize::try_from(threads.unwrap_or(1)).unwrap_or(1),
             size,
+            exchanges: None,
             pipeline,
             load,
             connects: args.connect_per_message,
@@ -147,6 +158,8 @@ impl BenchConfig {
             address,
             plan,
             mode,
+            asked,
+            shown: Shown::default(),
             find,
             json: args.json.as_ref().map(sink),
             csv: args.csv.as_ref().map(PathBuf::from),
@@ -155,6 +168,21 @@ impl BenchConfig {
             verbose: args.verbose,
             quiet: args.quiet,
         })
+    }
+
+    /// Reads the messages that are in files.
+    ///
+    /// # Errors
+    ///
+    /// Names a file that can't be used.
+    pub(crate) fn load(&mut self) -> Result<(), Failure> {
+        if let Some(asked) = &self.asked {
+            let (exchanges, shown) = asked.load(self.plan.verifies)?;
+            self.plan.size = exchanges.longest();
+            self.plan.exchanges = Some(Arc::new(exchanges));
+            self.shown = shown;
+        }
+        Ok(())
     }
 }
 
@@ -181,6 +209,9 @@ fn contradictions(args: &BenchArgs) -> Result<(), Failure> {
         ("--hold", args.hold.is_some(), "--connections", args.connections.is_some()),
         ("--connect-per-message", args.connect_per_message, "--pipeline", args.pipeline.is_some()),
         ("--window", args.window.is_some(), "--pipeline", args.pipeline.is_some()),
+        ("--send", !args.send.is_empty(), "--size", args.size.is_some()),
+        ("--send", !args.send.is_empty(), "--stream", args.stream),
+        ("--expect", !args.expect.is_empty(), "--no-verify", args.no_verify),
     ];
     for (one, is, other, also) in pairs {
         if is && also {

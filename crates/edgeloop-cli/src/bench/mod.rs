@@ -1,6 +1,7 @@
 //! `edgeloop bench`: a load generator that tells the truth about latency.
 //!
-//! `args` and `config` say what is asked for, `plan` is the run that this comes to. `run` starts its
+//! `args` and `config` say what is asked for, `plan` is the run that this comes to, `exchange` what is
+//! sent to a service that does not echo. `run` starts its
 //! threads, each a `worker` on an event loop, with a `lane` for each connection. What they measure
 //! (`record`) comes back each second, is shown (`live`), and becomes the `results`, from which the
 //! `summary` and all files are made.
@@ -9,6 +10,7 @@ pub(crate) mod args;
 pub(crate) mod config;
 mod ends;
 mod errors;
+mod exchange;
 mod find;
 mod gate;
 mod interrupt;
@@ -52,6 +54,7 @@ use crate::report::{Drawing, same};
 /// When something is wrong with the command line, an address or a file, or with this machine.
 pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     let mut config = BenchConfig::resolve(args)?;
+    config.load()?;
     ends::resolve(&mut config)?;
     spare_the_baseline(args)?;
     // Before the run, so that a result is not lost for want of a place.

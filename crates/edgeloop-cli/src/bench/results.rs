@@ -91,6 +91,13 @@ pub(crate) struct Options {
     pub(crate) open_rate: Option<f64>,
     pub(crate) threads: usize,
     pub(crate) size: usize,
+    /// The messages of `--send`, where their replies end, and what those must be.
+    #[serde(default)]
+    pub(crate) send: Vec<String>,
+    #[serde(default)]
+    pub(crate) reply: Vec<String>,
+    #[serde(default)]
+    pub(crate) expect: Vec<String>,
     pub(crate) pipeline: usize,
     pub(crate) arrival: Option<String>,
     pub(crate) duration_s: Option<f64>,
@@ -130,6 +137,9 @@ pub(crate) struct Verify {
     pub(crate) mismatched: u64,
     pub(crate) missing: u64,
     pub(crate) surplus: u64,
+    /// Replies that differ from what `--expect` says they must be.
+    #[serde(default)]
+    pub(crate) wrong_replies: u64,
     /// The first of them, for people to read.
     pub(crate) findings: Vec<String>,
 }
@@ -220,6 +230,9 @@ impl Results {
                 open_rate: plan.opening,
                 threads: plan.threads,
                 size: plan.size,
+                send: config.shown.send.clone(),
+                reply: config.shown.reply.clone(),
+                expect: config.shown.expect.clone(),
                 pipeline: plan.pipeline,
                 arrival: arrival.map(|arrival| match arrival {
                     Arrival::Uniform => "uniform".to_owned(),
@@ -261,7 +274,8 @@ impl Results {
                 mismatched: done.verdict.mismatched,
                 missing: done.verdict.missing,
                 surplus: done.verdict.surplus,
-                findings: done.verdict.findings.iter().map(ToString::to_string).collect(),
+                wrong_replies: done.verdict.wrong_replies,
+                findings: done.verdict.told(),
             },
             late: (asked_rate.is_some() && lateness.is_late()).then(|| Late {
                 missed: lateness.missed,

@@ -75,6 +75,8 @@ fn settings(results: &Results) -> Vec<(&'static str, String)> {
         ("mode", options.mode.clone()),
         ("rate", load.to_owned()),
         ("size", options.size.to_string()),
+        ("send", options.send.join(", ")),
+        ("reply", options.reply.join(", ")),
         ("arrival", text(&options.arrival)),
         ("duration_s", number(options.duration_s)),
         ("warmup_s", options.warmup_s.to_string()),
@@ -202,6 +204,7 @@ fn add_verify(sum: &mut Verify, other: &Verify) {
     count(&mut sum.mismatched, other.mismatched);
     count(&mut sum.missing, other.missing);
     count(&mut sum.surplus, other.surplus);
+    count(&mut sum.wrong_replies, other.wrong_replies);
     sum.findings.extend_from_slice(&other.findings);
 }
 

@@ -25,6 +25,7 @@ use std::time::Duration;
 use edgeloop::{Action, Closed, Context, Handler, Input, LoopContext, Origin, Time};
 
 use super::errors::Cause;
+use super::exchange::Replies;
 use super::gate::Gate;
 use super::lane::{Lane, Stage};
 use super::payload::Payload;
@@ -137,8 +138,13 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(share: Share, gate: Arc<Gate>, tell: Teller) -> Self {
-        let lanes: Vec<_> =
+        let mut lanes: Vec<_> =
             (0..share.connections).map(|lane| Lane::new((share.first + lane) as u64)).collect();
+        if share.plan.exchanges.is_some() {
+            for lane in &mut lanes[..share.active] {
+                lane.replies = Some(Box::new(Replies::new(share.plan.connects)));
+            }
+        }
         Self {
             gate,
             tell,
@@ -289,8 +295,9 @@ impl Handler for Worker {
         let mut now = cx.clock().as_nanos();
         let (bytes, lane) = (input.take_all(), *lane);
         let (payload, size) = (self.share.plan.verifies.then_some(self.payload), self.size());
-        let one = &mut self.lanes[lane as usize];
-        one.receive(payload, bytes, &mut self.verdict);
+        let (exchanges, one) =
+            (self.share.plan.exchanges.as_deref(), &mut self.lanes[lane as usize]);
+        one.receive(payload, exchanges, bytes, &mut self.verdict);
         self.last_news = now;
         if self.measures(now) {
             self.measured.counts.bytes_received += bytes.len() as u64;

@@ -72,16 +72,17 @@ impl Worker {
             Err(error) => {
                 self.measured.counts.errors.count(Cause::of_connect(&error));
                 self.give_up_flights(lane as usize, now);
-                let step = self.step();
-                self.lane(lane).lost(step);
+                self.lost(lane);
                 self.retry_later(cx, lane, now);
             }
         }
     }
 
-    /// By how much the number of a connection's stream grows when it is made again.
-    const fn step(&self) -> u64 {
-        self.share.plan.connections as u64
+    /// A connection is gone. The next one sends a stream of its own.
+    fn lost(&mut self, lane: u32) {
+        let plan = &self.share.plan;
+        let (step, exchanges) = (plan.connections as u64, plan.exchanges.as_deref());
+        self.lanes[lane as usize].lost(step, exchanges);
     }
 
     /// All threads begin.
@@ -160,15 +161,14 @@ impl Worker {
         if self.share.plan.verifies {
             self.lanes[lane as usize].finish(self.payload, size, false, &mut self.verdict);
         }
-        let step = self.step();
         if answered {
             // It was made for one message.
-            self.lane(lane).lost(step);
+            self.lost(lane);
             return self.revive(cx, lane, now);
         }
         self.measured.counts.errors.count(cause);
         self.give_up_flights(lane as usize, now);
-        self.lane(lane).lost(step);
+        self.lost(lane);
         self.retry_later(cx, lane, now);
         self.open_more(cx);
     }
