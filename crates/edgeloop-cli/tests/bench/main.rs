@@ -6,6 +6,7 @@
 mod arguments;
 mod bytes;
 mod costs;
+mod exchanges;
 mod files;
 mod interrupts;
 mod losses;
@@ -16,4 +17,5 @@ mod rates;
 mod run;
 #[path = "../serve/mod.rs"]
 mod serve;
+mod services;
 mod survival;

@@ -10,11 +10,11 @@ use testkit::{OddServer, Oddity, eventually};
 use crate::run::{Bench, Going, Ran};
 use crate::serve::serve;
 
-const HALF_A_SECOND: Duration = Duration::from_millis(500);
+pub(crate) const HALF_A_SECOND: Duration = Duration::from_millis(500);
 
 /// A hundred messages a second, of which 50 are due while the server stands still. So few that a machine
 /// with much else to do keeps up with them one by one.
-const OPEN: &str = "-r 100 -d 4s --grace 10s";
+pub(crate) const OPEN: &str = "-r 100 -d 4s --grace 10s";
 
 fn pauses(after: u64) -> OddServer {
     OddServer::start(Oddity::Pauses { after, span: HALF_A_SECOND })
@@ -26,7 +26,7 @@ fn pauses(after: u64) -> OddServer {
 /// went on later than it should: half a second for that is plenty, and still far from all messages. And
 /// there is one more for each hundredth of a second for which others had the machine.
 #[track_caller]
-fn expect_an_even_fall(ran: &Ran, starved: Duration) {
+pub(crate) fn expect_an_even_fall(ran: &Ran, starved: Duration) {
     let more = 50 + u64::try_from(starved.as_millis() / 10).expect("hardly a minute");
     for (millis, count) in [(100, 40), (250, 25), (375, 12)] {
         let above = ran.above("latency_us", millis);
