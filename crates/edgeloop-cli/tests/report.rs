@@ -195,7 +195,9 @@ impl Seen {
         }
         let names = ["min", "mean", "p50", "p90", "p99", "p99_9", "p99_99", "max", "samples"];
         let kinds = ["latency_us", "service_us", "connect_us"];
-        let times = kinds.iter().flat_map(|kind| names.map(|name| format!("{kind}.{name}")));
+        // What was not timed has no table.
+        let kinds = kinds.into_iter().filter(|kind| results[kind]["samples"] != 0);
+        let times = kinds.flat_map(|kind| names.map(|name| format!("{kind}.{name}")));
         let counts = ["messages", "seconds", "rate", "asked_rate", "bytes_sent", "unanswered"];
         for name in times.chain(counts.map(str::to_owned)) {
             assert!(self.figures.iter().any(|figure| figure.0 == name), "{name} is not there");

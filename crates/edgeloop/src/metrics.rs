@@ -24,6 +24,8 @@ pub struct Metrics {
     pub bytes_discarded: u64,
     /// Turns of the loop.
     pub turns: u64,
+    /// Turns behind a wait that could not block, because something was left to do or was polled for.
+    pub polls: u64,
     /// Times that the loop began to poll before it slept ([`Config::spin`](crate::Config::spin)).
     pub spins: u64,
     /// Those of them in which something came that moved a byte, or began or ended a connection.

@@ -196,6 +196,10 @@ impl Launch {
     #[track_caller]
     fn spawn(&self) -> (Child, Option<Trace>) {
         let mut words = Vec::new();
+        if hangup_is_ignored() {
+            // As nohup(1) leaves it; a program inherits that, and these tests send one.
+            words.extend(["env".to_owned(), "--default-signal=HUP".to_owned()]);
+        }
         if !self.shell.is_empty() {
             // exec keeps the process number, so that the server is our own child.
             let script = format!("{}; exec \"$@\"", self.shell.join("; "));
@@ -289,6 +293,15 @@ impl Drop for Running {
 }
 
 /// Reads a pipe beside the program that fills it, which could not end otherwise.
+/// Whether this process, and so each one that it starts, ignores SIGHUP.
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    // The first bit is that of signal 1, which is SIGHUP.
+    mask & 1 != 0
+}
+
 fn read_to_end(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
     thread::spawn(move || {
         let mut text = Vec::new();

@@ -58,6 +58,11 @@ impl Cause {
         }
     }
 
+    /// Whether the other end has closed the connection in order.
+    pub(crate) fn is_an_end(&self) -> bool {
+        self.class == Class::ClosedEarly
+    }
+
     fn of_io_error(error: &io::Error) -> Self {
         let class = Class::of_io_error(error);
         Self { class, name: (class == Class::Other).then(|| error.to_string()) }
@@ -154,6 +159,11 @@ impl Errors {
     /// Those that were met, with how often.
     pub(crate) fn met(&self) -> impl Iterator<Item = (Class, u64)> + '_ {
         Class::ALL.into_iter().map(|class| (class, self.of(class))).filter(|&(_, count)| count > 0)
+    }
+
+    /// Those that were met, as they are called in files.
+    pub(crate) fn by_name(&self) -> BTreeMap<String, u64> {
+        self.met().map(|(class, count)| (class.name().to_owned(), count)).collect()
     }
 
     /// What the class "other" was, and how often.

@@ -11,6 +11,8 @@ const SHUT: u64 = u64::MAX;
 pub(crate) struct Gate {
     awaited: AtomicUsize,
     begin: AtomicU64,
+    /// Threads that have not sent all yet.
+    sending: AtomicUsize,
     interrupted: AtomicBool,
 }
 
@@ -19,6 +21,7 @@ impl Gate {
         Self {
             awaited: AtomicUsize::new(threads),
             begin: AtomicU64::new(SHUT),
+            sending: AtomicUsize::new(threads),
             interrupted: AtomicBool::new(false),
         }
     }
@@ -33,6 +36,16 @@ impl Gate {
     /// When all begin, once that is known.
     pub(crate) fn begin(&self) -> Option<u64> {
         Some(self.begin.load(Ordering::Acquire)).filter(|&begin| begin != SHUT)
+    }
+
+    /// One thread sends no more.
+    pub(crate) fn leave(&self) {
+        self.sending.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether all threads have left.
+    pub(crate) fn is_left(&self) -> bool {
+        self.sending.load(Ordering::Acquire) == 0
     }
 
     /// The user wants no more.

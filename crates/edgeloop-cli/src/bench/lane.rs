@@ -127,8 +127,19 @@ impl Lane {
             Some(payload) => {
                 self.verifier.receive(payload, self.stream, self.sent, bytes, verdict);
             }
-            None => self.received += bytes.len() as u64,
+            None => {
+                let received = self.received + bytes.len() as u64;
+                // More than was asked for would answer messages that are still to be sent.
+                let surplus = received.saturating_sub(self.sent);
+                verdict.find(Wrong::Surplus, self.stream, self.sent, surplus);
+                self.received = received - surplus;
+            }
         }
+    }
+
+    /// Whether its present connection has answered anything.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.answered > 0 || self.replies.as_ref().is_some_and(|replies| replies.has_ended())
     }
 
     /// How far the answers have come.
@@ -153,23 +164,12 @@ impl Lane {
         Some(Landing { flight, whole })
     }
 
-    /// Nothing more comes back on its connection. What the answer that had begun still lacks is missing
-    /// if it had the time to come.
-    pub(crate) fn finish(
-        &mut self,
-        payload: Payload,
-        size: u64,
-        had_time: bool,
-        verdict: &mut Verdict,
-    ) {
+    /// Nothing more comes back on its connection.
+    pub(crate) fn finish(&mut self, payload: Payload, verdict: &mut Verdict) {
         if let Some(replies) = &mut self.replies {
             return replies.finish(verdict);
         }
         self.verifier.finish(payload, self.stream, self.sent, verdict);
-        let (reached, end) = (self.verifier.reached(), self.sent.min(self.answered + size));
-        if had_time && reached > self.answered && reached < end {
-            verdict.find(Wrong::Missing, self.stream, reached, end - reached);
-        }
     }
 }
 

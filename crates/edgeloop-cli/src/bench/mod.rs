@@ -12,11 +12,14 @@ mod ends;
 mod errors;
 mod exchange;
 mod find;
+mod generator;
 mod gate;
 mod interrupt;
+mod intervals;
 mod lane;
 mod live;
 mod machine;
+mod monitor;
 mod payload;
 mod plan;
 pub(crate) mod record;
@@ -29,13 +32,13 @@ mod verify;
 mod worker;
 
 use std::fs::File;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
 use args::BenchArgs;
 use config::{BenchConfig, Sink};
-use errors::Class;
 use find::{Bound, Step};
 use interrupt::Interrupt;
 use live::Live;
@@ -124,12 +127,19 @@ fn run_once(
     let processor = machine::processor_time().saturating_sub(before);
     let (intervals, table) = live.finish();
     let background = Background {
+        id: id(),
         started: humantime::format_rfc3339_seconds(started).to_string(),
         command: std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect(),
         machine: machine::machine(),
         processor,
     };
     Ok((Results::new(config, background, &done, intervals), table))
+}
+
+/// A name that no other run has.
+fn id() -> String {
+    let random = || RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}", random(), random())
 }
 
 /// Makes runs until the knee is found, and tells of each.
@@ -205,9 +215,7 @@ pub(crate) fn standard_output(printed: io::Result<()>) -> Result<(), Failure> {
 /// Of what applies, the first of: verification failed, errors, too slow.
 fn exit(results: &Results) -> Exit {
     let verify = &results.verify;
-    let early = results.errors.get(Class::ClosedEarly.name()).copied().unwrap_or(0);
-    let wrong = verify.mismatched + verify.missing + verify.surplus;
-    if wrong > 0 || verify.on && early > 0 {
+    if verify.mismatched + verify.missing + verify.surplus > 0 {
         return Exit::VerificationFailed;
     }
     // In a search they are what a rate is judged by.
@@ -215,8 +223,9 @@ fn exit(results: &Results) -> Exit {
     if found == Some(false) {
         return Exit::TooSlow;
     }
-    let failed = !results.errors.is_empty() || results.unanswered > 0;
-    if failed || results.ended == "no_connection" {
+    let unanswered = results.unanswered + results.warmup.unanswered;
+    // Where nothing was answered nothing has succeeded.
+    if !results.errors.is_empty() || unanswered > 0 || results.messages == 0 {
         return Exit::NetworkErrors;
     }
     if results.late.is_some() { Exit::TooSlow } else { Exit::Done }

@@ -14,24 +14,35 @@ use serde_json::Value;
 
 use super::config::BenchConfig;
 use super::find::Found;
+pub(crate) use super::intervals::{BANDS, Interval};
 use super::plan::Load;
-use super::record::{Times, needed};
-use super::run::{Done, Second};
+use super::record::{Estimate, Times, Waits, needed};
+use super::run::Done;
 use super::schedule::Arrival;
 use super::worker::End;
 
 /// The version of the format. It grows when a figure is left out or comes to mean something else.
-pub(crate) const SCHEMA: u32 = 1;
+pub(crate) const SCHEMA: u32 = 2;
 
 /// The quantiles that are told, and their names.
-pub(crate) const QUANTILES: [(f64, &str); 5] =
-    [(0.5, "p50"), (0.9, "p90"), (0.99, "p99"), (0.999, "p99_9"), (0.9999, "p99_99")];
+pub(crate) const QUANTILES: [(f64, &str); 6] = [
+    (0.5, "p50"),
+    (0.9, "p90"),
+    (0.95, "p95"),
+    (0.99, "p99"),
+    (0.999, "p99_9"),
+    (0.9999, "p99_99"),
+];
 
 /// A whole run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Results {
     pub(crate) schema: u32,
     pub(crate) edgeloop: String,
+    /// No other run has this one.
+    pub(crate) id: String,
+    /// What whoever made it calls it.
+    pub(crate) label: Option<String>,
     /// When it began, in UTC (RFC 3339).
     pub(crate) started: String,
     pub(crate) machine: Machine,
@@ -43,22 +54,28 @@ pub(crate) struct Results {
     pub(crate) seconds: f64,
     pub(crate) rate: f64,
     pub(crate) asked_rate: Option<f64>,
+    /// Of all messages. Those that were never answered rank above whatever was.
     pub(crate) latency_us: Quantiles,
+    /// Of the answered ones alone.
+    pub(crate) answered_us: Quantiles,
     pub(crate) service_us: Quantiles,
     pub(crate) connect_us: Quantiles,
     pub(crate) bytes_sent: u64,
     pub(crate) bytes_received: u64,
     pub(crate) errors: BTreeMap<String, u64>,
-    /// What `other` of these was, by the system's name for it. Older files lack it.
-    #[serde(default)]
+    /// What `other` of these was, by the system's name for it.
     pub(crate) other_errors: BTreeMap<String, u64>,
+    /// Connections that the other end closed with nothing in flight. They were opened again.
+    pub(crate) reopened: u64,
     pub(crate) verify: Verify,
     pub(crate) late: Option<Late>,
+    pub(crate) generator: Generator,
     pub(crate) unanswered: u64,
     pub(crate) connections_alive: u64,
+    /// What happened before the measured time.
+    pub(crate) warmup: Warmup,
     pub(crate) cost: Cost,
     /// Where the rate was looked for: this is then the run at the knee.
-    #[serde(default)]
     pub(crate) find: Option<Found>,
     pub(crate) intervals: Vec<Interval>,
 }
@@ -116,17 +133,27 @@ pub(crate) struct Quantiles {
     pub(crate) mean: Option<f64>,
     pub(crate) p50: Option<f64>,
     pub(crate) p90: Option<f64>,
+    pub(crate) p95: Option<f64>,
     pub(crate) p99: Option<f64>,
     pub(crate) p99_9: Option<f64>,
     pub(crate) p99_99: Option<f64>,
     pub(crate) max: Option<f64>,
+    /// Answered or not.
     pub(crate) samples: u64,
     /// Those of the figures that may be larger, because messages were never answered.
     pub(crate) lower_bounds: Vec<String>,
-    /// The shortest time after which a message that was never answered was given up.
-    pub(crate) unanswered_from: Option<f64>,
-    /// In nanoseconds, as an HdrHistogram V2 log, deflated and in Base64.
+    pub(crate) unanswered: Waited,
+    /// Of the answered ones, in nanoseconds, as an HdrHistogram V2 log, deflated and in Base64.
     pub(crate) histogram: String,
+}
+
+/// For how long those have waited that were never answered, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Waited {
+    pub(crate) count: u64,
+    pub(crate) min: Option<f64>,
+    pub(crate) mean: Option<f64>,
+    pub(crate) max: Option<f64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,37 +181,51 @@ pub(crate) struct Late {
     pub(crate) lag_us: f64,
 }
 
+/// What the load generator did to the figures itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Generator {
+    /// Sends by a schedule, and how many of them came more than a millisecond after their time.
+    pub(crate) sends: u64,
+    pub(crate) missed: u64,
+    /// The most that one of them was late.
+    pub(crate) lag_us: f64,
+    /// The longest time for which the process did not run at all: it was stopped, or the machine was.
+    /// None where that could not be watched.
+    pub(crate) stall_us: Option<f64>,
+    /// The longest that a thread had to wait for a processor, in a hundredth of a second.
+    pub(crate) waited_us: Option<f64>,
+    /// The share of the measured time in which the busiest thread ran, and in which the unluckiest one
+    /// waited for a processor.
+    pub(crate) busy: Option<f64>,
+    pub(crate) waited: Option<f64>,
+    /// The load generator was the limit of a closed loop, and not the service.
+    pub(crate) is_bottleneck: bool,
+    /// Those of the figures of `latency_us` that may come from its own lags.
+    pub(crate) marked: Vec<String>,
+}
+
+/// What happened before the measured time, while connections were opened and in the warm-up.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Warmup {
+    pub(crate) connects: u64,
+    pub(crate) messages: u64,
+    pub(crate) unanswered: u64,
+    pub(crate) errors: BTreeMap<String, u64>,
+    pub(crate) other_errors: BTreeMap<String, u64>,
+}
+
 /// What the run took of its own machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Cost {
     /// Processor time of this process, from the beginning of the run to its end.
     pub(crate) processor_s: f64,
-    pub(crate) turns: u64,
+    /// Waits for events that could block. Those that polled are left out.
+    pub(crate) waits: u64,
 }
-
-/// A second of the run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Interval {
-    pub(crate) second: u64,
-    pub(crate) messages: u64,
-    pub(crate) unanswered: u64,
-    pub(crate) bytes_sent: u64,
-    pub(crate) bytes_received: u64,
-    pub(crate) errors: u64,
-    pub(crate) alive: u64,
-    pub(crate) in_flight: u64,
-    pub(crate) p50_us: Option<f64>,
-    pub(crate) p99_us: Option<f64>,
-    pub(crate) max_us: Option<f64>,
-    /// How many times lay in each band of the heat map: the number of the band, and how many.
-    pub(crate) bands: Vec<(u32, u64)>,
-}
-
-/// How many bands of the heat map double the time. Band 0 begins at a nanosecond.
-pub(crate) const BANDS: f64 = 4.0;
 
 /// What is known of a run beside what it measured.
 pub(crate) struct Background {
+    pub(crate) id: String,
     pub(crate) started: String,
     pub(crate) command: Vec<String>,
     pub(crate) machine: Machine,
@@ -211,10 +252,15 @@ impl Results {
             Some(_) => Quantiles::of(&done.measured.service),
             None => latency_us.clone(),
         };
-        let lateness = counts.lateness;
+        let lateness = &counts.lateness;
+        let answered_us = Quantiles::of(&done.measured.latency.answered_alone());
+        let latency = &done.measured.latency;
+        let generator = Generator::of(plan, latency, lateness, done.watched.as_ref());
         Self {
             schema: SCHEMA,
             edgeloop: env!("CARGO_PKG_VERSION").to_owned(),
+            id: background.id,
+            label: None,
             started: background.started,
             machine: background.machine,
             target: Ends {
@@ -228,7 +274,7 @@ impl Results {
                 connections: plan.connections,
                 active: plan.active,
                 open_rate: plan.opening,
-                threads: plan.threads,
+                threads: plan.shares().len(),
                 size: plan.size,
                 send: config.shown.send.clone(),
                 reply: config.shown.reply.clone(),
@@ -258,16 +304,14 @@ impl Results {
             rate,
             asked_rate,
             latency_us,
+            answered_us,
             service_us,
             connect_us: Quantiles::of(&done.measured.connect),
             bytes_sent: counts.bytes_sent,
             bytes_received: counts.bytes_received,
-            errors: counts
-                .errors
-                .met()
-                .map(|(class, count)| (class.name().to_owned(), count))
-                .collect(),
+            errors: counts.errors.by_name(),
             other_errors: counts.errors.others().clone(),
+            reopened: counts.reopened,
             verify: Verify {
                 on: plan.verifies,
                 checked: done.verdict.checked,
@@ -282,9 +326,17 @@ impl Results {
                 sends: lateness.sends,
                 lag_us: micros(lateness.lag),
             }),
+            generator,
             unanswered: counts.unanswered,
             connections_alive: done.alive as u64,
-            cost: Cost { processor_s: background.processor.as_secs_f64(), turns: done.turns },
+            warmup: Warmup {
+                connects: done.before.connects,
+                messages: done.before.messages,
+                unanswered: done.before.unanswered,
+                errors: done.before.errors.by_name(),
+                other_errors: done.before.errors.others().clone(),
+            },
+            cost: Cost { processor_s: background.processor.as_secs_f64(), waits: done.waits },
             find: None,
             intervals,
         }
@@ -317,44 +369,28 @@ impl Results {
 
 impl Quantiles {
     pub(crate) fn of(times: &Times) -> Self {
-        let at = |quantile| times.quantile(quantile);
-        let mut figures: Vec<_> =
-            QUANTILES.iter().map(|&(quantile, name)| (name, at(quantile))).collect();
-        figures.push(("max", times.max()));
-        let reached = |nanos: &Option<u64>| nanos.is_some_and(|nanos| times.is_lower_bound(nanos));
-        let mut lower_bounds: Vec<String> = figures
-            .iter()
-            .filter(|(_, nanos)| reached(nanos))
-            .map(|&(name, _)| name.into())
-            .collect();
-        if times.censored().is_some() {
-            lower_bounds.insert(0, "mean".to_owned());
-        }
-        // Nothing was answered sooner than the first was given up.
-        let given_up = times.censored().map(|nanos| times.shortest_alike(nanos));
-        if given_up.is_some() && given_up <= times.min() {
-            lower_bounds.insert(0, "min".to_owned());
-        }
-        let micros_at = |quantile| at(quantile).map(micros);
+        let figure = |estimate: Option<Estimate>| estimate.map(|figure| micros(figure.nanos));
+        let at = |quantile| figure(times.quantile(quantile));
         Self {
-            min: times.min().map(micros),
+            min: figure(times.min()),
             mean: times.mean().map(|nanos| nanos / 1000.0),
-            p50: micros_at(0.5),
-            p90: micros_at(0.9),
-            p99: micros_at(0.99),
-            p99_9: micros_at(0.999),
-            p99_99: micros_at(0.9999),
-            max: times.max().map(micros),
+            p50: at(0.5),
+            p90: at(0.9),
+            p95: at(0.95),
+            p99: at(0.99),
+            p99_9: at(0.999),
+            p99_99: at(0.9999),
+            max: figure(times.max()),
             samples: times.samples(),
-            lower_bounds,
-            unanswered_from: times.censored().map(micros),
+            lower_bounds: lower_bounds(times),
+            unanswered: Waited::of(times.unanswered()),
             histogram: encoded(times),
         }
     }
 
     /// Each quantile with its name, and how many samples it takes.
-    pub(crate) fn each(&self) -> [(&'static str, Option<f64>, u64); 5] {
-        let figures = [self.p50, self.p90, self.p99, self.p99_9, self.p99_99];
+    pub(crate) fn each(&self) -> [(&'static str, Option<f64>, u64); 6] {
+        let figures = [self.p50, self.p90, self.p95, self.p99, self.p99_9, self.p99_99];
         let mut index = 0;
         QUANTILES.map(|(quantile, name)| {
             let one = (name, figures[index], needed(quantile));
@@ -368,41 +404,50 @@ impl Quantiles {
     }
 }
 
-impl Interval {
-    pub(crate) fn of(second: &Second) -> Self {
-        let (latency, counts) = (&second.measured.latency, &second.measured.counts);
-        let mut bands: BTreeMap<u32, u64> = BTreeMap::new();
-        for value in latency.histogram().iter_recorded() {
-            *bands.entry(band(value.value_iterated_to())).or_default() += value.count_at_value();
-        }
-        Self {
-            second: second.number,
-            messages: counts.messages,
-            unanswered: counts.unanswered,
-            bytes_sent: counts.bytes_sent,
-            bytes_received: counts.bytes_received,
-            errors: counts.errors.total(),
-            alive: second.alive as u64,
-            in_flight: second.in_flight as u64,
-            p50_us: latency.quantile(0.5).map(micros),
-            p99_us: latency.quantile(0.99).map(micros),
-            max_us: latency.max().map(micros),
-            bands: bands.into_iter().collect(),
-        }
-    }
+/// The names of the figures that may be larger, because messages were never answered.
+pub(super) fn lower_bounds(times: &Times) -> Vec<String> {
+    let is_bound = |estimate: Option<Estimate>| estimate.is_some_and(|it| it.is_lower_bound);
+    let mean = (times.unanswered().count > 0).then_some("mean");
+    let quantiles =
+        QUANTILES.into_iter().filter(|&(quantile, _)| is_bound(times.quantile(quantile)));
+    let min = is_bound(times.min()).then_some("min");
+    let max = is_bound(times.max()).then_some("max");
+    let names = min.into_iter().chain(mean).chain(quantiles.map(|(_, name)| name)).chain(max);
+    names.map(str::to_owned).collect()
 }
 
-/// The band of the heat map in which a time lies.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small number")]
-fn band(nanos: u64) -> u32 {
-    (to_f64(nanos.max(1)).log2() * BANDS) as u32
+impl Waited {
+    fn of(waits: Waits) -> Self {
+        let some = |value: f64| (waits.count > 0).then_some(value);
+        #[expect(clippy::cast_precision_loss, reason = "a figure to be shown")]
+        let sum = waits.sum as f64;
+        Self {
+            count: waits.count,
+            min: some(micros(waits.shortest)),
+            mean: some(sum / to_f64(waits.count) / 1000.0),
+            max: some(micros(waits.longest)),
+        }
+    }
+
+    /// As they were recorded.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+    pub(crate) fn waits(&self) -> Waits {
+        let nanos = |micros: Option<f64>| (micros.unwrap_or(0.0) * 1000.0).round();
+        let sum = nanos(self.mean) * to_f64(self.count);
+        Waits {
+            count: self.count,
+            shortest: nanos(self.min) as u64,
+            longest: nanos(self.max) as u64,
+            sum: sum as u128,
+        }
+    }
 }
 
 /// The histogram in the encoding that other tools read.
 fn encoded(times: &Times) -> String {
     let mut bytes = Vec::new();
     // Writing into memory can't fail.
-    let _ = V2DeflateSerializer::new().serialize(times.histogram(), &mut bytes);
+    let _ = V2DeflateSerializer::new().serialize(times.answered(), &mut bytes);
     STANDARD.encode(bytes)
 }
 
@@ -424,7 +469,8 @@ pub(crate) mod tests {
     use super::*;
     use crate::bench::plan::Plan;
     use crate::bench::plan::tests::plan;
-    use crate::bench::record::Measured;
+    use crate::bench::record::{Before, Measured};
+    use crate::bench::run::Second;
     use crate::bench::verify::Verdict;
 
     /// A run of 200 messages, one every millisecond, in 10 to 2,000 µs.
@@ -453,20 +499,24 @@ pub(crate) mod tests {
             memory_bytes: 1 << 30,
         };
         let background = Background {
+            id: "1".to_owned(),
             started: "2026-01-01T00:00:00Z".to_owned(),
             command: vec!["edgeloop".to_owned(), "bench".to_owned()],
             machine,
             processor: Duration::from_millis(5),
         };
-        let second = Second { number: 0, measured, alive: 1, in_flight: 0 };
+        let span = Duration::from_millis(200);
+        let second = Second { number: 0, span, measured, alive: 1, in_flight: 0 };
         let intervals = vec![Interval::of(&second)];
         let done = Done {
             measured: second.measured,
             verdict: Verdict { checked: 200 * 64, ..Verdict::default() },
             end: End::Whole,
-            span: Duration::from_millis(200),
+            span,
             alive: 1,
-            turns: 400,
+            before: Before::default(),
+            watched: None,
+            waits: 400,
         };
         Results::new(&config, background, &done, intervals)
     }
@@ -489,13 +539,5 @@ pub(crate) mod tests {
             (latency.samples, latency.min, latency.max.map(f64::round)),
             (200, Some(10.0), Some(2001.0))
         );
-    }
-
-    #[test]
-    fn every_time_lies_in_a_band() {
-        let interval = &results().intervals[0];
-        assert_eq!(interval.bands.iter().map(|band| band.1).sum::<u64>(), 200);
-        // Four to a doubling: 10 µs lie in band 4 log2(10,000).
-        assert_eq!((band(1), band(2), band(10_000)), (0, 4, 53));
     }
 }

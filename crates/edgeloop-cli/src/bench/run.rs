@@ -10,8 +10,9 @@ use edgeloop::{Config, EventLoop, Metrics, Time};
 
 use super::gate::Gate;
 use super::interrupt::Interrupt;
+use super::monitor::{Monitor, Threads, Watched};
 use super::plan::{Plan, Share};
-use super::record::Measured;
+use super::record::{Before, Measured};
 use super::verify::Verdict;
 use super::worker::{End, Outcome, Tick, Worker};
 use crate::exit::Failure;
@@ -27,6 +28,8 @@ const QUEUED: usize = 128 * 1024;
 pub(crate) struct Second {
     /// From 0 on.
     pub(crate) number: u64,
+    /// How much of it was measured.
+    pub(crate) span: Duration,
     pub(crate) measured: Measured,
     /// At its end.
     pub(crate) alive: usize,
@@ -55,8 +58,12 @@ pub(crate) struct Done {
     pub(crate) span: Duration,
     /// Connections that were open at the end.
     pub(crate) alive: usize,
-    /// What the loops have counted, added up.
-    pub(crate) turns: u64,
+    /// What happened before that time.
+    pub(crate) before: Before,
+    /// What was seen of the load generator itself, if it could be watched.
+    pub(crate) watched: Option<Watched>,
+    /// Waits of all loops that could block.
+    pub(crate) waits: u64,
 }
 
 enum Report {
@@ -84,10 +91,14 @@ pub(crate) fn run(
         loops.push(make(share, &gate, &pool, &reports_in, interrupt)?);
     }
     interrupt.attach(&gate, loops.iter().map(EventLoop::handle).collect());
+    let numbers = Threads::default();
+    // Without it, what it would have seen is unknown.
+    let monitor = Monitor::start(&gate, plan.extent.warmup, &numbers).ok();
     for (number, event_loop) in (1..).zip(loops) {
         // Whoever can start no thread does not lose the loop.
         let event_loop = Arc::new(Mutex::new(Some(event_loop)));
-        let job = Job { event_loop: Arc::clone(&event_loop), reports: reports_in.clone() };
+        let (reports, threads_in) = (reports_in.clone(), Arc::clone(&numbers));
+        let job = Job { event_loop: Arc::clone(&event_loop), reports, numbers: threads_in };
         let job = move || job.run();
         match thread::Builder::new().name("bench".to_owned()).spawn(job) {
             Ok(_) => {}
@@ -95,7 +106,8 @@ pub(crate) fn run(
                 watcher.say(&format!(
                     "cannot start a thread: {error}; measuring on this one, and showing nothing meanwhile"
                 ));
-                Job { event_loop, reports: reports_in.clone() }.run();
+                let (reports, numbers) = (reports_in.clone(), Arc::clone(&numbers));
+                Job { event_loop, reports, numbers }.run();
             }
             Err(error) => {
                 return Err(Failure::fatal(format!(
@@ -105,17 +117,21 @@ pub(crate) fn run(
         }
     }
     drop(reports_in);
-    gather(&reports, threads, &pool, watcher, interrupt)
+    let done = gather(&reports, threads, &pool, watcher, interrupt)?;
+    Ok(Done { watched: monitor.and_then(Monitor::finish), ..done })
 }
 
 /// What one thread does.
 struct Job {
     event_loop: Arc<Mutex<Option<EventLoop<Worker>>>>,
     reports: Sender<Report>,
+    numbers: Threads,
 }
 
 impl Job {
     fn run(self) {
+        let number = rustix::thread::gettid().as_raw_nonzero().get();
+        self.numbers.lock().unwrap_or_else(PoisonError::into_inner).push(number);
         let event_loop = self.event_loop.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut event_loop) = event_loop else { return };
         let ran = event_loop.run();
@@ -173,7 +189,7 @@ fn gather(
     let mut seconds: BTreeMap<u64, (usize, Second)> = BTreeMap::new();
     let mut total = Measured::default();
     let mut outcomes = Vec::new();
-    let mut turns = 0;
+    let mut waits = 0;
     while outcomes.len() < threads {
         match reports.recv_timeout(LOOK) {
             Ok(Report::Tick(tick)) => {
@@ -183,6 +199,7 @@ fn gather(
                 *told += 1;
                 second.alive += tick.alive;
                 second.in_flight += tick.in_flight;
+                second.span = second.span.max(Duration::from_nanos(tick.span));
                 second.measured.add(&tick.measured);
                 let mut spent = tick.measured;
                 spent.clear();
@@ -195,7 +212,7 @@ fn gather(
             }
             Ok(Report::Done(outcome)) => {
                 let (outcome, metrics) = (*outcome)?;
-                turns += metrics.turns;
+                waits += metrics.turns - metrics.polls;
                 outcomes.push(outcome);
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -212,8 +229,9 @@ fn gather(
     }
     let mut verdict = Verdict::default();
     let mut end = End::NoConnection;
-    let (mut span, mut alive) = (0, 0);
+    let (mut span, mut alive, mut before) = (0, 0, Before::default());
     for outcome in outcomes {
+        before.add(&outcome.before);
         verdict.add(&outcome.verdict);
         span = span.max(outcome.span);
         alive += outcome.alive;
@@ -224,5 +242,6 @@ fn gather(
             _ => End::NoConnection,
         };
     }
-    Ok(Done { measured: total, verdict, end, span: Duration::from_nanos(span), alive, turns })
+    let span = Duration::from_nanos(span);
+    Ok(Done { measured: total, verdict, end, span, alive, before, watched: None, waits })
 }

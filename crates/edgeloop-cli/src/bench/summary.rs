@@ -184,7 +184,7 @@ fn times(results: &Results, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(f)?;
     line(f, "min", &|times| figure(times, "min", times.min, 1))?;
     line(f, "mean", &|times| figure(times, "mean", times.mean, 1))?;
-    for (index, name) in ["50 %", "90 %", "99 %", "99.9 %", "99.99 %"].iter().enumerate() {
+    for (index, name) in ["50 %", "90 %", "95 %", "99 %", "99.9 %", "99.99 %"].iter().enumerate() {
         line(f, name, &|times| {
             let (name, value, needed) = times.each()[index];
             figure(times, name, value, needed)
@@ -269,13 +269,13 @@ pub(crate) fn verified(results: &Results) -> String {
 }
 
 fn cost(results: &Results) -> String {
-    let (processor, turns) = (results.cost.processor_s, results.cost.turns);
+    let (processor, waits) = (results.cost.processor_s, results.cost.waits);
     let messages = to_f64(results.messages.max(1));
     format!(
         "{} of processor time, {} a message; {} waits, {:.2} a message",
         show::time(processor * 1e6),
         show::time(processor * 1e6 / messages),
-        show::count(turns),
-        to_f64(turns) / messages
+        show::count(waits),
+        to_f64(waits) / messages
     )
 }

@@ -87,7 +87,7 @@ pub(super) fn counts(results: &Results) -> Vec<(&'static str, Vec<Figure>)> {
         bytes("bytes_received", "received", results.bytes_received),
         whole("connections_alive", "alive at the end", results.connections_alive),
         seconds("cost.processor_s", "processor time", results.cost.processor_s),
-        whole("cost.turns", "waits", results.cost.turns),
+        whole("cost.waits", "waits", results.cost.waits),
     ];
     let mut groups = vec![("messages", messages), ("bytes, connections, cost", transferred)];
     let verify = &results.verify;

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 use super::read::Run;
 use crate::bench::record::needed;
 use crate::bench::results::{
-    BANDS, Ends, Interval, Late, Machine, Options, Quantiles, Results, Verify, to_f64,
+    BANDS, Ends, Generator, Interval, Late, Machine, Options, Quantiles, Results, Verify, Warmup,
+    to_f64,
 };
 use crate::escape::OneLine;
 use crate::exit::Failure;
@@ -38,6 +39,7 @@ pub(super) fn merge(runs: &[Run], force: bool) -> Result<Run, Failure> {
     if !others.is_empty() {
         sum.results.machine = machines(runs);
         sum.results.latency_us = Quantiles::of(&sum.latency);
+        sum.results.answered_us = Quantiles::of(&sum.latency.answered_alone());
         sum.results.service_us = Quantiles::of(&sum.service);
         sum.results.connect_us = Quantiles::of(&sum.connect);
     }
@@ -117,18 +119,17 @@ fn add(sum: &mut Results, other: &Results) {
     sum.asked_rate = plus(sum.asked_rate, other.asked_rate, |one, two| one + two);
     count(&mut sum.bytes_sent, other.bytes_sent);
     count(&mut sum.bytes_received, other.bytes_received);
-    for (class, errors) in &other.errors {
-        count(sum.errors.entry(class.clone()).or_default(), *errors);
-    }
-    for (name, errors) in &other.other_errors {
-        count(sum.other_errors.entry(name.clone()).or_default(), *errors);
-    }
+    add_errors(&mut sum.errors, &other.errors);
+    add_errors(&mut sum.other_errors, &other.other_errors);
     add_verify(&mut sum.verify, &other.verify);
     add_late(&mut sum.late, other.late.as_ref());
     count(&mut sum.unanswered, other.unanswered);
     count(&mut sum.connections_alive, other.connections_alive);
     sum.cost.processor_s += other.cost.processor_s;
-    count(&mut sum.cost.turns, other.cost.turns);
+    count(&mut sum.cost.waits, other.cost.waits);
+    count(&mut sum.reopened, other.reopened);
+    add_generator(&mut sum.generator, &other.generator);
+    add_warmup(&mut sum.warmup, &other.warmup);
     // What was found with a part of the load says nothing of the whole.
     sum.find = None;
     add_intervals(&mut sum.intervals, &other.intervals);
@@ -216,6 +217,38 @@ fn add_late(sum: &mut Option<Late>, other: Option<&Late>) {
     late.lag_us = late.lag_us.max(other.lag_us);
 }
 
+/// What any of them did to its figures was done to those of all.
+fn add_generator(sum: &mut Generator, other: &Generator) {
+    count(&mut sum.sends, other.sends);
+    count(&mut sum.missed, other.missed);
+    sum.lag_us = sum.lag_us.max(other.lag_us);
+    sum.is_bottleneck |= other.is_bottleneck;
+    let most = |mine: &mut Option<f64>, theirs: Option<f64>| {
+        *mine = mine.zip(theirs).map(|(one, two)| one.max(two)).or(*mine).or(theirs);
+    };
+    most(&mut sum.stall_us, other.stall_us);
+    most(&mut sum.waited_us, other.waited_us);
+    most(&mut sum.busy, other.busy);
+    most(&mut sum.waited, other.waited);
+    let new = other.marked.iter().filter(|name| !sum.marked.contains(name)).cloned();
+    let new: Vec<_> = new.collect();
+    sum.marked.extend(new);
+}
+
+fn add_warmup(sum: &mut Warmup, other: &Warmup) {
+    count(&mut sum.connects, other.connects);
+    count(&mut sum.messages, other.messages);
+    count(&mut sum.unanswered, other.unanswered);
+    add_errors(&mut sum.errors, &other.errors);
+    add_errors(&mut sum.other_errors, &other.other_errors);
+}
+
+fn add_errors(sum: &mut BTreeMap<String, u64>, other: &BTreeMap<String, u64>) {
+    for (name, errors) in other {
+        count(sum.entry(name.clone()).or_default(), *errors);
+    }
+}
+
 fn add_intervals(sum: &mut Vec<Interval>, others: &[Interval]) {
     let mut seconds: BTreeMap<u64, Interval> = BTreeMap::new();
     for interval in sum.drain(..).chain(others.iter().cloned()) {
@@ -233,16 +266,22 @@ fn add_intervals(sum: &mut Vec<Interval>, others: &[Interval]) {
 /// Adds what was measured in one interval to another, whether it went on beside it or after it.
 pub(super) fn add_measured(sum: &mut Interval, other: &Interval) {
     count(&mut sum.messages, other.messages);
-    count(&mut sum.unanswered, other.unanswered);
     count(&mut sum.bytes_sent, other.bytes_sent);
     count(&mut sum.bytes_received, other.bytes_received);
     count(&mut sum.errors, other.errors);
-    if other.bands.is_empty() {
+    let is_empty = |one: &Interval| one.bands.is_empty() && one.unanswered == 0;
+    let (mine, theirs) = (is_empty(sum), is_empty(other));
+    count(&mut sum.unanswered, other.unanswered);
+    if theirs {
         return;
     }
-    if sum.bands.is_empty() {
-        sum.bands.clone_from(&other.bands);
-        (sum.p50_us, sum.p99_us, sum.max_us) = (other.p50_us, other.p99_us, other.max_us);
+    if mine {
+        let figures = other.clone();
+        let Interval { messages, unanswered, bytes_sent, bytes_received, .. } = *sum;
+        let Interval { second, seconds, errors, alive, in_flight, .. } = *sum;
+        *sum = Interval { messages, unanswered, bytes_sent, bytes_received, ..figures };
+        (sum.second, sum.seconds, sum.errors) = (second, seconds, errors);
+        (sum.alive, sum.in_flight) = (alive, in_flight);
         return;
     }
     let mut bands: BTreeMap<u32, u64> = sum.bands.iter().copied().collect();
@@ -250,18 +289,41 @@ pub(super) fn add_measured(sum: &mut Interval, other: &Interval) {
         count(bands.entry(band).or_default(), times);
     }
     sum.bands = bands.into_iter().collect();
-    sum.max_us = match (sum.max_us, other.max_us) {
+    let most = |one: Option<f64>, two: Option<f64>| match (one, two) {
         (Some(one), Some(two)) => Some(one.max(two)),
         (one, two) => one.or(two),
     };
-    sum.p50_us = quantile(&sum.bands, 0.5, sum.max_us);
-    sum.p99_us = quantile(&sum.bands, 0.99, sum.max_us);
+    sum.max_us = most(sum.max_us, other.max_us);
+    sum.answered_max_us = most(sum.answered_max_us, other.answered_max_us);
+    sum.lower_bounds.clear();
+    let unanswered = sum.unanswered;
+    let mut figure = |quantile, name: &str| {
+        let (time, is_lower_bound) = self::quantile(&sum.bands, unanswered, quantile, sum.max_us)?;
+        if is_lower_bound {
+            sum.lower_bounds.push(name.to_owned());
+        }
+        Some(time)
+    };
+    (sum.p50_us, sum.p95_us) = (figure(0.5, "p50"), figure(0.95, "p95"));
+    sum.p99_us = figure(0.99, "p99");
+    if unanswered > 0 {
+        sum.lower_bounds.push("max".to_owned());
+    }
+    let answered = |share| quantile(&sum.bands, 0, share, sum.answered_max_us);
+    sum.answered_p50_us = answered(0.5).map(|figure| figure.0);
+    sum.answered_p99_us = answered(0.99).map(|figure| figure.0);
 }
 
-/// A quantile as far as bands tell it: the end of the band in which it lies, which is too long by a
-/// band at the most, and never too short.
-fn quantile(bands: &[(u32, u64)], quantile: f64, max_us: Option<f64>) -> Option<f64> {
-    let samples = bands.iter().fold(0_u64, |sum, (_, times)| sum.saturating_add(*times));
+/// A quantile as far as bands tell it, and whether it is a lower bound: the end of the band in which it
+/// lies, which is too long by a band at the most, and never too short. What was never answered ranks
+/// above all of them.
+fn quantile(
+    bands: &[(u32, u64)],
+    unanswered: u64,
+    quantile: f64,
+    max_us: Option<f64>,
+) -> Option<(f64, bool)> {
+    let samples = bands.iter().fold(unanswered, |sum, (_, times)| sum.saturating_add(*times));
     if samples < needed(quantile) {
         return None;
     }
@@ -271,8 +333,9 @@ fn quantile(bands: &[(u32, u64)], quantile: f64, max_us: Option<f64>) -> Option<
         count(&mut below, *times);
         to_f64(below) >= rank
     });
-    let end = (f64::from(band?.0 + 1) / BANDS).exp2() / 1000.0;
-    Some(max_us.map_or(end, |max| end.min(max)))
+    let Some((band, _)) = band else { return max_us.map(|max| (max, true)) };
+    let end = (f64::from(band + 1) / BANDS).exp2() / 1000.0;
+    Some((max_us.map_or(end, |max| end.min(max)), false))
 }
 
 #[cfg(test)]
@@ -317,9 +380,11 @@ mod tests {
         assert_eq!(one.latency_us.lower_bounds, [""; 0]);
         let merged = merge(&[run("a", one), run("b", other)], false).expect("merged");
         let latency = &merged.results.latency_us;
-        assert_eq!(latency.unanswered_from, Some(98.0));
+        assert_eq!((latency.unanswered.count, latency.unanswered.min), (2, Some(98.0)));
         assert!(latency.is_lower_bound("mean") && latency.is_lower_bound("max"));
-        assert!(latency.is_lower_bound("p99") && !latency.is_lower_bound("p50"));
+        assert!(!latency.is_lower_bound("p50") && !latency.is_lower_bound("p99"));
+        assert_eq!(merged.results.answered_us.samples, 198);
+        assert!(merged.results.answered_us.lower_bounds.is_empty());
     }
 
     #[test]
@@ -376,10 +441,11 @@ mod tests {
     fn a_quantile_from_bands_is_too_high_by_a_band_at_the_most() {
         let bands = [(40, 50), (41, 49), (60, 1)];
         let edge = |band: u32| (f64::from(band) / BANDS).exp2() / 1000.0;
-        assert_eq!(quantile(&bands, 0.5, None), Some(edge(41)));
-        assert_eq!(quantile(&bands, 0.99, None), Some(edge(42)));
-        assert_eq!(quantile(&bands, 0.99, Some(1.3)), Some(1.3));
-        assert_eq!(quantile(&bands, 0.999, None), None);
+        assert_eq!(quantile(&bands, 0, 0.5, None), Some((edge(41), false)));
+        assert_eq!(quantile(&bands, 0, 0.99, None), Some((edge(42), false)));
+        assert_eq!(quantile(&bands, 0, 0.99, Some(1.3)), Some((1.3, false)));
+        assert_eq!(quantile(&bands, 0, 0.999, None), None);
+        assert_eq!(quantile(&bands, 900, 0.5, Some(7.0)), Some((7.0, true)));
     }
 
     #[test]

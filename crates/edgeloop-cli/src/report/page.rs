@@ -148,9 +148,8 @@ impl Page<'_> {
             if self.baseline.is_some() {
                 keys.push(("baseline", "baseline, latency"));
             }
-            if results.latency_us.unanswered_from.is_some() {
+            if results.latency_us.unanswered.count > 0 {
                 keys.push(("bound", "at the least: some were never answered"));
-                keys.push(("mark", "the first of these was given up"));
             }
             legend(f, &keys)?;
             writeln!(f, "{chart}</figure>\n</section>")?;

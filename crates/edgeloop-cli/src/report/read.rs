@@ -90,8 +90,8 @@ fn unpack(figures: &Quantiles) -> Result<Times, String> {
     let bytes = STANDARD.decode(&figures.histogram).map_err(|error| error.to_string())?;
     let histogram =
         Deserializer::new().deserialize(&mut &bytes[..]).map_err(|error| error.to_string())?;
-    let censored = figures.unanswered_from.map(nanos);
-    let times = Times::recorded(&histogram, censored).map_err(|error| error.to_string())?;
+    let times = Times::recorded(&histogram, figures.unanswered.waits())
+        .map_err(|error| error.to_string())?;
     if times.samples() == figures.samples {
         return Ok(times);
     }
@@ -110,7 +110,7 @@ fn impossible(results: &Results) -> Option<String> {
     let times = [&results.latency_us, &results.service_us, &results.connect_us];
     let mut figures: Vec<_> = times
         .into_iter()
-        .flat_map(|times| [times.min, times.mean, times.max, times.unanswered_from])
+        .flat_map(|times| [times.min, times.mean, times.max, times.unanswered.max])
         .chain(times.into_iter().flat_map(|times| times.each().map(|(_, value, _)| value)))
         .flatten()
         .collect();
@@ -129,12 +129,6 @@ fn impossible(results: &Results) -> Option<String> {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small number")]
 fn band(nanos: u64) -> u32 {
     ((to_f64(nanos) * 1.001).log2() * BANDS) as u32
-}
-
-/// Microseconds, as files have them, in nanoseconds, as they were recorded.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
-fn nanos(micros: f64) -> u64 {
-    (micros * 1000.0).round() as u64
 }
 
 #[cfg(test)]
@@ -156,7 +150,7 @@ mod tests {
         results.write(&mut bytes).expect("written");
         let run = parse("a.json", &bytes).expect("results");
         assert_eq!(run.results, results);
-        assert_eq!((run.latency.samples(), run.latency.censored()), (4, Some(40_000)));
+        assert_eq!((run.latency.samples(), run.latency.unanswered().longest), (4, 40_000));
         assert_eq!(Quantiles::of(&run.latency), results.latency_us);
     }
 
@@ -171,8 +165,8 @@ mod tests {
         expect_fault("[1]", "no schema");
         expect_fault("{}", "no schema");
         expect_fault("{\"schema\": \"one\"}", "no schema");
-        expect_fault("{\"schema\": 2}", "schema 2, and this edgeloop reads schema 1");
-        expect_fault("{\"schema\": 1}", "missing field `edgeloop`");
+        expect_fault("{\"schema\": 1}", "schema 1, and this edgeloop reads schema 2");
+        expect_fault("{\"schema\": 2}", "missing field `edgeloop`");
         expect_fault(&good.replace("\"rate\": ", "\"pace\": "), "missing field `rate`");
         expect_fault(&good.replace("\"samples\":3", "\"samples\":4"), "3 samples and not 4");
         expect_fault(&good.replace("HISTFAAA", "HISTGAAA"), "latency_us.histogram");

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use crate::bench::record::Times;
 use crate::bench::results::{
-    Cost, Ends, Interval, Machine, Options, Quantiles, Results, SCHEMA, Verify, to_f64,
+    Cost, Ends, Generator, Interval, Machine, Options, Quantiles, Results, SCHEMA, Verify, Warmup,
+    to_f64,
 };
 
 /// A second in which nothing happened.
 pub(super) fn second() -> Interval {
     Interval {
         second: 0,
+        seconds: 1.0,
         messages: 0,
         unanswered: 0,
         bytes_sent: 0,
@@ -19,8 +21,13 @@ pub(super) fn second() -> Interval {
         alive: 0,
         in_flight: 0,
         p50_us: None,
+        p95_us: None,
         p99_us: None,
         max_us: None,
+        lower_bounds: Vec::new(),
+        answered_p50_us: None,
+        answered_p99_us: None,
+        answered_max_us: None,
         bands: Vec::new(),
     }
 }
@@ -35,6 +42,8 @@ pub(super) fn open(answered: &[u64], unanswered: &[u64]) -> Results {
     Results {
         schema: SCHEMA,
         edgeloop: "0.1.0".to_owned(),
+        id: "1".to_owned(),
+        label: None,
         started: "2026-01-02T03:04:05Z".to_owned(),
         machine: Machine {
             host: "host".to_owned(),
@@ -74,6 +83,7 @@ pub(super) fn open(answered: &[u64], unanswered: &[u64]) -> Results {
         seconds: 2.0,
         rate: to_f64(messages) / 2.0,
         asked_rate: Some(1000.0),
+        answered_us: Quantiles::of(&times.answered_alone()),
         service_us: latency_us.clone(),
         connect_us: Quantiles::of(&Times::default()),
         latency_us,
@@ -81,6 +91,7 @@ pub(super) fn open(answered: &[u64], unanswered: &[u64]) -> Results {
         bytes_received: 64 * messages,
         errors: BTreeMap::new(),
         other_errors: BTreeMap::new(),
+        reopened: 0,
         verify: Verify {
             on: true,
             checked: 64 * messages,
@@ -91,9 +102,21 @@ pub(super) fn open(answered: &[u64], unanswered: &[u64]) -> Results {
             findings: Vec::new(),
         },
         late: None,
+        generator: Generator {
+            sends: messages,
+            missed: 0,
+            lag_us: 0.0,
+            stall_us: Some(0.0),
+            waited_us: Some(0.0),
+            busy: Some(0.25),
+            waited: Some(0.0),
+            is_bottleneck: false,
+            marked: Vec::new(),
+        },
         unanswered: unanswered.len() as u64,
         connections_alive: 50,
-        cost: Cost { processor_s: 0.5, turns: 100 },
+        warmup: Warmup::default(),
+        cost: Cost { processor_s: 0.5, waits: 100 },
         find: None,
         intervals: vec![
             Interval { messages, max_us: Some(20.0), bands: vec![(55, messages)], ..second() },

@@ -43,7 +43,7 @@ fn a_connection_for_each_message_keeps_to_a_rate_and_counts_the_connect_as_part_
 fn an_early_end_is_found_in_a_connection_for_each_message_too() {
     let server = OddServer::start(Oddity::Closes { after: 10 });
     let ran = bench(server.address(), "-c 2 -d 300ms --connect-per-message --grace 1s");
-    ran.expect_exit(3).expect_errors(&["closed_early"]);
+    ran.expect_exit(1).expect_errors(&["closed_early"]);
     assert!(ran.number("/messages") == 0 && ran.number("/unanswered") > 0, "{}", ran.summary);
 }
 

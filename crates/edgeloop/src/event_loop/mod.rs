@@ -319,6 +319,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 }
                 rests = self.core.agenda.may_rest() && !self.polls();
                 self.polled = !rests;
+                self.core.metrics.polls += u64::from(!rests);
                 self.ready_left = self.core.ready.len();
             }
             self.wait(events, rests)?;

@@ -145,6 +145,11 @@ impl Replies {
         lands
     }
 
+    /// Whether any reply has come to its end on this socket, of those that begin with the first message.
+    pub(crate) const fn has_ended(&self) -> bool {
+        self.ended > 0
+    }
+
     /// Bytes have come on a connection.
     pub(crate) fn receive(
         &mut self,

@@ -6,10 +6,12 @@ use edgeloop::{LoopContext, Stop};
 
 use super::{End, Phase, SECOND, Worker, nanos};
 use crate::bench::lane::Stage;
+use crate::bench::plan::Load;
 use crate::bench::record::Times;
+use crate::bench::results::to_f64;
 use crate::bench::schedule::Schedule;
 
-/// How long a run that ends with its last message waits for anything to come back, in nanoseconds.
+/// How long a run that ends with its last message waits for any byte to move, in nanoseconds.
 const STALLED: u64 = 10 * SECOND;
 
 /// How long the end of a run waits for the connections to end.
@@ -36,13 +38,17 @@ impl Worker {
         }
     }
 
-    /// Whether nothing has come back for so long that a run which ends with its last message never
-    /// would.
-    pub(super) fn has_stalled(&self, now: u64) -> bool {
-        let since = self.last_news.max(self.from);
+    /// When a run that ends with its last message is given up, if no byte moves until then.
+    pub(super) fn stalls_at(&self) -> u64 {
+        let since = self.last_move.max(self.from);
         // A slow schedule may have nothing to wait for.
         let waits = self.in_flight > 0 || self.alive == 0 || !self.is_open_loop();
-        self.until == u64::MAX && waits && now > since.saturating_add(STALLED)
+        let ends_with_it = self.share.plan.extent.duration.is_none();
+        if ends_with_it && waits { since.saturating_add(STALLED) } else { u64::MAX }
+    }
+
+    pub(super) fn has_stalled(&self, now: u64) -> bool {
+        now > self.stalls_at()
     }
 
     /// Nothing more becomes due.
@@ -51,7 +57,11 @@ impl Worker {
         self.end = end;
         // What was due until now counts.
         self.until = self.until.min(now + 1).max(self.from);
-        self.over = now + nanos(self.share.plan.extent.grace);
+        let extent = self.share.plan.extent;
+        // All of so many messages are waited for, as long as anything moves.
+        let waits = self.is_numbered() && extent.duration.is_none();
+        self.over = if waits { u64::MAX } else { now + nanos(extent.grace) };
+        self.gate.leave();
     }
 
     /// Whether everything that was due has been answered.
@@ -63,27 +73,55 @@ impl Worker {
 
     /// The run is over.
     pub(super) fn finish(&mut self, cx: &mut impl LoopContext, now: u64) {
-        // An answer of which a part has come, and that then had all this time.
-        let had_time = self.phase == Phase::Grace && now >= self.over;
         let is_numbered = self.is_numbered();
+        if self.phase != Phase::Grace {
+            self.gate.leave();
+        }
         self.phase = Phase::Over;
-        let (size, scale) = (self.size(), Times::default());
+        if self.end == End::NoConnection {
+            // Nothing else was measured.
+            self.measured.counts.errors.add(&std::mem::take(&mut self.before.errors));
+        }
+        let scale = Times::default();
         for lane in 0..self.lanes.len() {
-            self.give_up_flights(lane, now);
+            self.give_up_at_the_end(lane, now);
             self.never_sent(lane, now, &scale);
             if self.share.plan.verifies {
-                self.lanes[lane].finish(self.payload, size, had_time, &mut self.verdict);
+                self.lanes[lane].finish(self.payload, &mut self.verdict);
             }
             if let Stage::Up(id) | Stage::Connecting(id) = self.lanes[lane].stage {
                 cx.close(id);
             }
         }
         if is_numbered {
-            self.until = self.last_answer.max(self.from);
+            self.until = self.last_answer.max(self.scheduled_end()).max(self.from);
         }
         self.tick();
         cx.wake_at(None);
         cx.stop(Stop::Drain(Some(DRAIN)));
+    }
+
+    /// What is in flight at the end counts, and what was sent in the warm-up does, too: it had all of
+    /// the measured time.
+    fn give_up_at_the_end(&mut self, lane: usize, now: u64) {
+        while let Some(flight) = self.lanes[lane].flights.pop_front() {
+            self.in_flight -= 1;
+            if flight.due < self.until.max(self.from) {
+                self.count_unanswered(flight, now);
+            }
+        }
+    }
+
+    /// When a schedule of so many messages is over: their rate is counted over that.
+    fn scheduled_end(&self) -> u64 {
+        let plan = &self.share.plan;
+        match (plan.load, plan.extent.messages) {
+            (Load::Open { rate, .. }, Some(all)) => {
+                let length = Duration::try_from_secs_f64(to_f64(all) / rate);
+                self.from.saturating_add(nanos(length.unwrap_or(Duration::MAX)))
+            }
+            _ => self.from,
+        }
     }
 
     /// What was due on a connection and was not sent. Times that are alike on the scale of a histogram

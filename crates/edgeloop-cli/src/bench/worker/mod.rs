@@ -30,7 +30,7 @@ use super::gate::Gate;
 use super::lane::{Lane, Stage};
 use super::payload::Payload;
 use super::plan::{Load, Share};
-use super::record::Measured;
+use super::record::{Before, Measured};
 use super::verify::Verdict;
 
 const SECOND: u64 = 1_000_000_000;
@@ -52,6 +52,8 @@ const SHORT: usize = 4096;
 pub(crate) struct Tick {
     /// Which second of the measured time it was, from 0 on.
     pub(crate) second: u64,
+    /// How much of it was measured, in nanoseconds.
+    pub(crate) span: u64,
     pub(crate) measured: Measured,
     /// Connections that are open, and messages that have no answer yet.
     pub(crate) alive: usize,
@@ -83,6 +85,8 @@ pub(crate) struct Outcome {
     pub(crate) span: u64,
     /// Connections that were open at the end of that.
     pub(crate) alive: usize,
+    /// What happened before it.
+    pub(crate) before: Before,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,10 +131,11 @@ pub(crate) struct Worker {
     /// Messages that may still be begun, if they are numbered.
     left: Option<u64>,
     last_answer: u64,
-    /// When anything came back last.
-    last_news: u64,
-    /// Of the present second.
+    /// When a byte moved last, to the other end or from it.
+    last_move: u64,
+    /// Of the present second, and of the time before all that is measured.
     measured: Measured,
+    before: Before,
     verdict: Verdict,
     end: End,
     scratch: Box<[u8]>,
@@ -164,8 +169,9 @@ impl Worker {
             second: 0,
             left: None,
             last_answer: 0,
-            last_news: 0,
+            last_move: 0,
             measured: Measured::default(),
+            before: Before::default(),
             verdict: Verdict::default(),
             end: End::Whole,
             scratch: vec![0; CHUNK].into_boxed_slice(),
@@ -177,7 +183,8 @@ impl Worker {
     /// What the run has come to.
     pub(crate) fn into_outcome(self) -> Outcome {
         let span = self.until.saturating_sub(self.from);
-        Outcome { verdict: self.verdict, end: self.end, span, alive: self.alive }
+        let Self { verdict, end, alive, before, .. } = self;
+        Outcome { verdict, end, span, alive, before }
     }
 
     const fn size(&self) -> u64 {
@@ -199,6 +206,20 @@ impl Worker {
         now >= self.from && (now < self.until || self.phase == Phase::Grace && self.is_numbered())
     }
 
+    /// Whether what happens now counts: it does from the beginning of the measured time on, and where
+    /// opening connections is what is measured, before that as well.
+    const fn has_begun(&self, now: u64) -> bool {
+        now >= self.from || self.share.plan.opening.is_some()
+    }
+
+    /// An error has happened.
+    fn failed(&mut self, cause: Cause, now: u64) {
+        let counts = self.has_begun(now);
+        let errors =
+            if counts { &mut self.measured.counts.errors } else { &mut self.before.errors };
+        errors.count(cause);
+    }
+
     /// Whether it ends with its last message, and so takes as long as the answers do.
     fn is_numbered(&self) -> bool {
         self.left == Some(0) && self.end == End::Whole
@@ -216,7 +237,7 @@ impl Worker {
             Phase::Opening => u64::MAX,
             Phase::Waiting => cx.now().as_nanos() + LOOK,
             Phase::Running => self.until.min(self.from + (self.second + 1) * SECOND),
-            Phase::Grace => self.over,
+            Phase::Grace => self.over.min(self.stalls_at()),
             Phase::Over => return,
         };
         let first = self.due.peek().map_or(u64::MAX, |Reverse((at, _))| *at);
@@ -269,7 +290,9 @@ impl Worker {
     fn tick(&mut self) {
         let measured = std::mem::take(&mut self.measured);
         let (second, alive, in_flight) = (self.second, self.alive, self.in_flight);
-        self.measured = (self.tell)(Tick { second, measured, alive, in_flight });
+        let begin = self.from.saturating_add(second * SECOND);
+        let span = self.until.saturating_sub(begin).min(SECOND);
+        self.measured = (self.tell)(Tick { second, span, measured, alive, in_flight });
         self.second += 1;
     }
 }
@@ -298,7 +321,7 @@ impl Handler for Worker {
         let (exchanges, one) =
             (self.share.plan.exchanges.as_deref(), &mut self.lanes[lane as usize]);
         one.receive(payload, exchanges, bytes, &mut self.verdict);
-        self.last_news = now;
+        self.last_move = now;
         if self.measures(now) {
             self.measured.counts.bytes_received += bytes.len() as u64;
         }
@@ -325,6 +348,7 @@ impl Handler for Worker {
         let one = self.lane(lane);
         one.full = false;
         one.allowed = Some(now);
+        self.last_move = now;
         self.feed(cx, lane, now);
         self.pump(cx, lane, now);
         Action::Continue
@@ -366,6 +390,10 @@ impl Handler for Worker {
             }
         }
         if self.phase == Phase::Grace && (self.is_done() || now >= self.over) {
+            return self.finish(cx, now);
+        }
+        if self.phase == Phase::Grace && self.has_stalled(now) {
+            self.end = End::Stalled;
             return self.finish(cx, now);
         }
         self.await_next(cx);

@@ -70,7 +70,7 @@ impl Worker {
                 self.lane(lane).stage = Stage::Connecting(id);
             }
             Err(error) => {
-                self.measured.counts.errors.count(Cause::of_connect(&error));
+                self.failed(Cause::of_connect(&error), now);
                 self.give_up_flights(lane as usize, now);
                 self.lost(lane);
                 self.retry_later(cx, lane, now);
@@ -136,7 +136,12 @@ impl Worker {
         let one = &mut self.lanes[lane as usize];
         one.opened(cx.id());
         one.allowed = Some(now);
-        self.measured.connect.record(now.saturating_sub(one.dialled));
+        let took = now.saturating_sub(one.dialled);
+        if self.has_begun(now) {
+            self.measured.connect.record(took);
+        } else {
+            self.before.connects += 1;
+        }
         self.was_tried(lane);
         self.open_more(cx);
         self.feed(cx, lane, now);
@@ -156,17 +161,28 @@ impl Worker {
         }
         self.alive -= usize::from(was_up);
         self.connecting -= usize::from(!was_up);
-        let size = self.size();
-        let answered = self.share.plan.connects && self.lane(lane).flights.is_empty();
         if self.share.plan.verifies {
-            self.lanes[lane as usize].finish(self.payload, size, false, &mut self.verdict);
+            self.lanes[lane as usize].finish(self.payload, &mut self.verdict);
         }
-        if answered {
+        let one = &self.lanes[lane as usize];
+        let (idle, has_answered) = (one.flights.is_empty(), one.has_answered());
+        if self.share.plan.connects && idle {
             // It was made for one message.
             self.lost(lane);
             return self.revive(cx, lane, now);
         }
-        self.measured.counts.errors.count(cause);
+        if idle && was_up && cause.is_an_end() {
+            // Nobody waits for anything on it: that is no error.
+            self.measured.counts.reopened += u64::from(self.has_begun(now));
+            self.lost(lane);
+            return if has_answered {
+                self.unmade.push_back(lane);
+                self.open_more(cx);
+            } else {
+                self.retry_later(cx, lane, now);
+            };
+        }
+        self.failed(cause, now);
         self.give_up_flights(lane as usize, now);
         self.lost(lane);
         self.retry_later(cx, lane, now);
@@ -198,9 +214,14 @@ impl Worker {
 
     /// No answer will come to this one.
     pub(super) fn unanswered(&mut self, flight: Flight, now: u64) {
-        if !self.counts(flight.due) {
-            return;
+        if self.counts(flight.due) {
+            self.count_unanswered(flight, now);
+        } else if flight.due < self.from {
+            self.before.unanswered += 1;
         }
+    }
+
+    pub(super) fn count_unanswered(&mut self, flight: Flight, now: u64) {
         self.measured.latency.record_unanswered(now.saturating_sub(flight.due), 1);
         if self.is_open_loop() {
             self.measured.service.record_unanswered(now.saturating_sub(flight.sent), 1);

@@ -99,6 +99,7 @@ impl Worker {
                 Sent::Gone | Sent::Refused => return,
             }
             one.sent += count as u64;
+            self.last_move = now;
             if measures {
                 self.measured.counts.bytes_sent += count as u64;
             }
@@ -113,6 +114,7 @@ impl Worker {
             return self.unanswered(flight, now);
         }
         if !self.counts(flight.due) {
+            self.before.messages += u64::from(flight.due < self.from);
             return;
         }
         self.measured.latency.record(now.saturating_sub(flight.due));

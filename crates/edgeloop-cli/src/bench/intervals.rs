@@ -1,0 +1,91 @@
+//! The seconds of a run, each with its own figures.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::record::Estimate;
+use super::results::{lower_bounds, micros, to_f64};
+use super::run::Second;
+
+/// A second of the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Interval {
+    pub(crate) second: u64,
+    /// How much of it was measured.
+    pub(crate) seconds: f64,
+    pub(crate) messages: u64,
+    pub(crate) unanswered: u64,
+    pub(crate) bytes_sent: u64,
+    pub(crate) bytes_received: u64,
+    pub(crate) errors: u64,
+    pub(crate) alive: u64,
+    pub(crate) in_flight: u64,
+    /// Of all messages of this second, those that were given up in it above the others.
+    pub(crate) p50_us: Option<f64>,
+    pub(crate) p95_us: Option<f64>,
+    pub(crate) p99_us: Option<f64>,
+    pub(crate) max_us: Option<f64>,
+    pub(crate) lower_bounds: Vec<String>,
+    /// Of those that were answered in it.
+    pub(crate) answered_p50_us: Option<f64>,
+    pub(crate) answered_p99_us: Option<f64>,
+    pub(crate) answered_max_us: Option<f64>,
+    /// How many times lay in each band of the heat map: the number of the band, and how many.
+    pub(crate) bands: Vec<(u32, u64)>,
+}
+
+/// How many bands of the heat map double the time. Band 0 begins at a nanosecond.
+pub(crate) const BANDS: f64 = 4.0;
+
+impl Interval {
+    pub(crate) fn of(second: &Second) -> Self {
+        let (latency, counts) = (&second.measured.latency, &second.measured.counts);
+        let mut bands: BTreeMap<u32, u64> = BTreeMap::new();
+        for value in latency.answered().iter_recorded() {
+            *bands.entry(band(value.value_iterated_to())).or_default() += value.count_at_value();
+        }
+        let figure = |estimate: Option<Estimate>| estimate.map(|figure| micros(figure.nanos));
+        let answered = latency.answered_alone();
+        Self {
+            second: second.number,
+            seconds: second.span.as_secs_f64(),
+            messages: counts.messages,
+            unanswered: counts.unanswered,
+            bytes_sent: counts.bytes_sent,
+            bytes_received: counts.bytes_received,
+            errors: counts.errors.total(),
+            alive: second.alive as u64,
+            in_flight: second.in_flight as u64,
+            p50_us: figure(latency.quantile(0.5)),
+            p95_us: figure(latency.quantile(0.95)),
+            p99_us: figure(latency.quantile(0.99)),
+            max_us: figure(latency.max()),
+            lower_bounds: lower_bounds(latency),
+            answered_p50_us: figure(answered.quantile(0.5)),
+            answered_p99_us: figure(answered.quantile(0.99)),
+            answered_max_us: figure(answered.max()),
+            bands: bands.into_iter().collect(),
+        }
+    }
+}
+
+/// The band of the heat map in which a time lies.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small number")]
+fn band(nanos: u64) -> u32 {
+    (to_f64(nanos.max(1)).log2() * BANDS) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::results;
+
+    #[test]
+    fn every_time_lies_in_a_band() {
+        let interval = &results::tests::results().intervals[0];
+        assert_eq!(interval.bands.iter().map(|band| band.1).sum::<u64>(), 200);
+        // Four to a doubling: 10 µs lie in band 4 log2(10,000).
+        assert_eq!((band(1), band(2), band(10_000)), (0, 4, 53));
+    }
+}

@@ -1,0 +1,187 @@
+//! Watches the load generator itself: whether it was stopped, or kept from a processor, or busy.
+//!
+//! A thread of its own sleeps for a hundredth of a second again and again. What it sleeps longer is time
+//! in which the process was stopped, or in which it had to wait for a processor; the kernel tells the
+//! latter for each thread (`/proc/self/task/TID/schedstat`, sched-stats.rst), so both can be told apart.
+
+use std::fs;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use edgeloop::Time;
+
+use super::gate::Gate;
+use super::record::{LATE, Lags};
+
+/// How often it looks.
+const EVERY: Duration = Duration::from_millis(10);
+
+/// What it has seen in the measured time.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Watched {
+    /// The longest time for which the process did not run, in nanoseconds.
+    pub(crate) stall: u64,
+    /// The longest that a thread waited for a processor between two looks.
+    pub(crate) wait: u64,
+    /// All of either that were longer than [`LATE`].
+    pub(crate) lags: Lags,
+    /// The share of the time in which the busiest thread ran, and in which the unluckiest one waited for
+    /// a processor.
+    pub(crate) busy: Option<f64>,
+    pub(crate) waited: Option<f64>,
+}
+
+/// The threads of a run, which tell their numbers.
+pub(crate) type Threads = Arc<Mutex<Vec<i32>>>;
+
+/// The thread that watches.
+pub(crate) struct Monitor {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Watched>,
+}
+
+impl Monitor {
+    /// Watches these threads, in the time that begins `warmup` behind the gate.
+    pub(crate) fn start(gate: &Arc<Gate>, warmup: Duration, threads: &Threads) -> io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (gate, threads, stopped) = (Arc::clone(gate), Arc::clone(threads), Arc::clone(&stop));
+        let thread = thread::Builder::new().name("monitor".to_owned()).spawn(move || {
+            let begin = || Some(Time::from_nanos(gate.begin()?).after(warmup));
+            watch(begin, || gate.is_left() || stopped.load(Ordering::Acquire), &threads)
+        })?;
+        Ok(Self { stop, thread })
+    }
+
+    /// What it has seen; None if it failed.
+    pub(crate) fn finish(self) -> Option<Watched> {
+        self.stop.store(true, Ordering::Release);
+        self.thread.join().ok()
+    }
+}
+
+/// What the kernel knows of a thread, in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Spent {
+    running: u64,
+    waiting: u64,
+}
+
+impl Spent {
+    fn of(thread: i32) -> Option<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).ok()?)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut numbers = text.split_whitespace().map(str::parse);
+        Some(Self { running: numbers.next()?.ok()?, waiting: numbers.next()?.ok()? })
+    }
+}
+
+/// A thread that is watched.
+struct One {
+    number: i32,
+    first: Spent,
+    last: Spent,
+}
+
+fn watch(
+    begin: impl Fn() -> Option<Time>,
+    is_over: impl Fn() -> bool,
+    threads: &Threads,
+) -> Watched {
+    let mut watched = Watched::default();
+    let mut ones: Vec<One> = Vec::new();
+    let own = rustix::thread::gettid().as_raw_nonzero().get();
+    let (mut since, mut until) = (None, Instant::now());
+    let mut waited = Spent::of(own);
+    while !is_over() {
+        let before = Instant::now();
+        thread::sleep(EVERY);
+        let slept = nanos(before.elapsed().saturating_sub(EVERY));
+        let now = Spent::of(own);
+        let own_wait = waited.zip(now).map_or(0, |(last, now)| now.waiting - last.waiting);
+        waited = now;
+        if begin().is_none_or(|begin| monotonic() < begin) {
+            continue;
+        }
+        if since.is_none() {
+            since = Some(Instant::now());
+            let numbers = threads.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let one = |number| Spent::of(number).map(|first| One { number, first, last: first });
+            ones = numbers.into_iter().filter_map(one).collect();
+            continue;
+        }
+        let stall = slept.saturating_sub(own_wait);
+        watched.stall = watched.stall.max(stall);
+        let mut longest = stall;
+        for one in &mut ones {
+            let Some(now) = Spent::of(one.number) else { continue };
+            let wait = now.waiting.saturating_sub(one.last.waiting);
+            watched.wait = watched.wait.max(wait);
+            longest = longest.max(wait);
+            one.last = now;
+        }
+        if longest > LATE {
+            watched.lags.record(longest, 1);
+        }
+        until = Instant::now();
+    }
+    if let Some(since) = since {
+        let all = until.saturating_duration_since(since).as_secs_f64();
+        let share = |spent: fn(&Spent) -> u64| {
+            let shares = ones.iter().map(|one| spent(&one.last).saturating_sub(spent(&one.first)));
+            let most = shares.max().filter(|_| all > 0.0)?;
+            Some((Duration::from_nanos(most).as_secs_f64() / all).min(1.0))
+        };
+        watched.busy = share(|spent| spent.running);
+        watched.waited = share(|spent| spent.waiting);
+    }
+    watched
+}
+
+fn monotonic() -> Time {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Time::from_nanos(now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs())
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_tells_of_a_thread_is_read() {
+        let spent = Spent { running: 12, waiting: 34 };
+        assert_eq!(Spent::parse("12 34 5\n"), Some(spent));
+        assert_eq!((Spent::parse(""), Spent::parse("1 x 3")), (None, None));
+    }
+
+    #[test]
+    fn a_thread_that_never_rests_is_busy_or_waits_for_a_processor() {
+        let threads: Threads = Threads::default();
+        let (done, numbers) = (Arc::new(AtomicBool::new(false)), Arc::clone(&threads));
+        let over = Arc::clone(&done);
+        let (told, tells) = std::sync::mpsc::channel();
+        let spins = thread::spawn(move || {
+            let number = rustix::thread::gettid().as_raw_nonzero().get();
+            numbers.lock().expect("no panic").push(number);
+            told.send(()).expect("it is awaited");
+            while !over.load(Ordering::Acquire) {
+                std::hint::spin_loop();
+            }
+        });
+        tells.recv().expect("it has begun");
+        let until = Instant::now() + Duration::from_millis(300);
+        let watched = watch(|| Some(Time::ZERO), || Instant::now() > until, &threads);
+        done.store(true, Ordering::Release);
+        spins.join().expect("no panic");
+        let (busy, waited) = (watched.busy.expect("some"), watched.waited.expect("some"));
+        assert!(busy + waited > 0.8, "{busy} busy and {waited} waited");
+    }
+}
