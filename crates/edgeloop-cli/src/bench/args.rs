@@ -98,6 +98,14 @@ pub(crate) struct BenchArgs {
     #[arg(short, long, value_name = "RATE", allow_hyphen_values = true)]
     pub(crate) rate: Option<OsString>,
 
+    /// Change the rate in steps: 1k:10s,2k:10s,5k..20k:30s
+    ///
+    /// Each step is a rate and a duration. A..B changes the rate evenly from A to B, and 0 is a pause.
+    /// The warm-up has the first rate. The results have a row for each step, of the messages that were
+    /// due in it. At most 100 steps
+    #[arg(long, value_name = "STEPS", allow_hyphen_values = true)]
+    pub(crate) profile: Option<OsString>,
+
     /// Find the highest rate within a bound: p99<1ms
     ///
     /// The bound is one of mean, p50, p90, p99, p99.9, p99.99 or max, like p99.9<500us. The search

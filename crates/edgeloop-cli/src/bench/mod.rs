@@ -1,7 +1,7 @@
 //! `edgeloop bench`: a load generator that tells the truth about latency.
 //!
 //! `args` and `config` say what is asked for, `plan` is the run that this comes to, `exchange` what is
-//! sent to a service that does not echo. `run` starts its
+//! sent to a service that does not echo, `profile` the steps of a rate. `run` starts its
 //! threads, each a `worker` on an event loop, with a `lane` for each connection. What they measure
 //! (`record`) comes back each second, is shown (`live`), and becomes the `results`, from which the
 //! `summary` and all files are made.
@@ -22,11 +22,13 @@ mod machine;
 mod monitor;
 mod payload;
 mod plan;
+pub(crate) mod profile;
 pub(crate) mod record;
 pub(crate) mod results;
 mod run;
 mod schedule;
 pub(crate) mod show;
+pub(crate) mod steps;
 pub(crate) mod summary;
 mod verify;
 mod worker;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use edgeloop::Target;
 
 use super::exchange::Exchanges;
+use super::profile::Profile;
 use super::schedule::Arrival;
 
 /// When messages are sent.
@@ -49,7 +50,9 @@ pub(crate) struct Plan {
     pub(crate) exchanges: Option<Arc<Exchanges>>,
     /// The most messages without an answer on a connection.
     pub(crate) pipeline: usize,
+    /// With a profile, its rate is the mean.
     pub(crate) load: Load,
+    pub(crate) profile: Option<Arc<Profile>>,
     /// Each message has a connection of its own.
     pub(crate) connects: bool,
     pub(crate) extent: Extent,
@@ -127,6 +130,7 @@ pub(crate) mod tests {
             exchanges: None,
             pipeline: 1,
             load: Load::Closed,
+            profile: None,
             connects: false,
             extent: Extent {
                 duration: Some(Duration::from_secs(10)),

@@ -19,6 +19,7 @@ use super::plan::Load;
 use super::record::{Estimate, Times, Waits, needed};
 use super::run::Done;
 use super::schedule::Arrival;
+use super::steps::StepResults;
 use super::worker::End;
 
 /// The version of the format. It grows when a figure is left out or comes to mean something else.
@@ -77,6 +78,9 @@ pub(crate) struct Results {
     pub(crate) cost: Cost,
     /// Where the rate was looked for: this is then the run at the knee.
     pub(crate) find: Option<Found>,
+    /// The steps of a profile.
+    #[serde(default)]
+    pub(crate) steps: Option<Vec<StepResults>>,
     pub(crate) intervals: Vec<Interval>,
 }
 
@@ -117,6 +121,9 @@ pub(crate) struct Options {
     pub(crate) expect: Vec<String>,
     pub(crate) pipeline: usize,
     pub(crate) arrival: Option<String>,
+    /// The steps of the rate, as they were given.
+    #[serde(default)]
+    pub(crate) profile: Option<String>,
     pub(crate) duration_s: Option<f64>,
     pub(crate) messages: Option<u64>,
     pub(crate) warmup_s: f64,
@@ -253,6 +260,8 @@ impl Results {
             None => latency_us.clone(),
         };
         let lateness = &counts.lateness;
+        let steps = plan.profile.as_ref().zip(done.steps.as_ref());
+        let steps = steps.map(|(profile, steps)| steps.results(profile, done.span));
         let answered_us = Quantiles::of(&done.measured.latency.answered_alone());
         let latency = &done.measured.latency;
         let generator = Generator::of(plan, latency, lateness, done.watched.as_ref());
@@ -284,6 +293,7 @@ impl Results {
                     Arrival::Uniform => "uniform".to_owned(),
                     Arrival::Poisson => "poisson".to_owned(),
                 }),
+                profile: plan.profile.as_ref().map(|profile| profile.text.clone()),
                 duration_s: plan.extent.duration.map(|duration| duration.as_secs_f64()),
                 messages: plan.extent.messages,
                 warmup_s: plan.extent.warmup.as_secs_f64(),
@@ -338,6 +348,7 @@ impl Results {
             },
             cost: Cost { processor_s: background.processor.as_secs_f64(), waits: done.waits },
             find: None,
+            steps,
             intervals,
         }
     }
@@ -515,6 +526,7 @@ pub(crate) mod tests {
             span,
             alive: 1,
             before: Before::default(),
+            steps: None,
             watched: None,
             waits: 400,
         };

@@ -13,6 +13,7 @@ use super::interrupt::Interrupt;
 use super::monitor::{Monitor, Threads, Watched};
 use super::plan::{Plan, Share};
 use super::record::{Before, Measured};
+use super::steps::Steps;
 use super::verify::Verdict;
 use super::worker::{End, Outcome, Tick, Worker};
 use crate::exit::Failure;
@@ -60,6 +61,8 @@ pub(crate) struct Done {
     pub(crate) alive: usize,
     /// What happened before that time.
     pub(crate) before: Before,
+    /// The steps of a profile.
+    pub(crate) steps: Option<Steps>,
     /// What was seen of the load generator itself, if it could be watched.
     pub(crate) watched: Option<Watched>,
     /// Waits of all loops that could block.
@@ -230,7 +233,13 @@ fn gather(
     let mut verdict = Verdict::default();
     let mut end = End::NoConnection;
     let (mut span, mut alive, mut before) = (0, 0, Before::default());
+    let mut steps: Option<Steps> = None;
     for outcome in outcomes {
+        match (&mut steps, outcome.steps) {
+            (Some(steps), Some(others)) => steps.add(&others),
+            (None, others) => steps = others,
+            (Some(_), None) => {}
+        }
         before.add(&outcome.before);
         verdict.add(&outcome.verdict);
         span = span.max(outcome.span);
@@ -243,5 +252,5 @@ fn gather(
         };
     }
     let span = Duration::from_nanos(span);
-    Ok(Done { measured: total, verdict, end, span, alive, before, watched: None, waits })
+    Ok(Done { measured: total, verdict, end, span, alive, before, steps, watched: None, waits })
 }

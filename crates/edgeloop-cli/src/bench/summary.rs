@@ -27,6 +27,7 @@ impl fmt::Display for Summary<'_> {
             row(f, "messages", &messages(results))?;
             row(f, "bytes", &transferred(results))?;
             times(results, f)?;
+            steps(results, f)?;
         }
         row(f, "connections", &connections(results))?;
         row(f, "errors", &errors(results))?;
@@ -71,6 +72,11 @@ pub(crate) fn heading(results: &Results) -> String {
     let mut how = match (options.mode.as_str(), results.asked_rate) {
         ("stream", _) => "streams".to_owned(),
         (_, None) => "closed loop".to_owned(),
+        (_, Some(_)) if results.steps.is_some() => format!(
+            "open loop, a profile of {}, {}",
+            show::counted(results.steps.iter().flatten().count() as u64, "step"),
+            options.arrival.as_deref().unwrap_or_default()
+        ),
         (_, Some(rate)) => format!(
             "open loop, {} messages a second, {}",
             show::rate(rate),
@@ -194,6 +200,24 @@ fn times(results: &Results, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     line(f, "samples", &|times| show::count(times.samples))?;
     if columns.iter().any(|(_, times)| !times.lower_bounds.is_empty()) {
         row(f, "", "≥ at the least: some of these messages were never answered")?;
+    }
+    writeln!(f)
+}
+
+/// A row for each step of a profile.
+fn steps(results: &Results, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let Some(steps) = &results.steps else { return Ok(()) };
+    write!(f, "  {:<24}{:>20}{:>12}", "step", "asked for", "answered")?;
+    writeln!(f, "{:>12}{:>12}{:>12}{:>12}", "50 %", "99 %", "max", "unanswered")?;
+    for step in steps {
+        write!(f, "  {:<24}{:>20}{:>12}", step.span(), step.asked(), show::rate(step.rate))?;
+        let latency = &step.latency_us;
+        for (name, value) in [("p50", latency.p50), ("p99", latency.p99), ("max", latency.max)] {
+            let text = value.map_or_else(|| "-".to_owned(), show::time);
+            let bound = if latency.is_lower_bound(name) { "≥ " } else { "" };
+            write!(f, "{:>12}", format!("{bound}{text}"))?;
+        }
+        writeln!(f, "{:>12}", show::count(step.unanswered))?;
     }
     writeln!(f)
 }

@@ -195,6 +195,9 @@ pub(super) fn settings(results: &Results) -> Vec<(&'static str, String)> {
         }
     }
     settings.push(("in flight on each, at the most", count(options.pipeline)));
+    if let Some(profile) = &options.profile {
+        settings.push(("profile", profile.clone()));
+    }
     if let Some(messages) = options.messages {
         settings.push(("messages to send", show::count(messages)));
     }

@@ -70,6 +70,7 @@ pub(super) fn open(answered: &[u64], unanswered: &[u64]) -> Results {
             expect: Vec::new(),
             pipeline: 80_000,
             arrival: Some("uniform".to_owned()),
+            profile: None,
             duration_s: Some(2.0),
             messages: None,
             warmup_s: 1.0,
@@ -118,6 +119,7 @@ pub(super) fn open(answered: &[u64], unanswered: &[u64]) -> Results {
         warmup: Warmup::default(),
         cost: Cost { processor_s: 0.5, waits: 100 },
         find: None,
+        steps: None,
         intervals: vec![
             Interval { messages, max_us: Some(20.0), bands: vec![(55, messages)], ..second() },
             Interval { second: 1, ..second() },

@@ -13,6 +13,7 @@ mod losses;
 mod modes;
 mod others;
 mod pauses;
+mod profiles;
 mod rates;
 mod run;
 #[path = "../serve/mod.rs"]

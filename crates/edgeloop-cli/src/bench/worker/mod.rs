@@ -31,6 +31,7 @@ use super::lane::{Lane, Stage};
 use super::payload::Payload;
 use super::plan::{Load, Share};
 use super::record::{Before, Measured};
+use super::steps::Steps;
 use super::verify::Verdict;
 
 const SECOND: u64 = 1_000_000_000;
@@ -87,6 +88,7 @@ pub(crate) struct Outcome {
     pub(crate) alive: usize,
     /// What happened before it.
     pub(crate) before: Before,
+    pub(crate) steps: Option<Steps>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +138,8 @@ pub(crate) struct Worker {
     /// Of the present second, and of the time before all that is measured.
     measured: Measured,
     before: Before,
+    /// The steps of a profile, from the beginning of the measured time on.
+    steps: Option<Steps>,
     verdict: Verdict,
     end: End,
     scratch: Box<[u8]>,
@@ -172,6 +176,7 @@ impl Worker {
             last_move: 0,
             measured: Measured::default(),
             before: Before::default(),
+            steps: None,
             verdict: Verdict::default(),
             end: End::Whole,
             scratch: vec![0; CHUNK].into_boxed_slice(),
@@ -183,8 +188,8 @@ impl Worker {
     /// What the run has come to.
     pub(crate) fn into_outcome(self) -> Outcome {
         let span = self.until.saturating_sub(self.from);
-        let Self { verdict, end, alive, before, .. } = self;
-        Outcome { verdict, end, span, alive, before }
+        let Self { verdict, end, alive, before, steps, .. } = self;
+        Outcome { verdict, end, span, alive, before, steps }
     }
 
     const fn size(&self) -> u64 {

@@ -1,5 +1,6 @@
 //! Connections: made at the beginning, made again when they are lost, and how each of them ends.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use edgeloop::{Context, LoopContext};
@@ -9,6 +10,7 @@ use crate::bench::errors::Cause;
 use crate::bench::lane::{Flight, Stage};
 use crate::bench::plan::Load;
 use crate::bench::schedule::Schedule;
+use crate::bench::steps::Steps;
 
 /// How many connections are being made at a time: a backlog has room for more.
 const CONNECTING: usize = 256;
@@ -93,12 +95,18 @@ impl Worker {
         self.from = begin + nanos(extent.warmup);
         self.until = extent.duration.map_or(u64::MAX, |duration| self.from + nanos(duration));
         self.left = self.share.messages;
-        let carrying = self.share.active;
+        let (profile, carrying) = (self.share.plan.profile.clone(), self.share.active);
+        let curve = profile.as_ref().map(|profile| Arc::new(profile.curve(extent.warmup)));
+        self.steps = profile.map(|profile| Steps::new(&profile, self.from));
         for (index, lane) in self.lanes[..carrying].iter_mut().enumerate() {
             let number = self.share.carrying_before + index;
             if let Load::Open { rate, arrival } = load {
                 let seed = seed ^ (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                lane.schedule = Some(Schedule::new(arrival, rate, (number, active), seed, begin));
+                let of = (number, active);
+                lane.schedule = Some(match &curve {
+                    Some(curve) => Schedule::along(curve.clone(), arrival, of, seed, begin),
+                    None => Schedule::new(arrival, rate, of, seed, begin),
+                });
             }
         }
         for lane in 0..u32::try_from(carrying).unwrap_or(u32::MAX) {
@@ -222,7 +230,11 @@ impl Worker {
     }
 
     pub(super) fn count_unanswered(&mut self, flight: Flight, now: u64) {
-        self.measured.latency.record_unanswered(now.saturating_sub(flight.due), 1);
+        let waited = now.saturating_sub(flight.due);
+        self.measured.latency.record_unanswered(waited, 1);
+        if let Some(steps) = &mut self.steps {
+            steps.unanswered(flight.due, waited, 1);
+        }
         if self.is_open_loop() {
             self.measured.service.record_unanswered(now.saturating_sub(flight.sent), 1);
         }

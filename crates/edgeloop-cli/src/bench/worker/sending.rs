@@ -72,6 +72,9 @@ impl Worker {
         self.in_flight += 1;
         if let Some(lag) = lag.filter(|_| self.counts(due)) {
             self.measured.counts.lateness.sent(lag, 1);
+            if let Some(steps) = &mut self.steps {
+                steps.sent(due, lag, 1);
+            }
         }
         if due >= self.from
             && let Some(left) = &mut self.left
@@ -118,6 +121,9 @@ impl Worker {
             return;
         }
         self.measured.latency.record(now.saturating_sub(flight.due));
+        if let Some(steps) = &mut self.steps {
+            steps.answered(flight.due, now.saturating_sub(flight.due));
+        }
         if self.is_open_loop() {
             self.measured.service.record(now.saturating_sub(flight.sent));
         }
