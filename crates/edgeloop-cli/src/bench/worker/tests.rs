@@ -395,10 +395,10 @@ fn what_a_step_of_a_profile_does_stands_in_its_own_figures() {
     assert_eq!(messages, [1000, 2000, 0, 500]);
     assert!(steps[0].latency_us.max.expect("some") < 1000.0);
     assert!(steps[3].latency_us.max.expect("some") < 1000.0);
-    // Of 2,000 a second the last 1,000 have waited for a second down to half of one, evenly.
+    // Of 2,000 a second the last 1,000 have waited for a second down to half of one, evenly, so that
+    // a tenth of all have waited for 900 ms and more.
     let second = &steps[1].latency_us;
-    let (p50, p90) = (second.p50.expect("some"), second.p90.expect("some"));
-    assert!(p50 < 1000.0 || p50 > 495_000.0, "{p50}");
+    let p90 = second.p90.expect("some");
     assert!((890_000.0..=910_000.0).contains(&p90), "{p90}");
     assert!((995_000.0..=1_010_000.0).contains(&second.max.expect("some")));
     assert_eq!((steps[2].latency_us.p50, steps[2].rate), (None, 0.0));
