@@ -409,13 +409,14 @@ fn what_is_never_answered_belongs_to_the_step_in_which_it_was_due() {
     // Nothing from the 50th message on, and one in flight at a time.
     let script = || echo(0, 50, |_| Duration::ZERO).receive(SIZE).wait(100 * SECOND);
     let simulation = world().service(server(), move |_| script());
-    let profile = Profile::parse("100:1s,200:1s,300:1s").expect("a profile");
+    // So many that those whose waits are alike are counted together.
+    let profile = Profile::parse("10k:1s,20k:1001ms,30k:1s").expect("a profile");
     let extent = Extent { duration: Some(profile.length()), ..plan().extent };
     let plan = Plan { profile: Some(Arc::new(profile)), pipeline: 1, extent, ..open_loop(200.0) };
     let ran = run(simulation, &plan);
     let profile = plan.profile.as_ref().expect("one");
-    let steps = ran.outcome.steps.expect("steps").results(profile, 3 * SECOND);
+    let steps = ran.outcome.steps.expect("steps").results(profile, 3001 * MILLI);
     let counts: Vec<_> = steps.iter().map(|step| (step.messages, step.unanswered)).collect();
-    assert_eq!(counts, [(50, 50), (0, 200), (0, 300)]);
-    assert_eq!(ran.measured.counts.unanswered, 550);
+    assert_eq!(counts, [(50, 9950), (0, 20_020), (0, 30_000)]);
+    assert_eq!(ran.measured.counts.unanswered, 59_970);
 }
