@@ -1,5 +1,5 @@
 //! `edgeloop bench` beside the load generators that come with the services of others: the same service,
-//! the same load, in turn. Both must find the same rate.
+//! the same load, in turn. Where the service is the limit, both must find the same rate.
 
 use std::fs;
 use std::io;
@@ -12,11 +12,15 @@ use crate::args::ServicesArgs;
 use crate::failure::{Failure, named};
 use crate::interrupt;
 use crate::place::{SERVERS, launched};
+use crate::process::Process;
 use crate::show::{or_dash, print, table_left, thousands};
 use crate::statistics::median;
 
 /// The rates may differ by so much.
 const TOLERANCE: f64 = 0.1;
+
+/// A service that runs for less than this share of the time is not the limit: the tool is.
+const BUSY: f64 = 0.9;
 
 const CONNECTIONS: &str = "50";
 
@@ -52,9 +56,11 @@ struct Figures {
     rate: f64,
     p50: Option<f64>,
     p99: Option<f64>,
+    /// The share of the time in which the service ran.
+    busy: f64,
 }
 
-const LOADS: [Load; 5] = [
+const LOADS: [Load; 6] = [
     Load {
         name: "redis-ping",
         service: Service::Redis,
@@ -85,6 +91,21 @@ const LOADS: [Load; 5] = [
             r"*3\r\n$3\r\nSET\r\n$16\r\nkey:__rand_int__\r\n$3\r\nxxx\r\n",
             "--expect",
             r"+OK\r\n",
+        ],
+    },
+    Load {
+        name: "redis-eval",
+        service: Service::Redis,
+        tool: "redis-benchmark",
+        package: "redis-tools",
+        // Enough work for the service to be the limit.
+        theirs: "-h 127.0.0.1 -p {port} -c 50 -n {messages} --csv EVAL for\u{a0}i=1,2000\u{a0}do\u{a0}end 0",
+        read: redis_benchmark,
+        ours: &[
+            "--send",
+            r"*3\r\n$4\r\nEVAL\r\n$19\r\nfor i=1,2000 do end\r\n$1\r\n0\r\n",
+            "--expect",
+            r"$-1\r\n",
         ],
     },
     Load {
@@ -124,9 +145,22 @@ pub(crate) fn compare(arguments: &ServicesArgs, edgeloop: &Path) -> Result<bool,
         }
     }
     let mut rows = vec![
-        ["load", "tool", "its rate", "ours", "ratio", "p50", "ours", "p99", "ours", ""]
-            .map(str::to_owned)
-            .to_vec(),
+        [
+            "load",
+            "tool",
+            "its rate",
+            "ours",
+            "ratio",
+            "service busy",
+            "ours",
+            "p50",
+            "ours",
+            "p99",
+            "ours",
+            "",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
     ];
     let mut same = true;
     for load in &LOADS {
@@ -158,7 +192,7 @@ fn measure(
     let ours = || {
         let mut command = Command::new(edgeloop);
         command.args(["bench", &running.address.to_string(), "--quiet", "--json", "-"]);
-        command.args(["--warmup", "200ms", "--connections", CONNECTIONS, "--duration"]);
+        command.args(["--warmup", "0", "--connections", CONNECTIONS, "--duration"]);
         command.arg(format!("{seconds}s"));
         command.args(load.ours.iter().map(|word| running.fill(word, seconds, 0)));
         if load.service == Service::Memcached {
@@ -167,7 +201,7 @@ fn measure(
                 command.args(["--reply", r"until:END\r\n"]);
             }
         }
-        figures(&mut command, bench)
+        running.figures(&mut command, bench, |_| f64::from(seconds))
     };
     // Theirs runs so many messages, and not for so long.
     let mut rate = ours()?.rate;
@@ -179,7 +213,10 @@ fn measure(
         let words = load.theirs.split(' ').map(|word| running.fill(word, seconds, messages));
         let mut command = Command::new(load.tool);
         command.args(words);
-        let mut theirs = || figures(&mut command, load.read);
+        // redis-benchmark ends with its last message, the others after their time.
+        let counts = load.theirs.contains("{messages}");
+        let took = |rate: f64| if counts { to_f64(messages) / rate } else { f64::from(seconds) };
+        let mut theirs = || running.figures(&mut command, load.read, took);
         // Each goes first as often as the other.
         let (their, our) = if round % 2 == 0 {
             let their = theirs()?;
@@ -194,7 +231,15 @@ fn measure(
     }
     let ratios = ours_all.iter().zip(&theirs_all).map(|(our, their)| our.rate / their.rate);
     let ratio = median(&ratios.collect::<Vec<_>>());
-    let held = (1.0 - TOLERANCE..=1.0 + TOLERANCE).contains(&ratio);
+    let same = (1.0 - TOLERANCE..=1.0 + TOLERANCE).contains(&ratio);
+    let busy = |all: &[Figures]| median(&all.iter().map(|one| one.busy).collect::<Vec<_>>());
+    let is_limit = |all: &[Figures]| busy(all) < BUSY;
+    let verdict = match ratio {
+        _ if same => "same",
+        ratio if ratio > 1.0 && is_limit(&theirs_all) => "its own limit",
+        ratio if ratio < 1.0 && is_limit(&ours_all) => "OUR OWN LIMIT",
+        _ => "DIFFERS",
+    };
     let of = |all: &[Figures], figure: fn(&Figures) -> Option<f64>| {
         let figures: Option<Vec<f64>> = all.iter().map(figure).collect();
         figures.map(|figures| median(&figures))
@@ -207,25 +252,15 @@ fn measure(
         rate(&theirs_all),
         rate(&ours_all),
         format!("{ratio:.3}"),
+        format!("{:.0} %", 100.0 * busy(&theirs_all)),
+        format!("{:.0} %", 100.0 * busy(&ours_all)),
         time(&theirs_all, |one| one.p50),
         time(&ours_all, |one| one.p50),
         time(&theirs_all, |one| one.p99),
         time(&ours_all, |one| one.p99),
-        if held { "same" } else { "differs" }.to_owned(),
+        verdict.to_owned(),
     ];
-    Ok((row, held))
-}
-
-/// Runs a tool, and reads what it prints.
-fn figures(command: &mut Command, read: fn(&str) -> Option<Figures>) -> io::Result<Figures> {
-    let name = command.get_program().display().to_string();
-    let output = command.stdin(Stdio::null()).output().map_err(|error| named(&name, &error))?;
-    interrupt::check()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    read(&text).ok_or_else(|| {
-        let said = String::from_utf8_lossy(&output.stderr);
-        io::Error::other(format!("{name} ended with {} and printed no rate: {said}", output.status))
-    })
+    Ok((row, ["same", "its own limit"].contains(&verdict)))
 }
 
 fn bench(text: &str) -> Option<Figures> {
@@ -236,22 +271,28 @@ fn bench(text: &str) -> Option<Figures> {
         return None;
     }
     let millis = |name: &str| results["latency_us"][name].as_f64().map(|micros| micros / 1000.0);
-    Some(Figures { rate: results["rate"].as_f64()?, p50: millis("p50"), p99: millis("p99") })
+    Some(Figures {
+        rate: results["rate"].as_f64()?,
+        p50: millis("p50"),
+        p99: millis("p99"),
+        busy: 0.0,
+    })
 }
 
 /// `"test","rps","avg_latency_ms","min_latency_ms","p50_latency_ms","p95_latency_ms","p99_latency_ms",...`
 fn redis_benchmark(text: &str) -> Option<Figures> {
     let fields = text.lines().last()?.split(',').map(|field| field.trim_matches('"').parse().ok());
     let fields: Vec<Option<f64>> = fields.collect();
-    let [_, rate, _, _, p50, _, p99, ..] = fields[..] else { return None };
-    Some(Figures { rate: rate?, p50, p99 })
+    // The name of the test may have commas in it.
+    let [.., rate, _, _, p50, _, p99, _] = fields[..] else { return None };
+    Some(Figures { rate: rate?, p50, p99, busy: 0.0 })
 }
 
 /// `Run time: 2.0s Ops: 116515 TPS: 58253 Net_rate: 65.2M/s`
 fn memaslap(text: &str) -> Option<Figures> {
     let line = text.lines().rfind(|line| line.starts_with("Run time:"))?;
     let rate = line.split("TPS:").nth(1)?.split_whitespace().next()?.parse().ok()?;
-    Some(Figures { rate, p50: None, p99: None })
+    Some(Figures { rate, p50: None, p99: None, busy: 0.0 })
 }
 
 /// `Requests/sec: 61234.56`, and `50% 612.00us` among the lines above it.
@@ -271,7 +312,17 @@ fn wrk(text: &str) -> Option<Figures> {
         Some(number.parse::<f64>().ok()? * factor)
     };
     let rate = behind("Requests/sec:")?.parse().ok()?;
-    Some(Figures { rate, p50: behind("50%").and_then(millis), p99: behind("99%").and_then(millis) })
+    Some(Figures {
+        rate,
+        p50: behind("50%").and_then(millis),
+        p99: behind("99%").and_then(millis),
+        busy: 0.0,
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure to be shown")]
+const fn to_f64(number: u64) -> f64 {
+    number as f64
 }
 
 fn is_there(program: &str) -> bool {
@@ -357,6 +408,28 @@ impl Running {
         Ok(running)
     }
 
+    /// Runs a tool, and reads what it prints. How long it took, in seconds, can depend on its rate.
+    fn figures(
+        &self,
+        command: &mut Command,
+        read: fn(&str) -> Option<Figures>,
+        took: impl Fn(f64) -> f64,
+    ) -> io::Result<Figures> {
+        let name = command.get_program().display().to_string();
+        let process = Process::new(self.child.id());
+        let before = process.schedule()?.run;
+        let output = command.stdin(Stdio::null()).output().map_err(|error| named(&name, &error))?;
+        interrupt::check()?;
+        let ran = to_f64(process.schedule()?.run - before) / 1e9;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let figures = read(&text).ok_or_else(|| {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let status = output.status;
+            io::Error::other(format!("{name} ended with {status} and printed no rate: {said}"))
+        })?;
+        Ok(Figures { busy: ran / took(figures.rate), ..figures })
+    }
+
     /// An argument with what this service has in its places.
     fn fill(&self, word: &str, seconds: u32, messages: u64) -> String {
         word.replace("{address}", &self.address.to_string())
@@ -364,6 +437,8 @@ impl Running {
             .replace("{seconds}", &seconds.to_string())
             .replace("{messages}", &messages.to_string())
             .replace("{directory}", &self.directory.to_string_lossy())
+            // Blanks within an argument.
+            .replace('\u{a0}', " ")
     }
 }
 
@@ -385,11 +460,11 @@ mod tests {
         let csv = "\"test\",\"rps\",\"avg_latency_ms\",\"min_latency_ms\",\"p50_latency_ms\",\
                    \"p95_latency_ms\",\"p99_latency_ms\",\"max_latency_ms\"\n\
                    \"PING_MBULK\",\"26288.12\",\"1.8\",\"0.1\",\"0.479\",\"2.0\",\"7.719\",\"9.9\"\n";
-        let expected = Figures { rate: 26_288.12, p50: Some(0.479), p99: Some(7.719) };
+        let expected = Figures { rate: 26_288.12, p50: Some(0.479), p99: Some(7.719), busy: 0.0 };
         assert_eq!(redis_benchmark(csv), Some(expected));
         let text = "Latency Distribution\n     50%  612.00us\n     75%    1.00ms\n     99%    1.50ms\n\
                     Requests/sec:  61234.56\n";
-        let expected = Figures { rate: 61_234.56, p50: Some(0.612), p99: Some(1.5) };
+        let expected = Figures { rate: 61_234.56, p50: Some(0.612), p99: Some(1.5), busy: 0.0 };
         assert_eq!(wrk(text), Some(expected));
         let text = "cmd_get: 1\n\nRun time: 2.0s Ops: 116515 TPS: 58253 Net_rate: 65.2M/s\n";
         assert_eq!(memaslap(text).map(|figures| figures.rate), Some(58_253.0));
@@ -406,7 +481,10 @@ mod tests {
                 "verify": {{"mismatched": 0, "missing": 0, "surplus": {surplus}}}}}"#
             )
         };
-        assert_eq!(bench(&run(0)), Some(Figures { rate: 5.0, p50: Some(1.0), p99: None }));
+        assert_eq!(
+            bench(&run(0)),
+            Some(Figures { rate: 5.0, p50: Some(1.0), p99: None, busy: 0.0 })
+        );
         assert_eq!(bench(&run(1)), None);
     }
 }
