@@ -285,7 +285,7 @@ impl Results {
                 connections: plan.connections,
                 active: plan.active,
                 open_rate: plan.opening,
-                threads: plan.shares().len(),
+                threads: done.threads,
                 size: plan.size,
                 pipeline: plan.pipeline,
                 arrival: arrival.map(|arrival| match arrival {
@@ -525,6 +525,7 @@ pub(crate) mod tests {
             before: Before::default(),
             watched: None,
             waits: 400,
+            threads: 1,
         };
         Results::new(&config, background, &done, intervals)
     }

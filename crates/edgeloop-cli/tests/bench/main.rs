@@ -8,6 +8,7 @@ mod arguments;
 mod bytes;
 mod costs;
 mod files;
+mod honesty;
 mod interrupts;
 mod losses;
 mod modes;
