@@ -1,11 +1,13 @@
 //! What is shown while a run goes: a line that changes on a terminal, else plain lines.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::plan::Plan;
+use super::profile::Profile;
 use super::results::{Interval, to_f64};
 use super::run::{Second, Watcher};
 use super::show;
@@ -23,6 +25,7 @@ pub(crate) struct Live<'a> {
     csv: Option<&'a mut Output>,
     every: u64,
     all: Option<Duration>,
+    profile: Option<Arc<Profile>>,
     intervals: Vec<Interval>,
 }
 
@@ -55,6 +58,7 @@ impl<'a> Live<'a> {
             csv,
             every: if long { 10 } else { 1 },
             all,
+            profile: plan.profile.clone(),
             intervals: Vec::new(),
         };
         live.table(&format!("{COLUMNS}\n"));
@@ -79,14 +83,17 @@ impl<'a> Live<'a> {
     }
 }
 
-const COLUMNS: &str = "second,messages,unanswered,bytes_sent,bytes_received,errors,alive,in_flight,p50_us,p99_us,max_us";
+const COLUMNS: &str = "second,messages,unanswered,bytes_sent,bytes_received,errors,alive,in_flight,p50_us,p99_us,max_us,step";
 
-fn row(interval: &Interval) -> String {
+/// A second in the table. In a run with a profile it says in which step the second began, from 1 on.
+fn row(interval: &Interval, profile: Option<&Profile>) -> String {
+    let step = profile.map(|profile| profile.step(Duration::from_secs(interval.second)) + 1);
+    let step = step.map(|step| step.to_string()).unwrap_or_default();
     let time = |time: Option<f64>| time.map(|time| time.to_string()).unwrap_or_default();
     let Interval { second, messages, unanswered, bytes_sent, bytes_received, .. } = interval;
     let Interval { errors, alive, in_flight, p50_us, p99_us, max_us, .. } = interval;
     format!(
-        "{second},{messages},{unanswered},{bytes_sent},{bytes_received},{errors},{alive},{in_flight},{},{},{}\n",
+        "{second},{messages},{unanswered},{bytes_sent},{bytes_received},{errors},{alive},{in_flight},{},{},{},{step}\n",
         time(*p50_us),
         time(*p99_us),
         time(*max_us)
@@ -96,7 +103,7 @@ fn row(interval: &Interval) -> String {
 impl Watcher for Live<'_> {
     fn second(&mut self, second: &Second) {
         let interval = Interval::of(second);
-        self.table(&row(&interval));
+        self.table(&row(&interval, self.profile.as_deref()));
         let line = line(&interval);
         match &self.display {
             Display::Bar(bar) if !self.stderr.is_unwanted() => bar.set_message(line),

@@ -20,6 +20,7 @@ use super::record::{Estimate, Times, Waits, needed};
 use super::run::Done;
 use super::schedule::Arrival;
 use super::show;
+use super::steps::StepResults;
 use super::worker::End;
 
 /// The version of the format. It grows when a figure is left out or comes to mean something else.
@@ -78,6 +79,9 @@ pub(crate) struct Results {
     pub(crate) cost: Cost,
     /// Where the rate was looked for: this is then the run at the knee.
     pub(crate) find: Option<Found>,
+    /// The steps of a profile.
+    #[serde(default)]
+    pub(crate) steps: Option<Vec<StepResults>>,
     pub(crate) intervals: Vec<Interval>,
 }
 
@@ -123,8 +127,18 @@ pub(crate) struct Options {
     pub(crate) open_rate: Option<f64>,
     pub(crate) threads: usize,
     pub(crate) size: usize,
+    /// The messages of `--send`, where their replies end, and what those must be.
+    #[serde(default)]
+    pub(crate) send: Vec<String>,
+    #[serde(default)]
+    pub(crate) reply: Vec<String>,
+    #[serde(default)]
+    pub(crate) expect: Vec<String>,
     pub(crate) pipeline: usize,
     pub(crate) arrival: Option<String>,
+    /// The steps of the rate, as they were given.
+    #[serde(default)]
+    pub(crate) profile: Option<String>,
     pub(crate) duration_s: Option<f64>,
     pub(crate) messages: Option<u64>,
     pub(crate) warmup_s: f64,
@@ -172,6 +186,9 @@ pub(crate) struct Verify {
     pub(crate) mismatched: u64,
     pub(crate) missing: u64,
     pub(crate) surplus: u64,
+    /// Replies that differ from what `--expect` says they must be.
+    #[serde(default)]
+    pub(crate) wrong_replies: u64,
     /// The first of them, for people to read.
     pub(crate) findings: Vec<String>,
 }
@@ -258,6 +275,8 @@ impl Results {
             None => latency_us.clone(),
         };
         let lateness = &counts.lateness;
+        let steps = plan.profile.as_ref().zip(done.steps.as_ref());
+        let steps = steps.map(|(profile, steps)| steps.results(profile, done.span));
         let answered_us = Quantiles::of(&done.measured.latency.answered_alone());
         let latency = &done.measured.latency;
         let generator = Generator::of(plan, latency, lateness, done.watched.as_ref());
@@ -287,11 +306,15 @@ impl Results {
                 open_rate: plan.opening,
                 threads: done.threads,
                 size: plan.size,
+                send: config.shown.send.clone(),
+                reply: config.shown.reply.clone(),
+                expect: config.shown.expect.clone(),
                 pipeline: plan.pipeline,
                 arrival: arrival.map(|arrival| match arrival {
                     Arrival::Uniform => "uniform".to_owned(),
                     Arrival::Poisson => "poisson".to_owned(),
                 }),
+                profile: plan.profile.as_ref().map(|profile| profile.text.clone()),
                 duration_s: plan.extent.duration.map(|duration| duration.as_secs_f64()),
                 messages: plan.extent.messages,
                 warmup_s: plan.extent.warmup.as_secs_f64(),
@@ -326,7 +349,8 @@ impl Results {
                 mismatched: done.verdict.mismatched,
                 missing: done.verdict.missing,
                 surplus: done.verdict.surplus,
-                findings: done.verdict.findings.iter().map(ToString::to_string).collect(),
+                wrong_replies: done.verdict.wrong_replies,
+                findings: done.verdict.told(),
             },
             late: (asked_rate.is_some() && lateness.is_late()).then(|| Late {
                 missed: lateness.missed,
@@ -345,6 +369,7 @@ impl Results {
             },
             cost: Cost { processor_s: background.processor.as_secs_f64(), waits: done.waits },
             find: None,
+            steps,
             intervals,
         }
     }
@@ -523,6 +548,7 @@ pub(crate) mod tests {
             span,
             alive: 1,
             before: Before::default(),
+            steps: None,
             watched: None,
             waits: 400,
             threads: 1,

@@ -14,6 +14,7 @@ mod merge;
 mod page;
 mod plots;
 mod read;
+mod steps;
 mod tables;
 #[cfg(test)]
 mod samples;

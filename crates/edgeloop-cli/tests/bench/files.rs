@@ -11,7 +11,7 @@ use testkit::{OddServer, Oddity, eventually};
 use crate::run::{Bench, DONE, Ran};
 use crate::serve::edgeloop;
 
-const COLUMNS: [&str; 11] = [
+const COLUMNS: [&str; 12] = [
     "second",
     "messages",
     "unanswered",
@@ -23,6 +23,7 @@ const COLUMNS: [&str; 11] = [
     "p50_us",
     "p99_us",
     "max_us",
+    "step",
 ];
 
 /// The rows below the head of a table.

@@ -7,6 +7,7 @@ mod addresses;
 mod arguments;
 mod bytes;
 mod costs;
+mod exchanges;
 mod files;
 mod honesty;
 mod interrupts;
@@ -15,8 +16,10 @@ mod modes;
 mod others;
 mod outputs;
 mod pauses;
+mod profiles;
 mod rates;
 mod run;
 #[path = "../serve/mod.rs"]
 mod serve;
+mod services;
 mod survival;
