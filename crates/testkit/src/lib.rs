@@ -45,7 +45,7 @@ pub use server::{Closing, Server};
 pub use sockets::{Socket, SocketState, TcpSockets};
 pub use stopwatch::Stopwatch;
 pub use tools::{
-    CHROMIUM, MEMCACHED, NC, NETWORKS, NGINX, PYTHON, REDIS, SOCAT, STRACE, Tool, UNSHARE,
+    CHROMIUM, HAPROXY, MEMCACHED, NC, NETWORKS, NGINX, PYTHON, REDIS, SOCAT, STRACE, Tool, UNSHARE,
     VALGRIND, skip_unless,
 };
 pub use trace::{Call, Mark, Trace, turns};

@@ -54,6 +54,9 @@ pub const MEMCACHED: Tool =
 /// `nginx`.
 pub const NGINX: Tool = Tool { program: "nginx", probe: &["-v"], advice: "nginx is missing" };
 
+/// `haproxy`.
+pub const HAPROXY: Tool = Tool { program: "haproxy", probe: &["-v"], advice: "haproxy is missing" };
+
 /// `chromium`, the browser, whose probe begins no session.
 pub const CHROMIUM: Tool =
     Tool { program: "chromium", probe: &["--version"], advice: "chromium is missing" };

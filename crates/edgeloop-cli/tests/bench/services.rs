@@ -1,4 +1,5 @@
-//! Services of others that do not echo: Redis, memcached, nginx, and Python's server of files.
+//! Services of others: Redis, memcached, nginx, and Python's server of files, which do not echo, and
+//! HAProxy in front of one that does.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -8,11 +9,14 @@ use std::thread;
 
 use rustix::process::Signal;
 use tempfile::TempDir;
-use testkit::{MEMCACHED, NGINX, PYTHON, REDIS, eventually, skip_unless};
+use testkit::{HAPROXY, MEMCACHED, NGINX, PYTHON, REDIS, eventually, skip_unless};
 
 use crate::others::Foreign;
 use crate::pauses::{HALF_A_SECOND, OPEN, expect_an_even_fall};
-use crate::run::{Bench, Ran, Rows, VERIFICATION_FAILED, bench, nobody};
+use crate::run::{
+    Bench, DONE, NETWORK_ERRORS, Ran, Rows, TOO_SLOW, VERIFICATION_FAILED, bench, nobody,
+};
+use crate::serve::serve;
 
 /// A service on a free port of loopback, with a directory of its own.
 struct Service {
@@ -194,4 +198,44 @@ fn a_server_of_files_in_python_is_loaded_over_connections_that_are_kept_alive() 
         python
     });
     expect_pages(&python, BODY);
+}
+
+#[test]
+fn haproxy_in_front_of_an_echo_is_loaded_and_its_own_ends_are_told() {
+    let test = "haproxy_in_front_of_an_echo_is_loaded_and_its_own_ends_are_told";
+    if skip_unless(test, HAPROXY) {
+        return;
+    }
+    let server = serve(&[]);
+    let behind = server.address();
+    let start = |timeout: &str| {
+        Service::start(|address, directory| {
+            let configuration = format!(
+                "defaults\n mode tcp\n timeout connect 10s\n timeout client {timeout}\n \
+                 timeout server {timeout}\nlisten echo\n bind {address}\n server one {behind}\n"
+            );
+            let file = directory.join("haproxy.cfg");
+            fs::write(&file, configuration).expect("a configuration");
+            let mut haproxy = Command::new("haproxy");
+            haproxy.arg("-f").arg(file);
+            haproxy
+        })
+    };
+    let haproxy = start("60s");
+    for options in [
+        "-c 20 -d 300ms",
+        "-c 5 -p 16 -d 300ms",
+        "-c 5 -r 300 -d 300ms",
+        "-c 3 -n 30 --connect-per-message",
+        "-c 2 --stream --verify -d 300ms",
+    ] {
+        haproxy.expect_clean(options);
+    }
+    // A proxy that closes what is idle closes it with nothing in flight.
+    let impatient = start("50ms");
+    let ran = bench(impatient.address, "-c 1 -r 4 -d 2s --grace 10s");
+    ran.expect_wrong(0, 0, 0);
+    assert!(ran.number("/reopened") + ran.number("/unanswered") >= 3, "{}", ran.summary);
+    let expected = if ran.number("/unanswered") == 0 { DONE } else { NETWORK_ERRORS };
+    assert!([Some(expected), Some(TOO_SLOW)].contains(&ran.code), "{}", ran.summary);
 }
