@@ -152,17 +152,15 @@ impl Schedule {
         }
     }
 
-    /// How many messages of this connection are due before `end`, if they are spread evenly.
+    /// How many messages of this connection are due before `end`, if they are spread evenly: at most one
+    /// too few.
     fn before(&self, end: u64) -> u64 {
         let due = |past| self.begin.saturating_add(to_u64(self.nth(past)));
         let all = self.rate.count(to_f64(end.saturating_sub(self.begin)));
         let mut count = to_u64((all - to_f64(self.number)) / to_f64(self.all));
-        // Rounding may have taken it one too far or too near.
+        // Rounding may have taken it too far.
         while count > 0 && due(count - 1) >= end {
             count -= 1;
-        }
-        while due(count) < end {
-            count += 1;
         }
         count
     }
@@ -281,6 +279,11 @@ mod tests {
         let after = |nanos: u64| whole.partition_point(|&time| time < 77 + nanos);
         let ends = [500_000_000, 1_500_000_000, 2_000_000_000, 4_000_000_000, 5_000_000_000];
         assert_eq!(ends.map(after), [500, 1500, 1500, 6000, 7500]);
+        // At 500 a second and 1,750 more each second, the 1,000th is due after (sqrt(15) - 1) / 3.5 s.
+        let exact = [(0, 0), (500, 500_000_000), (1499, 1_499_000_000), (1500, 2_000_000_000)];
+        for (number, nanos) in exact.into_iter().chain([(2500, 2_820_852_385)]) {
+            assert_eq!(whole[number], 77 + nanos, "message {number}");
+        }
         let mut over = along(Arrival::Uniform, (0, 1), 77);
         (0..7500).for_each(|_| over.advance());
         assert_eq!(over.next(), u64::MAX, "then there are none");

@@ -99,15 +99,26 @@ impl Steps {
 impl StepResults {
     /// From when to when it was.
     pub(crate) fn span(&self) -> String {
-        let time = |seconds: f64| show::time(seconds * 1e6);
+        let time = |seconds: f64| match seconds {
+            0.0 => "0 s".to_owned(),
+            seconds => show::time(seconds * 1e6),
+        };
         format!("{} to {}", time(self.from_s), time(self.from_s + self.seconds))
     }
 
     /// What was asked for.
     pub(crate) fn asked(&self) -> String {
-        let [begin, end] =
-            self.asked_rate.map(|rate| if rate > 0.0 { show::rate(rate) } else { "0".into() });
-        if begin == end { format!("{begin}/s") } else { format!("{begin} to {end}/s") }
+        let rate = |rate: f64| if rate > 0.0 { show::rate(rate) } else { "0".to_owned() };
+        match self.asked_rate {
+            [0.0, 0.0] => "pause".to_owned(),
+            [begin, end] if begin == end => format!("{}/s", rate(begin)),
+            [begin, end] => format!("{} to {}/s", rate(begin), rate(end)),
+        }
+    }
+
+    /// What was answered.
+    pub(crate) fn answered(&self) -> String {
+        if self.messages > 0 { format!("{}/s", show::rate(self.rate)) } else { "none".to_owned() }
     }
 }
 
@@ -130,4 +141,49 @@ pub(crate) struct StepResults {
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn steps(profile: &Profile) -> Steps {
+        Steps::new(profile, 1000)
+    }
+
+    #[test]
+    fn a_message_belongs_to_the_step_in_which_it_was_due() {
+        let profile = Profile::parse("1:1s,2..4:2s,0:1s").expect("a profile");
+        let (mut one, mut other) = (steps(&profile), steps(&profile));
+        for (due, nanos) in [(1000, 10), (1_000_000_999, 20), (1_000_001_000, 30)] {
+            one.answered(due, nanos);
+        }
+        other.unanswered(3_000_000_999, 40, 2);
+        other.unanswered(4_000_000_999, 50, 1);
+        other.sent(5, LATE + 1, 3);
+        other.sent(5, LATE, 3);
+        one.add(&other);
+        let results = one.results(&profile, Duration::from_secs(4));
+        let counts = results.iter().map(|step| (step.messages, step.unanswered, step.missed));
+        assert_eq!(counts.collect::<Vec<_>>(), [(2, 0, 3), (1, 2, 0), (0, 1, 0)]);
+        assert_eq!((results[0].rate, results[1].rate), (2.0, 0.5));
+        let shown = results.iter().map(|step| (step.span(), step.asked(), step.answered()));
+        let expected = [
+            ("0 s to 1.00 s", "1.00/s", "2.00/s"),
+            ("1.00 s to 3.00 s", "2.00 to 4.00/s", "0.50/s"),
+            ("3.00 s to 4.00 s", "pause", "none"),
+        ];
+        let expected = expected.map(|(span, asked, answered)| {
+            (span.to_owned(), asked.to_owned(), answered.to_owned())
+        });
+        assert_eq!(shown.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_run_that_ended_early_has_the_steps_that_it_came_to() {
+        let profile = Profile::parse("1:1s,2:2s,3:3s").expect("a profile");
+        let results = steps(&profile).results(&profile, Duration::from_millis(1500));
+        let spans: Vec<_> = results.iter().map(|step| (step.from_s, step.seconds)).collect();
+        assert_eq!(spans, [(0.0, 1.0), (1.0, 0.5)]);
+    }
 }

@@ -213,7 +213,7 @@ fn steps(results: &Results, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "  {:<24}{:>20}{:>12}", "step", "asked for", "answered")?;
     writeln!(f, "{:>12}{:>12}{:>12}{:>12}", "50 %", "99 %", "max", "unanswered")?;
     for step in steps {
-        write!(f, "  {:<24}{:>20}{:>12}", step.span(), step.asked(), show::rate(step.rate))?;
+        write!(f, "  {:<24}{:>20}{:>12}", step.span(), step.asked(), step.answered())?;
         let latency = &step.latency_us;
         for (name, value) in [("p50", latency.p50), ("p99", latency.p99), ("max", latency.max)] {
             let text = value.map_or_else(|| "-".to_owned(), show::time);

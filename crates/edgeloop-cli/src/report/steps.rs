@@ -25,7 +25,7 @@ pub(super) fn write(steps: Option<&[StepResults]>, f: &mut fmt::Formatter<'_>) -
         };
         let texts = [
             step.asked(),
-            format!("{}/s", show::rate(step.rate)),
+            step.answered(),
             time("p50", latency.p50),
             time("p95", latency.p95),
             time("p99", latency.p99),
