@@ -170,8 +170,7 @@ fn print(config: &BenchConfig, results: &Results) -> Result<(), Failure> {
 
 /// Of what applies, the first of: verification failed, errors, too slow.
 fn exit(results: &Results) -> Exit {
-    let verify = &results.verify;
-    if verify.mismatched + verify.missing + verify.surplus > 0 {
+    if results.verify.wrong() > 0 || results.warmup.verify.wrong() > 0 {
         return Exit::VerificationFailed;
     }
     // In a search they are what a rate is judged by.

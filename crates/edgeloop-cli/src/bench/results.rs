@@ -15,12 +15,13 @@ use serde_json::Value;
 use super::config::BenchConfig;
 use super::find::Found;
 pub(crate) use super::intervals::{BANDS, Interval};
-use super::plan::Load;
+use super::plan::{Load, Plan};
 use super::record::{Estimate, Times, Waits, needed};
 use super::run::Done;
 use super::schedule::Arrival;
 use super::show;
 use super::steps::StepResults;
+use super::verify::Verdict;
 use super::worker::End;
 
 /// The version of the format. It grows when a figure is left out or comes to mean something else.
@@ -178,7 +179,7 @@ pub(crate) struct Waited {
     pub(crate) max: Option<f64>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Verify {
     pub(crate) on: bool,
     /// Bytes.
@@ -234,6 +235,7 @@ pub(crate) struct Warmup {
     pub(crate) unanswered: u64,
     pub(crate) errors: BTreeMap<String, u64>,
     pub(crate) other_errors: BTreeMap<String, u64>,
+    pub(crate) verify: Verify,
 }
 
 /// What the run took of its own machine.
@@ -343,15 +345,7 @@ impl Results {
             errors: counts.errors.by_name(),
             other_errors: counts.errors.others().clone(),
             reopened: counts.reopened,
-            verify: Verify {
-                on: plan.verifies,
-                checked: done.verdict.checked,
-                mismatched: done.verdict.mismatched,
-                missing: done.verdict.missing,
-                surplus: done.verdict.surplus,
-                wrong_replies: done.verdict.wrong_replies,
-                findings: done.verdict.told(),
-            },
+            verify: Verify::of(plan, &done.verdict),
             late: (asked_rate.is_some() && lateness.is_late()).then(|| Late {
                 missed: lateness.missed,
                 sends: lateness.sends,
@@ -366,6 +360,7 @@ impl Results {
                 unanswered: done.before.unanswered,
                 errors: done.before.errors.by_name(),
                 other_errors: done.before.errors.others().clone(),
+                verify: Verify::of(plan, &done.before.verdict),
             },
             cost: Cost { processor_s: background.processor.as_secs_f64(), waits: done.waits },
             find: None,
@@ -448,6 +443,25 @@ pub(super) fn lower_bounds(times: &Times) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
+impl Verify {
+    fn of(plan: &Plan, verdict: &Verdict) -> Self {
+        Self {
+            on: plan.verifies,
+            checked: verdict.checked,
+            mismatched: verdict.mismatched,
+            missing: verdict.missing,
+            surplus: verdict.surplus,
+            wrong_replies: verdict.wrong_replies,
+            findings: verdict.told(),
+        }
+    }
+
+    /// Bytes that are not those that were sent, or not as often.
+    pub(crate) const fn wrong(&self) -> u64 {
+        self.mismatched.saturating_add(self.missing).saturating_add(self.surplus)
+    }
+}
+
 impl Waited {
     fn of(waits: Waits) -> Self {
         let some = |value: f64| (waits.count > 0).then_some(value);
@@ -499,11 +513,9 @@ pub(crate) fn to_f64(number: u64) -> f64 {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::bench::plan::Plan;
     use crate::bench::plan::tests::plan;
     use crate::bench::record::{Before, Measured};
     use crate::bench::run::Second;
-    use crate::bench::verify::Verdict;
 
     /// A run of 200 messages, one every millisecond, in 10 to 2,000 µs.
     pub(crate) fn results() -> Results {

@@ -247,6 +247,7 @@ fn add_warmup(sum: &mut Warmup, other: &Warmup) {
     count(&mut sum.unanswered, other.unanswered);
     add_errors(&mut sum.errors, &other.errors);
     add_errors(&mut sum.other_errors, &other.other_errors);
+    add_verify(&mut sum.verify, &other.verify);
 }
 
 fn add_errors(sum: &mut BTreeMap<String, u64>, other: &BTreeMap<String, u64>) {
