@@ -15,6 +15,8 @@ mod gate;
 mod interrupt;
 mod intervals;
 mod lane;
+mod lines;
+mod lists;
 mod live;
 mod machine;
 mod monitor;

@@ -3,18 +3,19 @@
 //! Everything that is shown of a run is made from this, so that no two figures can differ.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::config::BenchConfig;
 use super::find::Found;
 pub(crate) use super::intervals::{BANDS, Interval};
+use super::lines::Lines;
+use super::lists;
 use super::plan::Load;
 use super::record::{Estimate, Times, Waits, needed};
 use super::run::Done;
@@ -62,8 +63,10 @@ pub(crate) struct Results {
     pub(crate) connect_us: Quantiles,
     pub(crate) bytes_sent: u64,
     pub(crate) bytes_received: u64,
+    #[serde(deserialize_with = "lists::counts::<_, 1000>")]
     pub(crate) errors: BTreeMap<String, u64>,
     /// What `other` of these was, by the system's name for it.
+    #[serde(deserialize_with = "lists::counts::<_, 1000>")]
     pub(crate) other_errors: BTreeMap<String, u64>,
     /// Connections that the other end closed with nothing in flight. They were opened again.
     pub(crate) reopened: u64,
@@ -94,13 +97,16 @@ pub(crate) struct Machine {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ends {
     pub(crate) asked: String,
+    #[serde(deserialize_with = "lists::at_most::<_, _, 100000>")]
     pub(crate) addresses: Vec<String>,
+    #[serde(deserialize_with = "lists::at_most::<_, _, 100000>")]
     pub(crate) sources: Vec<String>,
 }
 
 /// How it was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Options {
+    #[serde(deserialize_with = "lists::at_most::<_, _, 100000>")]
     pub(crate) command: Vec<String>,
     pub(crate) mode: String,
     pub(crate) connections: usize,
@@ -134,6 +140,7 @@ pub(crate) struct Quantiles {
     /// Answered or not.
     pub(crate) samples: u64,
     /// Those of the figures that may be larger, because messages were never answered.
+    #[serde(deserialize_with = "lists::at_most::<_, _, 20>")]
     pub(crate) lower_bounds: Vec<String>,
     pub(crate) unanswered: Waited,
     /// Of the answered ones, in nanoseconds, as an HdrHistogram V2 log, deflated and in Base64.
@@ -158,6 +165,7 @@ pub(crate) struct Verify {
     pub(crate) missing: u64,
     pub(crate) surplus: u64,
     /// The first of them, for people to read.
+    #[serde(deserialize_with = "lists::at_most::<_, _, 10000>")]
     pub(crate) findings: Vec<String>,
 }
 
@@ -191,6 +199,7 @@ pub(crate) struct Generator {
     /// The load generator was the limit of a closed loop, and not the service.
     pub(crate) is_bottleneck: bool,
     /// Those of the figures of `latency_us` that may come from its own lags.
+    #[serde(deserialize_with = "lists::at_most::<_, _, 20>")]
     pub(crate) marked: Vec<String>,
 }
 
@@ -200,7 +209,9 @@ pub(crate) struct Warmup {
     pub(crate) connects: u64,
     pub(crate) messages: u64,
     pub(crate) unanswered: u64,
+    #[serde(deserialize_with = "lists::counts::<_, 1000>")]
     pub(crate) errors: BTreeMap<String, u64>,
+    #[serde(deserialize_with = "lists::counts::<_, 1000>")]
     pub(crate) other_errors: BTreeMap<String, u64>,
 }
 
@@ -214,6 +225,7 @@ pub(crate) struct Cost {
 }
 
 /// What is known of a run beside what it measured.
+#[derive(Debug, Clone)]
 pub(crate) struct Background {
     pub(crate) id: String,
     pub(crate) started: String,
@@ -333,22 +345,11 @@ impl Results {
     /// # Errors
     ///
     /// When it can't be written.
-    pub(crate) fn write(&self, mut out: impl Write) -> io::Result<()> {
-        let Value::Object(figures) = serde_json::to_value(self)? else { return Ok(()) };
-        let last = figures.len() - 1;
-        writeln!(out, "{{")?;
-        for (index, (name, value)) in figures.iter().enumerate() {
-            write!(out, "\"{name}\": ")?;
-            match value {
-                Value::Array(lines) if !lines.is_empty() => {
-                    let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
-                    write!(out, "[\n{}\n]", lines.join(",\n"))?;
-                }
-                value => write!(out, "{value}")?,
-            }
-            writeln!(out, "{}", if index < last { "," } else { "" })?;
-        }
-        writeln!(out, "}}")?;
+    pub(crate) fn write(&self, out: impl Write) -> io::Result<()> {
+        let mut out = BufWriter::new(out);
+        // Straight into the file: a day has a gigabyte of values, if each is one of its own.
+        self.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Lines::default()))?;
+        out.write_all(b"\n")?;
         out.flush()
     }
 }

@@ -9,6 +9,7 @@ mod axis;
 mod chart;
 mod columns;
 mod figures;
+mod histogram;
 mod html;
 mod merge;
 mod page;
@@ -41,16 +42,14 @@ pub(crate) fn report(args: &ReportArgs) -> Result<Exit, Failure> {
     contradictions(args)?;
     let runs = args.files.iter().map(|file| read::read(file)).collect::<Result<Vec<_>, _>>()?;
     let baseline = args.baseline.as_deref().map(read::read).transpose()?;
-    let run = merge::merge(&runs, args.force)?;
+    let merged = (runs.len() > 1).then(|| merge::merge(&runs, args.force)).transpose()?;
+    let run = merged.as_ref().unwrap_or(&runs[0]);
     if let Some(json) = &args.json {
-        let mut bytes = Vec::new();
-        // Writing into memory can't fail.
-        let _ = run.results.write(&mut bytes);
-        put(json, &bytes)?;
+        put(json, |out| run.results.write(out))?;
     }
     if let Some(output) = &args.output {
-        let page = Page { run: &run, parts: &runs, baseline: baseline.as_ref() };
-        put(output, page.to_string().as_bytes())?;
+        let page = Page { run, parts: &runs, baseline: baseline.as_ref() };
+        put(output, |out| write!(out, "{page}"))?;
     }
     Ok(Exit::Done)
 }
@@ -96,13 +95,15 @@ pub(crate) fn same(one: &OsStr, other: &OsStr) -> bool {
 }
 
 /// Writes to a file; `-` is standard output.
-fn put(path: &OsStr, bytes: &[u8]) -> Result<(), Failure> {
+fn put(path: &OsStr, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
     if path != "-" {
         let path = Path::new(path);
-        return create(path)?.write_all(bytes).map_err(|error| unwritable(path, &error));
+        let mut out = BufWriter::new(create(path)?);
+        let written = write(&mut out).and_then(|()| out.flush());
+        return written.map_err(|error| unwritable(path, &error));
     }
-    let mut out = io::stdout().lock();
-    standard_output(out.write_all(bytes).and_then(|()| out.flush()))
+    let mut out = BufWriter::new(io::stdout().lock());
+    standard_output(write(&mut out).and_then(|()| out.flush()))
 }
 
 /// A page that is to be drawn of a run which has not begun.
