@@ -78,8 +78,9 @@ pub(crate) struct BenchArgs {
 
     /// Find the highest rate within a bound: p99<1ms
     ///
-    /// The bound is one of mean, p50, p90, p99, p99.9, p99.99 or max, like p99.9<500us. The search
-    /// makes runs of -d each [default: 3s], at rates from -r on [default: 1k]
+    /// The bound is one of mean, p50, p90, p95, p99, p99.9, p99.99 or max, like p99.9<500us. The
+    /// search makes runs of -d each [default: 3s, up to 60s where a percentile needs more samples],
+    /// at rates from -r on [default: 1k, or more where a percentile needs it]
     #[arg(long, visible_alias = "ramp", value_name = "BOUND", allow_hyphen_values = true)]
     pub(crate) find: Option<OsString>,
 

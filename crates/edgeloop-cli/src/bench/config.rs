@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::args::BenchArgs;
-use super::find::Bound;
+use super::find::{Bound, Search};
 use super::payload::STREAMS;
 use super::plan::{Extent, Load, Plan};
 use super::schedule::Arrival;
@@ -17,9 +17,6 @@ use crate::values;
 
 /// The most messages in flight if no number is asked for: what is remembered of each takes 16 bytes.
 const FLIGHTS: usize = 4_000_000;
-
-/// Where a search for a rate begins, if nothing else is said: messages a second.
-const FIRST_RATE: f64 = 1000.0;
 
 /// The largest message: offsets have room for many more, but answers are waited for whole.
 const LARGEST: usize = 1 << 30;
@@ -39,7 +36,7 @@ pub(crate) struct BenchConfig {
     pub(crate) plan: Plan,
     pub(crate) mode: Mode,
     /// The rate is looked for that keeps within this.
-    pub(crate) find: Option<Bound>,
+    pub(crate) find: Option<Search>,
     pub(crate) json: Option<Sink>,
     pub(crate) csv: Option<PathBuf>,
     pub(crate) report: Option<PathBuf>,
@@ -95,11 +92,10 @@ impl BenchConfig {
         }
         let usual = if args.stream { 64 * 1024 } else { 64 };
         let size = option("--size", &args.size, message_size)?.unwrap_or(usual);
-        let find = option("--find", &args.find, Bound::parse)?;
-        let rate = option("--rate", &args.rate, values::rate)?;
-        // A search begins somewhere.
-        let rate = rate.or(find.is_some().then_some(FIRST_RATE));
         let arrival = option("--arrival", &args.arrival, arrival)?.unwrap_or_default();
+        let rate = option("--rate", &args.rate, values::rate)?;
+        let find = find(args, rate, arrival)?;
+        let rate = rate.or(find.as_ref().map(|search| search.first));
         let load = rate.map_or(Load::Closed, |rate| Load::Open { rate, arrival });
         let window = option("--window", &args.window, |text| values::size(text, 1))?;
         let usual = if args.stream {
@@ -216,12 +212,19 @@ fn contradictions(args: &BenchArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The search that is asked for, if one is.
+fn find(args: &BenchArgs, rate: Option<f64>, arrival: Arrival) -> Result<Option<Search>, Failure> {
+    let Some(bound) = option("--find", &args.find, Bound::parse)? else { return Ok(None) };
+    let duration = option("--duration", &args.duration, values::span)?;
+    let search = Search::new(bound, rate, duration, arrival);
+    search.map(Some).map_err(|fault| Failure::usage(format!("--find: {fault}")))
+}
+
 fn extent(args: &BenchArgs) -> Result<Extent, Failure> {
     let messages = option("--messages", &args.messages, |text| values::count(text, 1, u64::MAX))?;
     let asked = option("--duration", &args.duration, values::span)?;
-    // A search makes a run for each of its steps.
-    let usual = Duration::from_secs(if args.find.is_some() { 3 } else { 10 });
-    let usual = messages.is_none().then_some(usual);
+    // The steps of a search have lengths of their own.
+    let usual = messages.is_none().then_some(Duration::from_secs(10));
     let warmup = option("--warmup", &args.warmup, values::pause)?;
     let grace = option("--grace", &args.grace, values::pause)?;
     Ok(Extent {

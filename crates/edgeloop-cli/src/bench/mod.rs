@@ -9,7 +9,7 @@ pub(crate) mod args;
 pub(crate) mod config;
 mod ends;
 mod errors;
-mod find;
+pub(crate) mod find;
 mod generator;
 mod gate;
 mod interrupt;
@@ -39,7 +39,7 @@ use std::time::SystemTime;
 
 use args::BenchArgs;
 use config::{BenchConfig, Sink};
-use find::{Bound, Step};
+use find::{Search, Step};
 use interrupt::Interrupt;
 use live::Live;
 use plan::Load;
@@ -76,7 +76,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     }
     let ran = match &config.find {
         None => run_once(&config, csv, &interrupt, &log),
-        Some(bound) => search(&config, bound, &interrupt, &log).map(|results| (results, Ok(()))),
+        Some(plan) => search(&config, plan, &interrupt, &log).map(|results| (results, Ok(()))),
     };
     log.finish();
     let (results, table) = ran?;
@@ -144,20 +144,24 @@ fn id() -> String {
 /// Makes runs until the knee is found, and tells of each.
 fn search(
     config: &BenchConfig,
-    bound: &Bound,
+    plan: &Search,
     interrupt: &Interrupt,
     log: &PlainLog,
 ) -> Result<Results, Failure> {
-    let Load::Open { rate: first, arrival } = config.plan.load else {
+    let Load::Open { arrival, .. } = config.plan.load else {
         return Err(Failure::fatal("a search without a schedule"));
     };
     let mut cut_short = None;
-    let run = |rate| {
+    if let (Some(note), false) = (&plan.note, config.quiet) {
+        log.line(&format!("edgeloop: --find: {note}"));
+    }
+    let run = |rate, length| {
         if interrupt.is_raised() {
             return Ok(None);
         }
         let mut config = config.clone();
         config.plan.load = Load::Open { rate, arrival };
+        config.plan.extent.duration = Some(length);
         // Each step has its line; only a line that goes away again may stand beside it.
         config.quiet |= !io::stderr().is_terminal();
         let (results, _) = run_once(&config, None, interrupt, log)?;
@@ -170,13 +174,13 @@ fn search(
     };
     let tell = |step: &Step| {
         if !config.quiet {
-            log.line(&format!("edgeloop: {}", step.line()));
+            log.line(&format!("edgeloop: {}", step.line(plan.figure())));
         }
     };
-    match (find::search(bound, first, run, tell)?, cut_short) {
-        (Some((results, found)), _) => Ok(Results { find: Some(found), ..results }),
-        (None, Some(results)) => Ok(results),
-        (None, None) => Err(Failure::fatal("interrupted before the first run")),
+    let (results, found) = find::search(plan, run, tell)?;
+    match results.or(cut_short) {
+        Some(results) => Ok(Results { find: Some(found), ..results }),
+        None => Err(Failure::fatal("interrupted before the first run")),
     }
 }
 
@@ -218,7 +222,8 @@ fn exit(results: &Results) -> Exit {
         return Exit::VerificationFailed;
     }
     // In a search they are what a rate is judged by.
-    let found = results.find.as_ref().map(|found| found.knee.is_some());
+    let found = results.find.as_ref().filter(|found| !found.steps.is_empty());
+    let found = found.map(|found| found.knee.is_some());
     if found == Some(false) {
         return Exit::TooSlow;
     }

@@ -15,6 +15,7 @@ mod merge;
 mod page;
 mod plots;
 mod read;
+mod search;
 mod tables;
 #[cfg(test)]
 mod samples;

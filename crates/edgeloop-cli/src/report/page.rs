@@ -7,6 +7,7 @@ use super::figures::{self, Figure};
 use super::html::{Text, shell};
 use super::plots;
 use super::read::Run;
+use super::search;
 use super::tables::{cell, seconds, table};
 use crate::bench::results::{Interval, Quantiles, Results};
 use crate::bench::{show, summary};
@@ -42,6 +43,7 @@ impl fmt::Display for Page<'_> {
         if self.run.results.latency_us.samples > 0 {
             self.tiles(f)?;
         }
+        search::section(f, &self.run.results)?;
         self.charts(f, &columns)?;
         self.figures(f)?;
         self.errors(f, &columns)?;

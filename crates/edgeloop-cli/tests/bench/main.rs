@@ -14,6 +14,7 @@ mod others;
 mod pauses;
 mod rates;
 mod run;
+mod searches;
 #[path = "../serve/mod.rs"]
 mod serve;
 mod survival;
