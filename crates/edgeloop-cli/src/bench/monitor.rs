@@ -9,7 +9,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use edgeloop::Time;
 
@@ -140,6 +140,12 @@ fn watch(
         watched.waited = share(|spent| spent.waiting);
     }
     watched
+}
+
+/// What a clock on the wall showed at a time; None if it is still to come.
+pub(crate) fn time_of_day(at: Time) -> Option<SystemTime> {
+    let now = monotonic();
+    if now < at { None } else { SystemTime::now().checked_sub(now.since(at)) }
 }
 
 fn monotonic() -> Time {

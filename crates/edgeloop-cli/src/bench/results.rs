@@ -46,6 +46,8 @@ pub(crate) struct Results {
     pub(crate) label: Option<String>,
     /// When it began, in UTC (RFC 3339).
     pub(crate) started: String,
+    /// When its measured time began, in UTC; none if it did not.
+    pub(crate) measured_from: Option<String>,
     pub(crate) machine: Machine,
     pub(crate) target: Ends,
     pub(crate) options: Options,
@@ -264,6 +266,7 @@ impl Results {
             id: background.id,
             label: None,
             started: background.started,
+            measured_from: done.from.map(|from| humantime::format_rfc3339_millis(from).to_string()),
             machine: background.machine,
             target: Ends {
                 asked: config.address.to_string(),
@@ -499,6 +502,7 @@ pub(crate) mod tests {
             measured: second.measured,
             verdict: Verdict { checked: 200 * 64, ..Verdict::default() },
             end: End::Whole,
+            from: None,
             span,
             alive: 1,
             before: Before::default(),

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use edgeloop::{Config, EventLoop, Metrics, Time};
 
 use super::gate::Gate;
 use super::interrupt::Interrupt;
-use super::monitor::{Monitor, Threads, Watched};
+use super::monitor::{self, Monitor, Threads, Watched};
 use super::plan::{Plan, Share};
 use super::record::{Before, Measured};
 use super::verify::Verdict;
@@ -54,6 +54,8 @@ pub(crate) struct Done {
     pub(crate) measured: Measured,
     pub(crate) verdict: Verdict,
     pub(crate) end: End,
+    /// When the measured time began, if it did.
+    pub(crate) from: Option<SystemTime>,
     /// For how long it was measured.
     pub(crate) span: Duration,
     /// Connections that were open at the end.
@@ -118,7 +120,9 @@ pub(crate) fn run(
     }
     drop(reports_in);
     let done = gather(&reports, threads, &pool, watcher, interrupt)?;
-    Ok(Done { watched: monitor.and_then(Monitor::finish), ..done })
+    let from = gate.begin().map(|begin| Time::from_nanos(begin).after(plan.extent.warmup));
+    let from = from.and_then(monitor::time_of_day);
+    Ok(Done { watched: monitor.and_then(Monitor::finish), from, ..done })
 }
 
 /// What one thread does.
@@ -243,5 +247,6 @@ fn gather(
         };
     }
     let span = Duration::from_nanos(span);
-    Ok(Done { measured: total, verdict, end, span, alive, before, watched: None, waits })
+    let (from, watched) = (None, None);
+    Ok(Done { measured: total, verdict, end, from, span, alive, before, watched, waits })
 }

@@ -13,6 +13,7 @@ mod histogram;
 mod html;
 mod merge;
 mod page;
+mod parts;
 mod plots;
 mod read;
 mod search;
