@@ -134,6 +134,7 @@ fn a_file_that_claims_gigabytes_is_refused_without_taking_them() {
         long(100_000, "\"\""),
         "more than 20",
     );
+    template.expect_value_refused("/repeats", long(2000, "0"), "does not hold results");
     template.expect_value_refused("/schema", long(100_000, "[]"), "has no schema");
     let names: serde_json::Map<_, _> =
         (0..2000_u32).map(|name| (name.to_string(), json!(1))).collect();

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::args::BenchArgs;
+use super::fail_if::Condition;
 use super::find::{Bound, Search};
 use super::payload::STREAMS;
 use super::plan::{Extent, Load, Plan};
@@ -17,6 +18,9 @@ use crate::values;
 
 /// The most messages in flight if no number is asked for: what is remembered of each takes 16 bytes.
 const FLIGHTS: usize = 4_000_000;
+
+/// The most runs of one command.
+const REPEATS: u64 = 100;
 
 /// The largest message: offsets have room for many more, but answers are waited for whole.
 const LARGEST: usize = 1 << 30;
@@ -37,6 +41,10 @@ pub(crate) struct BenchConfig {
     pub(crate) mode: Mode,
     /// The rate is looked for that keeps within this.
     pub(crate) find: Option<Search>,
+    /// How many runs are made.
+    pub(crate) repeat: u64,
+    /// On what it fails.
+    pub(crate) fail_if: Vec<Condition>,
     pub(crate) json: Option<Sink>,
     pub(crate) csv: Option<PathBuf>,
     pub(crate) report: Option<PathBuf>,
@@ -144,6 +152,9 @@ impl BenchConfig {
             plan,
             mode,
             find,
+            repeat: option("--repeat", &args.repeat, |text| values::count(text, 1, REPEATS))?
+                .unwrap_or(1),
+            fail_if: conditions(args)?,
             json: args.json.as_ref().map(sink),
             csv: args.csv.as_ref().map(PathBuf::from),
             report: args.report.as_ref().map(PathBuf::from),
@@ -173,6 +184,7 @@ fn contradictions(args: &BenchArgs) -> Result<(), Failure> {
         ("--stream", args.stream, "--find", args.find.is_some()),
         ("--hold", args.hold.is_some(), "--find", args.find.is_some()),
         ("--messages", args.messages.is_some(), "--find", args.find.is_some()),
+        ("--repeat", args.repeat.is_some(), "--find", args.find.is_some()),
         ("--csv", args.csv.is_some(), "--find", args.find.is_some()),
         ("--hold", args.hold.is_some(), "--connections", args.connections.is_some()),
         ("--connect-per-message", args.connect_per_message, "--pipeline", args.pipeline.is_some()),
@@ -197,12 +209,16 @@ fn contradictions(args: &BenchArgs) -> Result<(), Failure> {
             return Err(Failure::usage(line));
         }
     }
+    // Where nothing shows or uses it, it would say nothing.
+    let compares = args.report.is_some()
+        || !args.fail_if.is_empty()
+        || args.json.as_ref().is_none_or(|json| json != "-");
     let needs = [
         ("--arrival", args.arrival.is_some(), "--rate", args.rate.is_some() || args.find.is_some()),
         ("--window", args.window.is_some(), "--stream", args.stream),
         ("--active", args.active.is_some(), "--hold", args.hold.is_some()),
         ("--open-rate", args.open_rate.is_some(), "--hold", args.hold.is_some()),
-        ("--baseline", args.baseline.is_some(), "--report", args.report.is_some()),
+        ("--baseline", args.baseline.is_some(), "--report, --fail-if or the summary", compares),
     ];
     for (one, is, needed, there) in needs {
         if is && !there {
@@ -210,6 +226,16 @@ fn contradictions(args: &BenchArgs) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+fn conditions(args: &BenchArgs) -> Result<Vec<Condition>, Failure> {
+    let read = |text: &OsString| read("--fail-if", text, Condition::parse);
+    let conditions = args.fail_if.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    if args.baseline.is_none() && conditions.iter().any(Condition::is_relative) {
+        let line = "--fail-if with a percentage needs --baseline: what it is a percentage of";
+        return Err(Failure::usage(line));
+    }
+    Ok(conditions)
 }
 
 /// The search that is asked for, if one is.

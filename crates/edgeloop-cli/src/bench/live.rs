@@ -86,6 +86,12 @@ impl Live {
 
 const COLUMNS: &str = "second,messages,unanswered,bytes_sent,bytes_received,errors,alive,in_flight,p50_us,p99_us,max_us";
 
+/// The whole table of seconds.
+pub(crate) fn table(intervals: &[Interval]) -> String {
+    let rows: String = intervals.iter().map(row).collect();
+    format!("{COLUMNS}\n{rows}")
+}
+
 fn row(interval: &Interval) -> String {
     let time = |time: Option<f64>| time.map(|time| time.to_string()).unwrap_or_default();
     let Interval { second, messages, unanswered, bytes_sent, bytes_received, .. } = interval;

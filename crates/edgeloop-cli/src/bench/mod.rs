@@ -6,9 +6,11 @@
 //! `summary` and all files are made.
 
 pub(crate) mod args;
+pub(crate) mod compare;
 pub(crate) mod config;
 mod ends;
 mod errors;
+mod fail_if;
 pub(crate) mod find;
 mod generator;
 mod gate;
@@ -23,6 +25,7 @@ mod monitor;
 mod payload;
 mod plan;
 pub(crate) mod record;
+pub(crate) mod repeats;
 pub(crate) mod results;
 mod run;
 mod schedule;
@@ -38,17 +41,22 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use args::BenchArgs;
+use compare::Comparison;
 use config::{BenchConfig, Sink};
+use fail_if::Condition;
 use find::{Search, Step};
 use interrupt::Interrupt;
 use live::Live;
 use plan::Load;
-use results::{Background, Results};
+use repeats::Repeat;
+use results::{Background, Interval, Results};
+use run::Done;
 use summary::Summary;
+use worker::End;
 
 use crate::exit::{Exit, Failure};
-use crate::log::PlainLog;
-use crate::report::{Drawing, same};
+use crate::log::{PlainLog, last_line};
+use crate::report::{Drawing, Run, same};
 
 /// Runs as the command line says, and answers how it ended.
 ///
@@ -59,15 +67,14 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     let mut config = BenchConfig::resolve(args)?;
     ends::resolve(&mut config)?;
     spare_the_baseline(args)?;
+    let baseline = config.baseline.as_deref().map(crate::report::baseline).transpose()?;
     // Before the run, so that a result is not lost for want of a place.
     let json = match &config.json {
         Some(Sink::File(path)) => Some((create(path)?, path.clone())),
         _ => None,
     };
     let csv = config.csv.as_deref().map(create).transpose()?;
-    let baseline = config.baseline.as_deref();
-    let drawing =
-        config.report.as_deref().map(|page| Drawing::begin(page, baseline)).transpose()?;
+    let drawing = config.report.as_deref().map(Drawing::begin).transpose()?;
     let log = PlainLog::start();
     let interrupt = Interrupt::watch(&log)
         .map_err(|error| Failure::fatal(format!("cannot watch for signals: {error}")))?;
@@ -75,6 +82,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
         log.line(&format!("edgeloop: cannot raise the limit of descriptors: {error} in setrlimit"));
     }
     let ran = match &config.find {
+        None if config.repeat > 1 => repeat(&config, csv, &interrupt, &log),
         None => run_once(&config, csv, &interrupt, &log),
         Some(plan) => search(&config, plan, &interrupt, &log).map(|results| (results, Ok(()))),
     };
@@ -91,13 +99,20 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
         kept = Err(unwritable(&path, &error));
     }
     if let Some(drawing) = drawing
-        && let Err(failure) = drawing.finish(&results)
+        && let Err(failure) = drawing.finish(&results, baseline.as_ref())
     {
         kept = Err(failure);
     }
-    print(&config, &results)?;
+    let baseline = baseline.as_ref();
+    print(&config, &results, baseline)?;
     kept?;
-    Ok(exit(&results))
+    let judge = |condition: &Condition| condition.failure(&results, baseline.map(|it| &it.results));
+    let failures: Vec<_> = config.fail_if.iter().filter_map(judge).collect();
+    failures.iter().for_each(|line| last_line(line));
+    match exit(&results) {
+        Exit::Done if !failures.is_empty() => Ok(Exit::Failed),
+        exit => Ok(exit),
+    }
 }
 
 /// Refuses outputs that would overwrite the results that this run is compared with.
@@ -120,6 +135,18 @@ fn run_once(
     interrupt: &Interrupt,
     log: &PlainLog,
 ) -> Result<(Results, io::Result<()>), Failure> {
+    let ((done, background, intervals), table) = measure(config, csv, interrupt, log)?;
+    Ok((Results::new(config, background, &done, intervals), table))
+}
+
+type Measurement = (Done, Background, Vec<Interval>);
+
+fn measure(
+    config: &BenchConfig,
+    csv: Option<File>,
+    interrupt: &Interrupt,
+    log: &PlainLog,
+) -> Result<(Measurement, io::Result<()>), Failure> {
     let mut live = Live::new(&config.plan, config.quiet, csv, log);
     let (started, before) = (SystemTime::now(), machine::processor_time());
     let done = run::run(&config.plan, &mut live, interrupt)?;
@@ -132,7 +159,54 @@ fn run_once(
         machine: machine::machine(),
         processor,
     };
-    Ok((Results::new(config, background, &done, intervals), table))
+    Ok(((done, background, intervals), table))
+}
+
+/// Makes several runs, one after another, and adds them up. The first one that is interrupted ends it,
+/// and counts only if there is no other.
+fn repeat(
+    config: &BenchConfig,
+    csv: Option<File>,
+    interrupt: &Interrupt,
+    log: &PlainLog,
+) -> Result<(Results, io::Result<()>), Failure> {
+    let mut each = config.clone();
+    // Each run has its line; only a line that goes away again may stand beside it.
+    each.quiet |= !io::stderr().is_terminal();
+    let ((mut done, mut background, mut intervals), _) = measure(&each, None, interrupt, log)?;
+    let mut repeats = Vec::new();
+    let mut keep = |done: &Done, background: &Background| {
+        let repeat = Repeat::of(&Results::new(config, background.clone(), done, Vec::new()));
+        repeats.push(repeat);
+        if let (Some(repeat), false) = (repeats.last(), config.quiet) {
+            let (number, line) = (repeats.len(), repeat.line());
+            log.line(&format!("edgeloop: run {number} of {}: {line}", config.repeat));
+        }
+    };
+    if done.end != End::Interrupted {
+        keep(&done, &background);
+        for _ in 1..config.repeat {
+            if interrupt.is_raised() {
+                done.end = End::Interrupted;
+                break;
+            }
+            let ((next, about, seconds), _) = measure(&each, None, interrupt, log)?;
+            if next.end == End::Interrupted {
+                done.end = End::Interrupted;
+                break;
+            }
+            keep(&next, &about);
+            let first = intervals.last().map_or(0, |last: &Interval| last.second + 1);
+            let later = seconds.into_iter();
+            intervals.extend(later.map(|one| Interval { second: first + one.second, ..one }));
+            background.processor += about.processor;
+            done.append(next);
+        }
+    }
+    let results = Results { repeats, ..Results::new(config, background, &done, intervals) };
+    let write = |mut file: File| file.write_all(live::table(&results.intervals).as_bytes());
+    let table = csv.map_or(Ok(()), write);
+    Ok((results, table))
 }
 
 /// A name that no other run has.
@@ -194,13 +268,17 @@ pub(crate) fn unwritable(path: &Path, error: &io::Error) -> Failure {
 }
 
 /// The summary or, where that is asked for, the results themselves.
-fn print(config: &BenchConfig, results: &Results) -> Result<(), Failure> {
+fn print(config: &BenchConfig, results: &Results, baseline: Option<&Run>) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     let printed = if config.json == Some(Sink::Standard) {
         results.write(out)
     } else {
         let summary = Summary { results, verbose: config.verbose };
-        write!(out, "{summary}").and_then(|()| out.flush())
+        let comparison =
+            baseline.map(|old| Comparison { new: results, old: &old.results, name: &old.name });
+        write!(out, "{summary}")
+            .and_then(|()| comparison.map_or(Ok(()), |comparison| write!(out, "{comparison}")))
+            .and_then(|()| out.flush())
     };
     standard_output(printed)
 }
@@ -215,7 +293,7 @@ pub(crate) fn standard_output(printed: io::Result<()>) -> Result<(), Failure> {
     }
 }
 
-/// Of what applies, the first of: verification failed, errors, too slow.
+/// Of what applies, the first of: verification failed, errors, too slow. Conditions come behind.
 fn exit(results: &Results) -> Exit {
     let verify = &results.verify;
     if verify.mismatched + verify.missing + verify.surplus > 0 {

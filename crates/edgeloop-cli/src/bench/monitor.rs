@@ -34,6 +34,22 @@ pub(crate) struct Watched {
     pub(crate) waited: Option<f64>,
 }
 
+impl Watched {
+    /// Adds what was seen of a later run.
+    pub(crate) fn add(&mut self, later: &Self) {
+        self.stall = self.stall.max(later.stall);
+        self.wait = self.wait.max(later.wait);
+        self.lags.add(&later.lags);
+        let most = |mine: Option<f64>, theirs| mine.map(|mine| mine.max(theirs)).or(Some(theirs));
+        if let Some(busy) = later.busy {
+            self.busy = most(self.busy, busy);
+        }
+        if let Some(waited) = later.waited {
+            self.waited = most(self.waited, waited);
+        }
+    }
+}
+
 /// The threads of a run, which tell their numbers.
 pub(crate) type Threads = Arc<Mutex<Vec<i32>>>;
 

@@ -18,6 +18,7 @@ use super::lines::Lines;
 use super::lists;
 use super::plan::Load;
 use super::record::{Estimate, Times, Waits, needed};
+use super::repeats::Repeat;
 use super::run::Done;
 use super::schedule::Arrival;
 use super::worker::End;
@@ -82,6 +83,9 @@ pub(crate) struct Results {
     pub(crate) cost: Cost,
     /// Where the rate was looked for: this is then the run at the knee.
     pub(crate) find: Option<Found>,
+    /// The runs that these are the results of, if there were several.
+    #[serde(deserialize_with = "lists::at_most::<_, _, 1000>")]
+    pub(crate) repeats: Vec<Repeat>,
     pub(crate) intervals: Vec<Interval>,
 }
 
@@ -339,6 +343,7 @@ impl Results {
             },
             cost: Cost { processor_s: background.processor.as_secs_f64(), waits: done.waits },
             find: None,
+            repeats: Vec::new(),
             intervals,
         }
     }

@@ -68,6 +68,36 @@ pub(crate) struct Done {
     pub(crate) waits: u64,
 }
 
+impl Done {
+    /// Adds a run that was made after this one.
+    pub(crate) fn append(&mut self, later: Self) {
+        self.measured.add(&later.measured);
+        self.verdict.add(&later.verdict);
+        self.end = self.end.and(later.end);
+        self.from = self.from.or(later.from);
+        self.span += later.span;
+        self.alive = later.alive;
+        self.before.add(&later.before);
+        match (&mut self.watched, later.watched) {
+            (Some(mine), Some(theirs)) => mine.add(&theirs),
+            (mine, theirs) => *mine = mine.take().or(theirs),
+        }
+        self.waits += later.waits;
+    }
+}
+
+impl End {
+    /// What two parts of a run have come to together.
+    const fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Interrupted, _) | (_, Self::Interrupted) => Self::Interrupted,
+            (Self::Stalled, _) | (_, Self::Stalled) => Self::Stalled,
+            (Self::Whole, _) | (_, Self::Whole) => Self::Whole,
+            _ => Self::NoConnection,
+        }
+    }
+}
+
 enum Report {
     Tick(Box<Tick>),
     Done(Box<Result<(Outcome, Metrics), edgeloop::Error>>),
@@ -239,12 +269,7 @@ fn gather(
         verdict.add(&outcome.verdict);
         span = span.max(outcome.span);
         alive += outcome.alive;
-        end = match (end, outcome.end) {
-            (End::Interrupted, _) | (_, End::Interrupted) => End::Interrupted,
-            (End::Stalled, _) | (_, End::Stalled) => End::Stalled,
-            (End::Whole, _) | (_, End::Whole) => End::Whole,
-            _ => End::NoConnection,
-        };
+        end = end.and(outcome.end);
     }
     let span = Duration::from_nanos(span);
     let (from, watched) = (None, None);

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write};
 
+use super::repeats;
 use super::results::{Late, Quantiles, Results, to_f64};
 use super::show;
 
@@ -26,6 +27,9 @@ impl fmt::Display for Summary<'_> {
             row(f, "messages", &messages(results))?;
             row(f, "bytes", &transferred(results))?;
             times(results, f)?;
+        }
+        if !results.repeats.is_empty() {
+            write!(f, "{}", repeats::Table(&results.repeats))?;
         }
         row(f, "connections", &connections(results))?;
         row(f, "errors", &errors(results))?;

@@ -19,7 +19,7 @@ too low.
 The parts must have measured at the same time, but for a tenth of the shorter one and half a second between the \
 clocks of two machines, with the same mode, message size, arrival, duration, warm-up and \
 verification. All have a rate or none has; without a rate, the pipeline must be the same. Other options, such as the \
-target and the number of connections, may differ. --force merges other runs too, and results of --find; \
+target and the number of connections, may differ. --force merges other runs too, and results of --find or --repeat; \
 no run is merged with itself.
 
 Exit codes:

@@ -90,6 +90,7 @@ fn add(sum: &mut Results, other: &Results, shift_by: u64) {
     add_warmup(&mut sum.warmup, &other.warmup);
     // What was found with a part of the load says nothing of the whole.
     sum.find = None;
+    sum.repeats.clear();
     let mut intervals = other.intervals.clone();
     shift(&mut intervals, shift_by);
     add_intervals(&mut sum.intervals, intervals);

@@ -16,6 +16,7 @@ mod page;
 mod parts;
 mod plots;
 mod read;
+mod repeats;
 mod search;
 mod tables;
 #[cfg(test)]
@@ -28,7 +29,7 @@ use std::path::{Path, PathBuf};
 
 use args::ReportArgs;
 use page::Page;
-use read::Run;
+pub(crate) use read::Run;
 
 use crate::bench::results::Results;
 use crate::bench::{create, standard_output, unwritable};
@@ -108,22 +109,29 @@ fn put(path: &OsStr, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Re
     standard_output(write(&mut out).and_then(|()| out.flush()))
 }
 
+/// Reads the run that another one is compared with.
+///
+/// # Errors
+///
+/// When its file does not hold one.
+pub(crate) fn baseline(path: &Path) -> Result<Run, Failure> {
+    read::read(path.as_os_str())
+}
+
 /// A page that is to be drawn of a run which has not begun.
 pub(crate) struct Drawing {
     file: File,
     path: PathBuf,
-    baseline: Option<Run>,
 }
 
 impl Drawing {
-    /// Makes the file and reads the baseline, so that a run is not made in vain.
+    /// Makes the file, so that a run is not made in vain.
     ///
     /// # Errors
     ///
-    /// When one of them is not as it should be.
-    pub(crate) fn begin(path: &Path, baseline: Option<&Path>) -> Result<Self, Failure> {
-        let baseline = baseline.map(|baseline| read::read(baseline.as_os_str())).transpose()?;
-        Ok(Self { file: create(path)?, path: path.to_owned(), baseline })
+    /// When it can't be made.
+    pub(crate) fn begin(path: &Path) -> Result<Self, Failure> {
+        Ok(Self { file: create(path)?, path: path.to_owned() })
     }
 
     /// Draws what the run has come to.
@@ -131,10 +139,9 @@ impl Drawing {
     /// # Errors
     ///
     /// When it can't be written.
-    pub(crate) fn finish(self, results: &Results) -> Result<(), Failure> {
+    pub(crate) fn finish(self, results: &Results, baseline: Option<&Run>) -> Result<(), Failure> {
         let run = Run::new(String::new(), results.clone())
             .map_err(|fault| Failure::fatal(format!("this run {fault}")))?;
-        let baseline = self.baseline.as_ref();
         let page = Page { run: &run, parts: std::slice::from_ref(&run), baseline };
         let mut out = BufWriter::new(self.file);
         write!(out, "{page}")

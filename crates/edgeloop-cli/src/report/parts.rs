@@ -18,6 +18,9 @@ pub(super) fn unfit(one: &Run, other: &Run) -> Option<String> {
         if run.results.find.is_some() {
             return Some(format!("{} is the result of a search (--find)", run.name));
         }
+        if !run.results.repeats.is_empty() {
+            return Some(format!("{} is several runs (--repeat)", run.name));
+        }
     }
     not_at_once(&one.results, &other.results)
 }
@@ -115,6 +118,7 @@ fn settings(results: &Results) -> Vec<(&'static str, String)> {
 mod tests {
     use super::*;
     use crate::bench::find::{Ended, Found};
+    use crate::bench::repeats::tests::repeats;
     use crate::report::merge::merge;
     use crate::report::samples;
 
@@ -143,7 +147,7 @@ mod tests {
         other.target.asked = "elsewhere:1".to_owned();
         assert!(merge(&[run("a", one.clone()), run("b", other)], false).is_ok());
         type Change = fn(&mut Results);
-        let changes: [(&str, Change); 8] = [
+        let changes: [(&str, Change); 9] = [
             ("they differ in mode, open and hold", |results| results.options.mode = "hold".into()),
             ("they differ in rate, a rate and no rate", |results| results.asked_rate = None),
             ("they differ in size, 64 and 65", |results| results.options.size = 65),
@@ -156,6 +160,7 @@ mod tests {
                 |results| at(results, "06.900"),
             ),
             ("b.json is the result of a search", |results| results.find = Some(found())),
+            ("b.json is several runs", |results| results.repeats = repeats(&[1.0])),
         ];
         for (reason, change) in changes {
             let mut other = one.clone();

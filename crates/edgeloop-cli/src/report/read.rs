@@ -163,6 +163,11 @@ fn impossible(results: &Results) -> Option<String> {
         .collect();
     figures.extend([results.seconds, results.rate]);
     figures.extend(results.asked_rate);
+    for repeat in &results.repeats {
+        figures.extend([repeat.rate, repeat.seconds]);
+        figures.extend(repeat.latency_us.each().into_iter().filter_map(|figure| figure.1));
+        figures.extend(repeat.answered_us.each().into_iter().filter_map(|figure| figure.1));
+    }
     for interval in &results.intervals {
         figures.extend([interval.p50_us, interval.p99_us, interval.max_us].into_iter().flatten());
     }

@@ -115,6 +115,7 @@ pub(super) fn open(answered: &[u64], unanswered: &[u64]) -> Results {
         warmup: Warmup::default(),
         cost: Cost { processor_s: 0.5, waits: 100 },
         find: None,
+        repeats: Vec::new(),
         intervals: vec![
             Interval { messages, max_us: Some(20.0), bands: vec![(55, messages)], ..second() },
             Interval { second: 1, ..second() },

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod bytes;
+mod compare;
 mod costs;
 mod files;
 mod interrupts;
