@@ -43,6 +43,20 @@ pub const SOCAT: Tool = Tool { program: "socat", probe: &["-V"], advice: "socat 
 pub const PYTHON: Tool =
     Tool { program: "python3", probe: &["-c", "import asyncio"], advice: "python3 is missing" };
 
+/// `redis-server`.
+pub const REDIS: Tool =
+    Tool { program: "redis-server", probe: &["--version"], advice: "redis-server is missing" };
+
+/// `memcached`.
+pub const MEMCACHED: Tool =
+    Tool { program: "memcached", probe: &["-h"], advice: "memcached is missing" };
+
+/// `nginx`.
+pub const NGINX: Tool = Tool { program: "nginx", probe: &["-v"], advice: "nginx is missing" };
+
+/// `haproxy`.
+pub const HAPROXY: Tool = Tool { program: "haproxy", probe: &["-v"], advice: "haproxy is missing" };
+
 /// `chromium`, the browser, whose probe begins no session.
 pub const CHROMIUM: Tool =
     Tool { program: "chromium", probe: &["--version"], advice: "chromium is missing" };

@@ -15,6 +15,9 @@ Durations are written like 500ms, 10s or 1m30s, sizes like 64, 16KiB or 1MB, cou
 Latency counts from when a message was due. In the open loop (-r) that is its time in the schedule, however late it \
 was sent. The service time beside it counts from when it was sent.
 
+A file that --json, --csv or --report names is replaced when the run is over and the new one is complete; until \
+then it stays as it was. A FIFO, a device and - are written directly. A FIFO needs a reader before the run begins.
+
 Exit codes:
   0      Done
   1      Done, with network errors or unanswered messages
@@ -27,19 +30,19 @@ Exit codes:
 If several apply, it is the first of 2, 3, 1, 4, 5.
 
 Signals:
-  SIGTERM, SIGINT, SIGHUP  End the run early and print what was measured; a second one, at least \
-100ms later, ends it at once without results. SIGHUP does nothing if it was ignored from \
-the start (nohup)
+  SIGTERM, SIGINT, SIGHUP  End the run early; print and write what was measured. A second one, at least \
+100ms later, ends it at once without results; files stay as they were. SIGHUP does nothing if it was \
+ignored from the start (nohup)
   SIGUSR1, SIGUSR2, SIGPIPE, SIGXFSZ, SIGTTOU  Nothing";
 
 /// The arguments of `edgeloop bench`.
 #[derive(Debug, Default, Args)]
 #[allow(rustdoc::broken_intra_doc_links, reason = "the help prints its brackets as they are")]
 pub(crate) struct BenchArgs {
-    /// The echo service to load: HOST:PORT, [IPV6]:PORT or PORT
+    /// The service to load: HOST:PORT, [IPV6]:PORT or PORT
     ///
-    /// PORT alone is 127.0.0.1:PORT. Of the addresses of a host name, the first that can be
-    /// connected to is used
+    /// PORT alone is 127.0.0.1:PORT. Connections take all addresses of a host name in turn; where
+    /// one can't be connected to, they go on to the next
     #[arg(value_name = "ADDRESS")]
     pub(crate) address: OsString,
 
@@ -52,6 +55,28 @@ pub(crate) struct BenchArgs {
     /// From 1 byte to 1GiB
     #[arg(short, long, value_name = "SIZE", allow_hyphen_values = true)]
     pub(crate) size: Option<OsString>,
+
+    /// Send this text, or the content of @FILE; can be repeated
+    ///
+    /// For services that do not echo. Several messages are sent in turn on each connection. The text
+    /// takes the escapes of C: \r \n \t \0 \\ \" \xHH and octal; @@ at its beginning stands for @.
+    /// A file is sent as it is
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) send: Vec<OsString>,
+
+    /// Where a reply to --send ends [default: echo]
+    ///
+    /// bytes:N after N bytes, lines:N after N line feeds, until:TEXT after this text (with escapes),
+    /// echo when it is as long as the message, which it is compared with. With --expect, the default
+    /// is the length of that. Given once for all messages, or once for each
+    #[arg(long, value_name = "END", allow_hyphen_values = true)]
+    pub(crate) reply: Vec<OsString>,
+
+    /// Compare replies to --send with this text or @FILE
+    ///
+    /// Given once for all messages, or once for each. Without it, only echoes are compared
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) expect: Vec<OsString>,
 
     /// Maximum messages in flight on a connection [default: 1]
     ///
@@ -76,6 +101,14 @@ pub(crate) struct BenchArgs {
     /// each is sent as soon as an earlier one was answered (closed loop)
     #[arg(short, long, value_name = "RATE", allow_hyphen_values = true)]
     pub(crate) rate: Option<OsString>,
+
+    /// Change the rate in steps: 1k:10s,2k:10s,5k..20k:30s
+    ///
+    /// Each step is a rate and a duration. A..B changes the rate evenly from A to B, and 0 is a pause.
+    /// The warm-up has the first rate. The results have a row for each step, of the messages that were
+    /// due in it. At most 100 steps
+    #[arg(long, value_name = "STEPS", allow_hyphen_values = true)]
+    pub(crate) profile: Option<OsString>,
 
     /// Find the highest rate within a bound: p99<1ms
     ///
@@ -146,9 +179,14 @@ pub(crate) struct BenchArgs {
     #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) threads: Option<OsString>,
 
+    /// Connect to the first address of a host name alone
+    #[arg(long)]
+    pub(crate) first_address: bool,
+
     /// Local address to connect from; can be repeated
     ///
-    /// Several are used in turn, which gives more ports
+    /// Several are used in turn, which gives more ports. Addresses of a host name that none of them
+    /// can reach (IPv4, IPv6) are left out
     #[arg(long, value_name = "IP", allow_hyphen_values = true)]
     pub(crate) source: Vec<OsString>,
 
@@ -160,8 +198,9 @@ pub(crate) struct BenchArgs {
 
     /// Poll this long before each send [default: 200us]
     ///
-    /// Polling keeps sends on time. none sleeps instead: sends are then late by the time that
-    /// waking up takes
+    /// Polling keeps sends on time, and takes up to this much processor time for each of them: at 1k
+    /// messages a second up to a fifth of a processor, from 5k on up to a whole one. none sleeps
+    /// instead: sends are then late by the time that waking up takes
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) busy_poll: Option<OsString>,
 
@@ -185,7 +224,9 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<OsString>,
 
-    /// Write a row for each second to this file
+    /// Write a row for each second to this file; - is standard output
+    ///
+    /// With -, each row comes when its second is over, and the summary is not printed
     #[arg(long, value_name = "FILE")]
     pub(crate) csv: Option<OsString>,
 
@@ -198,7 +239,8 @@ pub(crate) struct BenchArgs {
     /// Compare with an earlier run (its --json)
     ///
     /// The summary and the report show the differences, and which of them are beyond the noise (see
-    /// --repeat)
+    /// --repeat). It is read before the run begins, so --json may name the
+    /// same file
     #[arg(long, value_name = "FILE")]
     pub(crate) baseline: Option<OsString>,
 

@@ -2,14 +2,16 @@
 
 use std::ffi::OsString;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::args::BenchArgs;
+use super::exchange::{Asked, Shown};
 use super::fail_if::Condition;
 use super::find::{Bound, Search};
 use super::payload::STREAMS;
 use super::plan::{Extent, Load, Plan};
+use super::profile::Profile;
 use super::schedule::Arrival;
 use crate::addresses::Address;
 use crate::config::read;
@@ -23,32 +25,34 @@ const FLIGHTS: usize = 4_000_000;
 const REPEATS: u64 = 100;
 
 /// The largest message: offsets have room for many more, but answers are waited for whole.
-const LARGEST: usize = 1 << 30;
+pub(crate) const LARGEST: usize = 1 << 30;
 
-/// Where results go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Sink {
-    Standard,
-    File(PathBuf),
-}
+/// The most histograms of the steps of a profile, for all threads: each takes a quarter of a megabyte.
+const HISTOGRAMS: u64 = 1000;
 
 /// Everything that `bench` needs to know.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct BenchConfig {
     pub(crate) address: Address,
+    /// Of its addresses, the first alone is used.
+    pub(crate) first_address: bool,
     /// Without the addresses, which are still to be looked up.
     pub(crate) plan: Plan,
     pub(crate) mode: Mode,
+    /// What is sent to a service that does not echo, with its files still to be read.
+    pub(crate) asked: Option<Asked>,
+    pub(crate) shown: Shown,
     /// The rate is looked for that keeps within this.
     pub(crate) find: Option<Search>,
     /// How many runs are made.
     pub(crate) repeat: u64,
     /// On what it fails.
     pub(crate) fail_if: Vec<Condition>,
-    pub(crate) json: Option<Sink>,
-    pub(crate) csv: Option<PathBuf>,
-    pub(crate) report: Option<PathBuf>,
-    pub(crate) baseline: Option<PathBuf>,
+    /// Files; `-` is standard output.
+    pub(crate) json: Option<OsString>,
+    pub(crate) csv: Option<OsString>,
+    pub(crate) report: Option<OsString>,
+    pub(crate) baseline: Option<OsString>,
     pub(crate) verbose: bool,
     pub(crate) quiet: bool,
 }
@@ -100,9 +104,12 @@ impl BenchConfig {
         }
         let usual = if args.stream { 64 * 1024 } else { 64 };
         let size = option("--size", &args.size, message_size)?.unwrap_or(usual);
+        let profile = option("--profile", &args.profile, Profile::parse)?;
         let arrival = option("--arrival", &args.arrival, arrival)?.unwrap_or_default();
         let rate = option("--rate", &args.rate, values::rate)?;
         let find = find(args, rate, arrival)?;
+        let mean = |profile: &Profile| profile.messages() / profile.length().as_secs_f64();
+        let rate = rate.or(profile.as_ref().map(mean));
         let rate = rate.or(find.as_ref().map(|search| search.first));
         let load = rate.map_or(Load::Closed, |rate| Load::Open { rate, arrival });
         let window = option("--window", &args.window, |text| values::size(text, 1))?;
@@ -118,7 +125,17 @@ impl BenchConfig {
         let threads = option("--threads", &args.threads, |text| values::count(text, 1, 1024))?;
         let opening = option("--open-rate", &args.open_rate, values::rate)?;
         let busy_poll = option("--busy-poll", &args.busy_poll, values::deadline)?;
-        let verifies = if args.stream { args.verify } else { !args.no_verify };
+        let mut extent = extent(args)?;
+        if let Some(profile) = &profile {
+            extent.duration = Some(profile.length());
+            histograms(profile, threads.unwrap_or(1).min(active as u64))?;
+        }
+        let asked = Asked::resolve(args)?;
+        let verifies = match &asked {
+            Some(asked) => asked.verifies() && !args.no_verify,
+            None if args.stream => args.verify,
+            None => !args.no_verify,
+        };
         let plan = Plan {
             addresses: Vec::new(),
             sources: sources(&args.source)?,
@@ -127,10 +144,12 @@ impl BenchConfig {
             opening: hold.map(|_| opening.unwrap_or(1000.0)),
             threads: usize::try_from(threads.unwrap_or(1)).unwrap_or(1),
             size,
+            exchanges: None,
             pipeline,
             load,
+            profile: profile.map(Arc::new),
             connects: args.connect_per_message,
-            extent: extent(args)?,
+            extent,
             connect_timeout: option("--connect-timeout", &args.connect_timeout, values::timeout)?
                 .unwrap_or(Some(Duration::from_secs(10))),
             verifies,
@@ -149,19 +168,37 @@ impl BenchConfig {
         };
         Ok(Self {
             address,
+            first_address: args.first_address,
             plan,
             mode,
+            asked,
+            shown: Shown::default(),
             find,
             repeat: option("--repeat", &args.repeat, |text| values::count(text, 1, REPEATS))?
                 .unwrap_or(1),
             fail_if: conditions(args)?,
-            json: args.json.as_ref().map(sink),
-            csv: args.csv.as_ref().map(PathBuf::from),
-            report: args.report.as_ref().map(PathBuf::from),
-            baseline: args.baseline.as_ref().map(PathBuf::from),
+            json: args.json.clone(),
+            csv: args.csv.clone(),
+            report: args.report.clone(),
+            baseline: args.baseline.clone(),
             verbose: args.verbose,
             quiet: args.quiet,
         })
+    }
+
+    /// Reads the messages that are in files.
+    ///
+    /// # Errors
+    ///
+    /// Names a file that can't be used.
+    pub(crate) fn load(&mut self) -> Result<(), Failure> {
+        if let Some(asked) = &self.asked {
+            let (exchanges, shown) = asked.load(self.plan.verifies)?;
+            self.plan.size = exchanges.longest();
+            self.plan.exchanges = Some(Arc::new(exchanges));
+            self.shown = shown;
+        }
+        Ok(())
     }
 }
 
@@ -185,36 +222,33 @@ fn contradictions(args: &BenchArgs) -> Result<(), Failure> {
         ("--hold", args.hold.is_some(), "--find", args.find.is_some()),
         ("--messages", args.messages.is_some(), "--find", args.find.is_some()),
         ("--repeat", args.repeat.is_some(), "--find", args.find.is_some()),
+        ("--repeat", args.repeat.is_some(), "--profile", args.profile.is_some()),
         ("--csv", args.csv.is_some(), "--find", args.find.is_some()),
         ("--hold", args.hold.is_some(), "--connections", args.connections.is_some()),
         ("--connect-per-message", args.connect_per_message, "--pipeline", args.pipeline.is_some()),
         ("--window", args.window.is_some(), "--pipeline", args.pipeline.is_some()),
+        ("--profile", args.profile.is_some(), "--rate", args.rate.is_some()),
+        ("--profile", args.profile.is_some(), "--duration", args.duration.is_some()),
+        ("--profile", args.profile.is_some(), "--messages", args.messages.is_some()),
+        ("--profile", args.profile.is_some(), "--find", args.find.is_some()),
+        ("--profile", args.profile.is_some(), "--stream", args.stream),
+        ("--send", !args.send.is_empty(), "--size", args.size.is_some()),
+        ("--send", !args.send.is_empty(), "--stream", args.stream),
+        ("--expect", !args.expect.is_empty(), "--no-verify", args.no_verify),
     ];
     for (one, is, other, also) in pairs {
         if is && also {
             return together(one, other);
         }
     }
-    let files = [("--json", &args.json), ("--csv", &args.csv), ("--report", &args.report)];
-    for (index, (option, file)) in files.into_iter().enumerate() {
-        let mut others = files[..index].iter().filter(|other| file.is_some() && other.1 == file);
-        if let Some((other, _)) = others.next() {
-            let line = format!("{other} and {option} are the same file; give two");
-            return Err(Failure::usage(line));
-        }
-    }
-    for (option, file) in [("--csv", &args.csv), ("--report", &args.report)] {
-        if file.as_ref().is_some_and(|file| file == "-") {
-            let line = format!("{option} cannot be - (standard output), which has the summary");
-            return Err(Failure::usage(line));
-        }
-    }
     // Where nothing shows or uses it, it would say nothing.
+    let is_standard = |file: &Option<OsString>| file.as_ref().is_some_and(|file| file == "-");
     let compares = args.report.is_some()
         || !args.fail_if.is_empty()
-        || args.json.as_ref().is_none_or(|json| json != "-");
+        || !is_standard(&args.json) && !is_standard(&args.csv);
+    let has_schedule = args.rate.is_some() || args.find.is_some() || args.profile.is_some();
     let needs = [
-        ("--arrival", args.arrival.is_some(), "--rate", args.rate.is_some() || args.find.is_some()),
+        ("--arrival", args.arrival.is_some(), "--rate", has_schedule),
         ("--window", args.window.is_some(), "--stream", args.stream),
         ("--active", args.active.is_some(), "--hold", args.hold.is_some()),
         ("--open-rate", args.open_rate.is_some(), "--hold", args.hold.is_some()),
@@ -269,6 +303,19 @@ fn option<T>(
     value.as_ref().map(|value| read(name, value, parse)).transpose()
 }
 
+/// Refuses more histograms than fit into memory.
+fn histograms(profile: &Profile, threads: u64) -> Result<(), Failure> {
+    let steps = profile.steps.len() as u64;
+    if steps * threads <= HISTOGRAMS {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "--profile with {steps} steps and --threads {threads} need {} histograms; expected at most \
+         {HISTOGRAMS}: fewer threads or steps",
+        steps * threads
+    )))
+}
+
 /// How many connections: no two may have the same number.
 fn lanes(text: &str) -> Result<usize, String> {
     let lanes = values::count(text, 1, STREAMS)?;
@@ -287,10 +334,6 @@ fn sources(values: &[OsString]) -> Result<Vec<IpAddr>, Failure> {
         text.parse().map_err(|_| "expected an IP address of this machine, as in 127.0.0.2".into())
     };
     values.iter().map(|value| read("--source", value, parse)).collect()
-}
-
-fn sink(value: &OsString) -> Sink {
-    if value == "-" { Sink::Standard } else { Sink::File(PathBuf::from(value)) }
 }
 
 fn arrival(text: &str) -> Result<Arrival, String> {

@@ -1,30 +1,31 @@
 //! What is shown while a run goes: a line that changes on a terminal, else plain lines.
 
-use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::plan::Plan;
+use super::profile::Profile;
 use super::results::{Interval, to_f64};
 use super::run::{Second, Watcher};
 use super::show;
 use crate::log::{LogOutput, PlainLog};
+use crate::outputs::Output;
 
 /// Of a run that is longer than this only every tenth second gets a line.
 const LONG: Duration = Duration::from_secs(60);
 
 /// Shows a run as it goes, and keeps what its seconds came to.
-pub(crate) struct Live {
+pub(crate) struct Live<'a> {
     display: Display,
     log: PlainLog,
     stderr: LogOutput,
-    csv: Option<BufWriter<File>>,
-    /// Why the table could not be written.
-    failed: Option<io::Error>,
+    csv: Option<&'a mut Output>,
     every: u64,
     all: Option<Duration>,
+    profile: Option<Arc<Profile>>,
     intervals: Vec<Interval>,
 }
 
@@ -34,8 +35,13 @@ enum Display {
     Nothing,
 }
 
-impl Live {
-    pub(crate) fn new(plan: &Plan, quiet: bool, csv: Option<File>, log: &PlainLog) -> Self {
+impl<'a> Live<'a> {
+    pub(crate) fn new(
+        plan: &Plan,
+        quiet: bool,
+        csv: Option<&'a mut Output>,
+        log: &PlainLog,
+    ) -> Self {
         let all = plan.extent.duration.map(|duration| plan.extent.warmup + duration);
         let display = if quiet {
             Display::Nothing
@@ -49,65 +55,61 @@ impl Live {
             display,
             log: log.clone(),
             stderr: LogOutput::new(),
-            csv: csv.map(BufWriter::new),
-            failed: None,
+            csv,
             every: if long { 10 } else { 1 },
             all,
+            profile: plan.profile.clone(),
             intervals: Vec::new(),
         };
         live.table(&format!("{COLUMNS}\n"));
         live
     }
 
-    /// Ends the display; answers what the seconds came to, and whether the table is written.
-    pub(crate) fn finish(mut self) -> (Vec<Interval>, io::Result<()>) {
+    /// Ends the display; answers what the seconds came to.
+    pub(crate) fn finish(self) -> Vec<Interval> {
         if let Display::Bar(bar) = &self.display
             && !self.stderr.is_unwanted()
         {
             bar.finish_and_clear();
         }
-        if let Some(mut csv) = self.csv.take()
-            && let Err(error) = csv.flush()
-        {
-            self.failed.get_or_insert(error);
-        }
-        (self.intervals, self.failed.map_or(Ok(()), Err))
+        self.intervals
     }
 
     fn table(&mut self, row: &str) {
-        if let Some(csv) = &mut self.csv
-            && let Err(error) = csv.write_all(row.as_bytes()).and_then(|()| csv.flush())
-        {
-            self.failed = Some(error);
-            self.csv = None;
+        if let Some(csv) = &mut self.csv {
+            // What fails is told at the end, see `Output`.
+            let _ = csv.write_all(row.as_bytes());
         }
     }
 }
 
-const COLUMNS: &str = "second,messages,unanswered,bytes_sent,bytes_received,errors,alive,in_flight,p50_us,p99_us,max_us";
+const COLUMNS: &str = "second,messages,unanswered,bytes_sent,bytes_received,errors,alive,in_flight,p50_us,p99_us,max_us,step";
 
-/// The whole table of seconds.
+/// The whole table of seconds, of a run without a profile.
 pub(crate) fn table(intervals: &[Interval]) -> String {
-    let rows: String = intervals.iter().map(row).collect();
+    let rows: String = intervals.iter().map(|interval| row(interval, None)).collect();
     format!("{COLUMNS}\n{rows}")
 }
 
-fn row(interval: &Interval) -> String {
+/// A second in the table. In a run with a profile it says in which step the second began, from 1 on.
+fn row(interval: &Interval, profile: Option<&Profile>) -> String {
+    let step = profile.map(|profile| profile.step(Duration::from_secs(interval.second)) + 1);
+    let step = step.map(|step| step.to_string()).unwrap_or_default();
     let time = |time: Option<f64>| time.map(|time| time.to_string()).unwrap_or_default();
     let Interval { second, messages, unanswered, bytes_sent, bytes_received, .. } = interval;
     let Interval { errors, alive, in_flight, p50_us, p99_us, max_us, .. } = interval;
     format!(
-        "{second},{messages},{unanswered},{bytes_sent},{bytes_received},{errors},{alive},{in_flight},{},{},{}\n",
+        "{second},{messages},{unanswered},{bytes_sent},{bytes_received},{errors},{alive},{in_flight},{},{},{},{step}\n",
         time(*p50_us),
         time(*p99_us),
         time(*max_us)
     )
 }
 
-impl Watcher for Live {
+impl Watcher for Live<'_> {
     fn second(&mut self, second: &Second) {
         let interval = Interval::of(second);
-        self.table(&row(&interval));
+        self.table(&row(&interval, self.profile.as_deref()));
         let line = line(&interval);
         match &self.display {
             Display::Bar(bar) if !self.stderr.is_unwanted() => bar.set_message(line),

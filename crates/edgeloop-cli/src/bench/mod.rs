@@ -1,6 +1,7 @@
 //! `edgeloop bench`: a load generator that tells the truth about latency.
 //!
-//! `args` and `config` say what is asked for, `plan` is the run that this comes to. `run` starts its
+//! `args` and `config` say what is asked for, `plan` is the run that this comes to, `exchange` what is
+//! sent to a service that does not echo, `profile` the steps of a rate. `run` starts its
 //! threads, each a `worker` on an event loop, with a `lane` for each connection. What they measure
 //! (`record`) comes back each second, is shown (`live`), and becomes the `results`, from which the
 //! `summary` and all files are made.
@@ -10,7 +11,9 @@ pub(crate) mod compare;
 pub(crate) mod config;
 mod ends;
 mod errors;
+mod exchange;
 mod fail_if;
+mod files;
 pub(crate) mod find;
 mod generator;
 mod gate;
@@ -24,26 +27,27 @@ mod machine;
 mod monitor;
 mod payload;
 mod plan;
+pub(crate) mod profile;
 pub(crate) mod record;
 pub(crate) mod repeats;
 pub(crate) mod results;
 mod run;
 mod schedule;
 pub(crate) mod show;
+pub(crate) mod steps;
 pub(crate) mod summary;
 mod verify;
 mod worker;
 
-use std::fs::File;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::Path;
+use std::io::{self, IsTerminal, Write};
 use std::time::SystemTime;
 
 use args::BenchArgs;
 use compare::Comparison;
-use config::{BenchConfig, Sink};
+use config::BenchConfig;
 use fail_if::Condition;
+use files::Places;
 use find::{Search, Step};
 use interrupt::Interrupt;
 use live::Live;
@@ -56,7 +60,8 @@ use worker::End;
 
 use crate::exit::{Exit, Failure};
 use crate::log::{PlainLog, last_line};
-use crate::report::{Drawing, Run, same};
+use crate::outputs::{Output, standard_output};
+use crate::report::{self, Run};
 
 /// Runs as the command line says, and answers how it ended.
 ///
@@ -65,93 +70,73 @@ use crate::report::{Drawing, Run, same};
 /// When something is wrong with the command line, an address or a file, or with this machine.
 pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     let mut config = BenchConfig::resolve(args)?;
+    config.load()?;
+    let places = Places::find(&config)?;
     ends::resolve(&mut config)?;
-    spare_the_baseline(args)?;
-    let baseline = config.baseline.as_deref().map(crate::report::baseline).transpose()?;
-    // Before the run, so that a result is not lost for want of a place.
-    let json = match &config.json {
-        Some(Sink::File(path)) => Some((create(path)?, path.clone())),
-        _ => None,
-    };
-    let csv = config.csv.as_deref().map(create).transpose()?;
-    let drawing = config.report.as_deref().map(Drawing::begin).transpose()?;
+    // Read before anything is written: it may be the file that is replaced.
+    let baseline = config.baseline.as_deref().map(report::baseline).transpose()?;
+    let baseline = baseline.as_ref();
     let log = PlainLog::start();
     let interrupt = Interrupt::watch(&log)
         .map_err(|error| Failure::fatal(format!("cannot watch for signals: {error}")))?;
+    let mut files = places.open()?;
     if let Err(error) = edgeloop::raise_descriptor_limit() {
         log.line(&format!("edgeloop: cannot raise the limit of descriptors: {error} in setrlimit"));
     }
     let ran = match &config.find {
-        None if config.repeat > 1 => repeat(&config, csv, &interrupt, &log),
-        None => run_once(&config, csv, &interrupt, &log),
-        Some(plan) => search(&config, plan, &interrupt, &log).map(|results| (results, Ok(()))),
+        None if config.repeat > 1 => repeat(&config, files.csv.as_mut(), &interrupt, &log),
+        None => run_once(&config, files.csv.as_mut(), &interrupt, &log),
+        Some(plan) => search(&config, plan, &interrupt, &log),
     };
     log.finish();
-    let (results, table) = ran?;
+    let results = ran?;
+    let page = config.report.as_ref().map(|_| report::page(&results, baseline)).transpose();
+    files.write(&results, page.as_ref().ok().and_then(Option::as_deref));
+    let (others, mut failures) = files.finish_drafts();
+    failures.extend(page.err());
     interrupt.stand_down();
-    let mut kept = Ok(());
-    if let (Err(error), Some(path)) = (table, &config.csv) {
-        kept = Err(unwritable(path, &error));
+    if !places.have_standard() {
+        failures.extend(print(&config, &results, baseline).err());
     }
-    if let Some((file, path)) = json
-        && let Err(error) = results.write(BufWriter::new(file))
-    {
-        kept = Err(unwritable(&path, &error));
+    failures.extend(files::finish_others(others, &interrupt));
+    let baseline = baseline.map(|baseline| &baseline.results);
+    let judge = |condition: &Condition| condition.failure(&results, baseline);
+    let holding: Vec<_> = config.fail_if.iter().filter_map(judge).collect();
+    holding.iter().for_each(|line| last_line(line));
+    let Some(last) = failures.pop() else {
+        return Ok(match exit(&results) {
+            Exit::Done if !holding.is_empty() => Exit::Failed,
+            exit => exit,
+        });
+    };
+    for failure in failures {
+        last_line(&failure.line);
     }
-    if let Some(drawing) = drawing
-        && let Err(failure) = drawing.finish(&results, baseline.as_ref())
-    {
-        kept = Err(failure);
-    }
-    let baseline = baseline.as_ref();
-    print(&config, &results, baseline)?;
-    kept?;
-    let judge = |condition: &Condition| condition.failure(&results, baseline.map(|it| &it.results));
-    let failures: Vec<_> = config.fail_if.iter().filter_map(judge).collect();
-    failures.iter().for_each(|line| last_line(line));
-    match exit(&results) {
-        Exit::Done if !failures.is_empty() => Ok(Exit::Failed),
-        exit => Ok(exit),
-    }
+    Err(last)
 }
 
-/// Refuses outputs that would overwrite the results that this run is compared with.
-fn spare_the_baseline(args: &BenchArgs) -> Result<(), Failure> {
-    let Some(baseline) = &args.baseline else { return Ok(()) };
-    let outputs = [("--json", &args.json), ("--csv", &args.csv), ("--report", &args.report)];
-    for (option, file) in outputs {
-        if file.as_ref().is_some_and(|file| same(baseline, file)) {
-            let line = format!("{option} would overwrite --baseline; choose another file");
-            return Err(Failure::usage(line));
-        }
-    }
-    Ok(())
-}
-
-/// Makes a run. Whether its table could be written is told beside what it has come to.
+/// Makes a run.
 fn run_once(
     config: &BenchConfig,
-    csv: Option<File>,
+    csv: Option<&mut Output>,
     interrupt: &Interrupt,
     log: &PlainLog,
-) -> Result<(Results, io::Result<()>), Failure> {
-    let ((done, background, intervals), table) = measure(config, csv, interrupt, log)?;
-    Ok((Results::new(config, background, &done, intervals), table))
+) -> Result<Results, Failure> {
+    let (done, background, intervals) = measure(config, csv, interrupt, log)?;
+    Ok(Results::new(config, background, &done, intervals))
 }
-
-type Measurement = (Done, Background, Vec<Interval>);
 
 fn measure(
     config: &BenchConfig,
-    csv: Option<File>,
+    csv: Option<&mut Output>,
     interrupt: &Interrupt,
     log: &PlainLog,
-) -> Result<(Measurement, io::Result<()>), Failure> {
+) -> Result<(Done, Background, Vec<Interval>), Failure> {
     let mut live = Live::new(&config.plan, config.quiet, csv, log);
     let (started, before) = (SystemTime::now(), machine::processor_time());
     let done = run::run(&config.plan, &mut live, interrupt)?;
     let processor = machine::processor_time().saturating_sub(before);
-    let (intervals, table) = live.finish();
+    let intervals = live.finish();
     let background = Background {
         id: id(),
         started: humantime::format_rfc3339_seconds(started).to_string(),
@@ -159,21 +144,21 @@ fn measure(
         machine: machine::machine(),
         processor,
     };
-    Ok(((done, background, intervals), table))
+    Ok((done, background, intervals))
 }
 
 /// Makes several runs, one after another, and adds them up. The first one that is interrupted ends it,
 /// and counts only if there is no other.
 fn repeat(
     config: &BenchConfig,
-    csv: Option<File>,
+    csv: Option<&mut Output>,
     interrupt: &Interrupt,
     log: &PlainLog,
-) -> Result<(Results, io::Result<()>), Failure> {
+) -> Result<Results, Failure> {
     let mut each = config.clone();
     // Each run has its line; only a line that goes away again may stand beside it.
     each.quiet |= !io::stderr().is_terminal();
-    let ((mut done, mut background, mut intervals), _) = measure(&each, None, interrupt, log)?;
+    let (mut done, mut background, mut intervals) = measure(&each, None, interrupt, log)?;
     let mut repeats = Vec::new();
     let mut keep = |done: &Done, background: &Background| {
         let repeat = Repeat::of(&Results::new(config, background.clone(), done, Vec::new()));
@@ -190,7 +175,7 @@ fn repeat(
                 done.end = End::Interrupted;
                 break;
             }
-            let ((next, about, seconds), _) = measure(&each, None, interrupt, log)?;
+            let (next, about, seconds) = measure(&each, None, interrupt, log)?;
             if next.end == End::Interrupted {
                 done.end = End::Interrupted;
                 break;
@@ -204,9 +189,11 @@ fn repeat(
         }
     }
     let results = Results { repeats, ..Results::new(config, background, &done, intervals) };
-    let write = |mut file: File| file.write_all(live::table(&results.intervals).as_bytes());
-    let table = csv.map_or(Ok(()), write);
-    Ok((results, table))
+    if let Some(csv) = csv {
+        // What fails is told at the end, see `Output`.
+        let _ = csv.write_all(live::table(&results.intervals).as_bytes());
+    }
+    Ok(results)
 }
 
 /// A name that no other run has.
@@ -238,7 +225,7 @@ fn search(
         config.plan.extent.duration = Some(length);
         // Each step has its line; only a line that goes away again may stand beside it.
         config.quiet |= !io::stderr().is_terminal();
-        let (results, _) = run_once(&config, None, interrupt, log)?;
+        let results = run_once(&config, None, interrupt, log)?;
         // A run that did not come to its end shows nothing of its rate.
         if results.ended == "whole" {
             return Ok(Some(results));
@@ -258,45 +245,19 @@ fn search(
     }
 }
 
-pub(crate) fn create(path: &Path) -> Result<File, Failure> {
-    File::create(path).map_err(|error| unwritable(path, &error))
-}
-
-pub(crate) fn unwritable(path: &Path, error: &io::Error) -> Failure {
-    let path = path.to_string_lossy();
-    Failure::usage(format!("cannot write {}: {error}", crate::escape::OneLine(&path)))
-}
-
-/// The summary or, where that is asked for, the results themselves.
 fn print(config: &BenchConfig, results: &Results, baseline: Option<&Run>) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    let printed = if config.json == Some(Sink::Standard) {
-        results.write(out)
-    } else {
-        let summary = Summary { results, verbose: config.verbose };
-        let comparison =
-            baseline.map(|old| Comparison { new: results, old: &old.results, name: &old.name });
-        write!(out, "{summary}")
-            .and_then(|()| comparison.map_or(Ok(()), |comparison| write!(out, "{comparison}")))
-            .and_then(|()| out.flush())
-    };
-    standard_output(printed)
-}
-
-/// What writing to standard output has come to. A reader that has seen enough is no failure.
-pub(crate) fn standard_output(printed: io::Result<()>) -> Result<(), Failure> {
-    match printed {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::usage(format!("cannot write to standard output: {error}")))
-        }
-        _ => Ok(()),
-    }
+    let summary = Summary { results, verbose: config.verbose };
+    let comparison =
+        baseline.map(|old| Comparison { new: results, old: &old.results, name: &old.name });
+    let printed = write!(out, "{summary}")
+        .and_then(|()| comparison.map_or(Ok(()), |comparison| write!(out, "{comparison}")));
+    standard_output(printed.and_then(|()| out.flush()))
 }
 
 /// Of what applies, the first of: verification failed, errors, too slow. Conditions come behind.
 fn exit(results: &Results) -> Exit {
-    let verify = &results.verify;
-    if verify.mismatched + verify.missing + verify.surplus > 0 {
+    if results.verify.wrong() > 0 || results.warmup.verify.wrong() > 0 {
         return Exit::VerificationFailed;
     }
     // In a search they are what a rate is judged by.

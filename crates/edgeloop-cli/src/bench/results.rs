@@ -16,11 +16,14 @@ use super::find::Found;
 pub(crate) use super::intervals::{BANDS, Interval};
 use super::lines::Lines;
 use super::lists;
-use super::plan::Load;
+use super::plan::{Load, Plan};
 use super::record::{Estimate, Times, Waits, needed};
 use super::repeats::Repeat;
 use super::run::Done;
 use super::schedule::Arrival;
+use super::show;
+use super::steps::StepResults;
+use super::verify::Verdict;
 use super::worker::End;
 
 /// The version of the format. It grows when a figure is left out or comes to mean something else.
@@ -86,6 +89,9 @@ pub(crate) struct Results {
     /// The runs that these are the results of, if there were several.
     #[serde(deserialize_with = "lists::at_most::<_, _, 1000>")]
     pub(crate) repeats: Vec<Repeat>,
+    /// The steps of a profile.
+    #[serde(default)]
+    pub(crate) steps: Option<Vec<StepResults>>,
     pub(crate) intervals: Vec<Interval>,
 }
 
@@ -105,8 +111,22 @@ pub(crate) struct Ends {
     pub(crate) asked: String,
     #[serde(deserialize_with = "lists::at_most::<_, _, 100000>")]
     pub(crate) addresses: Vec<String>,
+    /// How many connections were made to each, over the whole run. Older files lack it.
+    #[serde(default, deserialize_with = "lists::counts::<_, 100000>")]
+    pub(crate) connections: BTreeMap<String, u64>,
     #[serde(deserialize_with = "lists::at_most::<_, _, 100000>")]
     pub(crate) sources: Vec<String>,
+}
+
+impl Ends {
+    /// The addresses, each with the connections that were made to it.
+    pub(crate) fn counted(&self) -> String {
+        let one = |address: &String| match self.connections.get(address) {
+            Some(made) => format!("{address} ({})", show::counted(*made, "connection")),
+            None => address.clone(),
+        };
+        self.addresses.iter().map(one).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// How it was asked for.
@@ -120,8 +140,18 @@ pub(crate) struct Options {
     pub(crate) open_rate: Option<f64>,
     pub(crate) threads: usize,
     pub(crate) size: usize,
+    /// The messages of `--send`, where their replies end, and what those must be.
+    #[serde(default, deserialize_with = "lists::at_most::<_, _, 100000>")]
+    pub(crate) send: Vec<String>,
+    #[serde(default, deserialize_with = "lists::at_most::<_, _, 100000>")]
+    pub(crate) reply: Vec<String>,
+    #[serde(default, deserialize_with = "lists::at_most::<_, _, 100000>")]
+    pub(crate) expect: Vec<String>,
     pub(crate) pipeline: usize,
     pub(crate) arrival: Option<String>,
+    /// The steps of the rate, as they were given.
+    #[serde(default)]
+    pub(crate) profile: Option<String>,
     pub(crate) duration_s: Option<f64>,
     pub(crate) messages: Option<u64>,
     pub(crate) warmup_s: f64,
@@ -162,7 +192,7 @@ pub(crate) struct Waited {
     pub(crate) max: Option<f64>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Verify {
     pub(crate) on: bool,
     /// Bytes.
@@ -170,6 +200,9 @@ pub(crate) struct Verify {
     pub(crate) mismatched: u64,
     pub(crate) missing: u64,
     pub(crate) surplus: u64,
+    /// Replies that differ from what `--expect` says they must be.
+    #[serde(default)]
+    pub(crate) wrong_replies: u64,
     /// The first of them, for people to read.
     #[serde(deserialize_with = "lists::at_most::<_, _, 10000>")]
     pub(crate) findings: Vec<String>,
@@ -219,6 +252,7 @@ pub(crate) struct Warmup {
     pub(crate) errors: BTreeMap<String, u64>,
     #[serde(deserialize_with = "lists::counts::<_, 1000>")]
     pub(crate) other_errors: BTreeMap<String, u64>,
+    pub(crate) verify: Verify,
 }
 
 /// What the run took of its own machine.
@@ -261,6 +295,8 @@ impl Results {
             None => latency_us.clone(),
         };
         let lateness = &counts.lateness;
+        let steps = plan.profile.as_ref().zip(done.steps.as_ref());
+        let steps = steps.map(|(profile, steps)| steps.results(profile, done.span));
         let answered_us = Quantiles::of(&done.measured.latency.answered_alone());
         let latency = &done.measured.latency;
         let generator = Generator::of(plan, latency, lateness, done.watched.as_ref());
@@ -275,6 +311,12 @@ impl Results {
             target: Ends {
                 asked: config.address.to_string(),
                 addresses: plan.addresses.iter().map(ToString::to_string).collect(),
+                connections: plan
+                    .addresses
+                    .iter()
+                    .zip(&done.made)
+                    .map(|(address, made)| (address.to_string(), *made))
+                    .collect(),
                 sources: plan.sources.iter().map(ToString::to_string).collect(),
             },
             options: Options {
@@ -283,13 +325,17 @@ impl Results {
                 connections: plan.connections,
                 active: plan.active,
                 open_rate: plan.opening,
-                threads: plan.shares().len(),
+                threads: done.threads,
                 size: plan.size,
+                send: config.shown.send.clone(),
+                reply: config.shown.reply.clone(),
+                expect: config.shown.expect.clone(),
                 pipeline: plan.pipeline,
                 arrival: arrival.map(|arrival| match arrival {
                     Arrival::Uniform => "uniform".to_owned(),
                     Arrival::Poisson => "poisson".to_owned(),
                 }),
+                profile: plan.profile.as_ref().map(|profile| profile.text.clone()),
                 duration_s: plan.extent.duration.map(|duration| duration.as_secs_f64()),
                 messages: plan.extent.messages,
                 warmup_s: plan.extent.warmup.as_secs_f64(),
@@ -318,14 +364,7 @@ impl Results {
             errors: counts.errors.by_name(),
             other_errors: counts.errors.others().clone(),
             reopened: counts.reopened,
-            verify: Verify {
-                on: plan.verifies,
-                checked: done.verdict.checked,
-                mismatched: done.verdict.mismatched,
-                missing: done.verdict.missing,
-                surplus: done.verdict.surplus,
-                findings: done.verdict.findings.iter().map(ToString::to_string).collect(),
-            },
+            verify: Verify::of(plan, &done.verdict),
             late: (asked_rate.is_some() && lateness.is_late()).then(|| Late {
                 missed: lateness.missed,
                 sends: lateness.sends,
@@ -340,10 +379,12 @@ impl Results {
                 unanswered: done.before.unanswered,
                 errors: done.before.errors.by_name(),
                 other_errors: done.before.errors.others().clone(),
+                verify: Verify::of(plan, &done.before.verdict),
             },
             cost: Cost { processor_s: background.processor.as_secs_f64(), waits: done.waits },
             find: None,
             repeats: Vec::new(),
+            steps,
             intervals,
         }
     }
@@ -411,6 +452,25 @@ pub(super) fn lower_bounds(times: &Times) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
+impl Verify {
+    fn of(plan: &Plan, verdict: &Verdict) -> Self {
+        Self {
+            on: plan.verifies,
+            checked: verdict.checked,
+            mismatched: verdict.mismatched,
+            missing: verdict.missing,
+            surplus: verdict.surplus,
+            wrong_replies: verdict.wrong_replies,
+            findings: verdict.told(),
+        }
+    }
+
+    /// Bytes that are not those that were sent, or not as often.
+    pub(crate) const fn wrong(&self) -> u64 {
+        self.mismatched.saturating_add(self.missing).saturating_add(self.surplus)
+    }
+}
+
 impl Waited {
     fn of(waits: Waits) -> Self {
         let some = |value: f64| (waits.count > 0).then_some(value);
@@ -462,11 +522,9 @@ pub(crate) fn to_f64(number: u64) -> f64 {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::bench::plan::Plan;
     use crate::bench::plan::tests::plan;
     use crate::bench::record::{Before, Measured};
     use crate::bench::run::Second;
-    use crate::bench::verify::Verdict;
 
     /// A run of 200 messages, one every millisecond, in 10 to 2,000 µs.
     pub(crate) fn results() -> Results {
@@ -504,6 +562,7 @@ pub(crate) mod tests {
         let second = Second { number: 0, span, measured, alive: 1, in_flight: 0 };
         let intervals = vec![Interval::of(&second)];
         let done = Done {
+            made: vec![1],
             measured: second.measured,
             verdict: Verdict { checked: 200 * 64, ..Verdict::default() },
             end: End::Whole,
@@ -511,8 +570,10 @@ pub(crate) mod tests {
             span,
             alive: 1,
             before: Before::default(),
+            steps: None,
             watched: None,
             waits: 400,
+            threads: 1,
         };
         Results::new(&config, background, &done, intervals)
     }

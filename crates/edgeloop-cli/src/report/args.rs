@@ -22,6 +22,8 @@ verification. All have a rate or none has; without a rate, the pipeline must be 
 target and the number of connections, may differ. --force merges other runs too, and results of --find or --repeat; \
 no run is merged with itself.
 
+Files are replaced when the new ones are complete. No output may be one of the files that are read.
+
 Exit codes:
   0      Done
   2      The command line is wrong, a FILE does not hold results, runs don't fit together, or a file can't be written

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::parts::{shift, shifts, twice, unfit};
 use super::read::Run;
+use super::steps;
 use crate::bench::record::needed;
 use crate::bench::results::{
     BANDS, Ends, Generator, Interval, Late, Machine, Options, Quantiles, Results, Verify, Warmup,
@@ -39,6 +40,7 @@ pub(super) fn merge(runs: &[Run], force: bool) -> Result<Run, Failure> {
         sum.latency.add(&other.latency);
         sum.service.add(&other.service);
         sum.connect.add(&other.connect);
+        steps::add(&mut sum, other);
         add(&mut sum.results, &other.results, *by);
     }
     if !others.is_empty() {
@@ -140,6 +142,9 @@ fn add_ends(sum: &mut Ends, other: &Ends) {
         let new: Vec<_> = theirs.iter().filter(|one| !mine.contains(one)).cloned().collect();
         mine.extend(new);
     }
+    for (address, made) in &other.connections {
+        count(sum.connections.entry(address.clone()).or_default(), *made);
+    }
 }
 
 fn add_options(sum: &mut Options, other: &Options) {
@@ -166,6 +171,7 @@ fn add_verify(sum: &mut Verify, other: &Verify) {
     count(&mut sum.mismatched, other.mismatched);
     count(&mut sum.missing, other.missing);
     count(&mut sum.surplus, other.surplus);
+    count(&mut sum.wrong_replies, other.wrong_replies);
     sum.findings.extend_from_slice(&other.findings);
 }
 
@@ -201,6 +207,7 @@ fn add_warmup(sum: &mut Warmup, other: &Warmup) {
     count(&mut sum.unanswered, other.unanswered);
     add_errors(&mut sum.errors, &other.errors);
     add_errors(&mut sum.other_errors, &other.other_errors);
+    add_verify(&mut sum.verify, &other.verify);
 }
 
 fn add_errors(sum: &mut BTreeMap<String, u64>, other: &BTreeMap<String, u64>) {
@@ -364,7 +371,8 @@ mod tests {
         let same = [run("a", one.clone()), run("b", one.clone())];
         let same = merge(&same, false).expect("merged").results;
         assert_eq!(same.machine, one.machine, "a machine is counted once");
-        assert_eq!(results.target, one.target);
+        assert_eq!(results.target.addresses, one.target.addresses);
+        assert_eq!(results.target.connections["127.0.0.1:3000"], 100);
         assert_eq!(results.late.as_ref().map(|late| late.missed), Some(5));
         assert_eq!(results.options.command.iter().filter(|word| *word == ";").count(), 1);
     }

@@ -18,23 +18,23 @@ mod plots;
 mod read;
 mod repeats;
 mod search;
+mod steps;
 mod tables;
 #[cfg(test)]
 mod samples;
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::{BufWriter, Write as _};
+use std::slice;
 
 use args::ReportArgs;
 use page::Page;
 pub(crate) use read::Run;
 
 use crate::bench::results::Results;
-use crate::bench::{create, standard_output, unwritable};
-use crate::escape::OneLine;
 use crate::exit::{Exit, Failure};
+use crate::log;
+use crate::outputs::{Place, apart, put, same_input};
 
 /// Draws a page of earlier runs, as the command line says.
 ///
@@ -43,24 +43,30 @@ use crate::exit::{Exit, Failure};
 /// When something is wrong with the command line or a file.
 pub(crate) fn report(args: &ReportArgs) -> Result<Exit, Failure> {
     contradictions(args)?;
+    let output = Place::find("--output", args.output.as_ref())?;
+    let json = Place::find("--json", args.json.as_ref())?;
+    spare_the_inputs(args, &[&output, &json].into_iter().flatten().collect::<Vec<_>>())?;
     let runs = args.files.iter().map(|file| read::read(file)).collect::<Result<Vec<_>, _>>()?;
     let baseline = args.baseline.as_deref().map(read::read).transpose()?;
     let merged = (runs.len() > 1).then(|| merge::merge(&runs, args.force)).transpose()?;
     let run = merged.as_ref().unwrap_or(&runs[0]);
-    if let Some(json) = &args.json {
-        put(json, |out| run.results.write(out))?;
+    let mut failures = Vec::new();
+    if let Some(json) = &json {
+        failures.extend(put(json, |out| run.results.write(out)).err());
     }
-    if let Some(output) = &args.output {
+    if let Some(output) = &output {
         let page = Page { run, parts: &runs, baseline: baseline.as_ref() };
-        put(output, |out| write!(out, "{page}"))?;
+        failures.extend(put(output, |out| write!(BufWriter::new(out), "{page}")).err());
     }
-    Ok(Exit::Done)
+    let Some(last) = failures.pop() else { return Ok(Exit::Done) };
+    for failure in failures {
+        log::last_line(&failure.line);
+    }
+    Err(last)
 }
 
 fn contradictions(args: &ReportArgs) -> Result<(), Failure> {
-    let outputs = [("--output", &args.output), ("--json", &args.json)];
-    let [output, json] = [&args.output, &args.json];
-    if output.is_none() && json.is_none() {
+    if args.output.is_none() && args.json.is_none() {
         return Err(Failure::usage(
             "--output is missing: where to write the report, as in '-o page.html'",
         ));
@@ -68,45 +74,27 @@ fn contradictions(args: &ReportArgs) -> Result<(), Failure> {
     if args.output.is_none() && args.baseline.is_some() {
         return Err(Failure::usage("--baseline needs --output"));
     }
-    if output == json {
-        return Err(Failure::usage("--output and --json are the same file; give two"));
-    }
     let inputs = || args.files.iter().chain(&args.baseline);
     if inputs().filter(|input| *input == "-").count() > 1 {
         return Err(Failure::usage(
             "standard input (-) can be read only once; give files for the others",
         ));
     }
-    for (option, path) in outputs {
-        let Some(path) = path.as_deref().filter(|path| *path != "-") else { continue };
-        if inputs().any(|input| same(input, path)) {
-            let path = path.to_string_lossy();
-            let line = format!(
-                "{option} {} would overwrite what is read; choose another file",
-                OneLine(&path)
-            );
-            return Err(Failure::usage(line));
-        }
-    }
     Ok(())
 }
 
-/// Whether two paths are one file.
-pub(crate) fn same(one: &OsStr, other: &OsStr) -> bool {
-    let found = |path| fs::canonicalize(path).ok();
-    found(one).is_some_and(|one| found(other) == Some(one))
-}
-
-/// Writes to a file; `-` is standard output.
-fn put(path: &OsStr, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
-    if path != "-" {
-        let path = Path::new(path);
-        let mut out = BufWriter::new(create(path)?);
-        let written = write(&mut out).and_then(|()| out.flush());
-        return written.map_err(|error| unwritable(path, &error));
+/// Refuses outputs that are one file, or one that is read.
+fn spare_the_inputs(args: &ReportArgs, outputs: &[&Place]) -> Result<(), Failure> {
+    apart(outputs)?;
+    for output in outputs {
+        if args.files.iter().chain(&args.baseline).any(|input| same_input(input, output)) {
+            let (option, name) = (output.option(), output.shown());
+            return Err(Failure::usage(format!(
+                "{option} {name} would overwrite what is read; choose another file"
+            )));
+        }
     }
-    let mut out = BufWriter::new(io::stdout().lock());
-    standard_output(write(&mut out).and_then(|()| out.flush()))
+    Ok(())
 }
 
 /// Reads the run that another one is compared with.
@@ -114,38 +102,17 @@ fn put(path: &OsStr, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Re
 /// # Errors
 ///
 /// When its file does not hold one.
-pub(crate) fn baseline(path: &Path) -> Result<Run, Failure> {
-    read::read(path.as_os_str())
+pub(crate) fn baseline(path: &OsStr) -> Result<Run, Failure> {
+    read::read(path)
 }
 
-/// A page that is to be drawn of a run which has not begun.
-pub(crate) struct Drawing {
-    file: File,
-    path: PathBuf,
-}
-
-impl Drawing {
-    /// Makes the file, so that a run is not made in vain.
-    ///
-    /// # Errors
-    ///
-    /// When it can't be made.
-    pub(crate) fn begin(path: &Path) -> Result<Self, Failure> {
-        Ok(Self { file: create(path)?, path: path.to_owned() })
-    }
-
-    /// Draws what the run has come to.
-    ///
-    /// # Errors
-    ///
-    /// When it can't be written.
-    pub(crate) fn finish(self, results: &Results, baseline: Option<&Run>) -> Result<(), Failure> {
-        let run = Run::new(String::new(), results.clone())
-            .map_err(|fault| Failure::fatal(format!("this run {fault}")))?;
-        let page = Page { run: &run, parts: std::slice::from_ref(&run), baseline };
-        let mut out = BufWriter::new(self.file);
-        write!(out, "{page}")
-            .and_then(|()| out.flush())
-            .map_err(|error| unwritable(&self.path, &error))
-    }
+/// Draws what a run has come to, beside another.
+///
+/// # Errors
+///
+/// When the run has figures that can't be.
+pub(crate) fn page(results: &Results, baseline: Option<&Run>) -> Result<String, Failure> {
+    let run = Run::new(String::new(), results.clone())
+        .map_err(|fault| Failure::fatal(format!("this run {fault}")))?;
+    Ok(Page { run: &run, parts: slice::from_ref(&run), baseline }.to_string())
 }

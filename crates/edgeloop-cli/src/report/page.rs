@@ -9,6 +9,7 @@ use super::plots;
 use super::read::Run;
 use super::repeats;
 use super::search;
+use super::steps;
 use super::tables::{Noises, cell, seconds, table};
 use crate::bench::compare;
 use crate::bench::results::{Interval, Quantiles, Results};
@@ -47,6 +48,7 @@ impl fmt::Display for Page<'_> {
         }
         search::section(f, &self.run.results)?;
         self.charts(f, &columns)?;
+        steps::write(self.run.results.steps.as_deref(), f)?;
         self.figures(f)?;
         repeats::section(f, &self.run.results)?;
         self.errors(f, &columns)?;

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::histogram;
+use crate::bench::profile::MOST;
 use crate::bench::record::{LONGEST, Times};
 use crate::bench::results::{BANDS, Quantiles, Results, SCHEMA, to_f64};
 use crate::escape::OneLine;
@@ -22,6 +23,8 @@ pub(crate) struct Run {
     pub(super) latency: Times,
     pub(super) service: Times,
     pub(super) connect: Times,
+    /// Of the steps of a profile.
+    pub(super) steps: Vec<Times>,
 }
 
 /// The largest file that is read: a day has a tenth of it.
@@ -118,11 +121,18 @@ impl Run {
         let times = |figures: &Quantiles, name: &str| {
             unpack(figures).map_err(|fault| format!("has a wrong {name}.histogram: {fault}"))
         };
+        let steps = results.steps.as_deref().unwrap_or_default();
+        if steps.len() > MOST {
+            return Err(format!("has {} steps, and no run has more than {MOST}", steps.len()));
+        }
+        let steps = steps.iter().map(|step| times(&step.latency_us, "steps.latency_us"));
+        let steps = steps.collect::<Result<_, _>>()?;
         let run = Self {
             name,
             latency: times(&results.latency_us, "latency_us")?,
             service: times(&results.service_us, "service_us")?,
             connect: times(&results.connect_us, "connect_us")?,
+            steps,
             results,
         };
         impossible(&run.results).map_or(Ok(run), Err)
@@ -132,8 +142,8 @@ impl Run {
 fn unpack(figures: &Quantiles) -> Result<Times, String> {
     let histogram = histogram::unpack(&figures.histogram)?;
     let unanswered = figures.unanswered.waits();
-    if histogram.len().max(unanswered.count) > MOST {
-        return Err(format!("it holds more than {MOST} samples"));
+    if histogram.len().max(unanswered.count) > MOST_SAMPLES {
+        return Err(format!("it holds more than {MOST_SAMPLES} samples"));
     }
     let times = Times::recorded(&histogram, unanswered).map_err(|error| error.to_string())?;
     if times.samples() == figures.samples {
@@ -143,7 +153,7 @@ fn unpack(figures: &Quantiles) -> Result<Times, String> {
 }
 
 /// More than any run has, and few enough to be added up.
-const MOST: u64 = 1 << 53;
+const MOST_SAMPLES: u64 = 1 << 53;
 
 /// Of figures that are drawn, one that no run comes to.
 fn impossible(results: &Results) -> Option<String> {
@@ -154,11 +164,12 @@ fn impossible(results: &Results) -> Option<String> {
             return Some(format!("has a band {band} in second {second}, where {last} is the last"));
         }
     }
-    let times = [&results.latency_us, &results.service_us, &results.connect_us];
+    let mut times = vec![&results.latency_us, &results.service_us, &results.connect_us];
+    times.extend(results.steps.iter().flatten().map(|step| &step.latency_us));
     let mut figures: Vec<_> = times
-        .into_iter()
+        .iter()
         .flat_map(|times| [times.min, times.mean, times.max, times.unanswered.max])
-        .chain(times.into_iter().flat_map(|times| times.each().map(|(_, value, _)| value)))
+        .chain(times.iter().flat_map(|times| times.each().map(|(_, value, _)| value)))
         .flatten()
         .collect();
     figures.extend([results.seconds, results.rate]);
@@ -167,6 +178,10 @@ fn impossible(results: &Results) -> Option<String> {
         figures.extend([repeat.rate, repeat.seconds]);
         figures.extend(repeat.latency_us.each().into_iter().filter_map(|figure| figure.1));
         figures.extend(repeat.answered_us.each().into_iter().filter_map(|figure| figure.1));
+    }
+    for step in results.steps.iter().flatten() {
+        figures.extend([step.from_s, step.seconds, step.rate]);
+        figures.extend(step.asked_rate);
     }
     for interval in &results.intervals {
         figures.extend([interval.p50_us, interval.p99_us, interval.max_us].into_iter().flatten());

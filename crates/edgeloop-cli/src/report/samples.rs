@@ -56,6 +56,7 @@ pub(super) fn open(answered: &[u64], unanswered: &[u64]) -> Results {
         target: Ends {
             asked: "127.0.0.1:3000".to_owned(),
             addresses: vec!["127.0.0.1:3000".to_owned()],
+            connections: BTreeMap::from([("127.0.0.1:3000".to_owned(), 50)]),
             sources: Vec::new(),
         },
         options: Options {
@@ -66,8 +67,12 @@ pub(super) fn open(answered: &[u64], unanswered: &[u64]) -> Results {
             open_rate: None,
             threads: 1,
             size: 64,
+            send: Vec::new(),
+            reply: Vec::new(),
+            expect: Vec::new(),
             pipeline: 80_000,
             arrival: Some("uniform".to_owned()),
+            profile: None,
             duration_s: Some(2.0),
             messages: None,
             warmup_s: 1.0,
@@ -96,6 +101,7 @@ pub(super) fn open(answered: &[u64], unanswered: &[u64]) -> Results {
             mismatched: 0,
             missing: 0,
             surplus: 0,
+            wrong_replies: 0,
             findings: Vec::new(),
         },
         late: None,
@@ -116,6 +122,7 @@ pub(super) fn open(answered: &[u64], unanswered: &[u64]) -> Results {
         cost: Cost { processor_s: 0.5, waits: 100 },
         find: None,
         repeats: Vec::new(),
+        steps: None,
         intervals: vec![
             Interval { messages, max_us: Some(20.0), bands: vec![(55, messages)], ..second() },
             Interval { second: 1, ..second() },

@@ -25,11 +25,13 @@ use std::time::Duration;
 use edgeloop::{Action, Closed, Context, Handler, Input, LoopContext, Origin, Time};
 
 use super::errors::Cause;
+use super::exchange::Replies;
 use super::gate::Gate;
 use super::lane::{Lane, Stage};
 use super::payload::Payload;
 use super::plan::{Load, Share};
 use super::record::{Before, Measured};
+use super::steps::Steps;
 use super::verify::Verdict;
 
 const SECOND: u64 = 1_000_000_000;
@@ -86,6 +88,9 @@ pub(crate) struct Outcome {
     pub(crate) alive: usize,
     /// What happened before it.
     pub(crate) before: Before,
+    /// Connections that were made to each of the addresses, from the beginning on.
+    pub(crate) made: Vec<u64>,
+    pub(crate) steps: Option<Steps>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +140,10 @@ pub(crate) struct Worker {
     /// Of the present second, and of the time before all that is measured.
     measured: Measured,
     before: Before,
+    /// Connections that were made to each of the addresses.
+    made: Vec<u64>,
+    /// The steps of a profile, from the beginning of the measured time on.
+    steps: Option<Steps>,
     verdict: Verdict,
     end: End,
     scratch: Box<[u8]>,
@@ -142,8 +151,13 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(share: Share, gate: Arc<Gate>, tell: Teller) -> Self {
-        let lanes: Vec<_> =
+        let mut lanes: Vec<_> =
             (0..share.connections).map(|lane| Lane::new((share.first + lane) as u64)).collect();
+        if share.plan.exchanges.is_some() {
+            for lane in &mut lanes[..share.active] {
+                lane.replies = Some(Box::new(Replies::new(share.plan.connects)));
+            }
+        }
         Self {
             gate,
             tell,
@@ -166,6 +180,8 @@ impl Worker {
             last_move: 0,
             measured: Measured::default(),
             before: Before::default(),
+            made: vec![0; share.plan.addresses.len()],
+            steps: None,
             verdict: Verdict::default(),
             end: End::Whole,
             scratch: vec![0; CHUNK].into_boxed_slice(),
@@ -177,8 +193,8 @@ impl Worker {
     /// What the run has come to.
     pub(crate) fn into_outcome(self) -> Outcome {
         let span = self.until.saturating_sub(self.from);
-        let Self { verdict, end, alive, before, .. } = self;
-        Outcome { verdict, end, span, alive, before }
+        let Self { verdict, end, alive, before, made, steps, .. } = self;
+        Outcome { verdict, end, span, alive, before, made, steps }
     }
 
     const fn size(&self) -> u64 {
@@ -312,8 +328,11 @@ impl Handler for Worker {
         let mut now = cx.clock().as_nanos();
         let (bytes, lane) = (input.take_all(), *lane);
         let (payload, size) = (self.share.plan.verifies.then_some(self.payload), self.size());
-        let one = &mut self.lanes[lane as usize];
-        one.receive(payload, bytes, &mut self.verdict);
+        let (exchanges, one) =
+            (self.share.plan.exchanges.as_deref(), &mut self.lanes[lane as usize]);
+        let measured = now >= self.from;
+        let verdict = if measured { &mut self.verdict } else { &mut self.before.verdict };
+        one.receive(payload, exchanges, bytes, verdict);
         self.last_move = now;
         if self.measures(now) {
             self.measured.counts.bytes_received += bytes.len() as u64;
