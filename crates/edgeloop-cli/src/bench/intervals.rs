@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::lists;
 use super::record::Estimate;
 use super::results::{lower_bounds, micros, to_f64};
 use super::run::Second;
@@ -26,12 +27,14 @@ pub(crate) struct Interval {
     pub(crate) p95_us: Option<f64>,
     pub(crate) p99_us: Option<f64>,
     pub(crate) max_us: Option<f64>,
+    #[serde(deserialize_with = "lists::at_most::<_, _, 20>")]
     pub(crate) lower_bounds: Vec<String>,
     /// Of those that were answered in it.
     pub(crate) answered_p50_us: Option<f64>,
     pub(crate) answered_p99_us: Option<f64>,
     pub(crate) answered_max_us: Option<f64>,
     /// How many times lay in each band of the heat map: the number of the band, and how many.
+    #[serde(deserialize_with = "lists::at_most::<_, _, 200>")]
     pub(crate) bands: Vec<(u32, u64)>,
 }
 

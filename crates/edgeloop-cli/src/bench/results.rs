@@ -3,20 +3,22 @@
 //! Everything that is shown of a run is made from this, so that no two figures can differ.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::config::BenchConfig;
 use super::find::Found;
 pub(crate) use super::intervals::{BANDS, Interval};
+use super::lines::Lines;
+use super::lists;
 use super::plan::{Load, Plan};
 use super::record::{Estimate, Times, Waits, needed};
+use super::repeats::Repeat;
 use super::run::Done;
 use super::schedule::Arrival;
 use super::show;
@@ -48,6 +50,8 @@ pub(crate) struct Results {
     pub(crate) label: Option<String>,
     /// When it began, in UTC (RFC 3339).
     pub(crate) started: String,
+    /// When its measured time began, in UTC; none if it did not.
+    pub(crate) measured_from: Option<String>,
     pub(crate) machine: Machine,
     pub(crate) target: Ends,
     pub(crate) options: Options,
@@ -65,8 +69,10 @@ pub(crate) struct Results {
     pub(crate) connect_us: Quantiles,
     pub(crate) bytes_sent: u64,
     pub(crate) bytes_received: u64,
+    #[serde(deserialize_with = "lists::counts::<_, 1000>")]
     pub(crate) errors: BTreeMap<String, u64>,
     /// What `other` of these was, by the system's name for it.
+    #[serde(deserialize_with = "lists::counts::<_, 1000>")]
     pub(crate) other_errors: BTreeMap<String, u64>,
     /// Connections that the other end closed with nothing in flight. They were opened again.
     pub(crate) reopened: u64,
@@ -80,6 +86,9 @@ pub(crate) struct Results {
     pub(crate) cost: Cost,
     /// Where the rate was looked for: this is then the run at the knee.
     pub(crate) find: Option<Found>,
+    /// The runs that these are the results of, if there were several.
+    #[serde(deserialize_with = "lists::at_most::<_, _, 1000>")]
+    pub(crate) repeats: Vec<Repeat>,
     /// The steps of a profile.
     #[serde(default)]
     pub(crate) steps: Option<Vec<StepResults>>,
@@ -100,10 +109,12 @@ pub(crate) struct Machine {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ends {
     pub(crate) asked: String,
+    #[serde(deserialize_with = "lists::at_most::<_, _, 100000>")]
     pub(crate) addresses: Vec<String>,
     /// How many connections were made to each, over the whole run. Older files lack it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lists::counts::<_, 100000>")]
     pub(crate) connections: BTreeMap<String, u64>,
+    #[serde(deserialize_with = "lists::at_most::<_, _, 100000>")]
     pub(crate) sources: Vec<String>,
 }
 
@@ -121,6 +132,7 @@ impl Ends {
 /// How it was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Options {
+    #[serde(deserialize_with = "lists::at_most::<_, _, 100000>")]
     pub(crate) command: Vec<String>,
     pub(crate) mode: String,
     pub(crate) connections: usize,
@@ -129,11 +141,11 @@ pub(crate) struct Options {
     pub(crate) threads: usize,
     pub(crate) size: usize,
     /// The messages of `--send`, where their replies end, and what those must be.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lists::at_most::<_, _, 100000>")]
     pub(crate) send: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lists::at_most::<_, _, 100000>")]
     pub(crate) reply: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lists::at_most::<_, _, 100000>")]
     pub(crate) expect: Vec<String>,
     pub(crate) pipeline: usize,
     pub(crate) arrival: Option<String>,
@@ -164,6 +176,7 @@ pub(crate) struct Quantiles {
     /// Answered or not.
     pub(crate) samples: u64,
     /// Those of the figures that may be larger, because messages were never answered.
+    #[serde(deserialize_with = "lists::at_most::<_, _, 20>")]
     pub(crate) lower_bounds: Vec<String>,
     pub(crate) unanswered: Waited,
     /// Of the answered ones, in nanoseconds, as an HdrHistogram V2 log, deflated and in Base64.
@@ -191,6 +204,7 @@ pub(crate) struct Verify {
     #[serde(default)]
     pub(crate) wrong_replies: u64,
     /// The first of them, for people to read.
+    #[serde(deserialize_with = "lists::at_most::<_, _, 10000>")]
     pub(crate) findings: Vec<String>,
 }
 
@@ -224,6 +238,7 @@ pub(crate) struct Generator {
     /// The load generator was the limit of a closed loop, and not the service.
     pub(crate) is_bottleneck: bool,
     /// Those of the figures of `latency_us` that may come from its own lags.
+    #[serde(deserialize_with = "lists::at_most::<_, _, 20>")]
     pub(crate) marked: Vec<String>,
 }
 
@@ -233,7 +248,9 @@ pub(crate) struct Warmup {
     pub(crate) connects: u64,
     pub(crate) messages: u64,
     pub(crate) unanswered: u64,
+    #[serde(deserialize_with = "lists::counts::<_, 1000>")]
     pub(crate) errors: BTreeMap<String, u64>,
+    #[serde(deserialize_with = "lists::counts::<_, 1000>")]
     pub(crate) other_errors: BTreeMap<String, u64>,
     pub(crate) verify: Verify,
 }
@@ -248,6 +265,7 @@ pub(crate) struct Cost {
 }
 
 /// What is known of a run beside what it measured.
+#[derive(Debug, Clone)]
 pub(crate) struct Background {
     pub(crate) id: String,
     pub(crate) started: String,
@@ -288,6 +306,7 @@ impl Results {
             id: background.id,
             label: None,
             started: background.started,
+            measured_from: done.from.map(|from| humantime::format_rfc3339_millis(from).to_string()),
             machine: background.machine,
             target: Ends {
                 asked: config.address.to_string(),
@@ -364,6 +383,7 @@ impl Results {
             },
             cost: Cost { processor_s: background.processor.as_secs_f64(), waits: done.waits },
             find: None,
+            repeats: Vec::new(),
             steps,
             intervals,
         }
@@ -374,22 +394,11 @@ impl Results {
     /// # Errors
     ///
     /// When it can't be written.
-    pub(crate) fn write(&self, mut out: impl Write) -> io::Result<()> {
-        let Value::Object(figures) = serde_json::to_value(self)? else { return Ok(()) };
-        let last = figures.len() - 1;
-        writeln!(out, "{{")?;
-        for (index, (name, value)) in figures.iter().enumerate() {
-            write!(out, "\"{name}\": ")?;
-            match value {
-                Value::Array(lines) if !lines.is_empty() => {
-                    let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
-                    write!(out, "[\n{}\n]", lines.join(",\n"))?;
-                }
-                value => write!(out, "{value}")?,
-            }
-            writeln!(out, "{}", if index < last { "," } else { "" })?;
-        }
-        writeln!(out, "}}")?;
+    pub(crate) fn write(&self, out: impl Write) -> io::Result<()> {
+        let mut out = BufWriter::new(out);
+        // Straight into the file: a day has a gigabyte of values, if each is one of its own.
+        self.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Lines::default()))?;
+        out.write_all(b"\n")?;
         out.flush()
     }
 }
@@ -557,6 +566,7 @@ pub(crate) mod tests {
             measured: second.measured,
             verdict: Verdict { checked: 200 * 64, ..Verdict::default() },
             end: End::Whole,
+            from: None,
             span,
             alive: 1,
             before: Before::default(),

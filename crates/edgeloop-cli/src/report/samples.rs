@@ -45,6 +45,7 @@ pub(super) fn open(answered: &[u64], unanswered: &[u64]) -> Results {
         id: "1".to_owned(),
         label: None,
         started: "2026-01-02T03:04:05Z".to_owned(),
+        measured_from: Some("2026-01-02T03:04:06.500Z".to_owned()),
         machine: Machine {
             host: "host".to_owned(),
             kernel: "Linux 6.1".to_owned(),
@@ -120,6 +121,7 @@ pub(super) fn open(answered: &[u64], unanswered: &[u64]) -> Results {
         warmup: Warmup::default(),
         cost: Cost { processor_s: 0.5, waits: 100 },
         find: None,
+        repeats: Vec::new(),
         steps: None,
         intervals: vec![
             Interval { messages, max_us: Some(20.0), bands: vec![(55, messages)], ..second() },

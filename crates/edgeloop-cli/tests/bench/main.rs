@@ -6,6 +6,7 @@
 mod addresses;
 mod arguments;
 mod bytes;
+mod compare;
 mod costs;
 mod exchanges;
 mod files;
@@ -19,6 +20,7 @@ mod pauses;
 mod profiles;
 mod rates;
 mod run;
+mod searches;
 #[path = "../serve/mod.rs"]
 mod serve;
 mod services;
