@@ -43,7 +43,7 @@ pub use server::{Closing, Server};
 pub use sockets::{Socket, SocketState, TcpSockets};
 pub use stopwatch::Stopwatch;
 pub use tools::{
-    CHROMIUM, NC, NETWORKS, PYTHON, SOCAT, STRACE, Tool, UNSHARE, VALGRIND, skip_unless,
+    CHROMIUM, NC, NETWORKS, PYTHON, SCRIPT, SOCAT, STRACE, Tool, UNSHARE, VALGRIND, skip_unless,
 };
 pub use trace::{Call, Mark, Trace, turns};
 pub use wait::{PATIENCE, eventually, eventually_some, holds_for, within};

@@ -43,6 +43,13 @@ pub const SOCAT: Tool = Tool { program: "socat", probe: &["-V"], advice: "socat 
 pub const PYTHON: Tool =
     Tool { program: "python3", probe: &["-c", "import asyncio"], advice: "python3 is missing" };
 
+/// `script` of util-linux, which runs a program on a terminal.
+pub const SCRIPT: Tool = Tool {
+    program: "script",
+    probe: &["--quiet", "--return", "--command", "true", "/dev/null"],
+    advice: "script (bsdutils) is missing",
+};
+
 /// `chromium`, the browser, whose probe begins no session.
 pub const CHROMIUM: Tool =
     Tool { program: "chromium", probe: &["--version"], advice: "chromium is missing" };

@@ -24,6 +24,10 @@ const FIRST_RATE: f64 = 1000.0;
 /// The largest message: offsets have room for many more, but answers are waited for whole.
 const LARGEST: usize = 1 << 30;
 
+/// A run of up to this is told of in parts of a second.
+const SLICED: Duration = Duration::from_secs(60);
+const SLICE: Duration = Duration::from_millis(100);
+
 /// Where results go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Sink {
@@ -38,6 +42,8 @@ pub(crate) struct BenchConfig {
     /// Without the addresses, which are still to be looked up.
     pub(crate) plan: Plan,
     pub(crate) mode: Mode,
+    /// What the run is called.
+    pub(crate) label: Option<String>,
     /// The rate is looked for that keeps within this.
     pub(crate) find: Option<Bound>,
     pub(crate) json: Option<Sink>,
@@ -114,6 +120,7 @@ impl BenchConfig {
         let threads = option("--threads", &args.threads, |text| values::count(text, 1, 1024))?;
         let opening = option("--open-rate", &args.open_rate, values::rate)?;
         let busy_poll = option("--busy-poll", &args.busy_poll, values::deadline)?;
+        let extent = extent(args)?;
         let verifies = if args.stream { args.verify } else { !args.no_verify };
         let plan = Plan {
             addresses: Vec::new(),
@@ -126,7 +133,7 @@ impl BenchConfig {
             pipeline,
             load,
             connects: args.connect_per_message,
-            extent: extent(args)?,
+            extent,
             connect_timeout: option("--connect-timeout", &args.connect_timeout, values::timeout)?
                 .unwrap_or(Some(Duration::from_secs(10))),
             verifies,
@@ -135,6 +142,11 @@ impl BenchConfig {
             busy_poll: busy_poll
                 .unwrap_or(Some(Duration::from_micros(200)))
                 .unwrap_or(Duration::ZERO),
+            tick: if extent.duration.is_some_and(|duration| duration > SLICED) {
+                Duration::from_secs(1)
+            } else {
+                SLICE
+            },
         };
         let mode = match (args.connect_per_message, args.stream, hold) {
             (true, _, _) => Mode::Connect,
@@ -147,6 +159,7 @@ impl BenchConfig {
             address,
             plan,
             mode,
+            label: option("--label", &args.label, label)?,
             find,
             json: args.json.as_ref().map(sink),
             csv: args.csv.as_ref().map(PathBuf::from),
@@ -223,11 +236,13 @@ fn extent(args: &BenchArgs) -> Result<Extent, Failure> {
     let usual = Duration::from_secs(if args.find.is_some() { 3 } else { 10 });
     let usual = messages.is_none().then_some(usual);
     let warmup = option("--warmup", &args.warmup, values::pause)?;
+    // Whoever asks for so many messages expects that so many reach the service.
+    let usual_warmup = Duration::from_secs(if messages.is_some() { 0 } else { 1 });
     let grace = option("--grace", &args.grace, values::pause)?;
     Ok(Extent {
         duration: asked.or(usual),
         messages,
-        warmup: warmup.unwrap_or(Duration::from_secs(1)),
+        warmup: warmup.unwrap_or(usual_warmup),
         grace: grace.unwrap_or(Duration::from_secs(1)),
     })
 }
@@ -262,6 +277,17 @@ fn sources(values: &[OsString]) -> Result<Vec<IpAddr>, Failure> {
 
 fn sink(value: &OsString) -> Sink {
     if value == "-" { Sink::Standard } else { Sink::File(PathBuf::from(value)) }
+}
+
+/// What a run is called: a short line that can be seen.
+fn label(text: &str) -> Result<String, String> {
+    // Some characters can't be seen, but turn the direction in which the others are read.
+    let turns = |letter| matches!(letter, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_seen = |letter: char| !letter.is_control() && !turns(letter);
+    if text.trim().is_empty() || text.chars().count() > 80 || !text.chars().all(is_seen) {
+        return Err("expected a name of 1 to 80 visible characters, like 'new allocator'".into());
+    }
+    Ok(text.trim().to_owned())
 }
 
 fn arrival(text: &str) -> Result<Arrival, String> {

@@ -1,20 +1,25 @@
-//! The seconds of a run, each with its own figures.
+//! The seconds of a run, each with its own figures, and for a short run the parts of each second.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::outages::Outage;
 use super::record::Estimate;
 use super::results::{lower_bounds, micros, to_f64};
 use super::run::Second;
 
-/// A second of the run.
+/// A second of the run, or a tenth of one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Interval {
+    /// In which second of the measured time it lies, and when it begins.
     pub(crate) second: u64,
+    pub(crate) from_s: f64,
     /// How much of it was measured.
     pub(crate) seconds: f64,
+    /// Messages that were answered, and those of them that were within the measured time.
     pub(crate) messages: u64,
+    pub(crate) in_time: u64,
     pub(crate) unanswered: u64,
     pub(crate) bytes_sent: u64,
     pub(crate) bytes_received: u64,
@@ -49,8 +54,10 @@ impl Interval {
         let answered = latency.answered_alone();
         Self {
             second: second.number,
+            from_s: second.from.as_secs_f64(),
             seconds: second.span.as_secs_f64(),
             messages: counts.messages,
+            in_time: counts.in_time,
             unanswered: counts.unanswered,
             bytes_sent: counts.bytes_sent,
             bytes_received: counts.bytes_received,
@@ -67,6 +74,44 @@ impl Interval {
             answered_max_us: figure(answered.max()),
             bands: bands.into_iter().collect(),
         }
+    }
+
+    /// Messages a second that were answered in the part of it that was measured; None if none was.
+    pub(crate) fn rate(&self) -> Option<f64> {
+        (self.seconds > 0.0).then(|| to_f64(self.in_time) / self.seconds)
+    }
+
+    /// When it ends.
+    pub(crate) fn to_s(&self) -> f64 {
+        self.from_s + self.seconds
+    }
+}
+
+/// A run over time.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Series {
+    pub(crate) seconds: Vec<Interval>,
+    /// The parts of each second, unless the run was too long for them.
+    pub(crate) slices: Vec<Interval>,
+}
+
+/// As many slices are kept at the most: those of a minute.
+const SLICES: usize = 600;
+
+impl Series {
+    pub(crate) fn slice(&mut self, slice: Interval) {
+        // All of them or none.
+        if slice.second >= 60 {
+            self.slices = Vec::new();
+        } else if self.slices.len() < SLICES {
+            self.slices.push(slice);
+        }
+    }
+
+    /// When nothing was answered, as exactly as this can tell.
+    pub(crate) fn outages(&self, asked_rate: Option<f64>) -> Vec<Outage> {
+        let finest = if self.slices.is_empty() { &self.seconds } else { &self.slices };
+        Outage::of(finest, asked_rate)
     }
 }
 

@@ -7,6 +7,7 @@
 
 pub(crate) mod args;
 pub(crate) mod config;
+mod distribution;
 mod ends;
 mod errors;
 mod find;
@@ -18,12 +19,14 @@ mod lane;
 mod live;
 mod machine;
 mod monitor;
+mod outages;
 mod payload;
 mod plan;
 pub(crate) mod record;
 pub(crate) mod results;
 mod run;
 mod schedule;
+mod seconds;
 pub(crate) mod show;
 pub(crate) mod summary;
 mod verify;
@@ -31,7 +34,7 @@ mod worker;
 
 use std::fs::File;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -157,7 +160,7 @@ fn search(
         let mut config = config.clone();
         config.plan.load = Load::Open { rate, arrival };
         // Each step has its line; only a line that goes away again may stand beside it.
-        config.quiet |= !io::stderr().is_terminal();
+        config.quiet |= !live::is_animated();
         let (results, _) = run_once(&config, None, interrupt, log)?;
         // A run that did not come to its end shows nothing of its rate.
         if results.ended == "whole" {

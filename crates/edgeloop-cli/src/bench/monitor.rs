@@ -142,7 +142,7 @@ fn watch(
     watched
 }
 
-fn monotonic() -> Time {
+pub(super) fn monotonic() -> Time {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     Time::from_nanos(now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs())
 }

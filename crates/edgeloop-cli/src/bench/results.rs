@@ -14,7 +14,8 @@ use serde_json::Value;
 
 use super::config::BenchConfig;
 use super::find::Found;
-pub(crate) use super::intervals::{BANDS, Interval};
+pub(crate) use super::intervals::{BANDS, Interval, Series};
+pub(crate) use super::outages::Outage;
 use super::plan::Load;
 use super::record::{Estimate, Times, Waits, needed};
 use super::run::Done;
@@ -77,7 +78,11 @@ pub(crate) struct Results {
     pub(crate) cost: Cost,
     /// Where the rate was looked for: this is then the run at the knee.
     pub(crate) find: Option<Found>,
+    /// When nothing was answered although something was to be.
+    pub(crate) outages: Vec<Outage>,
     pub(crate) intervals: Vec<Interval>,
+    /// The same in tenths of a second; empty for a run of more than a minute.
+    pub(crate) slices: Vec<Interval>,
 }
 
 /// What it ran on.
@@ -227,7 +232,7 @@ impl Results {
         config: &BenchConfig,
         background: Background,
         done: &Done,
-        intervals: Vec<Interval>,
+        series: Series,
     ) -> Self {
         let (plan, counts) = (&config.plan, &done.measured.counts);
         let seconds = done.span.as_secs_f64();
@@ -250,7 +255,7 @@ impl Results {
             schema: SCHEMA,
             edgeloop: env!("CARGO_PKG_VERSION").to_owned(),
             id: background.id,
-            label: None,
+            label: config.label.clone(),
             started: background.started,
             machine: background.machine,
             target: Ends {
@@ -324,7 +329,9 @@ impl Results {
             },
             cost: Cost { processor_s: background.processor.as_secs_f64(), waits: done.waits },
             find: None,
-            intervals,
+            outages: series.outages(asked_rate),
+            intervals: series.seconds,
+            slices: series.slices,
         }
     }
 
@@ -492,8 +499,8 @@ pub(crate) mod tests {
             processor: Duration::from_millis(5),
         };
         let span = Duration::from_millis(200);
-        let second = Second { number: 0, span, measured, alive: 1, in_flight: 0 };
-        let intervals = vec![Interval::of(&second)];
+        let second = Second { span, measured, alive: 1, ..Second::default() };
+        let series = Series { seconds: vec![Interval::of(&second)], ..Series::default() };
         let done = Done {
             measured: second.measured,
             verdict: Verdict { checked: 200 * 64, ..Verdict::default() },
@@ -504,7 +511,7 @@ pub(crate) mod tests {
             watched: None,
             waits: 400,
         };
-        Results::new(&config, background, &done, intervals)
+        Results::new(&config, background, &done, series)
     }
 
     #[test]

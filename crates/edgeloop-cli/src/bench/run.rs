@@ -10,9 +10,10 @@ use edgeloop::{Config, EventLoop, Metrics, Time};
 
 use super::gate::Gate;
 use super::interrupt::Interrupt;
-use super::monitor::{Monitor, Threads, Watched};
+use super::monitor::{Monitor, Threads, Watched, monotonic};
 use super::plan::{Plan, Share};
 use super::record::{Before, Measured};
+use super::seconds::Seconds;
 use super::verify::Verdict;
 use super::worker::{End, Outcome, Tick, Worker};
 use crate::exit::Failure;
@@ -23,11 +24,12 @@ const LOOK: Duration = Duration::from_millis(100);
 /// What a loop may queue for each connection: a chunk, as it lies in pages.
 const QUEUED: usize = 128 * 1024;
 
-/// A second of a run, of all threads together.
+/// A second of a run, or a part of one, of all threads together.
 #[derive(Debug, Default)]
 pub(crate) struct Second {
-    /// From 0 on.
+    /// Which second it is or lies in, from 0 on, and when it begins.
     pub(crate) number: u64,
+    pub(crate) from: Duration,
     /// How much of it was measured.
     pub(crate) span: Duration,
     pub(crate) measured: Measured,
@@ -36,16 +38,42 @@ pub(crate) struct Second {
     pub(crate) in_flight: usize,
 }
 
+impl Second {
+    /// Adds the next one to it.
+    pub(crate) fn add(&mut self, next: &Self) {
+        if self.span.is_zero() {
+            (self.number, self.from) = (next.number, next.from);
+        }
+        self.span += next.span;
+        self.measured.add(&next.measured);
+        (self.alive, self.in_flight) = (next.alive, next.in_flight);
+    }
+}
+
 /// Is shown how a run goes.
 pub(crate) trait Watcher {
+    /// All threads have told of this part of a second.
+    fn slice(&mut self, slice: &Second);
+
     /// All threads have told of this second.
     fn second(&mut self, second: &Second);
 
     /// Called several times a second.
-    fn look(&mut self, elapsed: Duration);
+    fn look(&mut self, moment: &Moment);
 
     /// Something has to be said.
     fn say(&mut self, line: &str);
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// For how long it has run, with all that comes before it is measured.
+    pub(crate) elapsed: Duration,
+    /// How many connections it opened before it began.
+    pub(crate) opened: usize,
+    /// How long ago its warm-up began. None as long as connections are opened.
+    pub(crate) begun: Option<Duration>,
 }
 
 /// What a run has come to.
@@ -117,7 +145,8 @@ pub(crate) fn run(
         }
     }
     drop(reports_in);
-    let done = gather(&reports, threads, &pool, watcher, interrupt)?;
+    let done =
+        gather(&reports, threads, &gate, Seconds::new(plan.tick, watcher, &pool), interrupt)?;
     Ok(Done { watched: monitor.and_then(Monitor::finish), ..done })
 }
 
@@ -141,7 +170,7 @@ impl Job {
     }
 }
 
-type Pool = Arc<Mutex<Vec<Measured>>>;
+pub(super) type Pool = Arc<Mutex<Vec<Measured>>>;
 
 /// The loop of one thread.
 fn make(
@@ -181,33 +210,25 @@ pub(crate) fn settings(share: &Share) -> Config {
 fn gather(
     reports: &Receiver<Report>,
     threads: usize,
-    pool: &Pool,
-    watcher: &mut dyn Watcher,
+    gate: &Gate,
+    mut seconds: Seconds<'_>,
     interrupt: &Interrupt,
 ) -> Result<Done, Failure> {
     let begin = Instant::now();
-    let mut seconds: BTreeMap<u64, (usize, Second)> = BTreeMap::new();
-    let mut total = Measured::default();
+    let mut ticks: BTreeMap<u64, (usize, Second)> = BTreeMap::new();
     let mut outcomes = Vec::new();
     let mut waits = 0;
     while outcomes.len() < threads {
         match reports.recv_timeout(LOOK) {
             Ok(Report::Tick(tick)) => {
-                total.add(&tick.measured);
-                let fresh = || (0, Second { number: tick.second, ..Second::default() });
-                let (told, second) = seconds.entry(tick.second).or_insert_with(fresh);
+                let number = tick.number;
+                let (told, sum) = ticks.entry(number).or_default();
                 *told += 1;
-                second.alive += tick.alive;
-                second.in_flight += tick.in_flight;
-                second.span = second.span.max(Duration::from_nanos(tick.span));
-                second.measured.add(&tick.measured);
-                let mut spent = tick.measured;
-                spent.clear();
-                pool.lock().unwrap_or_else(PoisonError::into_inner).push(spent);
+                seconds.add_tick(sum, *tick);
                 if *told == threads
-                    && let Some((_, second)) = seconds.remove(&tick.second)
+                    && let Some((_, slice)) = ticks.remove(&number)
                 {
-                    watcher.second(&second);
+                    seconds.add(slice);
                 }
             }
             Ok(Report::Done(outcome)) => {
@@ -220,13 +241,16 @@ fn gather(
                 return Err(Failure::fatal("a thread of the run has ended before its time"));
             }
         }
-        watcher.look(begin.elapsed());
+        let begun = gate.begin().map(|begin| monotonic().since(Time::from_nanos(begin)));
+        let moment = Moment { elapsed: begin.elapsed(), opened: gate.opened(), begun };
+        seconds.watcher.look(&moment);
         interrupt.look_if_alone();
     }
-    // Threads that had fewer seconds to tell of than others.
-    for (_, second) in seconds.into_values() {
-        watcher.second(&second);
+    // Threads that had less to tell of than others.
+    for (_, slice) in ticks.into_values() {
+        seconds.add(slice);
     }
+    let total = seconds.finish();
     let mut verdict = Verdict::default();
     let mut end = End::NoConnection;
     let (mut span, mut alive, mut before) = (0, 0, Before::default());

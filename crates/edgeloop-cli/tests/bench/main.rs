@@ -14,6 +14,8 @@ mod others;
 mod pauses;
 mod rates;
 mod run;
+mod schema;
 #[path = "../serve/mod.rs"]
 mod serve;
 mod survival;
+mod words;

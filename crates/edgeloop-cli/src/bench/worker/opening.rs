@@ -141,6 +141,9 @@ impl Worker {
         } else {
             self.before.connects += 1;
         }
+        if self.phase == Phase::Opening {
+            self.gate.has_opened();
+        }
         self.was_tried(lane);
         self.open_more(cx);
         self.feed(cx, lane, now);
