@@ -12,6 +12,7 @@ mod log;
 mod nearest;
 mod notices;
 mod operator;
+mod outputs;
 mod report;
 mod serve;
 mod signals;

@@ -15,6 +15,9 @@ Durations are written like 500ms, 10s or 1m30s, sizes like 64, 16KiB or 1MB, cou
 Latency counts from when a message was due. In the open loop (-r) that is its time in the schedule, however late it \
 was sent. The service time beside it counts from when it was sent.
 
+A file that --json, --csv or --report names is replaced when the run is over and the new one is complete; until \
+then it stays as it was. A FIFO, a device and - are written directly. A FIFO needs a reader before the run begins.
+
 Exit codes:
   0      Done
   1      Done, with network errors or unanswered messages
@@ -26,9 +29,9 @@ Exit codes:
 If several apply, it is the first of 2, 3, 1, 4.
 
 Signals:
-  SIGTERM, SIGINT, SIGHUP  End the run early and print what was measured; a second one, at least \
-100ms later, ends it at once without results. SIGHUP does nothing if it was ignored from \
-the start (nohup)
+  SIGTERM, SIGINT, SIGHUP  End the run early; print and write what was measured. A second one, at least \
+100ms later, ends it at once without results; files stay as they were. SIGHUP does nothing if it was \
+ignored from the start (nohup)
   SIGUSR1, SIGUSR2, SIGPIPE, SIGXFSZ, SIGTTOU  Nothing";
 
 /// The arguments of `edgeloop bench`.
@@ -37,8 +40,8 @@ the start (nohup)
 pub(crate) struct BenchArgs {
     /// The echo service to load: HOST:PORT, [IPV6]:PORT or PORT
     ///
-    /// PORT alone is 127.0.0.1:PORT. Of the addresses of a host name, the first that can be
-    /// connected to is used
+    /// PORT alone is 127.0.0.1:PORT. Connections take all addresses of a host name in turn; where
+    /// one can't be connected to, they go on to the next
     #[arg(value_name = "ADDRESS")]
     pub(crate) address: OsString,
 
@@ -133,9 +136,14 @@ pub(crate) struct BenchArgs {
     #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) threads: Option<OsString>,
 
+    /// Connect to the first address of a host name alone
+    #[arg(long)]
+    pub(crate) first_address: bool,
+
     /// Local address to connect from; can be repeated
     ///
-    /// Several are used in turn, which gives more ports
+    /// Several are used in turn, which gives more ports. Addresses of a host name that none of them
+    /// can reach (IPv4, IPv6) are left out
     #[arg(long, value_name = "IP", allow_hyphen_values = true)]
     pub(crate) source: Vec<OsString>,
 
@@ -176,7 +184,9 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<OsString>,
 
-    /// Write a row for each second to this file
+    /// Write a row for each second to this file; - is standard output
+    ///
+    /// With -, each row comes when its second is over, and the summary is not printed
     #[arg(long, value_name = "FILE")]
     pub(crate) csv: Option<OsString>,
 
@@ -187,6 +197,8 @@ pub(crate) struct BenchArgs {
     pub(crate) report: Option<OsString>,
 
     /// Compare with an earlier run (its --json) in the report
+    ///
+    /// It is read before the run begins, so --json may name the same file
     #[arg(long, value_name = "FILE")]
     pub(crate) baseline: Option<OsString>,
 

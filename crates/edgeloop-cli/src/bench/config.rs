@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::args::BenchArgs;
@@ -28,17 +27,12 @@ const LARGEST: usize = 1 << 30;
 const SLICED: Duration = Duration::from_secs(60);
 const SLICE: Duration = Duration::from_millis(100);
 
-/// Where results go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Sink {
-    Standard,
-    File(PathBuf),
-}
-
 /// Everything that `bench` needs to know.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct BenchConfig {
     pub(crate) address: Address,
+    /// Of its addresses, the first alone is used.
+    pub(crate) first_address: bool,
     /// Without the addresses, which are still to be looked up.
     pub(crate) plan: Plan,
     pub(crate) mode: Mode,
@@ -46,10 +40,11 @@ pub(crate) struct BenchConfig {
     pub(crate) label: Option<String>,
     /// The rate is looked for that keeps within this.
     pub(crate) find: Option<Bound>,
-    pub(crate) json: Option<Sink>,
-    pub(crate) csv: Option<PathBuf>,
-    pub(crate) report: Option<PathBuf>,
-    pub(crate) baseline: Option<PathBuf>,
+    /// Files; `-` is standard output.
+    pub(crate) json: Option<OsString>,
+    pub(crate) csv: Option<OsString>,
+    pub(crate) report: Option<OsString>,
+    pub(crate) baseline: Option<OsString>,
     pub(crate) verbose: bool,
     pub(crate) quiet: bool,
 }
@@ -157,14 +152,15 @@ impl BenchConfig {
         };
         Ok(Self {
             address,
+            first_address: args.first_address,
             plan,
             mode,
             label: option("--label", &args.label, label)?,
             find,
-            json: args.json.as_ref().map(sink),
-            csv: args.csv.as_ref().map(PathBuf::from),
-            report: args.report.as_ref().map(PathBuf::from),
-            baseline: args.baseline.as_ref().map(PathBuf::from),
+            json: args.json.clone(),
+            csv: args.csv.clone(),
+            report: args.report.clone(),
+            baseline: args.baseline.clone(),
             verbose: args.verbose,
             quiet: args.quiet,
         })
@@ -198,20 +194,6 @@ fn contradictions(args: &BenchArgs) -> Result<(), Failure> {
     for (one, is, other, also) in pairs {
         if is && also {
             return together(one, other);
-        }
-    }
-    let files = [("--json", &args.json), ("--csv", &args.csv), ("--report", &args.report)];
-    for (index, (option, file)) in files.into_iter().enumerate() {
-        let mut others = files[..index].iter().filter(|other| file.is_some() && other.1 == file);
-        if let Some((other, _)) = others.next() {
-            let line = format!("{other} and {option} are the same file; give two");
-            return Err(Failure::usage(line));
-        }
-    }
-    for (option, file) in [("--csv", &args.csv), ("--report", &args.report)] {
-        if file.as_ref().is_some_and(|file| file == "-") {
-            let line = format!("{option} cannot be - (standard output), which has the summary");
-            return Err(Failure::usage(line));
         }
     }
     let needs = [
@@ -273,10 +255,6 @@ fn sources(values: &[OsString]) -> Result<Vec<IpAddr>, Failure> {
         text.parse().map_err(|_| "expected an IP address of this machine, as in 127.0.0.2".into())
     };
     values.iter().map(|value| read("--source", value, parse)).collect()
-}
-
-fn sink(value: &OsString) -> Sink {
-    if value == "-" { Sink::Standard } else { Sink::File(PathBuf::from(value)) }
 }
 
 /// What a run is called: a short line that can be seen.

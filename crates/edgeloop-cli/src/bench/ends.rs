@@ -37,8 +37,20 @@ pub(super) fn resolve(config: &mut BenchConfig) -> Result<(), Failure> {
             return Err(Failure::usage(format!("cannot use --source {source} for {to}: {line}")));
         }
     }
-    plan.addresses =
-        if plan.sources.is_empty() { with_a_way(&addresses, reach)? } else { addresses };
+    plan.addresses = if plan.sources.is_empty() {
+        with_a_way(&addresses, reach)?
+    } else {
+        let is_alike = |to: &SocketAddr, from: &IpAddr| to.is_ipv4() == from.is_ipv4();
+        let mut addresses = addresses;
+        addresses.retain(|to| plan.sources.iter().any(|from| is_alike(to, from)));
+        addresses
+    };
+    if config.first_address {
+        plan.addresses.truncate(1);
+        // Those of the other family lead nowhere now.
+        let to = plan.addresses[0];
+        plan.sources.retain(|from| from.is_ipv4() == to.is_ipv4());
+    }
     let is_loopback = plan.addresses.iter().all(|address| match address.ip() {
         IpAddr::V4(ip) => ip.is_loopback(),
         IpAddr::V6(_) => false,

@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::gate::Gate;
 use crate::exit::Exit;
 use crate::log::PlainLog;
+use crate::outputs;
 use crate::signals::{self, PAUSE, Signals, Wish};
 
 /// Ends runs from another thread. Clones are the same one.
@@ -110,6 +111,7 @@ impl Interrupt {
             Some(Wish::EndNow(signal)) => {
                 self.log.line(&format!("edgeloop: {signal}, the second signal: ended at once"));
                 self.log.finish_soon();
+                outputs::abandon();
                 process::exit(Exit::Signal(signal).code().into());
             }
             None => {}

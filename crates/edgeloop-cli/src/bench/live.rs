@@ -1,7 +1,6 @@
 //! What is shown while a run goes: a line that changes on a terminal, else plain lines.
 
-use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -12,6 +11,7 @@ use super::results::{Interval, to_f64};
 use super::run::{Moment, Second, Watcher};
 use super::show;
 use crate::log::{LogOutput, PlainLog};
+use crate::outputs::Output;
 
 /// Of a run that is longer than this, only every tenth second gets a line.
 const LONG: Duration = Duration::from_secs(60);
@@ -20,13 +20,11 @@ const LONG: Duration = Duration::from_secs(60);
 const WHOLE: u64 = 1000;
 
 /// Shows a run as it goes, and keeps what its seconds came to.
-pub(crate) struct Live {
+pub(crate) struct Live<'a> {
     display: Display,
     log: PlainLog,
     stderr: LogOutput,
-    csv: Option<BufWriter<File>>,
-    /// Why the table could not be written.
-    failed: Option<io::Error>,
+    csv: Option<&'a mut Output>,
     /// How many seconds a line sums up, and those that have none yet.
     every: u64,
     since: Second,
@@ -60,8 +58,13 @@ pub(crate) fn is_animated() -> bool {
     is_able && io::stderr().is_terminal()
 }
 
-impl Live {
-    pub(crate) fn new(plan: &Plan, quiet: bool, csv: Option<File>, log: &PlainLog) -> Self {
+impl<'a> Live<'a> {
+    pub(crate) fn new(
+        plan: &Plan,
+        quiet: bool,
+        csv: Option<&'a mut Output>,
+        log: &PlainLog,
+    ) -> Self {
         let display = if quiet {
             Display::Nothing
         } else if is_animated() {
@@ -75,8 +78,7 @@ impl Live {
             display,
             log: log.clone(),
             stderr: LogOutput::new(),
-            csv: csv.map(BufWriter::new),
-            failed: None,
+            csv,
             every: if long { 10 } else { 1 },
             since: Second::default(),
             stage: Stage::Opening,
@@ -91,8 +93,8 @@ impl Live {
         live
     }
 
-    /// Ends the display; answers what the seconds came to, and whether the table is written.
-    pub(crate) fn finish(mut self) -> (Series, io::Result<()>) {
+    /// Ends the display; answers what the seconds came to.
+    pub(crate) fn finish(mut self) -> Series {
         if let Display::Bar(bar) = &self.display
             && !self.stderr.is_unwanted()
         {
@@ -101,12 +103,7 @@ impl Live {
         if matches!(self.display, Display::Lines) && !self.since.span.is_zero() {
             self.sum_up();
         }
-        if let Some(mut csv) = self.csv.take()
-            && let Err(error) = csv.flush()
-        {
-            self.failed.get_or_insert(error);
-        }
-        (self.series, self.failed.map_or(Ok(()), Err))
+        self.series
     }
 
     /// A line of what happened since the last.
@@ -156,13 +153,14 @@ impl Live {
 
     /// Tells of a stage in a line: when it begins, or of one that takes long again and again.
     fn tell(&mut self, moment: &Moment, stage: Stage) {
-        let is_due = match stage {
-            Stage::Opening => moment.elapsed >= self.next_word,
-            Stage::WarmingUp => self.stage != stage,
-            // What was measured has its own lines.
-            Stage::Measuring | Stage::Ending => false,
+        let has_begun = self.stage == Stage::Opening && stage != Stage::Opening;
+        let told = match stage {
+            Stage::Opening => (moment.elapsed >= self.next_word).then_some(stage),
+            // It may be over by now. What is measured has its own lines.
+            _ if has_begun && !self.extent.warmup.is_zero() => Some(Stage::WarmingUp),
+            _ => None,
         };
-        if is_due && let Some(words) = self.words(moment, stage) {
+        if let Some(words) = told.and_then(|stage| self.words(moment, stage)) {
             self.log.line(&format!("edgeloop: {words}"));
             let pause = Duration::from_secs(if moment.elapsed.as_secs() < 10 { 1 } else { 10 });
             self.next_word = moment.elapsed + pause;
@@ -170,39 +168,40 @@ impl Live {
     }
 
     fn table(&mut self, row: &str) {
-        if let Some(csv) = &mut self.csv
-            && let Err(error) = csv.write_all(row.as_bytes()).and_then(|()| csv.flush())
-        {
-            self.failed = Some(error);
-            self.csv = None;
+        if let Some(csv) = &mut self.csv {
+            // What fails is told at the end, see `Output`.
+            let _ = csv.write_all(row.as_bytes());
         }
     }
 }
 
-const COLUMNS: &str = "second,seconds,messages,rate,unanswered,bytes_sent,bytes_received,errors,alive,in_flight,p50_us,p95_us,p99_us,max_us,answered_p50_us,answered_p99_us,answered_max_us";
+/// New ones come last, so that those who count them find the others where they were.
+const COLUMNS: &str = "second,messages,unanswered,bytes_sent,bytes_received,errors,alive,in_flight,\
+     p50_us,p99_us,max_us,seconds,rate,p95_us,answered_p50_us,answered_p99_us,answered_max_us";
 
 fn row(interval: &Interval) -> String {
-    let number = |figure: Option<f64>| figure.map(|figure| figure.to_string()).unwrap_or_default();
     let Interval { second, messages, unanswered, bytes_sent, bytes_received, .. } = interval;
     let Interval { errors, alive, in_flight, .. } = interval;
-    let (seconds, rate) = (interval.seconds, number(interval.rate()));
-    let times = [
+    let figures = [
         interval.p50_us,
-        interval.p95_us,
         interval.p99_us,
         interval.max_us,
+        Some(interval.seconds),
+        interval.rate(),
+        interval.p95_us,
         interval.answered_p50_us,
         interval.answered_p99_us,
         interval.answered_max_us,
     ];
-    let times = times.map(number).join(",");
+    let number = |figure: Option<f64>| figure.map(|figure| figure.to_string()).unwrap_or_default();
+    let figures = figures.map(number).join(",");
     format!(
-        "{second},{seconds},{messages},{rate},{unanswered},{bytes_sent},{bytes_received},{errors},\
-         {alive},{in_flight},{times}\n"
+        "{second},{messages},{unanswered},{bytes_sent},{bytes_received},{errors},{alive},{in_flight},\
+         {figures}\n"
     )
 }
 
-impl Watcher for Live {
+impl Watcher for Live<'_> {
     fn slice(&mut self, slice: &Second) {
         self.series.slice(Interval::of(slice));
     }

@@ -10,6 +10,7 @@ pub(crate) mod config;
 mod distribution;
 mod ends;
 mod errors;
+mod files;
 mod find;
 mod generator;
 mod gate;
@@ -32,14 +33,13 @@ pub(crate) mod summary;
 mod verify;
 mod worker;
 
-use std::fs::File;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::io::{self, Write};
 use std::time::SystemTime;
 
 use args::BenchArgs;
-use config::{BenchConfig, Sink};
+use config::BenchConfig;
+use files::Places;
 use find::{Bound, Step};
 use interrupt::Interrupt;
 use live::Live;
@@ -49,7 +49,8 @@ use summary::Summary;
 
 use crate::exit::{Exit, Failure};
 use crate::log::PlainLog;
-use crate::report::{Drawing, same};
+use crate::outputs::{Output, standard_output};
+use crate::report::Drawing;
 
 /// Runs as the command line says, and answers how it ended.
 ///
@@ -58,74 +59,52 @@ use crate::report::{Drawing, same};
 /// When something is wrong with the command line, an address or a file, or with this machine.
 pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     let mut config = BenchConfig::resolve(args)?;
+    let places = Places::find(&config)?;
     ends::resolve(&mut config)?;
-    spare_the_baseline(args)?;
-    // Before the run, so that a result is not lost for want of a place.
-    let json = match &config.json {
-        Some(Sink::File(path)) => Some((create(path)?, path.clone())),
-        _ => None,
-    };
-    let csv = config.csv.as_deref().map(create).transpose()?;
+    // Read before anything is written: it may be the file that is replaced.
     let baseline = config.baseline.as_deref();
-    let drawing =
-        config.report.as_deref().map(|page| Drawing::begin(page, baseline)).transpose()?;
+    let drawing = config.report.as_ref().map(|_| Drawing::begin(baseline)).transpose()?;
     let log = PlainLog::start();
     let interrupt = Interrupt::watch(&log)
         .map_err(|error| Failure::fatal(format!("cannot watch for signals: {error}")))?;
+    let mut files = places.open()?;
     if let Err(error) = edgeloop::raise_descriptor_limit() {
         log.line(&format!("edgeloop: cannot raise the limit of descriptors: {error} in setrlimit"));
     }
     let ran = match &config.find {
-        None => run_once(&config, csv, &interrupt, &log),
-        Some(bound) => search(&config, bound, &interrupt, &log).map(|results| (results, Ok(()))),
+        None => run_once(&config, files.csv.as_mut(), &interrupt, &log),
+        Some(bound) => search(&config, bound, &interrupt, &log),
     };
     log.finish();
-    let (results, table) = ran?;
+    let results = ran?;
+    let page = drawing.map(|drawing| drawing.page(&results)).transpose();
+    files.write(&results, page.as_ref().ok().and_then(Option::as_deref));
+    let (others, mut failures) = files.finish_drafts();
+    failures.extend(page.err());
     interrupt.stand_down();
-    let mut kept = Ok(());
-    if let (Err(error), Some(path)) = (table, &config.csv) {
-        kept = Err(unwritable(path, &error));
+    if !places.have_standard() {
+        failures.extend(print(&config, &results).err());
     }
-    if let Some((file, path)) = json
-        && let Err(error) = results.write(BufWriter::new(file))
-    {
-        kept = Err(unwritable(&path, &error));
+    failures.extend(files::finish_others(others, &interrupt));
+    let Some(last) = failures.pop() else { return Ok(exit(&results)) };
+    for failure in failures {
+        crate::log::last_line(&failure.line);
     }
-    if let Some(drawing) = drawing
-        && let Err(failure) = drawing.finish(&results)
-    {
-        kept = Err(failure);
-    }
-    print(&config, &results)?;
-    kept?;
-    Ok(exit(&results))
+    Err(last)
 }
 
-/// Refuses outputs that would overwrite the results that this run is compared with.
-fn spare_the_baseline(args: &BenchArgs) -> Result<(), Failure> {
-    let Some(baseline) = &args.baseline else { return Ok(()) };
-    let outputs = [("--json", &args.json), ("--csv", &args.csv), ("--report", &args.report)];
-    for (option, file) in outputs {
-        if file.as_ref().is_some_and(|file| same(baseline, file)) {
-            let line = format!("{option} would overwrite --baseline; choose another file");
-            return Err(Failure::usage(line));
-        }
-    }
-    Ok(())
-}
-
-/// Makes a run. Whether its table could be written is told beside what it has come to.
+/// Makes a run.
 fn run_once(
     config: &BenchConfig,
-    csv: Option<File>,
+    csv: Option<&mut Output>,
     interrupt: &Interrupt,
     log: &PlainLog,
-) -> Result<(Results, io::Result<()>), Failure> {
+) -> Result<Results, Failure> {
     let mut live = Live::new(&config.plan, config.quiet, csv, log);
     let (started, before) = (SystemTime::now(), machine::processor_time());
     let done = run::run(&config.plan, &mut live, interrupt)?;
     let processor = machine::processor_time().saturating_sub(before);
-    let (intervals, table) = live.finish();
+    let intervals = live.finish();
     let background = Background {
         id: id(),
         started: humantime::format_rfc3339_seconds(started).to_string(),
@@ -133,7 +112,7 @@ fn run_once(
         machine: machine::machine(),
         processor,
     };
-    Ok((Results::new(config, background, &done, intervals), table))
+    Ok(Results::new(config, background, &done, intervals))
 }
 
 /// A name that no other run has.
@@ -161,7 +140,7 @@ fn search(
         config.plan.load = Load::Open { rate, arrival };
         // Each step has its line; only a line that goes away again may stand beside it.
         config.quiet |= !live::is_animated();
-        let (results, _) = run_once(&config, None, interrupt, log)?;
+        let results = run_once(&config, None, interrupt, log)?;
         // A run that did not come to its end shows nothing of its rate.
         if results.ended == "whole" {
             return Ok(Some(results));
@@ -181,35 +160,10 @@ fn search(
     }
 }
 
-pub(crate) fn create(path: &Path) -> Result<File, Failure> {
-    File::create(path).map_err(|error| unwritable(path, &error))
-}
-
-pub(crate) fn unwritable(path: &Path, error: &io::Error) -> Failure {
-    let path = path.to_string_lossy();
-    Failure::usage(format!("cannot write {}: {error}", crate::escape::OneLine(&path)))
-}
-
-/// The summary or, where that is asked for, the results themselves.
 fn print(config: &BenchConfig, results: &Results) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    let printed = if config.json == Some(Sink::Standard) {
-        results.write(out)
-    } else {
-        let summary = Summary { results, verbose: config.verbose };
-        write!(out, "{summary}").and_then(|()| out.flush())
-    };
-    standard_output(printed)
-}
-
-/// What writing to standard output has come to. A reader that has seen enough is no failure.
-pub(crate) fn standard_output(printed: io::Result<()>) -> Result<(), Failure> {
-    match printed {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::usage(format!("cannot write to standard output: {error}")))
-        }
-        _ => Ok(()),
-    }
+    let summary = Summary { results, verbose: config.verbose };
+    standard_output(write!(out, "{summary}").and_then(|()| out.flush()))
 }
 
 /// Of what applies, the first of: verification failed, errors, too slow.

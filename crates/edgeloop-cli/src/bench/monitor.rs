@@ -96,25 +96,33 @@ fn watch(
     let mut ones: Vec<One> = Vec::new();
     let own = rustix::thread::gettid().as_raw_nonzero().get();
     let (mut since, mut until) = (None, Instant::now());
-    let mut waited = Spent::of(own);
+    let mut last = Spent::of(own);
     while !is_over() {
         let before = Instant::now();
         thread::sleep(EVERY);
         let slept = nanos(before.elapsed().saturating_sub(EVERY));
-        let now = Spent::of(own);
-        let own_wait = waited.zip(now).map_or(0, |(last, now)| now.waiting - last.waiting);
-        waited = now;
-        if begin().is_none_or(|begin| monotonic() < begin) {
-            continue;
+        let spent = Spent::of(own);
+        let own_wait = last.zip(spent).map_or(0, |(last, now)| now.waiting - last.waiting);
+        last = spent;
+        let now = Instant::now();
+        let numbers = threads.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for number in numbers.into_iter().skip(ones.len()) {
+            // At its beginning it had spent nothing.
+            let none = Spent { running: 0, waiting: 0 };
+            ones.push(One { number, first: none, last: none });
         }
-        if since.is_none() {
-            since = Some(Instant::now());
-            let numbers = threads.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let one = |number| Spent::of(number).map(|first| One { number, first, last: first });
-            ones = numbers.into_iter().filter_map(one).collect();
+        let Some(begun) = begin().and_then(going_on) else {
+            // What is measured begins behind this look.
+            for one in &mut ones {
+                one.first = Spent::of(one.number).unwrap_or(one.first);
+                one.last = one.first;
+            }
+            (since, until) = (Some(now), now);
             continue;
-        }
-        let stall = slept.saturating_sub(own_wait);
+        };
+        since.get_or_insert(before);
+        // The first look may have begun before that.
+        let stall = slept.saturating_sub(own_wait).min(nanos(begun));
         watched.stall = watched.stall.max(stall);
         let mut longest = stall;
         for one in &mut ones {
@@ -127,7 +135,7 @@ fn watch(
         if longest > LATE {
             watched.lags.record(longest, 1);
         }
-        until = Instant::now();
+        until = now;
     }
     if let Some(since) = since {
         let all = until.saturating_duration_since(since).as_secs_f64();
@@ -140,6 +148,12 @@ fn watch(
         watched.waited = share(|spent| spent.waiting);
     }
     watched
+}
+
+/// For how long the measured time goes on, if it has begun.
+fn going_on(begin: Time) -> Option<Duration> {
+    let now = monotonic();
+    (now >= begin).then(|| now.since(begin))
 }
 
 pub(super) fn monotonic() -> Time {
@@ -178,7 +192,8 @@ mod tests {
         });
         tells.recv().expect("it has begun");
         let until = Instant::now() + Duration::from_millis(300);
-        let watched = watch(|| Some(Time::ZERO), || Instant::now() > until, &threads);
+        let begin = monotonic().after(Duration::from_millis(50));
+        let watched = watch(|| Some(begin), || Instant::now() > until, &threads);
         done.store(true, Ordering::Release);
         spins.join().expect("no panic");
         let (busy, waited) = (watched.busy.expect("some"), watched.waited.expect("some"));

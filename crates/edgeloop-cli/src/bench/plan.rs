@@ -31,7 +31,7 @@ pub(crate) struct Extent {
 /// A run, as it is asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Plan {
-    /// The addresses that the name stands for, in the order in which they are tried.
+    /// The addresses that the name stands for; connections take them in turn.
     pub(crate) addresses: Vec<SocketAddr>,
     /// Local addresses to connect from, in turn; the kernel's choice if there are none.
     pub(crate) sources: Vec<IpAddr>,
@@ -96,15 +96,24 @@ impl Plan {
         (0..threads).map(share).collect()
     }
 
-    /// Where connection `number` goes to, and from where.
+    /// Where connection `number` goes to, and from where. They take the addresses in turn, and go on
+    /// to the next one where one can't be connected to.
     pub(crate) fn target(&self, number: usize) -> Target {
-        let mut addresses = self.addresses.iter().copied();
-        let first = addresses.next().expect("a name without addresses was refused");
-        let target = addresses.fold(Target::new(first), Target::or).timeout(self.connect_timeout);
-        if self.sources.is_empty() {
-            return target;
+        let all = self.addresses.len();
+        let first = self.addresses[number % all];
+        let is_alike = |ip: IpAddr| ip.is_ipv4() == first.is_ipv4();
+        // Only those of its family can be connected to from a source.
+        let sources = || self.sources.iter().filter(|source| is_alike(**source));
+        let source = sources().nth((number / all) % sources().count().max(1));
+        let target = (1..all)
+            .map(|step| self.addresses[(number + step) % all])
+            .filter(|other| source.is_none() || is_alike(other.ip()))
+            .fold(Target::new(first), Target::or)
+            .timeout(self.connect_timeout);
+        match source {
+            Some(source) => target.bind(SocketAddr::new(*source, 0)),
+            None => target,
         }
-        target.bind(SocketAddr::new(self.sources[number % self.sources.len()], 0))
     }
 }
 
@@ -158,5 +167,25 @@ pub(crate) mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn connections_take_the_addresses_in_turn_and_sources_of_the_same_family() {
+        let address = |text: &str| text.parse::<SocketAddr>().expect(text);
+        let (a, b, six) = (address("10.0.0.1:7"), address("10.0.0.2:7"), address("[fd00::1]:7"));
+        let source = |text: &str| text.parse::<IpAddr>().expect(text);
+        let plan = Plan { addresses: vec![a, six, b], connect_timeout: None, ..plan() };
+        let target = |first| Target::new(first).timeout(None);
+        assert_eq!(plan.target(0), target(a).or(six).or(b));
+        assert_eq!(plan.target(1), target(six).or(b).or(a));
+        assert_eq!(plan.target(5), target(b).or(a).or(six));
+        let sources = ["10.0.0.8", "fd00::8", "10.0.0.9"].map(source).to_vec();
+        let from = |target: Target, ip: &str| target.bind(SocketAddr::new(source(ip), 0));
+        let plan = Plan { sources, ..plan };
+        assert_eq!(plan.target(0), from(target(a).or(b), "10.0.0.8"));
+        assert_eq!(plan.target(1), from(target(six), "fd00::8"));
+        assert_eq!(plan.target(2), from(target(b).or(a), "10.0.0.8"));
+        assert_eq!(plan.target(3), from(target(a).or(b), "10.0.0.9"));
+        assert_eq!(plan.target(4), from(target(six), "fd00::8"));
     }
 }

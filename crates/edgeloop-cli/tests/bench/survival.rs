@@ -57,9 +57,32 @@ fn c35_without_another_thread_a_run_has_its_results() {
     assert!(ended.stdout.contains("Interrupted"), "{}{}", ended.stdout, ended.stderr);
 
     // Where several were asked for, that is said.
-    let ended = alone(&["-c", "2", "-t", "2", "-d", "1s"]).run();
-    assert_eq!(ended.code, Some(70), "{}{}", ended.stdout, ended.stderr);
-    assert!(ended.stderr.contains("--threads 2"), "{}", ended.stderr);
+    let ended = alone(&["-c", "2", "-t", "2", "-n", "100"]).run();
+    assert_eq!(ended.code, Some(DONE), "{}{}", ended.stdout, ended.stderr);
+    assert!(ended.stderr.contains("thread 1 of --threads 2"), "{}", ended.stderr);
+}
+
+#[test]
+fn c35_with_fewer_threads_than_were_asked_for_a_run_is_made_and_says_so() {
+    let name = "c35_with_fewer_threads_than_were_asked_for_a_run_is_made_and_says_so";
+    if skip_unless(name, STRACE) {
+        return;
+    }
+    let server = OddServer::start(Oddity::None);
+    let address = server.address().to_string();
+    // The signals have one, so that two are left for loops.
+    let few = ["-e", "inject=clone3,clone:error=EAGAIN:when=4+", "-e", "trace=clone3,clone"];
+    let json = NamedTempFile::new().expect("a file");
+    let path = json.path().to_str().expect("UTF-8");
+    let line = ["bench", &address, "--warmup", "0", "-c", "6", "-t", "5", "-n", "1000"];
+    let ended = edgeloop(&line).args(&["--json", path]).traced(&few).run();
+    assert_eq!(ended.code, Some(DONE), "{}{}", ended.stdout, ended.stderr);
+    let words = ["cannot start thread 3 of --threads 5", "measuring with 2 threads"];
+    assert!(words.iter().all(|words| ended.stderr.contains(words)), "{}", ended.stderr);
+    let text = std::fs::read_to_string(json.path()).expect("the results");
+    let results: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!((&results["options"]["threads"], &results["messages"]), (&2.into(), &1000.into()));
+    assert_eq!(results["connections_alive"], 6);
 }
 
 #[test]

@@ -98,7 +98,7 @@ pub(crate) struct Core<K: Kernel> {
     pub(crate) starved: SlotQueue,
     /// Those without, which wait for others to take theirs or to be given up.
     pub(crate) waiting: SlotQueue,
-    /// The one of them whose turn has come.
+    /// The one of them whose turn has come, in this turn of the loop.
     pub(crate) fed: ConnectionId,
     /// When those are looked at next that could be given up for the waiting.
     pub(crate) relief_at: Time,

@@ -445,7 +445,6 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 self.serve(id);
             }
         }
-        // One that was fed and listed has had its turn.
         self.core.fed = ConnectionId::NONE;
         if self.core.ready.is_empty() {
             self.core.agenda.take(Agenda::READY);

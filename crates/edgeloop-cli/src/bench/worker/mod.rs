@@ -86,6 +86,8 @@ pub(crate) struct Outcome {
     pub(crate) alive: usize,
     /// What happened before it.
     pub(crate) before: Before,
+    /// Connections that were made to each of the addresses, from the beginning on.
+    pub(crate) made: Vec<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +138,8 @@ pub(crate) struct Worker {
     /// Of the present tick, and of the time before all that is measured.
     measured: Measured,
     before: Before,
+    /// Connections that were made to each of the addresses.
+    made: Vec<u64>,
     verdict: Verdict,
     end: End,
     scratch: Box<[u8]>,
@@ -167,6 +171,7 @@ impl Worker {
             last_move: 0,
             measured: Measured::default(),
             before: Before::default(),
+            made: vec![0; share.plan.addresses.len()],
             verdict: Verdict::default(),
             end: End::Whole,
             scratch: vec![0; CHUNK].into_boxed_slice(),
@@ -178,8 +183,8 @@ impl Worker {
     /// What the run has come to.
     pub(crate) fn into_outcome(self) -> Outcome {
         let span = self.until.saturating_sub(self.from);
-        let Self { verdict, end, alive, before, .. } = self;
-        Outcome { verdict, end, span, alive, before }
+        let Self { verdict, end, alive, before, made, .. } = self;
+        Outcome { verdict, end, span, alive, before, made }
     }
 
     const fn size(&self) -> u64 {

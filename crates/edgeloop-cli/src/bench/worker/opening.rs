@@ -1,5 +1,6 @@
 //! Connections: made at the beginning, made again when they are lost, and how each of them ends.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use edgeloop::{Context, LoopContext};
@@ -61,7 +62,7 @@ impl Worker {
     }
 
     fn connect(&mut self, cx: &mut impl LoopContext, lane: u32, now: u64) {
-        let target = self.share.plan.target(self.share.first + lane as usize);
+        let target = self.share.plan.target(self.number(lane));
         let begun = cx.connect(target, lane.into());
         self.lane(lane).dialled = now;
         match begun {
@@ -76,6 +77,32 @@ impl Worker {
                 self.lane(lane).lost(step);
                 self.retry_later(cx, lane, now);
             }
+        }
+    }
+
+    /// Which connection of the run is made next. One that was lost goes where it was before.
+    fn number(&self, lane: u32) -> usize {
+        let number = self.share.first + lane as usize;
+        if !self.share.plan.connects {
+            return number;
+        }
+        let made = self.lanes[lane as usize].stream / self.step();
+        number.wrapping_add(usize::try_from(made).unwrap_or(0))
+    }
+
+    /// Notes which of the addresses a connection was made to. One that has been reset since can't
+    /// tell.
+    fn was_made(&mut self, cx: &mut impl Context) {
+        let addresses = &self.share.plan.addresses;
+        let index = match addresses.len() {
+            1 => Some(0),
+            _ => cx.peer_address(cx.id()).ok().and_then(|peer| {
+                let end = |address: &SocketAddr| (address.ip(), address.port());
+                addresses.iter().position(|address| end(address) == end(&peer))
+            }),
+        };
+        if let Some(index) = index {
+            self.made[index] += 1;
         }
     }
 
@@ -141,6 +168,7 @@ impl Worker {
         } else {
             self.before.connects += 1;
         }
+        self.was_made(cx);
         if self.phase == Phase::Opening {
             self.gate.has_opened();
         }
