@@ -81,6 +81,14 @@ impl Interval {
         (self.seconds > 0.0).then(|| to_f64(self.in_time) / self.seconds)
     }
 
+    /// Which tenth of a second of the measured time it is or begins with.
+    pub(crate) fn tenth(&self) -> u64 {
+        let part = (self.from_s - to_f64(self.second)) * 10.0;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 9")]
+        let part = part.round().clamp(0.0, 9.0) as u64;
+        self.second.saturating_mul(10).saturating_add(part)
+    }
+
     /// When it ends.
     pub(crate) fn to_s(&self) -> f64 {
         self.from_s + self.seconds
