@@ -115,7 +115,9 @@ impl<'a> Live<'a> {
 
     /// What the run is doing now.
     fn stage(&self, moment: &Moment) -> Stage {
-        let Some(begun) = moment.begun else { return Stage::Opening };
+        // Without a connection nothing begins.
+        let none = self.connections > 0 && moment.opened == 0;
+        let Some(begun) = moment.begun.filter(|_| !none) else { return Stage::Opening };
         let Extent { warmup, duration, .. } = self.extent;
         match (begun.checked_sub(warmup), duration) {
             (None, _) => Stage::WarmingUp,
