@@ -67,7 +67,7 @@ pub(crate) enum Command {
     /// Serve echo; this is the default without a command
     #[command(display_name = "edgeloop", after_help = SEE_HELP, after_long_help = AFTER_HELP)]
     Serve(ServeArgs),
-    /// Load an echo service and measure its latency
+    /// Load a service and measure its latency
     #[command(display_name = "edgeloop", after_help = bench::args::SEE_HELP)]
     #[command(after_long_help = bench::args::AFTER_HELP)]
     Bench(BenchArgs),

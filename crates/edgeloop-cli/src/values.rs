@@ -5,7 +5,7 @@ use std::time::Duration;
 use edgeloop::MAX_SPIN;
 
 /// The longest duration that a run can take.
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+pub(crate) const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// The largest size: no object in memory is larger.
 const LARGEST_SIZE: usize = isize::MAX.unsigned_abs();

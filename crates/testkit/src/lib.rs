@@ -7,7 +7,7 @@
 //!
 //! [`Server`] and what hangs on it ([`Process`], [`Trace`]) know a server by its process alone;
 //! [`Peer`] knows it by its address alone, so tests of the library use it too. For tests of clients
-//! there is an [`OddServer`], which gets one thing wrong.
+//! there is an [`OddServer`], which gets one thing wrong, and a [`ReplyServer`], which does not echo.
 
 // Elsewhere the library says why nothing can be built; this says nothing beside it.
 #![cfg(target_os = "linux")]
@@ -21,6 +21,7 @@ mod notes;
 mod oddities;
 mod peer;
 mod process;
+mod replies;
 mod server;
 mod sockets;
 mod stopwatch;
@@ -39,11 +40,13 @@ pub use notes::{say, tell_notes};
 pub use oddities::{OddServer, Oddity};
 pub use peer::Peer;
 pub use process::{Descriptor, Memory, Process};
+pub use replies::{Replies, ReplyServer};
 pub use server::{Closing, Server};
 pub use sockets::{Socket, SocketState, TcpSockets};
 pub use stopwatch::Stopwatch;
 pub use tools::{
-    CHROMIUM, NC, NETWORKS, PYTHON, SCRIPT, SOCAT, STRACE, Tool, UNSHARE, VALGRIND, skip_unless,
+    CHROMIUM, HAPROXY, MEMCACHED, NC, NETWORKS, NGINX, PYTHON, REDIS, SCRIPT, SOCAT, STRACE, Tool,
+    UNSHARE, VALGRIND, skip_unless,
 };
 pub use trace::{Call, Mark, Trace, turns};
 pub use wait::{PATIENCE, eventually, eventually_some, holds_for, within};

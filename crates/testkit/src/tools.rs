@@ -49,6 +49,19 @@ pub const SCRIPT: Tool = Tool {
     probe: &["--quiet", "--return", "--command", "true", "/dev/null"],
     advice: "script (bsdutils) is missing",
 };
+/// `redis-server`.
+pub const REDIS: Tool =
+    Tool { program: "redis-server", probe: &["--version"], advice: "redis-server is missing" };
+
+/// `memcached`.
+pub const MEMCACHED: Tool =
+    Tool { program: "memcached", probe: &["-h"], advice: "memcached is missing" };
+
+/// `nginx`.
+pub const NGINX: Tool = Tool { program: "nginx", probe: &["-v"], advice: "nginx is missing" };
+
+/// `haproxy`.
+pub const HAPROXY: Tool = Tool { program: "haproxy", probe: &["-v"], advice: "haproxy is missing" };
 
 /// `chromium`, the browser, whose probe begins no session.
 pub const CHROMIUM: Tool =

@@ -38,7 +38,7 @@ ignored from the start (nohup)
 #[derive(Debug, Default, Args)]
 #[allow(rustdoc::broken_intra_doc_links, reason = "the help prints its brackets as they are")]
 pub(crate) struct BenchArgs {
-    /// The echo service to load: HOST:PORT, [IPV6]:PORT or PORT
+    /// The service to load: HOST:PORT, [IPV6]:PORT or PORT
     ///
     /// PORT alone is 127.0.0.1:PORT. Connections take all addresses of a host name in turn; where
     /// one can't be connected to, they go on to the next
@@ -54,6 +54,28 @@ pub(crate) struct BenchArgs {
     /// From 1 byte to 1GiB
     #[arg(short, long, value_name = "SIZE", allow_hyphen_values = true)]
     pub(crate) size: Option<OsString>,
+
+    /// Send this text, or the content of @FILE; can be repeated
+    ///
+    /// For services that do not echo. Several messages are sent in turn on each connection. The text
+    /// takes the escapes of C: \r \n \t \0 \\ \" \xHH and octal; @@ at its beginning stands for @.
+    /// A file is sent as it is
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) send: Vec<OsString>,
+
+    /// Where a reply to --send ends [default: echo]
+    ///
+    /// bytes:N after N bytes, lines:N after N line feeds, until:TEXT after this text (with escapes),
+    /// echo when it is as long as the message, which it is compared with. With --expect, the default
+    /// is the length of that. Given once for all messages, or once for each
+    #[arg(long, value_name = "END", allow_hyphen_values = true)]
+    pub(crate) reply: Vec<OsString>,
+
+    /// Compare replies to --send with this text or @FILE
+    ///
+    /// Given once for all messages, or once for each. Without it, only echoes are compared
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) expect: Vec<OsString>,
 
     /// Maximum messages in flight on a connection [default: 1]
     ///
@@ -80,6 +102,14 @@ pub(crate) struct BenchArgs {
     /// each is sent as soon as an earlier one was answered (closed loop)
     #[arg(short, long, value_name = "RATE", allow_hyphen_values = true)]
     pub(crate) rate: Option<OsString>,
+
+    /// Change the rate in steps: 1k:10s,2k:10s,5k..20k:30s
+    ///
+    /// Each step is a rate and a duration. A..B changes the rate evenly from A to B, and 0 is a pause.
+    /// The warm-up has the first rate. The results have a row for each step, of the messages that were
+    /// due in it. At most 100 steps
+    #[arg(long, value_name = "STEPS", allow_hyphen_values = true)]
+    pub(crate) profile: Option<OsString>,
 
     /// Find the highest rate within a bound: p99<1ms
     ///
@@ -155,8 +185,9 @@ pub(crate) struct BenchArgs {
 
     /// Poll this long before each send [default: 200us]
     ///
-    /// Polling keeps sends on time. none sleeps instead: sends are then late by the time that
-    /// waking up takes
+    /// Polling keeps sends on time, and takes up to this much processor time for each of them: at 1k
+    /// messages a second up to a fifth of a processor, from 5k on up to a whole one. none sleeps
+    /// instead: sends are then late by the time that waking up takes
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) busy_poll: Option<OsString>,
 

@@ -2,12 +2,15 @@
 
 use std::ffi::OsString;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::args::BenchArgs;
+use super::exchange::{Asked, Shown};
 use super::find::Bound;
 use super::payload::STREAMS;
 use super::plan::{Extent, Load, Plan};
+use super::profile::Profile;
 use super::schedule::Arrival;
 use crate::addresses::Address;
 use crate::config::read;
@@ -21,7 +24,10 @@ const FLIGHTS: usize = 4_000_000;
 const FIRST_RATE: f64 = 1000.0;
 
 /// The largest message: offsets have room for many more, but answers are waited for whole.
-const LARGEST: usize = 1 << 30;
+pub(crate) const LARGEST: usize = 1 << 30;
+
+/// The most histograms of the steps of a profile, for all threads: each takes a quarter of a megabyte.
+const HISTOGRAMS: u64 = 1000;
 
 /// A run of up to this is told of in parts of a second.
 const SLICED: Duration = Duration::from_secs(60);
@@ -38,6 +44,9 @@ pub(crate) struct BenchConfig {
     pub(crate) mode: Mode,
     /// What the run is called.
     pub(crate) label: Option<String>,
+    /// What is sent to a service that does not echo, with its files still to be read.
+    pub(crate) asked: Option<Asked>,
+    pub(crate) shown: Shown,
     /// The rate is looked for that keeps within this.
     pub(crate) find: Option<Bound>,
     /// Files; `-` is standard output.
@@ -97,7 +106,10 @@ impl BenchConfig {
         let usual = if args.stream { 64 * 1024 } else { 64 };
         let size = option("--size", &args.size, message_size)?.unwrap_or(usual);
         let find = option("--find", &args.find, Bound::parse)?;
+        let profile = option("--profile", &args.profile, Profile::parse)?;
         let rate = option("--rate", &args.rate, values::rate)?;
+        let mean = |profile: &Profile| profile.messages() / profile.length().as_secs_f64();
+        let rate = rate.or(profile.as_ref().map(mean));
         // A search begins somewhere.
         let rate = rate.or(find.is_some().then_some(FIRST_RATE));
         let arrival = option("--arrival", &args.arrival, arrival)?.unwrap_or_default();
@@ -115,8 +127,17 @@ impl BenchConfig {
         let threads = option("--threads", &args.threads, |text| values::count(text, 1, 1024))?;
         let opening = option("--open-rate", &args.open_rate, values::rate)?;
         let busy_poll = option("--busy-poll", &args.busy_poll, values::deadline)?;
-        let extent = extent(args)?;
-        let verifies = if args.stream { args.verify } else { !args.no_verify };
+        let mut extent = extent(args)?;
+        if let Some(profile) = &profile {
+            extent.duration = Some(profile.length());
+            histograms(profile, threads.unwrap_or(1).min(active as u64))?;
+        }
+        let asked = Asked::resolve(args)?;
+        let verifies = match &asked {
+            Some(asked) => asked.verifies() && !args.no_verify,
+            None if args.stream => args.verify,
+            None => !args.no_verify,
+        };
         let plan = Plan {
             addresses: Vec::new(),
             sources: sources(&args.source)?,
@@ -125,8 +146,10 @@ impl BenchConfig {
             opening: hold.map(|_| opening.unwrap_or(1000.0)),
             threads: usize::try_from(threads.unwrap_or(1)).unwrap_or(1),
             size,
+            exchanges: None,
             pipeline,
             load,
+            profile: profile.map(Arc::new),
             connects: args.connect_per_message,
             extent,
             connect_timeout: option("--connect-timeout", &args.connect_timeout, values::timeout)?
@@ -156,6 +179,8 @@ impl BenchConfig {
             plan,
             mode,
             label: option("--label", &args.label, label)?,
+            asked,
+            shown: Shown::default(),
             find,
             json: args.json.clone(),
             csv: args.csv.clone(),
@@ -164,6 +189,21 @@ impl BenchConfig {
             verbose: args.verbose,
             quiet: args.quiet,
         })
+    }
+
+    /// Reads the messages that are in files.
+    ///
+    /// # Errors
+    ///
+    /// Names a file that can't be used.
+    pub(crate) fn load(&mut self) -> Result<(), Failure> {
+        if let Some(asked) = &self.asked {
+            let (exchanges, shown) = asked.load(self.plan.verifies)?;
+            self.plan.size = exchanges.longest();
+            self.plan.exchanges = Some(Arc::new(exchanges));
+            self.shown = shown;
+        }
+        Ok(())
     }
 }
 
@@ -190,14 +230,23 @@ fn contradictions(args: &BenchArgs) -> Result<(), Failure> {
         ("--hold", args.hold.is_some(), "--connections", args.connections.is_some()),
         ("--connect-per-message", args.connect_per_message, "--pipeline", args.pipeline.is_some()),
         ("--window", args.window.is_some(), "--pipeline", args.pipeline.is_some()),
+        ("--profile", args.profile.is_some(), "--rate", args.rate.is_some()),
+        ("--profile", args.profile.is_some(), "--duration", args.duration.is_some()),
+        ("--profile", args.profile.is_some(), "--messages", args.messages.is_some()),
+        ("--profile", args.profile.is_some(), "--find", args.find.is_some()),
+        ("--profile", args.profile.is_some(), "--stream", args.stream),
+        ("--send", !args.send.is_empty(), "--size", args.size.is_some()),
+        ("--send", !args.send.is_empty(), "--stream", args.stream),
+        ("--expect", !args.expect.is_empty(), "--no-verify", args.no_verify),
     ];
     for (one, is, other, also) in pairs {
         if is && also {
             return together(one, other);
         }
     }
+    let has_schedule = args.rate.is_some() || args.find.is_some() || args.profile.is_some();
     let needs = [
-        ("--arrival", args.arrival.is_some(), "--rate", args.rate.is_some() || args.find.is_some()),
+        ("--arrival", args.arrival.is_some(), "--rate", has_schedule),
         ("--window", args.window.is_some(), "--stream", args.stream),
         ("--active", args.active.is_some(), "--hold", args.hold.is_some()),
         ("--open-rate", args.open_rate.is_some(), "--hold", args.hold.is_some()),
@@ -235,6 +284,19 @@ fn option<T>(
     parse: impl FnOnce(&str) -> Result<T, String>,
 ) -> Result<Option<T>, Failure> {
     value.as_ref().map(|value| read(name, value, parse)).transpose()
+}
+
+/// Refuses more histograms than fit into memory.
+fn histograms(profile: &Profile, threads: u64) -> Result<(), Failure> {
+    let steps = profile.steps.len() as u64;
+    if steps * threads <= HISTOGRAMS {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "--profile with {steps} steps and --threads {threads} need {} histograms; expected at most \
+         {HISTOGRAMS}: fewer threads or steps",
+        steps * threads
+    )))
 }
 
 /// How many connections: no two may have the same number.

@@ -47,8 +47,9 @@ impl Places {
         if let Some(baseline) = &config.baseline {
             let others = [&places.csv, &places.report].into_iter().flatten();
             if let Some(other) = others.into_iter().find(|other| same_input(baseline, other)) {
-                let option = other.option();
-                let line = format!("{option} would overwrite --baseline; choose another file");
+                let (option, name) = (other.option(), other.shown());
+                let line =
+                    format!("{option} {name} would overwrite --baseline; choose another file");
                 return Err(Failure::usage(line));
             }
         }

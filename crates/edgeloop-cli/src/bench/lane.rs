@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use edgeloop::ConnectionId;
 
+use super::exchange::{Exchanges, Replies};
 use super::payload::{Payload, STREAMS};
 use super::schedule::Schedule;
 use super::verify::{Verdict, Verifier, Wrong};
@@ -39,6 +40,8 @@ pub(crate) struct Lane {
     pub(crate) schedule: Option<Schedule>,
     pub(crate) flights: VecDeque<Flight>,
     verifier: Verifier,
+    /// Where the service does not echo.
+    pub(crate) replies: Option<Box<Replies>>,
     /// Offsets in the stream: the end of the last message that was begun, what was handed to the loop,
     /// the beginning of the first message without an answer, and what came back if that isn't verified.
     pub(crate) begun: u64,
@@ -68,6 +71,7 @@ impl Lane {
             schedule: None,
             flights: VecDeque::new(),
             verifier: Verifier::default(),
+            replies: None,
             begun: 0,
             sent: 0,
             answered: 0,
@@ -91,11 +95,14 @@ impl Lane {
     }
 
     /// Its connection is gone; the next one, `step` further on, sends a stream of its own.
-    pub(crate) fn lost(&mut self, step: u64) {
+    pub(crate) fn lost(&mut self, step: u64, exchanges: Option<&Exchanges>) {
         let (schedule, flights) = (self.schedule.take(), std::mem::take(&mut self.flights));
         let Self { awaits, tried, failures, .. } = *self;
-        let fresh = Self::new(self.stream + step);
-        *self = Self { schedule, flights, awaits, tried, failures, ..fresh };
+        let (mut replies, fresh) = (self.replies.take(), Self::new(self.stream + step));
+        if let (Some(replies), Some(exchanges)) = (&mut replies, exchanges) {
+            replies.lost(exchanges);
+        }
+        *self = Self { schedule, flights, replies, awaits, tried, failures, ..fresh };
     }
 
     /// How long to wait before it is connected again.
@@ -109,9 +116,13 @@ impl Lane {
     pub(crate) fn receive(
         &mut self,
         payload: Option<Payload>,
+        exchanges: Option<&Exchanges>,
         bytes: &[u8],
         verdict: &mut Verdict,
     ) {
+        if let (Some(replies), Some(exchanges)) = (&mut self.replies, exchanges) {
+            return replies.receive(exchanges, self.stream, bytes, verdict);
+        }
         match payload {
             Some(payload) => {
                 self.verifier.receive(payload, self.stream, self.sent, bytes, verdict);
@@ -126,6 +137,11 @@ impl Lane {
         }
     }
 
+    /// Whether its present connection has answered anything.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.answered > 0 || self.replies.as_ref().is_some_and(|replies| replies.has_ended())
+    }
+
     /// How far the answers have come.
     pub(crate) fn reached(&self, verifies: bool) -> u64 {
         if verifies { self.verifier.reached() } else { self.received }
@@ -134,6 +150,10 @@ impl Lane {
     /// Takes the first message without an answer off if its answer has come to its end by now: whole,
     /// or with a part missing.
     pub(crate) fn land(&mut self, size: u64, verifies: bool) -> Option<Landing> {
+        if let Some(replies) = &mut self.replies {
+            let flight = if replies.land() { self.flights.pop_front() } else { None };
+            return flight.map(|flight| Landing { flight, whole: true });
+        }
         let end = self.answered + size;
         if self.reached(verifies) < end {
             return None;
@@ -146,6 +166,9 @@ impl Lane {
 
     /// Nothing more comes back on its connection.
     pub(crate) fn finish(&mut self, payload: Payload, verdict: &mut Verdict) {
+        if let Some(replies) = &mut self.replies {
+            return replies.finish(verdict);
+        }
         self.verifier.finish(payload, self.stream, self.sent, verdict);
     }
 }

@@ -1,12 +1,14 @@
 //! What is shown while a run goes: a line that changes on a terminal, else plain lines.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::intervals::Series;
 use super::plan::{Extent, Plan};
+use super::profile::Profile;
 use super::results::{Interval, to_f64};
 use super::run::{Moment, Second, Watcher};
 use super::show;
@@ -35,6 +37,7 @@ pub(crate) struct Live<'a> {
     connections: usize,
     answered: u64,
     series: Series,
+    profile: Option<Arc<Profile>>,
 }
 
 enum Display {
@@ -88,6 +91,7 @@ impl<'a> Live<'a> {
             connections: if plan.connects { 0 } else { plan.connections },
             answered: 0,
             series: Series::default(),
+            profile: plan.profile.clone(),
         };
         live.table(&format!("{COLUMNS}\n"));
         live
@@ -177,26 +181,28 @@ impl<'a> Live<'a> {
     }
 }
 
-/// New ones come last, so that those who count them find the others where they were.
 const COLUMNS: &str = "second,messages,unanswered,bytes_sent,bytes_received,errors,alive,in_flight,\
-     p50_us,p99_us,max_us,seconds,rate,p95_us,answered_p50_us,answered_p99_us,answered_max_us";
+     p50_us,p99_us,max_us,seconds,rate,p95_us,answered_p50_us,answered_p99_us,answered_max_us,step";
 
-fn row(interval: &Interval) -> String {
+/// A second in the table. In a run with a profile it says in which step the second began, from 1 on.
+fn row(interval: &Interval, profile: Option<&Profile>) -> String {
+    let step = profile.map(|profile| profile.step(Duration::from_secs(interval.second)) + 1);
     let Interval { second, messages, unanswered, bytes_sent, bytes_received, .. } = interval;
     let Interval { errors, alive, in_flight, .. } = interval;
+    let text = |figure: Option<f64>| figure.map(|figure| figure.to_string()).unwrap_or_default();
     let figures = [
-        interval.p50_us,
-        interval.p99_us,
-        interval.max_us,
-        Some(interval.seconds),
-        interval.rate(),
-        interval.p95_us,
-        interval.answered_p50_us,
-        interval.answered_p99_us,
-        interval.answered_max_us,
+        text(interval.p50_us),
+        text(interval.p99_us),
+        text(interval.max_us),
+        text(Some(interval.seconds)),
+        text(interval.rate()),
+        text(interval.p95_us),
+        text(interval.answered_p50_us),
+        text(interval.answered_p99_us),
+        text(interval.answered_max_us),
+        step.map(|step| step.to_string()).unwrap_or_default(),
     ];
-    let number = |figure: Option<f64>| figure.map(|figure| figure.to_string()).unwrap_or_default();
-    let figures = figures.map(number).join(",");
+    let figures = figures.join(",");
     format!(
         "{second},{messages},{unanswered},{bytes_sent},{bytes_received},{errors},{alive},{in_flight},\
          {figures}\n"
@@ -210,7 +216,7 @@ impl Watcher for Live<'_> {
 
     fn second(&mut self, second: &Second) {
         let interval = Interval::of(second);
-        self.table(&row(&interval));
+        self.table(&row(&interval, self.profile.as_deref()));
         self.answered += interval.messages;
         match &self.display {
             Display::Bar(bar) if !self.stderr.is_unwanted() => bar.set_message(line(&interval)),

@@ -1,6 +1,7 @@
 //! `edgeloop bench`: a load generator that tells the truth about latency.
 //!
-//! `args` and `config` say what is asked for, `plan` is the run that this comes to. `run` starts its
+//! `args` and `config` say what is asked for, `plan` is the run that this comes to, `exchange` what is
+//! sent to a service that does not echo, `profile` the steps of a rate. `run` starts its
 //! threads, each a `worker` on an event loop, with a `lane` for each connection. What they measure
 //! (`record`) comes back each second, is shown (`live`), and becomes the `results`, from which the
 //! `summary` and all files are made.
@@ -10,6 +11,7 @@ pub(crate) mod config;
 mod distribution;
 mod ends;
 mod errors;
+mod exchange;
 mod files;
 mod find;
 mod generator;
@@ -23,12 +25,14 @@ mod monitor;
 mod outages;
 mod payload;
 mod plan;
+pub(crate) mod profile;
 pub(crate) mod record;
 pub(crate) mod results;
 mod run;
 mod schedule;
 mod seconds;
 pub(crate) mod show;
+pub(crate) mod steps;
 pub(crate) mod summary;
 mod verify;
 mod worker;
@@ -59,6 +63,7 @@ use crate::report::Drawing;
 /// When something is wrong with the command line, an address or a file, or with this machine.
 pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     let mut config = BenchConfig::resolve(args)?;
+    config.load()?;
     let places = Places::find(&config)?;
     ends::resolve(&mut config)?;
     // Read before anything is written: it may be the file that is replaced.

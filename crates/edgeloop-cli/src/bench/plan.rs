@@ -1,10 +1,13 @@
 //! What one thread of a run is to do: resolved, and the same for its whole time.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use edgeloop::Target;
 
+use super::exchange::Exchanges;
+use super::profile::Profile;
 use super::schedule::Arrival;
 
 /// When messages are sent.
@@ -41,11 +44,15 @@ pub(crate) struct Plan {
     /// How many connections are opened a second, if not as fast as can be.
     pub(crate) opening: Option<f64>,
     pub(crate) threads: usize,
-    /// Bytes of a message.
+    /// Bytes of a message, of the longest if they differ.
     pub(crate) size: usize,
+    /// What is sent to a service that does not echo.
+    pub(crate) exchanges: Option<Arc<Exchanges>>,
     /// The most messages without an answer on a connection.
     pub(crate) pipeline: usize,
+    /// With a profile, its rate is the mean.
     pub(crate) load: Load,
+    pub(crate) profile: Option<Arc<Profile>>,
     /// Each message has a connection of its own.
     pub(crate) connects: bool,
     pub(crate) extent: Extent,
@@ -131,8 +138,10 @@ pub(crate) mod tests {
             opening: None,
             threads: 1,
             size: 64,
+            exchanges: None,
             pipeline: 1,
             load: Load::Closed,
+            profile: None,
             connects: false,
             extent: Extent {
                 duration: Some(Duration::from_secs(10)),

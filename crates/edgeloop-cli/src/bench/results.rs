@@ -21,6 +21,7 @@ use super::record::{Estimate, Times, Waits, needed};
 use super::run::Done;
 use super::schedule::Arrival;
 use super::show;
+use super::steps::StepResults;
 use super::worker::End;
 
 /// The version of the format. It grows when a figure is left out or comes to mean something else.
@@ -81,6 +82,9 @@ pub(crate) struct Results {
     pub(crate) find: Option<Found>,
     /// When nothing was answered although something was to be.
     pub(crate) outages: Vec<Outage>,
+    /// The steps of a profile.
+    #[serde(default)]
+    pub(crate) steps: Option<Vec<StepResults>>,
     pub(crate) intervals: Vec<Interval>,
     /// The same in tenths of a second; empty for a run of more than a minute.
     pub(crate) slices: Vec<Interval>,
@@ -128,8 +132,18 @@ pub(crate) struct Options {
     pub(crate) open_rate: Option<f64>,
     pub(crate) threads: usize,
     pub(crate) size: usize,
+    /// The messages of `--send`, where their replies end, and what those must be.
+    #[serde(default)]
+    pub(crate) send: Vec<String>,
+    #[serde(default)]
+    pub(crate) reply: Vec<String>,
+    #[serde(default)]
+    pub(crate) expect: Vec<String>,
     pub(crate) pipeline: usize,
     pub(crate) arrival: Option<String>,
+    /// The steps of the rate, as they were given.
+    #[serde(default)]
+    pub(crate) profile: Option<String>,
     pub(crate) duration_s: Option<f64>,
     pub(crate) messages: Option<u64>,
     pub(crate) warmup_s: f64,
@@ -177,6 +191,9 @@ pub(crate) struct Verify {
     pub(crate) mismatched: u64,
     pub(crate) missing: u64,
     pub(crate) surplus: u64,
+    /// Replies that differ from what `--expect` says they must be.
+    #[serde(default)]
+    pub(crate) wrong_replies: u64,
     /// The first of them, for people to read.
     pub(crate) findings: Vec<String>,
 }
@@ -263,6 +280,10 @@ impl Results {
             None => latency_us.clone(),
         };
         let lateness = &counts.lateness;
+        let steps = plan.profile.as_ref().zip(done.steps.as_ref());
+        let steps = steps.map(|(profile, steps)| steps.results(profile, done.span));
+        // In the pauses of a profile nothing is due.
+        let outage_rate = if steps.is_some() { Some(0.0) } else { asked_rate };
         let answered_us = Quantiles::of(&done.measured.latency.answered_alone());
         let latency = &done.measured.latency;
         let generator = Generator::of(plan, latency, lateness, done.watched.as_ref());
@@ -292,11 +313,15 @@ impl Results {
                 open_rate: plan.opening,
                 threads: done.threads,
                 size: plan.size,
+                send: config.shown.send.clone(),
+                reply: config.shown.reply.clone(),
+                expect: config.shown.expect.clone(),
                 pipeline: plan.pipeline,
                 arrival: arrival.map(|arrival| match arrival {
                     Arrival::Uniform => "uniform".to_owned(),
                     Arrival::Poisson => "poisson".to_owned(),
                 }),
+                profile: plan.profile.as_ref().map(|profile| profile.text.clone()),
                 duration_s: plan.extent.duration.map(|duration| duration.as_secs_f64()),
                 messages: plan.extent.messages,
                 warmup_s: plan.extent.warmup.as_secs_f64(),
@@ -331,7 +356,8 @@ impl Results {
                 mismatched: done.verdict.mismatched,
                 missing: done.verdict.missing,
                 surplus: done.verdict.surplus,
-                findings: done.verdict.findings.iter().map(ToString::to_string).collect(),
+                wrong_replies: done.verdict.wrong_replies,
+                findings: done.verdict.told(),
             },
             late: (asked_rate.is_some() && lateness.is_late()).then(|| Late {
                 missed: lateness.missed,
@@ -350,7 +376,8 @@ impl Results {
             },
             cost: Cost { processor_s: background.processor.as_secs_f64(), waits: done.waits },
             find: None,
-            outages: series.outages(asked_rate),
+            outages: series.outages(outage_rate),
+            steps,
             intervals: series.seconds,
             slices: series.slices,
         }
@@ -530,6 +557,7 @@ pub(crate) mod tests {
             span,
             alive: 1,
             before: Before::default(),
+            steps: None,
             watched: None,
             waits: 400,
             threads: 1,

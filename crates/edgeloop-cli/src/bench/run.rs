@@ -14,6 +14,7 @@ use super::monitor::{Monitor, Threads, Watched, monotonic};
 use super::plan::{Plan, Share};
 use super::record::{Before, Measured};
 use super::seconds::Seconds;
+use super::steps::Steps;
 use super::verify::Verdict;
 use super::worker::{End, Outcome, Tick, Worker};
 use crate::exit::Failure;
@@ -90,6 +91,8 @@ pub(crate) struct Done {
     pub(crate) before: Before,
     /// Connections that were made to each of the addresses, from the beginning on.
     pub(crate) made: Vec<u64>,
+    /// The steps of a profile.
+    pub(crate) steps: Option<Steps>,
     /// What was seen of the load generator itself, if it could be watched.
     pub(crate) watched: Option<Watched>,
     /// Waits of all loops that could block.
@@ -269,7 +272,13 @@ fn gather(
     let mut verdict = Verdict::default();
     let mut end = End::NoConnection;
     let (mut span, mut alive, mut before, mut made) = (0, 0, Before::default(), Vec::new());
+    let mut steps: Option<Steps> = None;
     for outcome in outcomes {
+        match (&mut steps, outcome.steps) {
+            (Some(steps), Some(others)) => steps.add(&others),
+            (None, others) => steps = others,
+            (Some(_), None) => {}
+        }
         before.add(&outcome.before);
         made.resize(outcome.made.len(), 0);
         made.iter_mut().zip(&outcome.made).for_each(|(all, made)| *all += made);
@@ -284,6 +293,6 @@ fn gather(
         };
     }
     let span = Duration::from_nanos(span);
-    let watched = None;
-    Ok(Done { measured: total, verdict, end, span, alive, before, made, watched, waits, threads })
+    let (measured, watched) = (total, None);
+    Ok(Done { measured, verdict, end, span, alive, before, made, steps, watched, waits, threads })
 }

@@ -1,6 +1,9 @@
 //! When messages are due: the open loop's plan, which no answer changes.
 
+use std::sync::Arc;
+
 use super::payload::scramble;
+use super::profile::Curve;
 
 const SECOND: f64 = 1e9;
 
@@ -14,20 +17,48 @@ pub(crate) enum Arrival {
     Poisson,
 }
 
+/// When messages of all connections together are due.
+#[derive(Debug, Clone)]
+enum Rate {
+    /// Nanoseconds between two of them.
+    Constant(f64),
+    Profile(Arc<Curve>),
+}
+
+impl Rate {
+    /// When message `number` is due, counted from the beginning.
+    fn time(&self, number: f64) -> f64 {
+        match self {
+            Self::Constant(apart) => apart * number,
+            Self::Profile(curve) => curve.time(number).round(),
+        }
+    }
+
+    /// About how many are due before this time.
+    fn count(&self, time: f64) -> f64 {
+        match self {
+            Self::Constant(apart) => time / apart,
+            Self::Profile(curve) => curve.count(time),
+        }
+    }
+}
+
 /// The times at which the messages of one connection are due, one after the other, in nanoseconds
 /// of the loop's clock.
 #[derive(Debug, Clone)]
 pub(crate) struct Schedule {
     begin: u64,
     arrival: Arrival,
-    /// Nanoseconds between the messages of this connection, on average.
-    gap: f64,
-    /// When the first message is due, counted from the beginning.
-    first: f64,
+    rate: Rate,
+    /// Which of all connections it is, and how many there are.
+    number: u64,
+    all: u64,
     /// How many messages are behind.
     past: u64,
     /// For the next gap at random.
     random: u64,
+    /// At random: how many of all messages are due before the next one, on average.
+    count: f64,
     /// When the next one is due, counted from the beginning.
     next: f64,
 }
@@ -37,18 +68,39 @@ impl Schedule {
     pub(crate) fn new(
         arrival: Arrival,
         rate: f64,
+        of: (usize, usize),
+        seed: u64,
+        begin: u64,
+    ) -> Self {
+        Self::at(Rate::Constant(SECOND / rate), arrival, of, seed, begin)
+    }
+
+    /// The part of connection `number` of `all` in a schedule whose rate changes.
+    pub(crate) fn along(
+        curve: Arc<Curve>,
+        arrival: Arrival,
+        of: (usize, usize),
+        seed: u64,
+        begin: u64,
+    ) -> Self {
+        Self::at(Rate::Profile(curve), arrival, of, seed, begin)
+    }
+
+    fn at(
+        rate: Rate,
+        arrival: Arrival,
         (number, all): (usize, usize),
         seed: u64,
         begin: u64,
     ) -> Self {
-        let apart = SECOND / rate;
-        let first = apart * to_f64(number as u64);
-        let gap = apart * to_f64(all as u64);
-        let mut schedule = Self { begin, arrival, gap, first, past: 0, random: seed, next: first };
+        let (number, all) = (number as u64, all as u64);
+        let (past, random, count, next) = (0, seed, 0.0, 0.0);
+        let mut schedule = Self { begin, arrival, rate, number, all, past, random, count, next };
         if arrival == Arrival::Poisson {
             // Which has no memory, not even of the beginning.
-            schedule.next = schedule.random_gap();
+            schedule.count = schedule.random_gap();
         }
+        schedule.next = schedule.time();
         schedule
     }
 
@@ -60,11 +112,24 @@ impl Schedule {
     /// Goes on to the message behind it.
     pub(crate) fn advance(&mut self) {
         self.past += 1;
-        self.next = match self.arrival {
+        if self.arrival == Arrival::Poisson {
+            self.count += self.random_gap();
+        }
+        self.next = self.time();
+    }
+
+    /// When the message with the present number is due, counted from the beginning.
+    fn time(&self) -> f64 {
+        match self.arrival {
             // Not added up, so that no error does.
-            Arrival::Uniform => self.first + self.gap * to_f64(self.past),
-            Arrival::Poisson => self.next + self.random_gap(),
-        };
+            Arrival::Uniform => self.nth(self.past),
+            Arrival::Poisson => self.rate.time(self.count),
+        }
+    }
+
+    /// When message `past` of this connection is due, if they are spread evenly.
+    fn nth(&self, past: u64) -> f64 {
+        self.rate.time(to_f64(self.number) + to_f64(past) * to_f64(self.all))
     }
 
     /// Leaves out the messages that are due before `end`, and calls `each` with when and how many:
@@ -79,8 +144,7 @@ impl Schedule {
             let at = self.next();
             let mut count = 1;
             if self.arrival == Arrival::Uniform {
-                let room = until(at).min(end).saturating_sub(at + 1);
-                count += to_u64(to_f64(room) / self.gap);
+                count = self.before(until(at).min(end)).saturating_sub(self.past).max(1);
             }
             self.past += count - 1;
             self.advance();
@@ -88,14 +152,28 @@ impl Schedule {
         }
     }
 
-    /// An exponential one, by inversion.
+    /// How many messages of this connection are due before `end`, if they are spread evenly: at most one
+    /// too few.
+    fn before(&self, end: u64) -> u64 {
+        let due = |past| self.begin.saturating_add(to_u64(self.nth(past)));
+        let all = self.rate.count(to_f64(end.saturating_sub(self.begin)));
+        let mut count = to_u64((all - to_f64(self.number)) / to_f64(self.all));
+        // Rounding may have taken it too far.
+        while count > 0 && due(count - 1) >= end {
+            count -= 1;
+        }
+        count
+    }
+
+    /// An exponential one, by inversion: how many messages of all there are on average between two of
+    /// this connection. Where the rate changes, their times do.
     fn random_gap(&mut self) -> f64 {
         // SplitMix64.
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let word = scramble(self.random);
         // In (0, 1]: the logarithm is finite.
         let unit = (to_f64(word >> 11) + 1.0) / to_f64(1 << 53);
-        -unit.ln() * self.gap
+        -unit.ln() * to_f64(self.all)
     }
 }
 
@@ -111,7 +189,10 @@ fn to_u64(number: f64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::bench::profile::Profile;
 
     fn times(mut schedule: Schedule, count: usize) -> Vec<u64> {
         let mut times = Vec::new();
@@ -175,5 +256,82 @@ mod tests {
                 assert_eq!(schedule.next(), whole[usize::try_from(expected).expect("few")]);
             }
         }
+    }
+
+    const STEPS: &str = "1k:1s,0:500ms,500..4k:2s,3k..0:1s";
+
+    fn along(arrival: Arrival, of: (usize, usize), begin: u64) -> Schedule {
+        let profile = Profile::parse(STEPS).expect("a profile");
+        let curve = Arc::new(profile.curve(Duration::from_millis(500)));
+        Schedule::along(curve, arrival, of, 9, begin)
+    }
+
+    #[test]
+    fn the_messages_of_a_profile_are_spread_evenly_over_the_connections() {
+        // 500 in the warm-up, and 1,000, 4,500 and 1,500 in the steps.
+        let whole = times(along(Arrival::Uniform, (0, 1), 77), 7500);
+        let mut shared: Vec<u64> = (0..3)
+            .flat_map(|number| times(along(Arrival::Uniform, (number, 3), 77), 2500))
+            .collect();
+        shared.sort_unstable();
+        assert_eq!(shared, whole);
+        assert!(whole.windows(2).all(|two| two[0] < two[1]));
+        let after = |nanos: u64| whole.partition_point(|&time| time < 77 + nanos);
+        let ends = [500_000_000, 1_500_000_000, 2_000_000_000, 4_000_000_000, 5_000_000_000];
+        assert_eq!(ends.map(after), [500, 1500, 1500, 6000, 7500]);
+        // At 500 a second and 1,750 more each second, the 1,000th is due after (sqrt(15) - 1) / 3.5 s.
+        let exact = [(0, 0), (500, 500_000_000), (1499, 1_499_000_000), (1500, 2_000_000_000)];
+        for (number, nanos) in exact.into_iter().chain([(2500, 2_820_852_385)]) {
+            assert_eq!(whole[number], 77 + nanos, "message {number}");
+        }
+        let mut over = along(Arrival::Uniform, (0, 1), 77);
+        (0..7500).for_each(|_| over.advance());
+        assert_eq!(over.next(), u64::MAX, "then there are none");
+    }
+
+    #[test]
+    fn those_of_a_profile_that_are_left_out_are_all_told_of() {
+        for arrival in [Arrival::Uniform, Arrival::Poisson] {
+            for spread in [0, 1, 3_000_000, 700_000_000] {
+                let mut schedule = along(arrival, (1, 3), 1000);
+                let whole = times(schedule.clone(), 2000);
+                for end in [900_000_000, 1_700_000_000, 2_100_000_000, 3_500_000_000] {
+                    let before = whole.iter().filter(|&&at| at < schedule.next()).count();
+                    let mut count = 0;
+                    schedule.skip(end, |at| at + spread, |_, so_many| count += so_many);
+                    let expected = whole.iter().filter(|&&at| at < end).count() - before;
+                    assert_eq!(count, expected as u64, "{arrival:?}, {spread}, {end}");
+                    assert_eq!(schedule.next(), whole[before + expected]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn random_messages_of_a_profile_have_its_rates() {
+        let all: Vec<u64> = (0..10)
+            .flat_map(|number| {
+                let profile = Profile::parse("10k:2s,0:1s,0..20k:4s").expect("a profile");
+                let curve = Arc::new(profile.curve(Duration::ZERO));
+                let schedule =
+                    Schedule::along(curve, Arrival::Poisson, (number, 10), number as u64, 0);
+                times(schedule, 10_000).into_iter().filter(|&time| time < u64::MAX)
+            })
+            .collect();
+        let between = |begin: u64, end: u64| {
+            all.iter().filter(|&&time| (begin..end).contains(&(time / 1_000_000))).count()
+        };
+        // Five standard deviations of each.
+        for (begin, end, expected) in [
+            (0, 1000, 10_000.0),
+            (1000, 2000, 10_000.0),
+            (3000, 5000, 10_000.0),
+            (5000, 6000, 12_500.0),
+            (6000, 7000, 17_500.0_f64),
+        ] {
+            let count = to_f64(between(begin, end) as u64);
+            assert!((count - expected).abs() < 5.0 * expected.sqrt(), "{begin}: {count}");
+        }
+        assert_eq!(between(2000, 3000), 0);
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 
 use super::distribution::Distribution;
 use super::find::Found;
-use super::results::{Generator, Late, Outage, Quantiles, Results, to_f64};
+use super::results::{Generator, Late, Options, Outage, Quantiles, Results, to_f64};
 use super::show;
 
 /// The summary of a run.
@@ -35,6 +35,7 @@ impl fmt::Display for Summary<'_> {
             }
             row(f, "bytes", &transferred(results))?;
             times(results, f)?;
+            steps(results, f)?;
         }
         row(f, "connections", &connections(results))?;
         if results.target.addresses.len() > 1 {
@@ -47,6 +48,9 @@ impl fmt::Display for Summary<'_> {
         row(f, "verified", &verified(results))?;
         for finding in &results.verify.findings {
             row(f, "", finding)?;
+        }
+        if let Some(hint) = hint(results) {
+            row(f, "", hint)?;
         }
         if let Some(late) = &results.late {
             rows(f, "LATE", &lateness(late))?;
@@ -103,6 +107,11 @@ pub(crate) fn heading(results: &Results) -> String {
     let mut how = match (options.mode.as_str(), results.asked_rate) {
         ("stream", _) => "streams".to_owned(),
         (_, None) => "closed loop".to_owned(),
+        (_, Some(_)) if results.steps.is_some() => format!(
+            "open loop, a profile of {}, {}",
+            show::counted(results.steps.iter().flatten().count() as u64, "step"),
+            options.arrival.as_deref().unwrap_or_default()
+        ),
         (_, Some(rate)) => format!(
             "open loop, {} messages a second, {}",
             show::rate(rate),
@@ -120,11 +129,34 @@ pub(crate) fn heading(results: &Results) -> String {
         let _ = write!(how, ", {} in flight on each", options.pipeline);
     }
     format!(
-        "{}: {}, {} a message, {how}",
+        "{}: {}, {}, {how}",
         results.target.asked,
         show::counted(options.connections as u64, "connection"),
-        show::bytes(to_f64(options.size as u64)),
+        sizes(options),
     )
+}
+
+/// How large the messages are.
+fn sizes(options: &Options) -> String {
+    let size = show::bytes(to_f64(options.size as u64));
+    match options.send.len() {
+        0 | 1 => format!("{size} a message"),
+        several => format!("{several} messages in turn, of up to {size}"),
+    }
+}
+
+/// What may be wrong with the options where replies are not what they were taken for.
+fn hint(results: &Results) -> Option<&'static str> {
+    let echoes = results.options.reply.iter().any(|reply| reply == "echo");
+    if results.options.send.is_empty() {
+        None
+    } else if results.messages == 0 && results.bytes_received > 0 {
+        Some("Bytes came, but no reply was whole: see --reply")
+    } else if echoes && results.verify.wrong_replies > 0 {
+        Some("If the service does not echo: see --reply and --expect")
+    } else {
+        None
+    }
 }
 
 /// Why a run has come to less than was asked for.
@@ -271,6 +303,24 @@ fn times(results: &Results, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
+/// A row for each step of a profile.
+fn steps(results: &Results, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let Some(steps) = &results.steps else { return Ok(()) };
+    write!(f, "  {:<24}{:>20}{:>12}", "step", "asked for", "answered")?;
+    writeln!(f, "{:>12}{:>12}{:>12}{:>12}", "50 %", "99 %", "max", "unanswered")?;
+    for step in steps {
+        write!(f, "  {:<24}{:>20}{:>12}", step.span(), step.asked(), step.answered())?;
+        let latency = &step.latency_us;
+        for (name, value) in [("p50", latency.p50), ("p99", latency.p99), ("max", latency.max)] {
+            let text = value.map_or_else(|| "-".to_owned(), show::time);
+            let bound = if latency.is_lower_bound(name) { "≥ " } else { "" };
+            write!(f, "{:>12}", format!("{bound}{text}"))?;
+        }
+        writeln!(f, "{:>12}", show::count(step.unanswered))?;
+    }
+    writeln!(f)
+}
+
 fn figure(times: &Quantiles, name: &str, value: Option<f64>, needed: u64, width: usize) -> String {
     match value {
         Some(value) if times.is_lower_bound(name) => format!("≥ {}", show::time(value)),
@@ -406,14 +456,20 @@ pub(crate) fn verified(results: &Results) -> String {
     if (verify.mismatched, verify.missing, verify.surplus) == (0, 0, 0) {
         return match verify.checked {
             0 => "nothing came back".to_owned(),
+            _ if !results.options.send.is_empty() => format!("{checked}, all as expected"),
             _ if results.warmup.messages > 0 => {
                 format!("{checked} with the warm-up, all as they were sent")
             }
             _ => format!("{checked}, all as they were sent"),
         };
     }
+    let replies = match verify.wrong_replies {
+        0 => String::new(),
+        1 => "1 reply differs: ".to_owned(),
+        several => format!("{} replies differ: ", show::count(several)),
+    };
     format!(
-        "{checked}, WRONG: {} changed, {} missing, {} too many",
+        "{checked}, WRONG: {replies}{} changed, {} missing, {} too many",
         show::counted(verify.mismatched, "byte"),
         show::count(verify.missing),
         show::count(verify.surplus)

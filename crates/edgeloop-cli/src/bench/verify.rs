@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::exchange::WrongReply;
 use super::payload::{Payload, WORD};
 
 /// How many bytes are looked through for one that shows its place, before those at the front are
@@ -24,6 +25,9 @@ pub(crate) struct Verdict {
     pub(crate) surplus: u64,
     /// The first findings.
     pub(crate) findings: Vec<Finding>,
+    /// Replies that were not as expected, and the first of them.
+    pub(crate) wrong_replies: u64,
+    pub(crate) replies: Vec<WrongReply>,
 }
 
 impl Verdict {
@@ -39,6 +43,15 @@ impl Verdict {
         self.surplus += other.surplus;
         let room = SHOWN.saturating_sub(self.findings.len());
         self.findings.extend(other.findings.iter().take(room).copied());
+        self.wrong_replies += other.wrong_replies;
+        let room = SHOWN.saturating_sub(self.replies.len());
+        self.replies.extend(other.replies.iter().take(room).cloned());
+    }
+
+    /// What was found, in words.
+    pub(crate) fn told(&self) -> Vec<String> {
+        let replies = self.replies.iter().map(ToString::to_string);
+        replies.chain(self.findings.iter().map(ToString::to_string)).take(SHOWN).collect()
     }
 
     pub(crate) fn find(&mut self, wrong: Wrong, stream: u64, offset: u64, count: u64) {

@@ -17,9 +17,9 @@ use tracing_subscriber::prelude::*;
 
 use crate::config::{Format, Verbosity};
 use crate::escape::OneLine;
-use backlog::Rank;
+use backlog::{Item, Rank};
 use queue::Queue;
-use sink::GapLine;
+use sink::{GapLine, Sink};
 pub(crate) use terminal::LogOutput;
 
 /// The target of the lines that are written with `-q` too.
@@ -148,9 +148,16 @@ impl PlainLog {
 /// Writes the line that says why the program ends. It waits for standard error, for a second at the
 /// most, and a terminal gets it from a job in the background, too.
 pub(crate) fn last_line(line: &str) {
-    let queue = Queue::new(io::stderr(), LINGER, |_| String::new());
-    queue.push(format!("edgeloop: {line}\n").as_bytes(), Rank::Essential);
-    queue.finish(END);
+    let line = format!("edgeloop: {line}\n").into_bytes();
+    let none: GapLine = |_| String::new();
+    // What takes it without a wait needs no other thread, which might get no processor in time.
+    let mut sink = Sink::new(io::stderr(), none);
+    sink.feed(Item::Lines(Rank::Essential, line.clone()));
+    if sink.flush(false).is_err() {
+        let queue = Queue::new(io::stderr(), LINGER, none);
+        queue.push(&line, Rank::Essential);
+        queue.finish(END);
+    }
 }
 
 fn gap_message(lines: u64) -> String {

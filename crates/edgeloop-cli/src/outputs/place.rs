@@ -5,11 +5,10 @@ use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process;
 
-use rustix::fs::makedev;
 use rustix::io::Errno;
 
 use super::unwritable;
@@ -76,8 +75,13 @@ impl Place {
     }
 
     /// As it was given.
-    pub(crate) fn name(&self) -> &Path {
+    pub(super) fn name(&self) -> &Path {
         &self.name
+    }
+
+    /// The same, fit for a line.
+    pub(crate) fn shown(&self) -> String {
+        OneLine(&self.name.to_string_lossy()).to_string()
     }
 
     pub(super) const fn kind(&self) -> &Kind {
@@ -103,13 +107,13 @@ impl Place {
 /// Names the options.
 pub(crate) fn apart(places: &[&Place]) -> Result<(), Failure> {
     for (index, place) in places.iter().enumerate() {
-        let (option, name) = (place.option, OneLine(&place.name.to_string_lossy()).to_string());
+        let (option, name) = (place.option, place.shown());
         if let Some(other) = places[..index].iter().find(|other| other.is_same(place)) {
-            let other = other.option;
-            let line = if place.is_standard() {
-                format!("{other} and {option} are both standard output; give one of them a file")
+            let (one, its) = (other.option, other.shown());
+            let line = if place.is_standard() && other.is_standard() {
+                format!("{one} and {option} are both standard output; give one of them a file")
             } else {
-                format!("{other} and {option} are the same file, {name}; give two")
+                format!("{one} and {option} are the same file ({its}, {name}); give two")
             };
             return Err(Failure::usage(line));
         }
@@ -135,7 +139,7 @@ pub(crate) fn same_input(input: &OsStr, output: &Place) -> bool {
     let identity = if input == "-" {
         identity(io::stdin().as_fd().try_clone_to_owned())
     } else {
-        fs::metadata(input).ok().and_then(|input| of(&input))
+        fs::metadata(input).ok().map(|input| of(&input))
     };
     identity.is_some() && identity == output.identity
 }
@@ -162,7 +166,7 @@ fn resolve(name: &Path) -> io::Result<(Kind, Option<Identity>)> {
                 kind if kind.is_file() => Kind::File(full),
                 _ => Kind::Other(full),
             };
-            return Ok((kind, of(&found)));
+            return Ok((kind, Some(of(&found))));
         }
         if leads_to_descriptors(&directory) {
             let found = fs::metadata(&full)?;
@@ -172,7 +176,7 @@ fn resolve(name: &Path) -> io::Result<(Kind, Option<Identity>)> {
                 Some("2") => Kind::StandardError,
                 _ => Kind::Descriptor(full),
             };
-            return Ok((kind, of(&found)));
+            return Ok((kind, Some(of(&found))));
         }
         path = directory.join(fs::read_link(&full)?);
     }
@@ -211,11 +215,9 @@ fn is_own(directory: &Path) -> bool {
 fn identity(descriptor: io::Result<OwnedFd>) -> Option<Identity> {
     let found = File::from(descriptor.ok()?).metadata().ok()?;
     // Of the others nothing is lost.
-    found.is_file().then(|| of(&found)).flatten()
+    found.is_file().then(|| of(&found))
 }
 
-/// None for what keeps nothing.
-fn of(found: &Metadata) -> Option<Identity> {
-    let is_null = found.file_type().is_char_device() && found.rdev() == makedev(1, 3);
-    (!is_null).then(|| Identity::File(found.dev(), found.ino()))
+fn of(found: &Metadata) -> Identity {
+    Identity::File(found.dev(), found.ino())
 }

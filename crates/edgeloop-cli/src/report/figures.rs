@@ -244,7 +244,17 @@ pub(super) fn settings(results: &Results) -> Vec<(&'static str, String)> {
         settings.push(("messages a second", format!("{}, {arrival}", show::rate(rate))));
     }
     settings.push(("message", show::bytes(to_f64(options.size as u64))));
+    for (name, texts) in
+        [("sent in turn", &options.send), ("reply", &options.reply), ("expected", &options.expect)]
+    {
+        if !texts.is_empty() {
+            settings.push((name, texts.join(" | ")));
+        }
+    }
     settings.push(("in flight on each, at the most", count(options.pipeline)));
+    if let Some(profile) = &options.profile {
+        settings.push(("profile", profile.clone()));
+    }
     if let Some(messages) = options.messages {
         settings.push(("messages to send", show::count(messages)));
     }

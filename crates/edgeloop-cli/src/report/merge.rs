@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use super::read::Run;
+use super::steps;
 use crate::bench::record::needed;
 use crate::bench::results::{
     BANDS, Ends, Generator, Interval, Late, Machine, Options, Quantiles, Results, Series, Verify,
@@ -34,6 +35,7 @@ pub(super) fn merge(runs: &[Run], force: bool) -> Result<Run, Failure> {
         sum.latency.add(&other.latency);
         sum.service.add(&other.service);
         sum.connect.add(&other.connect);
+        steps::add(&mut sum, other);
         add(&mut sum.results, &other.results);
     }
     if !others.is_empty() {
@@ -77,7 +79,10 @@ fn settings(results: &Results) -> Vec<(&'static str, String)> {
         ("mode", options.mode.clone()),
         ("rate", load.to_owned()),
         ("size", options.size.to_string()),
+        ("send", options.send.join(", ")),
+        ("reply", options.reply.join(", ")),
         ("arrival", text(&options.arrival)),
+        ("profile", text(&options.profile)),
         ("duration_s", number(options.duration_s)),
         ("warmup_s", options.warmup_s.to_string()),
         ("verify", if results.verify.on { "on" } else { "off" }.to_owned()),
@@ -137,7 +142,9 @@ fn add(sum: &mut Results, other: &Results) {
         add_intervals(&mut sum.slices, &other.slices);
     }
     let series = Series { seconds: sum.intervals.clone(), slices: sum.slices.clone() };
-    sum.outages = series.outages(sum.asked_rate);
+    // In the pauses of a profile nothing is due.
+    let rate = if sum.steps.is_some() { Some(0.0) } else { sum.asked_rate };
+    sum.outages = series.outages(rate);
 }
 
 fn count(sum: &mut u64, other: u64) {
@@ -213,6 +220,7 @@ fn add_verify(sum: &mut Verify, other: &Verify) {
     count(&mut sum.mismatched, other.mismatched);
     count(&mut sum.missing, other.missing);
     count(&mut sum.surplus, other.surplus);
+    count(&mut sum.wrong_replies, other.wrong_replies);
     sum.findings.extend_from_slice(&other.findings);
 }
 

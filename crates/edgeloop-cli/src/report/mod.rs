@@ -14,6 +14,7 @@ mod merge;
 mod page;
 mod plots;
 mod read;
+mod steps;
 mod tables;
 #[cfg(test)]
 mod samples;
@@ -26,7 +27,6 @@ use page::Page;
 use read::Run;
 
 use crate::bench::results::Results;
-use crate::escape::OneLine;
 use crate::exit::{Exit, Failure};
 use crate::log;
 use crate::outputs::{Place, apart, put, same_input};
@@ -85,10 +85,9 @@ fn spare_the_inputs(args: &ReportArgs, outputs: &[&Place]) -> Result<(), Failure
     apart(outputs)?;
     for output in outputs {
         if args.files.iter().chain(&args.baseline).any(|input| same_input(input, output)) {
-            let (option, name) = (output.option(), output.name().to_string_lossy());
+            let (option, name) = (output.option(), output.shown());
             return Err(Failure::usage(format!(
-                "{option} {} would overwrite what is read; choose another file",
-                OneLine(&name)
+                "{option} {name} would overwrite what is read; choose another file"
             )));
         }
     }

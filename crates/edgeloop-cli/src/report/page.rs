@@ -8,6 +8,7 @@ use super::figures::{self, Figure};
 use super::html::{Text, shell};
 use super::plots;
 use super::read::Run;
+use super::steps;
 use super::tables::{cell, seconds, table};
 use crate::bench::results::{Interval, Quantiles, Results};
 use crate::bench::{show, summary};
@@ -49,6 +50,7 @@ impl fmt::Display for Page<'_> {
             self.tiles(f)?;
         }
         self.charts(f, &columns)?;
+        steps::write(self.run.results.steps.as_deref(), f)?;
         self.figures(f)?;
         self.errors(f, &columns)?;
         self.parts(f)?;

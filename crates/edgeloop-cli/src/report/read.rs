@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::serialization::Deserializer;
 use serde_json::Value;
 
+use crate::bench::profile::MOST;
 use crate::bench::record::{LONGEST, Times};
 use crate::bench::results::{BANDS, Quantiles, Results, SCHEMA, to_f64};
 use crate::escape::OneLine;
@@ -23,6 +24,8 @@ pub(crate) struct Run {
     pub(super) latency: Times,
     pub(super) service: Times,
     pub(super) connect: Times,
+    /// Of the steps of a profile.
+    pub(super) steps: Vec<Times>,
 }
 
 /// Reads a file; `-` is standard input.
@@ -75,11 +78,18 @@ impl Run {
         let times = |figures: &Quantiles, name: &str| {
             unpack(figures).map_err(|fault| format!("has a wrong {name}.histogram: {fault}"))
         };
+        let steps = results.steps.as_deref().unwrap_or_default();
+        if steps.len() > MOST {
+            return Err(format!("has {} steps, and no run has more than {MOST}", steps.len()));
+        }
+        let steps = steps.iter().map(|step| times(&step.latency_us, "steps.latency_us"));
+        let steps = steps.collect::<Result<_, _>>()?;
         let run = Self {
             name,
             latency: times(&results.latency_us, "latency_us")?,
             service: times(&results.service_us, "service_us")?,
             connect: times(&results.connect_us, "connect_us")?,
+            steps,
             results,
         };
         impossible(&run.results).map_or(Ok(run), Err)
@@ -107,15 +117,20 @@ fn impossible(results: &Results) -> Option<String> {
             return Some(format!("has a band {band} in second {second}, where {last} is the last"));
         }
     }
-    let times = [&results.latency_us, &results.service_us, &results.connect_us];
+    let mut times = vec![&results.latency_us, &results.service_us, &results.connect_us];
+    times.extend(results.steps.iter().flatten().map(|step| &step.latency_us));
     let mut figures: Vec<_> = times
-        .into_iter()
+        .iter()
         .flat_map(|times| [times.min, times.mean, times.max, times.unanswered.max])
-        .chain(times.into_iter().flat_map(|times| times.each().map(|(_, value, _)| value)))
+        .chain(times.iter().flat_map(|times| times.each().map(|(_, value, _)| value)))
         .flatten()
         .collect();
     figures.extend([results.seconds, results.rate]);
     figures.extend(results.asked_rate);
+    for step in results.steps.iter().flatten() {
+        figures.extend([step.from_s, step.seconds, step.rate]);
+        figures.extend(step.asked_rate);
+    }
     for interval in results.intervals.iter().chain(&results.slices) {
         let times = [interval.p50_us, interval.p95_us, interval.p99_us, interval.max_us];
         figures.extend(times.into_iter().flatten());

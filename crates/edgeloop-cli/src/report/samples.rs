@@ -68,8 +68,12 @@ pub(super) fn open(answered: &[u64], unanswered: &[u64]) -> Results {
             open_rate: None,
             threads: 1,
             size: 64,
+            send: Vec::new(),
+            reply: Vec::new(),
+            expect: Vec::new(),
             pipeline: 80_000,
             arrival: Some("uniform".to_owned()),
+            profile: None,
             duration_s: Some(2.0),
             messages: None,
             warmup_s: 1.0,
@@ -98,6 +102,7 @@ pub(super) fn open(answered: &[u64], unanswered: &[u64]) -> Results {
             mismatched: 0,
             missing: 0,
             surplus: 0,
+            wrong_replies: 0,
             findings: Vec::new(),
         },
         late: None,
@@ -119,6 +124,7 @@ pub(super) fn open(answered: &[u64], unanswered: &[u64]) -> Results {
         find: None,
         outages: Vec::new(),
         slices: Vec::new(),
+        steps: None,
         intervals: vec![
             Interval {
                 messages,

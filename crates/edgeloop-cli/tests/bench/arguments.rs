@@ -47,10 +47,15 @@ fn every_bad_value_is_one_line_that_names_the_option_and_the_exit_code_is_2() {
         ("--connect-timeout", "0 -1s x"),
         ("--busy-poll", "-1s x"),
         ("--seed", "-1 x 99999999999999999999"),
+        ("--profile", "1k 1k:10 0:1s 1k:0s x:1s 1k..:1s 1k:1s, 2G:1s -1:1s"),
+        ("--send", r"@ \ \q \x1 \400 @/nonexistent @/ @/dev/null"),
+        ("--send x --expect", r"@ \q @/nonexistent @/dev/null"),
+        ("--send x --reply", "bytes bytes:0 bytes:x lines:0 until: echo:1 end"),
     ];
     for (option, values) in bad {
         for value in values.split(' ') {
-            expect_named(&format!("{option} {value}"), &[option]);
+            let name = option.split(' ').next_back().expect("a name");
+            expect_named(&format!("{option} {value}"), &[name]);
         }
     }
     expect_named("--rate 100 --arrival sometimes", &["--arrival", "uniform or poisson"]);
@@ -61,6 +66,11 @@ fn every_bad_value_is_one_line_that_names_the_option_and_the_exit_code_is_2() {
     expect_named("--hold 5 --active 0", &["--active"]);
     expect_named("--hold 5 --active 6", &["--active", "6", "5"]);
     expect_named("--hold 5 --open-rate 0", &["--open-rate"]);
+    let many = vec!["1:1s"; 50].join(",");
+    expect_named(&format!("--profile {many} -t 32 -c 32"), &["--profile", "--threads 32"]);
+    expect_named("--send a --send b --send c --reply echo --reply echo", &["--reply", "2", "3"]);
+    expect_named("--send x --expect y --expect z", &["--expect", "2", "1"]);
+    expect_named("--send @/dev/zero", &["--send @/dev/zero", "larger than 1GiB"]);
 }
 
 #[test]
@@ -88,6 +98,14 @@ fn options_that_contradict_each_other_are_both_named() {
         ("--hold 5 --connections 5", "--hold", "--connections"),
         ("--connect-per-message -p 5", "--connect-per-message", "--pipeline"),
         ("--stream --window 1MiB -p 5", "--window", "--pipeline"),
+        ("--profile 1:1s -r 5", "--profile", "--rate"),
+        ("--profile 1:1s -d 5s", "--profile", "--duration"),
+        ("--profile 1:1s -n 5", "--profile", "--messages"),
+        ("--profile 1:1s --find p99<1s", "--profile", "--find"),
+        ("--profile 1:1s --stream", "--profile", "--stream"),
+        ("--send x -s 5", "--send", "--size"),
+        ("--send x --stream", "--send", "--stream"),
+        ("--send x --expect x --no-verify", "--expect", "--no-verify"),
     ] {
         expect_named(options, &[one, other, "cannot be used together"]);
     }
@@ -100,6 +118,9 @@ fn options_that_say_nothing_alone_are_named_with_what_they_need() {
         ("--open-rate 5", "--open-rate", "--hold"),
         ("--window 1MiB", "--window", "--stream"),
         ("--arrival poisson", "--arrival", "--rate"),
+        ("--reply lines:1", "--reply", "--send"),
+        ("--expect x", "--expect", "--send"),
+        ("--send x --reply lines:1 --verify", "--verify", "--expect"),
     ] {
         expect_named(options, &[one, " needs ", needed]);
     }

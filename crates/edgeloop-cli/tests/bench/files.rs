@@ -11,7 +11,7 @@ use testkit::{OddServer, Oddity, eventually};
 use crate::run::{Bench, DONE, Ran};
 use crate::serve::edgeloop;
 
-const COLUMNS: [&str; 17] = [
+const COLUMNS: [&str; 18] = [
     "second",
     "messages",
     "unanswered",
@@ -29,6 +29,7 @@ const COLUMNS: [&str; 17] = [
     "answered_p50_us",
     "answered_p99_us",
     "answered_max_us",
+    "step",
 ];
 
 /// The rows below the head of a table.

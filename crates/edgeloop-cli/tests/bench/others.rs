@@ -3,20 +3,26 @@
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
-use testkit::{NC, PYTHON, SOCAT, TcpSockets, eventually, skip_unless};
+use testkit::{NC, PYTHON, Process, SOCAT, TcpSockets, eventually, skip_unless};
 
 use crate::run::{bench, nobody};
 
 /// A server that is not ours. Dropping it kills that one process.
-struct Foreign(Child);
+pub(crate) struct Foreign(Child);
 
 impl Foreign {
     /// Starts it, and waits until it listens there.
     #[track_caller]
-    fn start(mut command: Command, address: SocketAddr) -> Self {
+    pub(crate) fn start(mut command: Command, address: SocketAddr) -> Self {
         let server = Self(command.stderr(Stdio::null()).spawn().expect("start the server"));
         eventually("it listens", || TcpSockets::now().listener(address.port()).is_some());
         server
+    }
+}
+
+impl Foreign {
+    pub(crate) fn process(&self) -> Process {
+        Process::new(self.0.id())
     }
 }
 

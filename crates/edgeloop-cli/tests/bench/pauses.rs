@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use testkit::{OddServer, Oddity};
 
-use crate::run::{Bench, Going, Ran};
+use crate::run::{Bench, Going, Ran, Rows};
 use crate::serve::serve;
 
-const HALF_A_SECOND: Duration = Duration::from_millis(500);
+pub(crate) const HALF_A_SECOND: Duration = Duration::from_millis(500);
 
 /// A hundred messages a second, of which 50 are due while the server stands still. So few that a machine
 /// with much else to do keeps up with them one by one.
-const OPEN: &str = "-r 100 -d 4s --grace 10s";
+pub(crate) const OPEN: &str = "-r 100 -d 4s --grace 10s";
 
 fn pauses(after: u64) -> OddServer {
     OddServer::start(Oddity::Pauses { after, span: HALF_A_SECOND })
@@ -25,7 +25,7 @@ fn pauses(after: u64) -> OddServer {
 /// went on later than it should: half a second for that is plenty, and still far from all messages. And
 /// there is one more for each hundredth of a second for which others had the machine.
 #[track_caller]
-fn expect_an_even_fall(ran: &Ran, starved: Duration) {
+pub(crate) fn expect_an_even_fall(ran: &Ran, starved: Duration) {
     let more = 50 + u64::try_from(starved.as_millis() / 10).expect("hardly a minute");
     for (millis, count) in [(100, 40), (250, 25), (375, 12)] {
         let above = ran.above("latency_us", millis);
@@ -81,10 +81,11 @@ fn the_closed_loop_hides_the_pause() {
 #[test]
 fn a_real_server_that_is_stopped_and_goes_on_is_told_of_as_well() {
     let server = serve(&[]);
-    let options = format!("-c 4 {OPEN}");
-    let going = Bench::of(&server.address().to_string(), &options).begin();
-    // Measuring begins when all are there.
-    server.log().expect_line("opened id=4@");
+    let rows = Rows::new();
+    let going = Bench::of(&server.address().to_string(), &format!("-c 4 {OPEN}"))
+        .with(&["--csv", &rows.path()])
+        .begin();
+    rows.await_rows(1);
     server.stopped(|| thread::sleep(HALF_A_SECOND));
     let (ran, starved) = going.end_and_starved();
     ran.expect_all_answered().expect_messages(400, 0);

@@ -1,15 +1,21 @@
 //! The words of these tests: a run, and what it came to.
 
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
 use tempfile::NamedTempFile;
-use testkit::{Ended, Launch, Process, Running, Stopwatch};
+use testkit::{Ended, Launch, Process, Running, Stopwatch, eventually};
 
 use crate::serve::edgeloop;
 
@@ -198,4 +204,38 @@ impl Ran {
 pub(crate) fn nobody() -> SocketAddr {
     let holder = TcpListener::bind("127.0.0.1:0").expect("bind");
     holder.local_addr().expect("its address")
+}
+
+/// A table that is read while it is written: a file is there only once it is complete.
+pub(crate) struct Rows {
+    directory: tempfile::TempDir,
+    lines: Arc<AtomicUsize>,
+}
+
+impl Rows {
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (kind, mode) = (FileType::Fifo, Mode::from_raw_mode(0o600));
+        mknodat(CWD, directory.path().join("rows"), kind, mode, 0).expect("a FIFO");
+        let (path, lines) = (directory.path().join("rows"), Arc::default());
+        let counts: Arc<AtomicUsize> = Arc::clone(&lines);
+        thread::spawn(move || {
+            let file = BufReader::new(File::open(path).expect("the FIFO"));
+            for _ in file.lines().map_while(Result::ok) {
+                counts.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        Self { directory, lines }
+    }
+
+    /// For `--csv`.
+    pub(crate) fn path(&self) -> String {
+        self.directory.path().join("rows").to_str().expect("a path in UTF-8").to_owned()
+    }
+
+    /// So many rows have come.
+    #[track_caller]
+    pub(crate) fn await_rows(&self, count: usize) {
+        eventually("rows come", || self.lines.load(Ordering::Relaxed) > count);
+    }
 }

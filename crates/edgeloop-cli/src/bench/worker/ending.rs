@@ -10,6 +10,7 @@ use crate::bench::plan::Load;
 use crate::bench::record::Times;
 use crate::bench::results::to_f64;
 use crate::bench::schedule::Schedule;
+use crate::bench::steps::Steps;
 
 /// How long a run that ends with its last message waits for any byte to move, in nanoseconds.
 const STALLED: u64 = 10 * SECOND;
@@ -132,10 +133,16 @@ impl Worker {
         let allowed = lane.allowed.filter(|_| lane.is_up());
         schedule.skip(self.from, |_| self.from, |_, _| {});
         let until = if self.left == Some(0) { self.from } else { self.until };
-        let (measured, left) = (&mut self.measured, &mut self.left);
+        let (measured, left, steps) = (&mut self.measured, &mut self.left, &mut self.steps);
+        // Those of one step stand together.
+        let ends = steps.as_ref().map(Steps::ends);
+        let step_end = |due| {
+            let later = ends.as_ref().and_then(|ends| ends.iter().find(|&&end| end > due));
+            later.copied().unwrap_or(u64::MAX)
+        };
         schedule.skip(
             until,
-            |due| now - scale.shortest_alike(now.saturating_sub(due)) + 1,
+            |due| (now - scale.shortest_alike(now.saturating_sub(due)) + 1).min(step_end(due)),
             |due, mut count| {
                 if let Some(left) = left {
                     count = count.min(*left);
@@ -143,8 +150,13 @@ impl Worker {
                 }
                 measured.latency.record_unanswered(now.saturating_sub(due), count);
                 measured.counts.unanswered += count;
-                if let Some(since) = allowed {
-                    measured.counts.lateness.sent(now.saturating_sub(due.max(since)), count);
+                let lag = allowed.map(|since| now.saturating_sub(due.max(since)));
+                if let Some(lag) = lag {
+                    measured.counts.lateness.sent(lag, count);
+                }
+                if let Some(steps) = steps {
+                    steps.unanswered(due, now.saturating_sub(due), count);
+                    steps.sent(due, lag.unwrap_or(0), count);
                 }
             },
         );

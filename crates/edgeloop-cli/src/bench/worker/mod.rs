@@ -25,11 +25,13 @@ use std::time::Duration;
 use edgeloop::{Action, Closed, Context, Handler, Input, LoopContext, Origin, Time};
 
 use super::errors::Cause;
+use super::exchange::Replies;
 use super::gate::Gate;
 use super::lane::{Lane, Stage};
 use super::payload::Payload;
 use super::plan::{Load, Share};
 use super::record::{Before, Measured};
+use super::steps::Steps;
 use super::verify::Verdict;
 
 const SECOND: u64 = 1_000_000_000;
@@ -88,6 +90,7 @@ pub(crate) struct Outcome {
     pub(crate) before: Before,
     /// Connections that were made to each of the addresses, from the beginning on.
     pub(crate) made: Vec<u64>,
+    pub(crate) steps: Option<Steps>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +143,8 @@ pub(crate) struct Worker {
     before: Before,
     /// Connections that were made to each of the addresses.
     made: Vec<u64>,
+    /// The steps of a profile, from the beginning of the measured time on.
+    steps: Option<Steps>,
     verdict: Verdict,
     end: End,
     scratch: Box<[u8]>,
@@ -147,8 +152,13 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(share: Share, gate: Arc<Gate>, tell: Teller) -> Self {
-        let lanes: Vec<_> =
+        let mut lanes: Vec<_> =
             (0..share.connections).map(|lane| Lane::new((share.first + lane) as u64)).collect();
+        if share.plan.exchanges.is_some() {
+            for lane in &mut lanes[..share.active] {
+                lane.replies = Some(Box::new(Replies::new(share.plan.connects)));
+            }
+        }
         Self {
             gate,
             tell,
@@ -172,6 +182,7 @@ impl Worker {
             measured: Measured::default(),
             before: Before::default(),
             made: vec![0; share.plan.addresses.len()],
+            steps: None,
             verdict: Verdict::default(),
             end: End::Whole,
             scratch: vec![0; CHUNK].into_boxed_slice(),
@@ -183,8 +194,8 @@ impl Worker {
     /// What the run has come to.
     pub(crate) fn into_outcome(self) -> Outcome {
         let span = self.until.saturating_sub(self.from);
-        let Self { verdict, end, alive, before, made, .. } = self;
-        Outcome { verdict, end, span, alive, before, made }
+        let Self { verdict, end, alive, before, made, steps, .. } = self;
+        Outcome { verdict, end, span, alive, before, made, steps }
     }
 
     const fn size(&self) -> u64 {
@@ -324,8 +335,9 @@ impl Handler for Worker {
         let mut now = cx.clock().as_nanos();
         let (bytes, lane) = (input.take_all(), *lane);
         let (payload, size) = (self.share.plan.verifies.then_some(self.payload), self.size());
-        let one = &mut self.lanes[lane as usize];
-        one.receive(payload, bytes, &mut self.verdict);
+        let (exchanges, one) =
+            (self.share.plan.exchanges.as_deref(), &mut self.lanes[lane as usize]);
+        one.receive(payload, exchanges, bytes, &mut self.verdict);
         self.last_move = now;
         if self.measures(now) {
             self.measured.counts.bytes_received += bytes.len() as u64;

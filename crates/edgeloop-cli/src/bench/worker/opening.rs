@@ -1,6 +1,7 @@
 //! Connections: made at the beginning, made again when they are lost, and how each of them ends.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use edgeloop::{Context, LoopContext};
@@ -10,6 +11,7 @@ use crate::bench::errors::Cause;
 use crate::bench::lane::{Flight, Stage};
 use crate::bench::plan::Load;
 use crate::bench::schedule::Schedule;
+use crate::bench::steps::Steps;
 
 /// How many connections are being made at a time: a backlog has room for more.
 const CONNECTING: usize = 256;
@@ -73,8 +75,7 @@ impl Worker {
             Err(error) => {
                 self.failed(Cause::of_connect(&error), now);
                 self.give_up_flights(lane as usize, now);
-                let step = self.step();
-                self.lane(lane).lost(step);
+                self.lost(lane);
                 self.retry_later(cx, lane, now);
             }
         }
@@ -86,7 +87,7 @@ impl Worker {
         if !self.share.plan.connects {
             return number;
         }
-        let made = self.lanes[lane as usize].stream / self.step();
+        let made = self.lanes[lane as usize].stream / self.share.plan.connections as u64;
         number.wrapping_add(usize::try_from(made).unwrap_or(0))
     }
 
@@ -106,9 +107,11 @@ impl Worker {
         }
     }
 
-    /// By how much the number of a connection's stream grows when it is made again.
-    const fn step(&self) -> u64 {
-        self.share.plan.connections as u64
+    /// A connection is gone. The next one sends a stream of its own.
+    fn lost(&mut self, lane: u32) {
+        let plan = &self.share.plan;
+        let (step, exchanges) = (plan.connections as u64, plan.exchanges.as_deref());
+        self.lanes[lane as usize].lost(step, exchanges);
     }
 
     /// All threads begin.
@@ -119,12 +122,18 @@ impl Worker {
         self.from = begin + nanos(extent.warmup);
         self.until = extent.duration.map_or(u64::MAX, |duration| self.from + nanos(duration));
         self.left = self.share.messages;
-        let carrying = self.share.active;
+        let (profile, carrying) = (self.share.plan.profile.clone(), self.share.active);
+        let curve = profile.as_ref().map(|profile| Arc::new(profile.curve(extent.warmup)));
+        self.steps = profile.map(|profile| Steps::new(&profile, self.from));
         for (index, lane) in self.lanes[..carrying].iter_mut().enumerate() {
             let number = self.share.carrying_before + index;
             if let Load::Open { rate, arrival } = load {
                 let seed = seed ^ (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                lane.schedule = Some(Schedule::new(arrival, rate, (number, active), seed, begin));
+                let of = (number, active);
+                lane.schedule = Some(match &curve {
+                    Some(curve) => Schedule::along(curve.clone(), arrival, of, seed, begin),
+                    None => Schedule::new(arrival, rate, of, seed, begin),
+                });
             }
         }
         for lane in 0..u32::try_from(carrying).unwrap_or(u32::MAX) {
@@ -194,18 +203,17 @@ impl Worker {
         if self.share.plan.verifies {
             self.lanes[lane as usize].finish(self.payload, &mut self.verdict);
         }
-        let step = self.step();
         let one = &self.lanes[lane as usize];
-        let (idle, has_answered) = (one.flights.is_empty(), one.answered > 0);
+        let (idle, has_answered) = (one.flights.is_empty(), one.has_answered());
         if self.share.plan.connects && idle {
             // It was made for one message.
-            self.lane(lane).lost(step);
+            self.lost(lane);
             return self.revive(cx, lane, now);
         }
         if idle && was_up && cause.is_an_end() {
             // Nobody waits for anything on it: that is no error.
             self.measured.counts.reopened += u64::from(self.has_begun(now));
-            self.lane(lane).lost(step);
+            self.lost(lane);
             return if has_answered {
                 self.unmade.push_back(lane);
                 self.open_more(cx);
@@ -215,7 +223,7 @@ impl Worker {
         }
         self.failed(cause, now);
         self.give_up_flights(lane as usize, now);
-        self.lane(lane).lost(step);
+        self.lost(lane);
         self.retry_later(cx, lane, now);
         self.open_more(cx);
     }
@@ -253,7 +261,11 @@ impl Worker {
     }
 
     pub(super) fn count_unanswered(&mut self, flight: Flight, now: u64) {
-        self.measured.latency.record_unanswered(now.saturating_sub(flight.due), 1);
+        let waited = now.saturating_sub(flight.due);
+        self.measured.latency.record_unanswered(waited, 1);
+        if let Some(steps) = &mut self.steps {
+            steps.unanswered(flight.due, waited, 1);
+        }
         if self.is_open_loop() {
             self.measured.service.record_unanswered(now.saturating_sub(flight.sent), 1);
         }

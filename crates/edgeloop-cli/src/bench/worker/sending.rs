@@ -54,8 +54,10 @@ impl Worker {
     }
 
     pub(super) fn begin_message(&mut self, lane: u32, due: u64, now: u64) {
-        let size = self.size();
-        let one = &mut self.lanes[lane as usize];
+        let (mut size, one) = (self.size(), &mut self.lanes[lane as usize]);
+        if let (Some(replies), Some(exchanges)) = (&mut one.replies, &self.share.plan.exchanges) {
+            size = replies.begin(exchanges);
+        }
         let mut lag = None;
         let due = match &mut one.schedule {
             Some(schedule) => {
@@ -70,6 +72,9 @@ impl Worker {
         self.in_flight += 1;
         if let Some(lag) = lag.filter(|_| self.counts(due)) {
             self.measured.counts.lateness.sent(lag, 1);
+            if let Some(steps) = &mut self.steps {
+                steps.sent(due, lag, 1);
+            }
         }
         if due >= self.from
             && let Some(left) = &mut self.left
@@ -86,7 +91,10 @@ impl Worker {
         while one.sent < one.begun && !one.full {
             let count = usize::try_from(one.begun - one.sent).unwrap_or(CHUNK).min(CHUNK);
             let bytes = &mut self.scratch[..count];
-            self.payload.fill(one.stream, one.sent, bytes);
+            match (&one.replies, &self.share.plan.exchanges) {
+                (Some(replies), Some(exchanges)) => replies.fill(exchanges, one.sent, bytes),
+                _ => self.payload.fill(one.stream, one.sent, bytes),
+            }
             match cx.send_to(id, bytes) {
                 Sent::Written => {}
                 Sent::Queued | Sent::AboveMark => one.full = true,
@@ -113,6 +121,9 @@ impl Worker {
             return;
         }
         self.measured.latency.record(now.saturating_sub(flight.due));
+        if let Some(steps) = &mut self.steps {
+            steps.answered(flight.due, now.saturating_sub(flight.due));
+        }
         if self.is_open_loop() {
             self.measured.service.record(now.saturating_sub(flight.sent));
         }

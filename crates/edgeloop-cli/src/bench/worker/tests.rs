@@ -12,6 +12,7 @@ use crate::bench::gate::Gate;
 use crate::bench::payload::Payload;
 use crate::bench::plan::tests::plan;
 use crate::bench::plan::{Extent, Load, Plan};
+use crate::bench::profile::Profile;
 use crate::bench::record::{Measured, Times};
 use crate::bench::run::settings;
 use crate::bench::schedule::Arrival;
@@ -375,4 +376,47 @@ fn no_fault_of_the_kernel_or_the_network_makes_it_lose_count() {
         }
         Ok(())
     });
+}
+
+#[test]
+fn what_a_step_of_a_profile_does_stands_in_its_own_figures() {
+    // The server stands still for a second from the middle of the second step on: 1,000 and 2,000 are
+    // due in the first two, and the third has none but those of the ramp.
+    let delay = |number| if number == 2000 { SECOND } else { Duration::ZERO };
+    let simulation = world().service(server(), move |_| echo(0, 3500, delay));
+    let profile = Profile::parse("1k:1s,2k:1s,0:1s,0..1k:1s").expect("a profile");
+    let extent = Extent { duration: Some(profile.length()), ..plan().extent };
+    let plan = Plan { profile: Some(Arc::new(profile)), extent, ..open_loop(875.0) };
+    let ran = run(simulation, &plan);
+    assert_eq!((ran.measured.counts.messages, ran.measured.counts.unanswered), (3500, 0));
+    let profile = plan.profile.as_ref().expect("one");
+    let steps = ran.outcome.steps.expect("steps").results(profile, 4 * SECOND);
+    let messages: Vec<u64> = steps.iter().map(|step| step.messages).collect();
+    assert_eq!(messages, [1000, 2000, 0, 500]);
+    assert!(steps[0].latency_us.max.expect("some") < 1000.0);
+    assert!(steps[3].latency_us.max.expect("some") < 1000.0);
+    // Of 2,000 a second the last 1,000 have waited for a second down to half of one, evenly, so that
+    // a tenth of all have waited for 900 ms and more.
+    let second = &steps[1].latency_us;
+    let p90 = second.p90.expect("some");
+    assert!((890_000.0..=910_000.0).contains(&p90), "{p90}");
+    assert!((995_000.0..=1_010_000.0).contains(&second.max.expect("some")));
+    assert_eq!((steps[2].latency_us.p50, steps[2].rate), (None, 0.0));
+}
+
+#[test]
+fn what_is_never_answered_belongs_to_the_step_in_which_it_was_due() {
+    // Nothing from the 50th message on, and one in flight at a time.
+    let script = || echo(0, 50, |_| Duration::ZERO).receive(SIZE).wait(100 * SECOND);
+    let simulation = world().service(server(), move |_| script());
+    // So many that those whose waits are alike are counted together.
+    let profile = Profile::parse("10k:1s,20k:1001ms,30k:1s").expect("a profile");
+    let extent = Extent { duration: Some(profile.length()), ..plan().extent };
+    let plan = Plan { profile: Some(Arc::new(profile)), pipeline: 1, extent, ..open_loop(200.0) };
+    let ran = run(simulation, &plan);
+    let profile = plan.profile.as_ref().expect("one");
+    let steps = ran.outcome.steps.expect("steps").results(profile, 3001 * MILLI);
+    let counts: Vec<_> = steps.iter().map(|step| (step.messages, step.unanswered)).collect();
+    assert_eq!(counts, [(50, 9950), (0, 20_020), (0, 30_000)]);
+    assert_eq!(ran.measured.counts.unanswered, 59_970);
 }
