@@ -20,9 +20,9 @@ then it stays as it was. A FIFO, a device and - are written directly. A FIFO nee
 
 Exit codes:
   0      Done
-  1      Done, with network errors or unanswered messages
+  1      Done, with network errors or unanswered messages, or nothing was answered
   2      The command line is wrong, the address can't be resolved, or a file can't be written
-  3      Bytes came back wrong, or a connection was closed early
+  3      Bytes came back wrong: changed, missing, or more than were to come
   4      The rate could not be kept
   70     A fatal error
   128+N  A second signal N: 130 for SIGINT, 143 for SIGTERM

@@ -1,4 +1,5 @@
-//! The schema of the results: that each output keeps to it, and that it says the same as docs/BENCH.md.
+//! The schema of the results: that each output keeps to it, and that documents say the same as it and
+//! as the tests.
 //!
 //! A field is added in four places: in `results.rs` (or wherever its struct is), in
 //! `docs/bench-results.schema.json` among the `properties` of its object and in its `required`, and as a
@@ -130,6 +131,28 @@ fn the_document_has_a_row_for_each_field_of_the_schema_and_for_no_other() {
         missing.is_empty() && unknown.is_empty(),
         "docs/BENCH.md lacks these rows: {missing:#?}\nand has these that the schema does not: {unknown:#?}"
     );
+}
+
+#[test]
+fn each_test_that_the_notes_name_for_a_complaint_is_there() {
+    let notes = include_str!("../../../../docs/TESTING.md");
+    let section = notes.split("\n## What is said of load generators").nth(1).expect("a section");
+    let section = section.split("\n## ").next().expect("its text");
+    let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert_eq!(rows.len(), 30);
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let names = rows.iter().flat_map(|row| row.split('`')).filter(|word| word.contains("::"));
+    for name in names {
+        let (module, test) = name.split_once("::").expect("a module and a test");
+        let folders = ["tests/bench", "src/report", "src/bench"];
+        let files = folders.map(|folder| here.join(folder).join(format!("{module}.rs")));
+        let found = files.iter().any(|file| {
+            let text = std::fs::read_to_string(file).unwrap_or_default();
+            text.contains(&format!("#[test]\nfn {test}()"))
+                || text.contains(&format!("#[test]\n    fn {test}()"))
+        });
+        assert!(found, "{name} is no test");
+    }
 }
 
 #[test]
