@@ -7,6 +7,7 @@
 //! `summary` and all files are made.
 
 pub(crate) mod args;
+pub(crate) mod client;
 pub(crate) mod config;
 mod distribution;
 mod ends;

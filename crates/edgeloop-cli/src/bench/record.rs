@@ -233,6 +233,7 @@ impl Measured {
     }
 
     /// Whether nothing has happened.
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         let times = [&self.latency, &self.service, &self.connect];
         times.iter().all(|times| times.samples() == 0) && self.counts == Counts::default()

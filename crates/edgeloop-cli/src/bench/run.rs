@@ -102,7 +102,7 @@ pub(crate) struct Done {
 }
 
 enum Report {
-    Tick(Box<Tick>),
+    Tick(Box<(Tick, Measured)>),
     Done(Box<Result<(Outcome, Metrics), edgeloop::Error>>),
 }
 
@@ -200,10 +200,11 @@ fn make(
 ) -> Result<EventLoop<Worker>, Failure> {
     let config = settings(&share);
     let (pool, reports, interrupt) = (Arc::clone(pool), reports.clone(), interrupt.clone());
-    let tell = move |tick| {
-        let _ = reports.send(Report::Tick(Box::new(tick)));
+    let tell = move |tick, measured: &mut Measured| {
+        let empty = pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let measured = std::mem::replace(measured, empty.unwrap_or_default());
+        let _ = reports.send(Report::Tick(Box::new((tick, measured))));
         interrupt.look_if_alone();
-        pool.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     };
     let worker = Worker::new(share, Arc::clone(gate), Box::new(tell));
     let mut event_loop = EventLoop::with_config(worker, config)?;
@@ -238,15 +239,16 @@ fn gather(
     let mut waits = 0;
     while outcomes.len() < threads {
         match reports.recv_timeout(LOOK) {
-            Ok(Report::Tick(tick)) => {
+            Ok(Report::Tick(told)) => {
+                let (tick, measured) = *told;
                 let number = tick.number;
-                let (told, sum) = ticks.entry(number).or_default();
-                *told += 1;
-                seconds.add_tick(sum, *tick);
-                if *told == threads
-                    && let Some((_, slice)) = ticks.remove(&number)
-                {
+                let others = ticks.remove(&number);
+                let told = 1 + others.as_ref().map_or(0, |(told, _)| *told);
+                let slice = seconds.add_tick(others.map(|(_, slice)| slice), &tick, measured);
+                if told == threads {
                     seconds.add(slice);
+                } else {
+                    ticks.insert(number, (told, slice));
                 }
             }
             Ok(Report::Done(outcome)) => {

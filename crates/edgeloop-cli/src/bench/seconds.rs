@@ -23,19 +23,26 @@ impl<'a> Seconds<'a> {
         Self { watcher, pool, tick, open: None, total: Measured::default() }
     }
 
-    /// Adds what one thread tells of a tick to what others have told of it.
-    pub(super) fn add_tick(&self, sum: &mut Second, mut tick: Tick) {
-        if sum.measured.is_empty() {
-            std::mem::swap(&mut sum.measured, &mut tick.measured);
-        } else {
-            sum.measured.add(&tick.measured);
-        }
-        sum.from = self.tick.saturating_mul(u32::try_from(tick.number).unwrap_or(u32::MAX));
-        sum.number = sum.from.as_secs();
-        sum.span = sum.span.max(Duration::from_nanos(tick.span));
-        sum.alive += tick.alive;
-        sum.in_flight += tick.in_flight;
-        self.reuse(tick.measured);
+    /// Adds what one thread tells of a tick to what others have told of it, if any have.
+    pub(super) fn add_tick(
+        &self,
+        others: Option<Second>,
+        tick: &Tick,
+        measured: Measured,
+    ) -> Second {
+        let &Tick { number, span, alive, in_flight } = tick;
+        let span = Duration::from_nanos(span);
+        let Some(mut sum) = others else {
+            let from = self.tick.saturating_mul(u32::try_from(number).unwrap_or(u32::MAX));
+            let number = from.as_secs();
+            return Second { number, from, span, measured, alive, in_flight };
+        };
+        sum.measured.add(&measured);
+        self.reuse(measured);
+        sum.span = sum.span.max(span);
+        sum.alive += alive;
+        sum.in_flight += in_flight;
+        sum
     }
 
     /// Adds a tick that all have told of; they come in their order.
@@ -114,19 +121,22 @@ mod tests {
         let (mut seen, pool) = (Seen::default(), Arc::new(Mutex::new(Vec::new())));
         let mut seconds = Seconds::new(Duration::from_millis(tick), &mut seen, &pool);
         for number in 0..ticks {
-            let mut sum = Second::default();
+            let mut sum = None;
             for _ in 0..2 {
                 let mut measured = Measured::default();
                 measured.latency.record(1000);
                 let span = tick * 1_000_000 / if number + 1 == ticks { 2 } else { 1 };
-                let tick = Tick { number, span, measured, alive: 1, in_flight: 2 };
-                seconds.add_tick(&mut sum, tick);
+                let tick = Tick { number, span, alive: 1, in_flight: 2 };
+                sum = Some(seconds.add_tick(sum, &tick, measured));
             }
+            let sum = sum.expect("two were added");
             assert_eq!((sum.alive, sum.in_flight), (2, 4));
             seconds.add(sum);
         }
         let total = seconds.finish().latency.samples();
-        assert!(pool.lock().expect("no panic").iter().all(Measured::is_empty));
+        // What threads gave comes back, and nothing else: none is lost, and none made.
+        let pool = pool.lock().expect("no panic");
+        assert!(pool.iter().all(Measured::is_empty) && pool.len() as u64 == 2 * ticks);
         (seen, total)
     }
 

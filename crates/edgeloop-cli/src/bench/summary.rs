@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
+use super::client;
 use super::distribution::Distribution;
 use super::find::Found;
-use super::results::{Generator, Late, Options, Outage, Quantiles, Results, to_f64};
+use super::results::{Late, Options, Outage, Quantiles, Results, to_f64};
 use super::show;
 
 /// The summary of a run.
@@ -55,12 +56,12 @@ impl fmt::Display for Summary<'_> {
         if let Some(late) = &results.late {
             rows(f, "LATE", &lateness(late))?;
         }
-        if let Some(bottleneck) = bottleneck(&results.generator) {
+        if let Some(bottleneck) = client::bottleneck(&results.generator) {
             rows(f, "CLIENT", &bottleneck)?;
         }
         if self.verbose {
             rows(f, "cost", &cost(results))?;
-            rows(f, "client", &client(&results.generator))?;
+            rows(f, "client", &client::line(&results.generator))?;
         }
         Ok(())
     }
@@ -293,7 +294,7 @@ fn times(results: &Results, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if columns.iter().any(|(_, times)| !times.lower_bounds.is_empty()) {
         row(f, "", "≥ at the least: some of these messages were never answered")?;
     }
-    if let Some(cause) = marks(&results.generator) {
+    if let Some(cause) = client::marks(&results.generator) {
         rows(f, "", &format!("* may come from this client: {cause}"))?;
     }
     writeln!(f)?;
@@ -328,72 +329,6 @@ fn figure(times: &Quantiles, name: &str, value: Option<f64>, needed: u64, width:
         None if width < 24 => format!("(needs {})", show::count(needed)),
         None => format!("(needs {})", show::counted(needed, "sample")),
     }
-}
-
-/// What this client did that figures with a mark may come from.
-pub(crate) fn marks(generator: &Generator) -> Option<String> {
-    if generator.marked.is_empty() {
-        return None;
-    }
-    let (stall, wait) = (generator.stall_us.unwrap_or(0.0), generator.waited_us.unwrap_or(0.0));
-    let causes = [
-        ("it was stopped for up to", stall),
-        ("it waited for a processor for up to", wait),
-        ("it sent messages late by up to", generator.lag_us),
-    ];
-    // What is shorter than a tenth of the longest has no part in it.
-    let longest = causes.iter().map(|cause| cause.1).fold(0.0, f64::max);
-    let causes = causes.iter().filter(|cause| cause.1 > 0.0 && cause.1 >= longest / 10.0);
-    let causes: Vec<_> =
-        causes.map(|(what, micros)| format!("{what} {}", show::time(*micros))).collect();
-    Some(causes.join(", "))
-}
-
-/// That this client was the limit of a closed loop, if it was.
-pub(crate) fn bottleneck(generator: &Generator) -> Option<String> {
-    if !generator.is_bottleneck {
-        return None;
-    }
-    let percent = |share: Option<f64>| format!("{:.0} %", share.unwrap_or(0.0) * 100.0);
-    let (busy, waited) = (generator.busy.unwrap_or(0.0), generator.waited.unwrap_or(0.0));
-    Some(if busy >= waited {
-        format!(
-            "this client was the limit, not the service: one of its threads was busy for {} of the \
-             time; use more threads (-t) or machines",
-            percent(generator.busy)
-        )
-    } else {
-        format!(
-            "this client was the limit, not the service: one of its threads waited for a processor for \
-             {} of the time; use a machine with free processors",
-            percent(generator.waited)
-        )
-    })
-}
-
-/// What the client saw of itself.
-fn client(generator: &Generator) -> String {
-    let share = |share: Option<f64>| {
-        share.map_or_else(|| "unknown".to_owned(), |share| format!("{:.0} %", share * 100.0))
-    };
-    let time = |time: Option<f64>| time.map_or_else(|| "unknown".to_owned(), show::time);
-    let mut text = format!(
-        "busiest thread {} busy, waited for a processor {} of the time; longest stop {}, longest wait {}",
-        share(generator.busy),
-        share(generator.waited),
-        time(generator.stall_us),
-        time(generator.waited_us)
-    );
-    if generator.sends > 0 {
-        let _ = write!(
-            text,
-            "; {} of {} over 1 ms late, the latest by {}",
-            show::count(generator.missed),
-            show::counted(generator.sends, "send"),
-            show::time(generator.lag_us)
-        );
-    }
-    text
 }
 
 /// What went wrong before the measured time, if anything did.
@@ -576,16 +511,6 @@ mod tests {
             ],
         );
         assert!(!shown(&results).contains("1.90 ms *"));
-    }
-
-    #[test]
-    fn a_client_that_was_the_limit_says_so() {
-        let mut results = results();
-        results.generator.is_bottleneck = true;
-        (results.generator.busy, results.generator.waited) = (Some(0.97), Some(0.02));
-        expect(&results, &["one of its threads was busy for 97 % of the time; use more threads"]);
-        (results.generator.busy, results.generator.waited) = (Some(0.5), Some(0.5001));
-        expect(&results, &["waited for a processor for 50 % of the time; use a machine"]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::read::Run;
 use super::steps;
 use super::tables::{cell, seconds, table};
 use crate::bench::results::{Interval, Quantiles, Results};
-use crate::bench::{show, summary};
+use crate::bench::{client, show, summary};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -119,7 +119,7 @@ impl Page<'_> {
         if let Some(late) = &results.late {
             bad(format!("Late: {}.", summary::lateness(late)));
         }
-        if let Some(bottleneck) = summary::bottleneck(&results.generator) {
+        if let Some(bottleneck) = client::bottleneck(&results.generator) {
             bad(format!("Client: {bottleneck}."));
         }
         if !results.errors.is_empty() {
@@ -139,7 +139,7 @@ impl Page<'_> {
             let compared = if verify.on { ", and what came back is what was sent" } else { "" };
             notices.push(("good", format!("No errors; every message was answered{compared}.")));
         }
-        if let Some(cause) = summary::marks(&results.generator) {
+        if let Some(cause) = client::marks(&results.generator) {
             notices.push(("noted", format!("Figures with * may come from this client: {cause}.")));
         }
         notices

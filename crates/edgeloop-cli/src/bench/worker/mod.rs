@@ -55,15 +55,14 @@ pub(crate) struct Tick {
     pub(crate) number: u64,
     /// How much of it was measured, in nanoseconds.
     pub(crate) span: u64,
-    pub(crate) measured: Measured,
     /// Connections that are open, and messages that have no answer yet.
     pub(crate) alive: usize,
     pub(crate) in_flight: usize,
 }
 
-/// Takes what a thread tells, and gives it something empty to go on with: to make that itself would
-/// take it longer than a message may.
-pub(crate) type Teller = Box<dyn FnMut(Tick) -> Measured + Send>;
+/// Takes what a thread tells and has measured, and leaves something empty for it to go on with: to make
+/// that itself would take it longer than a message may.
+pub(crate) type Teller = Box<dyn FnMut(Tick, &mut Measured) + Send>;
 
 /// How a thread's part of a run came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -304,12 +303,11 @@ impl Worker {
 
     /// A part of the measured time is over.
     fn tick(&mut self) {
-        let measured = std::mem::take(&mut self.measured);
         let (number, alive, in_flight) = (self.ticks, self.alive, self.in_flight);
         let length = nanos(self.share.plan.tick);
         let begin = self.from.saturating_add(number * length);
         let span = self.until.saturating_sub(begin).min(length);
-        self.measured = (self.tell)(Tick { number, span, measured, alive, in_flight });
+        (self.tell)(Tick { number, span, alive, in_flight }, &mut self.measured);
         self.ticks += 1;
     }
 }
