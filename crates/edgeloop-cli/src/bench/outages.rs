@@ -14,6 +14,9 @@ pub(crate) struct Outage {
 /// Shorter ones are none.
 const SHORTEST: f64 = 0.5;
 
+/// In a time in which so many messages are expected to be due, some are, also at random.
+const DUE: f64 = 20.0;
+
 /// Nor are those that are shorter than so many times what an answer usually takes.
 const TIMES: f64 = 10.0;
 
@@ -28,12 +31,12 @@ impl Outage {
         let parts = intervals.chunk_by(|one, next| is_still(one) && is_still(next));
         let stills = parts.filter(|part| part.iter().all(is_still));
         let outages = stills.filter_map(|still| {
-            // The first part of it may be one in which nothing was due.
-            let first = still.iter().find(|one| is_awaited(one, asked_rate));
-            let (whole, last) = (still.first()?.from_s, still.last()?.to_s());
-            let due = asked_rate.is_none_or(|rate| rate * (last - whole) >= 2.0);
-            let from_s = first.map(|one| one.from_s).or(due.then_some(whole))?;
-            Some(Self { from_s, to_s: last })
+            let (from, to_s) = (still.first()?.from_s, still.last()?.to_s());
+            let is_due = asked_rate.is_none_or(|rate| rate * (to_s - from) >= DUE);
+            // Before something was in flight nothing need have been due.
+            let awaited = still.iter().find(|one| is_awaited(one)).map(|one| one.from_s);
+            let from_s = is_due.then_some(from).or(awaited)?;
+            Some(Self { from_s, to_s })
         });
         // Figures like 0.1 + 0.2 are not quite what they should be.
         outages.filter(|outage| outage.seconds() >= least - 1e-6).collect()
@@ -44,10 +47,9 @@ fn is_still(interval: &Interval) -> bool {
     interval.in_time == 0
 }
 
-/// Whether something was to be answered in an interval.
-fn is_awaited(interval: &Interval, asked_rate: Option<f64>) -> bool {
-    let there = interval.in_flight + interval.unanswered + interval.errors > 0;
-    there || asked_rate.is_none_or(|rate| rate * interval.seconds >= 1.0)
+/// Whether something was certainly to be answered in an interval.
+const fn is_awaited(interval: &Interval) -> bool {
+    interval.in_flight > 0 || interval.unanswered > 0 || interval.errors > 0
 }
 
 /// What an answer takes in half of the intervals, in seconds. A single one in which all the answers that
@@ -113,10 +115,15 @@ mod tests {
         (late[10].in_time, late[18].in_time) = (0, 1);
         late[10..18].iter_mut().for_each(|slice| slice.in_flight = 1);
         expect(&late, Some(1.0), &[(1.0, 1.8)]);
-        // With three due in it, it matters not how little was in flight: nothing could be sent.
+        // Where many are due, it matters not how little was in flight: nothing could be sent.
         answers = [0; 30];
         answers[0] = 1;
-        expect(&slices(&answers, 0), Some(1.0), &[(0.1, 3.0)]);
+        expect(&slices(&answers, 0), Some(10.0), &[(0.1, 3.0)]);
+        // A few need not be due at all, if they come at random. Failed connections tell more.
+        expect(&slices(&answers, 0), Some(5.0), &[]);
+        let mut refused = slices(&answers, 0);
+        refused[7].errors = 1;
+        expect(&refused, Some(1.0), &[(0.7, 3.0)]);
     }
 
     #[test]

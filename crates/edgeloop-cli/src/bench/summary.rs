@@ -307,17 +307,23 @@ fn times(results: &Results, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 /// A row for each step of a profile.
 fn steps(results: &Results, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let Some(steps) = &results.steps else { return Ok(()) };
-    write!(f, "  {:<24}{:>20}{:>12}", "step", "asked for", "answered")?;
-    writeln!(f, "{:>12}{:>12}{:>12}{:>12}", "50 %", "99 %", "max", "unanswered")?;
+    // It fits into 80 columns as long as everything was answered.
+    let lost = steps.iter().any(|step| step.unanswered > 0);
+    write!(f, "  {:<17}{:>19}{:>12}", "step", "asked for", "answered")?;
+    write!(f, "{:>10}{:>10}{:>10}", "50 %", "99 %", "max")?;
+    writeln!(f, "{}", if lost { "  unanswered" } else { "" })?;
     for step in steps {
-        write!(f, "  {:<24}{:>20}{:>12}", step.span(), step.asked(), step.answered())?;
+        write!(f, "  {:<17}{:>19}{:>12}", step.span(), step.asked(), step.answered())?;
         let latency = &step.latency_us;
         for (name, value) in [("p50", latency.p50), ("p99", latency.p99), ("max", latency.max)] {
             let text = value.map_or_else(|| "-".to_owned(), show::time);
             let bound = if latency.is_lower_bound(name) { "≥ " } else { "" };
-            write!(f, "{:>12}", format!("{bound}{text}"))?;
+            write!(f, "{:>10}", format!("{bound}{text}"))?;
         }
-        writeln!(f, "{:>12}", show::count(step.unanswered))?;
+        if lost {
+            write!(f, "{:>12}", show::count(step.unanswered))?;
+        }
+        writeln!(f)?;
     }
     writeln!(f)
 }
