@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Latency(RoundsArgs),
     /// See what becomes of a server to which more comes than it can do
     Overload(RoundsArgs),
+    /// Compare `edgeloop bench` with the tools of Redis, memcached and HTTP servers
+    Services(ServicesArgs),
     /// Hold what must hold: exact counts, progress, and the pair with bare epoll
     Gate,
     /// Name the servers and the shapes
@@ -182,6 +184,22 @@ pub(crate) struct RoundsArgs {
     /// Write the figures
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+}
+
+/// The arguments of `services`.
+#[derive(Debug, Args)]
+pub(crate) struct ServicesArgs {
+    /// Only these loads
+    #[arg(long, value_name = "LOAD", value_delimiter = ',')]
+    pub(crate) load: Vec<String>,
+    /// In each round both tools have their turn
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) rounds: u32,
+    /// How long a turn lasts, in seconds
+    #[arg(long, value_name = "S", default_value_t = 2)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=60))]
+    pub(crate) seconds: u32,
 }
 
 /// The arguments of `draw`.

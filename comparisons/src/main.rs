@@ -18,6 +18,7 @@ mod process;
 mod recorded;
 mod results;
 mod servers;
+mod services;
 mod shapes;
 mod show;
 mod statistics;
@@ -85,6 +86,11 @@ fn run(line: CommandLine) -> Result<bool, Failure> {
         Some(Command::Counts(arguments)) => whole::counts(&arguments),
         Some(Command::Latency(arguments)) => whole::latency(&arguments),
         Some(Command::Overload(arguments)) => whole::overload(&arguments),
+        Some(Command::Services(arguments)) => {
+            let edgeloop = binary::edgeloop().map_err(|error| Failure::usage(error.to_string()))?;
+            prepare([])?;
+            services::compare(&arguments, &edgeloop)
+        }
         Some(Command::Gate) => {
             let edgeloop = servers::find(servers::EDGELOOP)?;
             prepare([edgeloop])?;

@@ -20,6 +20,8 @@ pub(crate) enum Exit {
     VerificationFailed,
     /// The rate that was asked for could not be held.
     TooSlow,
+    /// A figure of the run is beyond a limit that was asked for.
+    Failed,
     /// A fatal error while running.
     Fatal,
     /// A second signal.
@@ -34,6 +36,7 @@ impl Exit {
             Self::Usage => 2,
             Self::VerificationFailed => 3,
             Self::TooSlow => 4,
+            Self::Failed => 5,
             Self::Fatal => 70,
             Self::Signal(signal) => u8::try_from(128 + signal as i32).unwrap_or(u8::MAX),
         }

@@ -24,9 +24,10 @@ Exit codes:
   2      The command line is wrong, the address can't be resolved, or a file can't be written
   3      Bytes came back wrong: changed, missing, or more than were to come
   4      The rate could not be kept
+  5      A --fail-if holds
   70     A fatal error
   128+N  A second signal N: 130 for SIGINT, 143 for SIGTERM
-If several apply, it is the first of 2, 3, 1, 4.
+If several apply, it is the first of 2, 3, 1, 4, 5.
 
 Signals:
   SIGTERM, SIGINT, SIGHUP  End the run early; print and write what was measured. A second one, at least \
@@ -113,10 +114,26 @@ pub(crate) struct BenchArgs {
 
     /// Find the highest rate within a bound: p99<1ms
     ///
-    /// The bound is one of mean, p50, p90, p99, p99.9, p99.99 or max, like p99.9<500us. The search
-    /// makes runs of -d each [default: 3s], at rates from -r on [default: 1k]
+    /// The bound is one of mean, p50, p90, p95, p99, p99.9, p99.99 or max, like p99.9<500us. The
+    /// search makes runs of -d each [default: 3s, up to 60s where a percentile needs more samples],
+    /// at rates from -r on [default: 1k, or more where a percentile needs it]
     #[arg(long, visible_alias = "ramp", value_name = "BOUND", allow_hyphen_values = true)]
     pub(crate) find: Option<OsString>,
+
+    /// Make this many runs, and show their spread
+    ///
+    /// From 1 to 100 runs one after another, each with its own connections and warm-up. With 3 or more
+    /// on both sides, --baseline tells differences from noise
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(crate) repeat: Option<OsString>,
+
+    /// Fail if this holds: p99>1ms; can be repeated
+    ///
+    /// A figure (min, mean, p50, p90, p95, p99, p99.9, p99.99, max, rate, errors or unanswered), > or
+    /// <, and a limit. +10% or -5% as limit is the difference to --baseline, and fails only beyond
+    /// the noise where that is known. A figure that cannot be judged fails. The exit code is 5
+    #[arg(long, value_name = "CONDITION", allow_hyphen_values = true)]
+    pub(crate) fail_if: Vec<OsString>,
 
     /// Spacing of messages: uniform or poisson [default: uniform]
     #[arg(long, value_name = "HOW", allow_hyphen_values = true)]
@@ -227,9 +244,11 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<OsString>,
 
-    /// Compare with an earlier run (its --json) in the report
+    /// Compare with an earlier run (its --json)
     ///
-    /// It is read before the run begins, so --json may name the same file
+    /// The summary and the report show the differences, and which of them are beyond the noise (see
+    /// --repeat). It is read before the run begins, so --json may name the
+    /// same file
     #[arg(long, value_name = "FILE")]
     pub(crate) baseline: Option<OsString>,
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::args::BenchArgs;
 use super::exchange::{Asked, Shown};
-use super::find::Bound;
+use super::fail_if::Condition;
+use super::find::{Bound, Search};
 use super::payload::STREAMS;
 use super::plan::{Extent, Load, Plan};
 use super::profile::Profile;
@@ -20,8 +21,8 @@ use crate::values;
 /// The most messages in flight if no number is asked for: what is remembered of each takes 16 bytes.
 const FLIGHTS: usize = 4_000_000;
 
-/// Where a search for a rate begins, if nothing else is said: messages a second.
-const FIRST_RATE: f64 = 1000.0;
+/// The most runs of one command.
+const REPEATS: u64 = 100;
 
 /// The largest message: offsets have room for many more, but answers are waited for whole.
 pub(crate) const LARGEST: usize = 1 << 30;
@@ -48,7 +49,11 @@ pub(crate) struct BenchConfig {
     pub(crate) asked: Option<Asked>,
     pub(crate) shown: Shown,
     /// The rate is looked for that keeps within this.
-    pub(crate) find: Option<Bound>,
+    pub(crate) find: Option<Search>,
+    /// How many runs are made.
+    pub(crate) repeat: u64,
+    /// On what it fails.
+    pub(crate) fail_if: Vec<Condition>,
     /// Files; `-` is standard output.
     pub(crate) json: Option<OsString>,
     pub(crate) csv: Option<OsString>,
@@ -105,14 +110,13 @@ impl BenchConfig {
         }
         let usual = if args.stream { 64 * 1024 } else { 64 };
         let size = option("--size", &args.size, message_size)?.unwrap_or(usual);
-        let find = option("--find", &args.find, Bound::parse)?;
         let profile = option("--profile", &args.profile, Profile::parse)?;
+        let arrival = option("--arrival", &args.arrival, arrival)?.unwrap_or_default();
         let rate = option("--rate", &args.rate, values::rate)?;
+        let find = find(args, rate, arrival)?;
         let mean = |profile: &Profile| profile.messages() / profile.length().as_secs_f64();
         let rate = rate.or(profile.as_ref().map(mean));
-        // A search begins somewhere.
-        let rate = rate.or(find.is_some().then_some(FIRST_RATE));
-        let arrival = option("--arrival", &args.arrival, arrival)?.unwrap_or_default();
+        let rate = rate.or(find.as_ref().map(|search| search.first));
         let load = rate.map_or(Load::Closed, |rate| Load::Open { rate, arrival });
         let window = option("--window", &args.window, |text| values::size(text, 1))?;
         let usual = if args.stream {
@@ -182,6 +186,9 @@ impl BenchConfig {
             asked,
             shown: Shown::default(),
             find,
+            repeat: option("--repeat", &args.repeat, |text| values::count(text, 1, REPEATS))?
+                .unwrap_or(1),
+            fail_if: conditions(args)?,
             json: args.json.clone(),
             csv: args.csv.clone(),
             report: args.report.clone(),
@@ -226,6 +233,8 @@ fn contradictions(args: &BenchArgs) -> Result<(), Failure> {
         ("--stream", args.stream, "--find", args.find.is_some()),
         ("--hold", args.hold.is_some(), "--find", args.find.is_some()),
         ("--messages", args.messages.is_some(), "--find", args.find.is_some()),
+        ("--repeat", args.repeat.is_some(), "--find", args.find.is_some()),
+        ("--repeat", args.repeat.is_some(), "--profile", args.profile.is_some()),
         ("--csv", args.csv.is_some(), "--find", args.find.is_some()),
         ("--hold", args.hold.is_some(), "--connections", args.connections.is_some()),
         ("--connect-per-message", args.connect_per_message, "--pipeline", args.pipeline.is_some()),
@@ -244,13 +253,18 @@ fn contradictions(args: &BenchArgs) -> Result<(), Failure> {
             return together(one, other);
         }
     }
+    // Where nothing shows or uses it, it would say nothing.
+    let is_standard = |file: &Option<OsString>| file.as_ref().is_some_and(|file| file == "-");
+    let compares = args.report.is_some()
+        || !args.fail_if.is_empty()
+        || !is_standard(&args.json) && !is_standard(&args.csv);
     let has_schedule = args.rate.is_some() || args.find.is_some() || args.profile.is_some();
     let needs = [
         ("--arrival", args.arrival.is_some(), "--rate", has_schedule),
         ("--window", args.window.is_some(), "--stream", args.stream),
         ("--active", args.active.is_some(), "--hold", args.hold.is_some()),
         ("--open-rate", args.open_rate.is_some(), "--hold", args.hold.is_some()),
-        ("--baseline", args.baseline.is_some(), "--report", args.report.is_some()),
+        ("--baseline", args.baseline.is_some(), "--report, --fail-if or the summary", compares),
     ];
     for (one, is, needed, there) in needs {
         if is && !there {
@@ -260,12 +274,29 @@ fn contradictions(args: &BenchArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+fn conditions(args: &BenchArgs) -> Result<Vec<Condition>, Failure> {
+    let read = |text: &OsString| read("--fail-if", text, Condition::parse);
+    let conditions = args.fail_if.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    if args.baseline.is_none() && conditions.iter().any(Condition::is_relative) {
+        let line = "--fail-if with a percentage needs --baseline: what it is a percentage of";
+        return Err(Failure::usage(line));
+    }
+    Ok(conditions)
+}
+
+/// The search that is asked for, if one is.
+fn find(args: &BenchArgs, rate: Option<f64>, arrival: Arrival) -> Result<Option<Search>, Failure> {
+    let Some(bound) = option("--find", &args.find, Bound::parse)? else { return Ok(None) };
+    let duration = option("--duration", &args.duration, values::span)?;
+    let search = Search::new(bound, rate, duration, arrival);
+    search.map(Some).map_err(|fault| Failure::usage(format!("--find: {fault}")))
+}
+
 fn extent(args: &BenchArgs) -> Result<Extent, Failure> {
     let messages = option("--messages", &args.messages, |text| values::count(text, 1, u64::MAX))?;
     let asked = option("--duration", &args.duration, values::span)?;
-    // A search makes a run for each of its steps.
-    let usual = Duration::from_secs(if args.find.is_some() { 3 } else { 10 });
-    let usual = messages.is_none().then_some(usual);
+    // The steps of a search have lengths of their own.
+    let usual = messages.is_none().then_some(Duration::from_secs(10));
     let warmup = option("--warmup", &args.warmup, values::pause)?;
     // Whoever asks for so many messages expects that so many reach the service.
     let usual_warmup = Duration::from_secs(if messages.is_some() { 0 } else { 1 });

@@ -1,8 +1,16 @@
 //! The knee: the highest rate at which the latency stays below a bound, found by bisection.
+//!
+//! A rate is tried only for as long as its figure takes to be told, and never below that.
+
+use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::results::Results;
+use super::lists;
+use super::record::needed;
+use super::results::{QUANTILES, Results, to_f64};
+use super::schedule::Arrival;
 use super::show;
 use crate::values;
 
@@ -12,6 +20,17 @@ const NEAR: f64 = 1.05;
 /// The lowest and the highest rate that is tried, a second.
 const LOWEST: f64 = 0.1;
 const HIGHEST: f64 = 1e9;
+
+/// Where a search begins, if nothing else is said: messages a second.
+const FIRST_RATE: f64 = 1000.0;
+
+/// How long a step takes, and how long at the most where its figure needs more samples, if nothing else
+/// is said.
+const STEP: Duration = Duration::from_secs(3);
+const LONGEST_STEP: Duration = Duration::from_secs(60);
+
+/// So much of a message is added to those of a step, because one may be due a nanosecond too early.
+const MARGIN: f64 = 0.5;
 
 /// What the latency must stay below: `p99<1ms`.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,23 +46,22 @@ impl Bound {
     /// What would have been right instead.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let expected = || {
-            "expected mean, p50, p90, p99, p99.9, p99.99 or max, and what it must stay below, \
+            "expected mean, p50, p90, p95, p99, p99.9, p99.99 or max, and what it must stay below, \
              like p99<1ms"
                 .to_owned()
         };
         let (figure, bound) = text.split_once('<').ok_or_else(expected)?;
-        let figure = match figure.trim() {
-            "mean" => "mean",
-            "p50" => "p50",
-            "p90" => "p90",
-            "p99" => "p99",
-            "p99.9" | "p99_9" => "p99_9",
-            "p99.99" | "p99_99" => "p99_99",
-            "max" => "max",
-            _ => return Err(expected()),
-        };
+        let name = figure.trim().replace('.', "_");
+        let known = QUANTILES.into_iter().map(|quantile| quantile.1).chain(["mean", "max"]);
+        let figure = known.into_iter().find(|known| *known == name).ok_or_else(expected)?;
         let bound = values::span(bound.trim()).map_err(|_| expected())?;
         Ok(Self { figure, micros: bound.as_secs_f64() * 1e6, text: text.to_owned() })
+    }
+
+    /// How many samples it takes to be judged.
+    fn needed(&self) -> u64 {
+        let quantile = QUANTILES.into_iter().find(|quantile| quantile.1 == self.figure);
+        quantile.map_or(1, |(quantile, _)| needed(quantile))
     }
 
     fn figure_of(&self, results: &Results) -> Option<f64> {
@@ -73,19 +91,152 @@ impl Bound {
         }
         match self.figure_of(results) {
             Some(micros) if micros < self.micros => None,
-            Some(micros) => Some(format!("{} is {}", self.figure, show::time(micros))),
-            None => Some(format!("there are too few samples for {}", self.figure)),
+            Some(micros) => Some(format!("{} is {}", typed(self.figure), show::time(micros))),
+            None => Some(format!("too few samples for {}", typed(self.figure))),
         }
     }
+}
+
+/// The name of a figure as one types it: `p99_9` is p99.9.
+pub(crate) fn typed(figure: &str) -> String {
+    figure.replace('_', ".")
+}
+
+/// A search that is to be made.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Search {
+    bound: Bound,
+    /// The rate of the first step.
+    pub(crate) first: f64,
+    /// How long a step takes that has enough samples then, and how long it may take otherwise.
+    usual: Duration,
+    longest: Duration,
+    /// Messages that are to be due in a step.
+    samples: f64,
+    /// What is done so that the figure can be judged, if it is not as always.
+    pub(crate) note: Option<String>,
+}
+
+impl Search {
+    /// Plans a search from this rate on, in steps of this length, if they are given.
+    ///
+    /// # Errors
+    ///
+    /// When the figure can't be judged with them, with what would do.
+    pub(crate) fn new(
+        bound: Bound,
+        rate: Option<f64>,
+        duration: Option<Duration>,
+        arrival: Arrival,
+    ) -> Result<Self, String> {
+        let needed = to_f64(bound.needed());
+        // At random there may be fewer than are expected, but hardly by four standard deviations.
+        let samples = match arrival {
+            Arrival::Uniform => needed,
+            Arrival::Poisson => needed + 4.0 * needed.sqrt(),
+        };
+        let (usual, longest) = (duration.unwrap_or(STEP), duration.unwrap_or(LONGEST_STEP));
+        let enough = two_figures(samples / usual.as_secs_f64());
+        let first = rate.unwrap_or_else(|| enough.max(FIRST_RATE));
+        let mut search = Self { bound, first, usual, longest, samples, note: None };
+        let figure = typed(search.bound.figure);
+        let needs = format!("{figure} needs {}", show::counted(search.bound.needed(), "sample"));
+        let length = search.length(first).filter(|_| first <= HIGHEST);
+        let Some(length) = length else {
+            let step = show::time(longest.as_secs_f64() * 1e6);
+            if rate.is_none() {
+                return Err(format!(
+                    "{needs} in a step, more than any rate has in {step}: use a longer --duration"
+                ));
+            }
+            let few = show::rate(first * longest.as_secs_f64());
+            let rate = two_figures(samples / longest.as_secs_f64());
+            let seconds = (samples / first).ceil();
+            let limit =
+                if duration.is_none() { ", the longest step without --duration" } else { "" };
+            return Err(format!(
+                "{needs} in a step, and --rate {first} has {few} in {step}{limit}: \
+                 use --rate {rate} or --duration {seconds}s"
+            ));
+        };
+        if length > usual {
+            let length = show::time(length.as_secs_f64() * 1e6);
+            search.note = Some(format!("steps take {length} and more, because {needs}"));
+        } else if rate.is_none() && first > FIRST_RATE {
+            let step = show::time(usual.as_secs_f64() * 1e6);
+            search.note = Some(format!(
+                "the first rate is {}/s, because {needs} in each step of {step}",
+                show::rate(first)
+            ));
+        }
+        Ok(search)
+    }
+
+    /// How long a step at a rate has to take, unless that is too long.
+    pub(crate) fn length(&self, rate: f64) -> Option<Duration> {
+        if self.samples <= rate * self.usual.as_secs_f64() * (1.0 + 1e-9) {
+            return Some(self.usual);
+        }
+        // In tenths of a second.
+        let tenths = ((self.samples + MARGIN) / rate * 10.0 - 1e-6).ceil();
+        let least = Duration::try_from_secs_f64(tenths / 10.0).ok()?;
+        (least <= self.longest).then_some(least.max(self.usual))
+    }
+
+    /// The next rate below one that was not held.
+    fn below(&self, missed: f64) -> Option<f64> {
+        let lowest = self.lowest();
+        let half = missed / 2.0;
+        if half >= lowest {
+            return Some(half);
+        }
+        (missed > lowest * NEAR).then_some(lowest)
+    }
+
+    /// The lowest rate that can be judged.
+    fn lowest(&self) -> f64 {
+        LOWEST.max((self.samples + MARGIN) / self.longest.as_secs_f64())
+    }
+}
+
+/// A number rounded up to two figures.
+fn two_figures(number: f64) -> f64 {
+    let unit = 10_f64.powf(number.log10().floor() - 1.0);
+    let rounded = (number / unit - 1e-9).ceil() * unit;
+    // Without what a division leaves behind.
+    if unit >= 1.0 { rounded.round() } else { (rounded * 1e9).round() / 1e9 }
 }
 
 /// What a search has come to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Found {
     pub(crate) bound: String,
+    /// The figure of the bound, and how many samples of a step it takes.
+    pub(crate) figure: String,
+    pub(crate) needed: u64,
+    /// What was done so that there were as many, if it was not as always.
+    pub(crate) note: Option<String>,
     /// The highest rate that was held; none if not even the lowest was.
     pub(crate) knee: Option<f64>,
+    pub(crate) ended: Ended,
+    #[serde(deserialize_with = "lists::at_most::<_, _, 1000>")]
     pub(crate) steps: Vec<Step>,
+}
+
+/// Why a search made no further step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Ended {
+    /// The next rate up was not held.
+    Found,
+    /// The highest rate of all was held.
+    Highest,
+    /// The lowest rate of all was not held.
+    Lowest,
+    /// Lower rates have too few samples in a step.
+    TooFewSamples,
+    /// It was interrupted, or a run did not come to its end.
+    CutShort,
 }
 
 /// A run of a search.
@@ -93,41 +244,47 @@ pub(crate) struct Found {
 pub(crate) struct Step {
     pub(crate) asked_rate: f64,
     pub(crate) rate: f64,
+    /// How long it was measured.
+    pub(crate) seconds: f64,
     /// Why it was not held, if it was not.
     pub(crate) failed: Option<String>,
+    /// The figure of the bound.
+    pub(crate) figure_us: Option<f64>,
     pub(crate) p50_us: Option<f64>,
     pub(crate) p90_us: Option<f64>,
+    pub(crate) p95_us: Option<f64>,
     pub(crate) p99_us: Option<f64>,
     pub(crate) p99_9_us: Option<f64>,
+    pub(crate) p99_99_us: Option<f64>,
     pub(crate) max_us: Option<f64>,
     pub(crate) samples: u64,
 }
 
-/// Looks for the knee, from the rate `first` on, and tells of each step. `run` makes a run at a rate;
-/// when it answers nothing, the search ends as far as it has come. Answers with the run at the knee: if there is none, with the
-/// last.
+/// Looks for the knee, and tells of each step. `run` makes a run at a rate, of a length; when it returns
+/// nothing, the search ends as far as it has come. Returns the run at the knee: if there is none, the
+/// last, if there is one.
 ///
 /// # Errors
 ///
-/// Those of a run.
+/// The first one of `run`.
 pub(crate) fn search<E>(
-    bound: &Bound,
-    first: f64,
-    mut run: impl FnMut(f64) -> Result<Option<Results>, E>,
+    search: &Search,
+    mut run: impl FnMut(f64, Duration) -> Result<Option<Results>, E>,
     mut tell: impl FnMut(&Step),
-) -> Result<Option<(Results, Found)>, E> {
-    let mut found = Found { bound: bound.text.clone(), knee: None, steps: Vec::new() };
-    let mut best: Option<Results> = None;
-    let mut last = None;
+) -> Result<(Option<Results>, Found), E> {
+    let bound = &search.bound;
+    let mut steps = Vec::new();
     let (mut held, mut missed): (Option<f64>, Option<f64>) = (None, None);
-    let mut rate = first;
-    while (LOWEST..=HIGHEST).contains(&rate) {
-        let Some(results) = run(rate)? else { break };
+    let (mut best, mut last) = (None, None);
+    let mut rate = search.first;
+    let ended = loop {
+        let Some(length) = search.length(rate) else { break Ended::TooFewSamples };
+        let Some(results) = run(rate, length)? else { break Ended::CutShort };
         let failed = bound.failing(&results);
-        let too_few = bound.figure_of(&results).is_none();
-        let step = Step::of(rate, &results, failed.clone());
+        let too_few = failed.is_some() && bound.figure_of(&results).is_none();
+        let step = Step::of(rate, &results, failed.clone(), bound);
         tell(&step);
-        found.steps.push(step);
+        steps.push(step);
         if failed.is_some() {
             missed = Some(rate);
             last = Some(results);
@@ -135,142 +292,126 @@ pub(crate) fn search<E>(
             held = Some(rate);
             best = Some(results);
         }
-        if too_few {
-            // And lower rates have fewer still.
-            break;
-        }
         rate = match (held, missed) {
-            (Some(HIGHEST..) | None, None) => break,
+            // Lower rates have fewer still.
+            _ if too_few => break Ended::TooFewSamples,
+            (Some(HIGHEST..), None) => break Ended::Highest,
             (Some(held), None) => (held * 2.0).min(HIGHEST),
-            (None, Some(missed)) => missed / 2.0,
-            (Some(held), Some(missed)) if missed / held <= NEAR => break,
+            (None, Some(missed)) => match search.below(missed) {
+                Some(rate) => rate,
+                None if search.lowest() > LOWEST => break Ended::TooFewSamples,
+                None => break Ended::Lowest,
+            },
+            (Some(held), Some(missed)) if missed / held <= NEAR => break Ended::Found,
             // Half-way by their ratio, because that is what a rate is judged by.
             (Some(held), Some(missed)) => (held * missed).sqrt(),
+            (None, None) => break Ended::CutShort,
         };
-    }
-    found.knee = held;
-    Ok(best.or(last).map(|results| (results, found)))
+    };
+    let found = Found {
+        bound: bound.text.clone(),
+        figure: bound.figure.to_owned(),
+        needed: bound.needed(),
+        note: search.note.clone(),
+        knee: held,
+        ended,
+        steps,
+    };
+    Ok((best.or(last), found))
 }
 
 impl Step {
-    fn of(asked_rate: f64, results: &Results, failed: Option<String>) -> Self {
+    fn of(asked_rate: f64, results: &Results, failed: Option<String>, bound: &Bound) -> Self {
         let latency = &results.latency_us;
         Self {
             asked_rate,
             rate: results.rate,
+            seconds: results.seconds,
             failed,
+            figure_us: bound.figure_of(results),
             p50_us: latency.p50,
             p90_us: latency.p90,
+            p95_us: latency.p95,
             p99_us: latency.p99,
             p99_9_us: latency.p99_9,
+            p99_99_us: latency.p99_99,
             max_us: latency.max,
             samples: latency.samples,
         }
     }
 
-    /// The step in a line.
-    pub(crate) fn line(&self) -> String {
+    /// The step in a line, with this figure of its bound.
+    pub(crate) fn line(&self, figure: &str) -> String {
         let time = |time: Option<f64>| time.map_or_else(|| "-".to_owned(), show::time);
-        let verdict = self.failed.as_deref().unwrap_or("held");
-        format!(
-            "{:>11}/s  p50 {:>8}  p99 {:>8}  max {:>8}  {verdict}",
+        let mut line = format!(
+            "{:>11}/s for {:>6}  p50 {:>8}  p99 {:>8}  max {:>8}",
             show::rate(self.asked_rate),
+            show::time(self.seconds * 1e6),
             time(self.p50_us),
             time(self.p99_us),
             time(self.max_us)
-        )
+        );
+        if !["p50", "p99", "max"].contains(&figure) {
+            line.push_str(&format!("  {} {:>8}", typed(figure), time(self.figure_us)));
+        }
+        line.push_str("  ");
+        line.push_str(self.failed.as_deref().unwrap_or("held"));
+        line
+    }
+}
+
+impl Found {
+    /// The figure of its bound, for those who begin.
+    pub(crate) fn verdict(&self) -> String {
+        match self.knee {
+            Some(rate) => format!("up to {} messages a second", show::rate(rate)),
+            None => "at no rate that was tried".to_owned(),
+        }
+    }
+
+    /// Why there is no further step, where that is not plain.
+    pub(crate) fn why(&self) -> Option<String> {
+        match self.ended {
+            Ended::Found | Ended::Lowest => None,
+            Ended::Highest => Some("No higher rate is tried.".to_owned()),
+            Ended::TooFewSamples => Some(format!(
+                "Lower rates have too few samples for {} in a step; a longer --duration has more.",
+                typed(&self.figure)
+            )),
+            Ended::CutShort => Some("The search was cut short.".to_owned()),
+        }
+    }
+
+    /// All steps by their rates.
+    pub(crate) fn by_rate(&self) -> Vec<&Step> {
+        let mut steps: Vec<_> = self.steps.iter().collect();
+        steps.sort_by(|one, other| one.asked_rate.total_cmp(&other.asked_rate));
+        steps
+    }
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}: {}", self.bound, self.verdict())?;
+        for step in self.by_rate() {
+            writeln!(f, "{}", step.line(&self.figure))?;
+        }
+        if let Some(note) = &self.note {
+            writeln!(f, "Note: {note}.")?;
+        }
+        if let Some(why) = self.why() {
+            writeln!(f, "{why}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Search {
+    /// The figure of its bound.
+    pub(crate) const fn figure(&self) -> &'static str {
+        self.bound.figure
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::bench::results::tests::results;
-
-    /// A service whose 99th percentile is 100 µs up to this rate, and 5 ms above it.
-    fn service(knee: f64) -> impl FnMut(f64) -> Result<Option<Results>, ()> {
-        move |rate| {
-            let mut results = results();
-            results.rate = rate;
-            results.latency_us.p99 = Some(if rate <= knee { 100.0 } else { 5000.0 });
-            Ok(Some(results))
-        }
-    }
-
-    #[test]
-    fn bounds_are_a_figure_and_a_time() {
-        for text in ["p99<1ms", "p99.9 < 500us", "max<1s", "mean<10us"] {
-            assert!(Bound::parse(text).is_ok(), "{text}");
-        }
-        for text in ["", "p99", "p98<1ms", "p99<", "p99<0s", "p99>1ms", "p99<1", "<1ms"] {
-            let error = Bound::parse(text).expect_err(text);
-            assert!(error.contains("p99<1ms"), "{error}");
-        }
-    }
-
-    #[test]
-    fn the_knee_is_found_from_below_and_from_above() {
-        let bound = Bound::parse("p99<1ms").expect("a bound");
-        for knee in [0.5, 3.0, 777.0, 1000.0, 123_456.0, 9e8] {
-            for first in [1.0, 1000.0, 1e6] {
-                let (results, found) = search(&bound, first, service(knee), |_| {})
-                    .expect("runs go well")
-                    .expect("there were some");
-                let rate = found.knee.expect("a knee");
-                assert!(rate <= knee && rate * NEAR * 1.001 >= knee, "{knee} from {first}: {rate}");
-                assert!((results.rate - rate).abs() < 1e-9, "the run at the knee is answered");
-                assert!(found.steps.len() < 50);
-            }
-        }
-    }
-
-    #[test]
-    fn what_can_not_be_held_at_all_has_no_knee() {
-        let bound = Bound::parse("p99<1ms").expect("a bound");
-        let (_, found) = search(&bound, 100.0, service(0.0), |_| {}).expect("well").expect("some");
-        assert_eq!(found.knee, None);
-        assert!(found.steps.iter().all(|step| step.failed.is_some()));
-    }
-
-    #[test]
-    fn a_search_that_is_ended_tells_how_far_it_has_come() {
-        let bound = Bound::parse("p99<1ms").expect("a bound");
-        let (mut service, mut left) = (service(1e6), 3);
-        let run = |rate| {
-            left -= 1;
-            if left < 0 { Ok(None) } else { service(rate) }
-        };
-        let (_, found) = search(&bound, 1000.0, run, |_| {}).expect("well").expect("some");
-        assert_eq!((found.steps.len(), found.knee), (3, Some(4000.0)));
-        assert!(search(&bound, 1.0, |_| Ok::<_, ()>(None), |_| {}).expect("well").is_none());
-    }
-
-    #[test]
-    fn rates_with_too_few_samples_are_the_end_of_it() {
-        let bound = Bound::parse("p99<1ms").expect("a bound");
-        let run = |rate| {
-            let mut results = results();
-            results.latency_us.p99 = (rate > 100.0).then_some(5000.0);
-            Ok::<_, ()>(Some(results))
-        };
-        let (_, found) = search(&bound, 1000.0, run, |_| {}).expect("well").expect("some");
-        assert_eq!((found.knee, found.steps.len()), (None, 5));
-    }
-
-    #[test]
-    fn a_late_sender_and_lost_messages_are_no_held_rate() {
-        let bound = Bound::parse("p99<1s").expect("a bound");
-        let mut late = results();
-        late.late = Some(crate::bench::results::Late { missed: 5, sends: 10, lag_us: 2000.0 });
-        assert!(bound.failing(&late).expect("late").contains("sender"));
-        let mut lost = results();
-        lost.unanswered = 1;
-        assert_eq!(bound.failing(&lost).as_deref(), Some("1 message never answered"));
-        let mut broken = results();
-        broken.errors.insert("reset".to_owned(), 2);
-        assert_eq!(bound.failing(&broken).as_deref(), Some("2 errors"));
-        let mut few = results();
-        few.latency_us.p99 = None;
-        assert!(bound.failing(&few).expect("few").contains("too few samples"));
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::lists;
 use super::outages::Outage;
 use super::record::Estimate;
 use super::results::{lower_bounds, micros, to_f64};
@@ -31,12 +32,14 @@ pub(crate) struct Interval {
     pub(crate) p95_us: Option<f64>,
     pub(crate) p99_us: Option<f64>,
     pub(crate) max_us: Option<f64>,
+    #[serde(deserialize_with = "lists::at_most::<_, _, 20>")]
     pub(crate) lower_bounds: Vec<String>,
     /// Of those that were answered in it.
     pub(crate) answered_p50_us: Option<f64>,
     pub(crate) answered_p99_us: Option<f64>,
     pub(crate) answered_max_us: Option<f64>,
     /// How many times lay in each band of the heat map: the number of the band, and how many.
+    #[serde(deserialize_with = "lists::at_most::<_, _, 200>")]
     pub(crate) bands: Vec<(u32, u64)>,
 }
 
@@ -114,6 +117,17 @@ impl Series {
         } else if self.slices.len() < SLICES {
             self.slices.push(slice);
         }
+    }
+
+    /// Adds a run that was made after this one. Its seconds are numbered on.
+    pub(crate) fn append(&mut self, later: Self) {
+        let first = self.seconds.last().map_or(0, |last| last.second + 1);
+        let shift = |one: Interval| {
+            let (second, from_s) = (first + one.second, to_f64(first) + one.from_s);
+            Interval { second, from_s, ..one }
+        };
+        self.seconds.extend(later.seconds.into_iter().map(shift));
+        later.slices.into_iter().map(shift).for_each(|slice| self.slice(slice));
     }
 
     /// When nothing was answered, as exactly as this can tell.

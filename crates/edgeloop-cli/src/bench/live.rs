@@ -184,6 +184,12 @@ impl<'a> Live<'a> {
 const COLUMNS: &str = "second,messages,unanswered,bytes_sent,bytes_received,errors,alive,in_flight,\
      p50_us,p99_us,max_us,seconds,rate,p95_us,answered_p50_us,answered_p99_us,answered_max_us,step";
 
+/// The whole table of seconds, of a run without a profile.
+pub(crate) fn table(intervals: &[Interval]) -> String {
+    let rows: String = intervals.iter().map(|interval| row(interval, None)).collect();
+    format!("{COLUMNS}\n{rows}")
+}
+
 /// A second in the table. In a run with a profile it says in which step the second began, from 1 on.
 fn row(interval: &Interval, profile: Option<&Profile>) -> String {
     let step = profile.map(|profile| profile.step(Duration::from_secs(interval.second)) + 1);

@@ -8,18 +8,22 @@
 
 pub(crate) mod args;
 pub(crate) mod client;
+pub(crate) mod compare;
 pub(crate) mod config;
 mod distribution;
 mod ends;
 mod errors;
 mod exchange;
+mod fail_if;
 mod files;
-mod find;
+pub(crate) mod find;
 mod generator;
 mod gate;
 mod interrupt;
 mod intervals;
 mod lane;
+mod lines;
+mod lists;
 mod live;
 mod machine;
 mod monitor;
@@ -28,6 +32,7 @@ mod payload;
 mod plan;
 pub(crate) mod profile;
 pub(crate) mod record;
+pub(crate) mod repeats;
 pub(crate) mod results;
 mod run;
 mod schedule;
@@ -43,19 +48,24 @@ use std::io::{self, Write};
 use std::time::SystemTime;
 
 use args::BenchArgs;
+use compare::Comparison;
 use config::BenchConfig;
+use fail_if::Condition;
 use files::Places;
-use find::{Bound, Step};
+use find::{Search, Step};
 use interrupt::Interrupt;
 use live::Live;
 use plan::Load;
-use results::{Background, Results};
+use repeats::Repeat;
+use results::{Background, Results, Series};
+use run::Done;
 use summary::Summary;
+use worker::End;
 
 use crate::exit::{Exit, Failure};
-use crate::log::PlainLog;
+use crate::log::{PlainLog, last_line};
 use crate::outputs::{Output, standard_output};
-use crate::report::Drawing;
+use crate::report::{self, Run};
 
 /// Runs as the command line says, and answers how it ended.
 ///
@@ -68,8 +78,8 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     let places = Places::find(&config)?;
     ends::resolve(&mut config)?;
     // Read before anything is written: it may be the file that is replaced.
-    let baseline = config.baseline.as_deref();
-    let drawing = config.report.as_ref().map(|_| Drawing::begin(baseline)).transpose()?;
+    let baseline = config.baseline.as_deref().map(report::baseline).transpose()?;
+    let baseline = baseline.as_ref();
     let log = PlainLog::start();
     let interrupt = Interrupt::watch(&log)
         .map_err(|error| Failure::fatal(format!("cannot watch for signals: {error}")))?;
@@ -78,23 +88,33 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
         log.line(&format!("edgeloop: cannot raise the limit of descriptors: {error} in setrlimit"));
     }
     let ran = match &config.find {
+        None if config.repeat > 1 => repeat(&config, files.csv.as_mut(), &interrupt, &log),
         None => run_once(&config, files.csv.as_mut(), &interrupt, &log),
-        Some(bound) => search(&config, bound, &interrupt, &log),
+        Some(plan) => search(&config, plan, &interrupt, &log),
     };
     log.finish();
     let results = ran?;
-    let page = drawing.map(|drawing| drawing.page(&results)).transpose();
+    let page = config.report.as_ref().map(|_| report::page(&results, baseline)).transpose();
     files.write(&results, page.as_ref().ok().and_then(Option::as_deref));
     let (others, mut failures) = files.finish_drafts();
     failures.extend(page.err());
     interrupt.stand_down();
     if !places.have_standard() {
-        failures.extend(print(&config, &results).err());
+        failures.extend(print(&config, &results, baseline).err());
     }
     failures.extend(files::finish_others(others, &interrupt));
-    let Some(last) = failures.pop() else { return Ok(exit(&results)) };
+    let baseline = baseline.map(|baseline| &baseline.results);
+    let judge = |condition: &Condition| condition.failure(&results, baseline);
+    let holding: Vec<_> = config.fail_if.iter().filter_map(judge).collect();
+    holding.iter().for_each(|line| last_line(line));
+    let Some(last) = failures.pop() else {
+        return Ok(match exit(&results) {
+            Exit::Done if !holding.is_empty() => Exit::Failed,
+            exit => exit,
+        });
+    };
     for failure in failures {
-        crate::log::last_line(&failure.line);
+        last_line(&failure.line);
     }
     Err(last)
 }
@@ -106,11 +126,21 @@ fn run_once(
     interrupt: &Interrupt,
     log: &PlainLog,
 ) -> Result<Results, Failure> {
+    let (done, background, series) = measure(config, csv, interrupt, log)?;
+    Ok(Results::new(config, background, &done, series))
+}
+
+fn measure(
+    config: &BenchConfig,
+    csv: Option<&mut Output>,
+    interrupt: &Interrupt,
+    log: &PlainLog,
+) -> Result<(Done, Background, Series), Failure> {
     let mut live = Live::new(&config.plan, config.quiet, csv, log);
     let (started, before) = (SystemTime::now(), machine::processor_time());
     let done = run::run(&config.plan, &mut live, interrupt)?;
     let processor = machine::processor_time().saturating_sub(before);
-    let intervals = live.finish();
+    let series = live.finish();
     let background = Background {
         id: id(),
         started: humantime::format_rfc3339_seconds(started).to_string(),
@@ -118,7 +148,54 @@ fn run_once(
         machine: machine::machine(),
         processor,
     };
-    Ok(Results::new(config, background, &done, intervals))
+    Ok((done, background, series))
+}
+
+/// Makes several runs, one after another, and adds them up. The first one that is interrupted ends it,
+/// and counts only if there is no other.
+fn repeat(
+    config: &BenchConfig,
+    csv: Option<&mut Output>,
+    interrupt: &Interrupt,
+    log: &PlainLog,
+) -> Result<Results, Failure> {
+    let mut each = config.clone();
+    // Each run has its line; only a line that goes away again may stand beside it.
+    each.quiet |= !live::is_animated();
+    let (mut done, mut background, mut series) = measure(&each, None, interrupt, log)?;
+    let mut repeats = Vec::new();
+    let mut keep = |done: &Done, background: &Background| {
+        let repeat = Repeat::of(&Results::new(config, background.clone(), done, Series::default()));
+        repeats.push(repeat);
+        if let (Some(repeat), false) = (repeats.last(), config.quiet) {
+            let (number, line) = (repeats.len(), repeat.line());
+            log.line(&format!("edgeloop: run {number} of {}: {line}", config.repeat));
+        }
+    };
+    if done.end != End::Interrupted {
+        keep(&done, &background);
+        for _ in 1..config.repeat {
+            if interrupt.is_raised() {
+                done.end = End::Interrupted;
+                break;
+            }
+            let (next, about, later) = measure(&each, None, interrupt, log)?;
+            if next.end == End::Interrupted {
+                done.end = End::Interrupted;
+                break;
+            }
+            keep(&next, &about);
+            series.append(later);
+            background.processor += about.processor;
+            done.append(next);
+        }
+    }
+    let results = Results { repeats, ..Results::new(config, background, &done, series) };
+    if let Some(csv) = csv {
+        // What fails is told at the end, see `Output`.
+        let _ = csv.write_all(live::table(&results.intervals).as_bytes());
+    }
+    Ok(results)
 }
 
 /// A name that no other run has.
@@ -130,20 +207,24 @@ fn id() -> String {
 /// Makes runs until the knee is found, and tells of each.
 fn search(
     config: &BenchConfig,
-    bound: &Bound,
+    plan: &Search,
     interrupt: &Interrupt,
     log: &PlainLog,
 ) -> Result<Results, Failure> {
-    let Load::Open { rate: first, arrival } = config.plan.load else {
+    let Load::Open { arrival, .. } = config.plan.load else {
         return Err(Failure::fatal("a search without a schedule"));
     };
     let mut cut_short = None;
-    let run = |rate| {
+    if let (Some(note), false) = (&plan.note, config.quiet) {
+        log.line(&format!("edgeloop: --find: {note}"));
+    }
+    let run = |rate, length| {
         if interrupt.is_raised() {
             return Ok(None);
         }
         let mut config = config.clone();
         config.plan.load = Load::Open { rate, arrival };
+        config.plan.extent.duration = Some(length);
         // Each step has its line; only a line that goes away again may stand beside it.
         config.quiet |= !live::is_animated();
         let results = run_once(&config, None, interrupt, log)?;
@@ -156,30 +237,34 @@ fn search(
     };
     let tell = |step: &Step| {
         if !config.quiet {
-            log.line(&format!("edgeloop: {}", step.line()));
+            log.line(&format!("edgeloop: {}", step.line(plan.figure())));
         }
     };
-    match (find::search(bound, first, run, tell)?, cut_short) {
-        (Some((results, found)), _) => Ok(Results { find: Some(found), ..results }),
-        (None, Some(results)) => Ok(results),
-        (None, None) => Err(Failure::fatal("interrupted before the first run")),
+    let (results, found) = find::search(plan, run, tell)?;
+    match results.or(cut_short) {
+        Some(results) => Ok(Results { find: Some(found), ..results }),
+        None => Err(Failure::fatal("interrupted before the first run")),
     }
 }
 
-fn print(config: &BenchConfig, results: &Results) -> Result<(), Failure> {
+fn print(config: &BenchConfig, results: &Results, baseline: Option<&Run>) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     let summary = Summary { results, verbose: config.verbose };
-    standard_output(write!(out, "{summary}").and_then(|()| out.flush()))
+    let comparison =
+        baseline.map(|old| Comparison { new: results, old: &old.results, name: &old.name });
+    let printed = write!(out, "{summary}")
+        .and_then(|()| comparison.map_or(Ok(()), |comparison| write!(out, "{comparison}")));
+    standard_output(printed.and_then(|()| out.flush()))
 }
 
-/// Of what applies, the first of: verification failed, errors, too slow.
+/// Of what applies, the first of: verification failed, errors, too slow. Conditions come behind.
 fn exit(results: &Results) -> Exit {
-    let verify = &results.verify;
-    if verify.mismatched + verify.missing + verify.surplus > 0 {
+    if results.verify.wrong() > 0 || results.warmup.verify.wrong() > 0 {
         return Exit::VerificationFailed;
     }
     // In a search they are what a rate is judged by.
-    let found = results.find.as_ref().map(|found| found.knee.is_some());
+    let found = results.find.as_ref().filter(|found| !found.steps.is_empty());
+    let found = found.map(|found| found.knee.is_some());
     if found == Some(false) {
         return Exit::TooSlow;
     }

@@ -9,7 +9,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use edgeloop::Time;
 
@@ -32,6 +32,22 @@ pub(crate) struct Watched {
     /// a processor.
     pub(crate) busy: Option<f64>,
     pub(crate) waited: Option<f64>,
+}
+
+impl Watched {
+    /// Adds what was seen of a later run.
+    pub(crate) fn add(&mut self, later: &Self) {
+        self.stall = self.stall.max(later.stall);
+        self.wait = self.wait.max(later.wait);
+        self.lags.add(&later.lags);
+        let most = |mine: Option<f64>, theirs| mine.map(|mine| mine.max(theirs)).or(Some(theirs));
+        if let Some(busy) = later.busy {
+            self.busy = most(self.busy, busy);
+        }
+        if let Some(waited) = later.waited {
+            self.waited = most(self.waited, waited);
+        }
+    }
 }
 
 /// The threads of a run, which tell their numbers.
@@ -148,6 +164,12 @@ fn watch(
         watched.waited = share(|spent| spent.waiting);
     }
     watched
+}
+
+/// What a clock on the wall showed at a time; None if it is still to come.
+pub(crate) fn time_of_day(at: Time) -> Option<SystemTime> {
+    let now = monotonic();
+    if now < at { None } else { SystemTime::now().checked_sub(now.since(at)) }
 }
 
 /// For how long the measured time goes on, if it has begun.

@@ -4,6 +4,7 @@ use hdrhistogram::{AdditionError, Histogram};
 
 use super::errors::Errors;
 use super::results::to_f64;
+use super::verify::Verdict;
 
 /// The longest time that is told apart, in nanoseconds: an hour. Longer ones count as that.
 pub(crate) const LONGEST: u64 = 3_600_000_000_000;
@@ -205,6 +206,7 @@ pub(crate) struct Before {
     pub(crate) messages: u64,
     pub(crate) unanswered: u64,
     pub(crate) errors: Errors,
+    pub(crate) verdict: Verdict,
 }
 
 impl Before {
@@ -213,6 +215,7 @@ impl Before {
         self.messages += other.messages;
         self.unanswered += other.unanswered;
         self.errors.add(&other.errors);
+        self.verdict.add(&other.verdict);
     }
 }
 

@@ -3,25 +3,28 @@
 //! Everything that is shown of a run is made from this, so that no two figures can differ.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::config::BenchConfig;
 use super::find::Found;
 pub(crate) use super::intervals::{BANDS, Interval, Series};
+use super::lines::Lines;
+use super::lists;
 pub(crate) use super::outages::Outage;
-use super::plan::Load;
+use super::plan::{Load, Plan};
 use super::record::{Estimate, Times, Waits, needed};
+use super::repeats::Repeat;
 use super::run::Done;
 use super::schedule::Arrival;
 use super::show;
 use super::steps::StepResults;
+use super::verify::Verdict;
 use super::worker::End;
 
 /// The version of the format. It grows when a figure is left out or comes to mean something else.
@@ -48,6 +51,8 @@ pub(crate) struct Results {
     pub(crate) label: Option<String>,
     /// When it began, in UTC (RFC 3339).
     pub(crate) started: String,
+    /// When its measured time began, in UTC; none if it did not.
+    pub(crate) measured_from: Option<String>,
     pub(crate) machine: Machine,
     pub(crate) target: Ends,
     pub(crate) options: Options,
@@ -65,8 +70,10 @@ pub(crate) struct Results {
     pub(crate) connect_us: Quantiles,
     pub(crate) bytes_sent: u64,
     pub(crate) bytes_received: u64,
+    #[serde(deserialize_with = "lists::counts::<_, 1000>")]
     pub(crate) errors: BTreeMap<String, u64>,
     /// What `other` of these was, by the system's name for it.
+    #[serde(deserialize_with = "lists::counts::<_, 1000>")]
     pub(crate) other_errors: BTreeMap<String, u64>,
     /// Connections that the other end closed with nothing in flight. They were opened again.
     pub(crate) reopened: u64,
@@ -80,13 +87,18 @@ pub(crate) struct Results {
     pub(crate) cost: Cost,
     /// Where the rate was looked for: this is then the run at the knee.
     pub(crate) find: Option<Found>,
+    /// The runs that these are the results of, if there were several.
+    #[serde(deserialize_with = "lists::at_most::<_, _, 1000>")]
+    pub(crate) repeats: Vec<Repeat>,
     /// When nothing was answered although something was to be.
+    #[serde(deserialize_with = "lists::at_most::<_, _, 100000>")]
     pub(crate) outages: Vec<Outage>,
     /// The steps of a profile.
     #[serde(default)]
     pub(crate) steps: Option<Vec<StepResults>>,
     pub(crate) intervals: Vec<Interval>,
     /// The same in tenths of a second; empty for a run of more than a minute.
+    #[serde(deserialize_with = "lists::at_most::<_, _, 10000>")]
     pub(crate) slices: Vec<Interval>,
 }
 
@@ -104,10 +116,12 @@ pub(crate) struct Machine {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ends {
     pub(crate) asked: String,
+    #[serde(deserialize_with = "lists::at_most::<_, _, 100000>")]
     pub(crate) addresses: Vec<String>,
     /// How many connections were made to each, over the whole run. Older files lack it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lists::counts::<_, 100000>")]
     pub(crate) connections: BTreeMap<String, u64>,
+    #[serde(deserialize_with = "lists::at_most::<_, _, 100000>")]
     pub(crate) sources: Vec<String>,
 }
 
@@ -125,6 +139,7 @@ impl Ends {
 /// How it was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Options {
+    #[serde(deserialize_with = "lists::at_most::<_, _, 100000>")]
     pub(crate) command: Vec<String>,
     pub(crate) mode: String,
     pub(crate) connections: usize,
@@ -133,11 +148,11 @@ pub(crate) struct Options {
     pub(crate) threads: usize,
     pub(crate) size: usize,
     /// The messages of `--send`, where their replies end, and what those must be.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lists::at_most::<_, _, 100000>")]
     pub(crate) send: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lists::at_most::<_, _, 100000>")]
     pub(crate) reply: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lists::at_most::<_, _, 100000>")]
     pub(crate) expect: Vec<String>,
     pub(crate) pipeline: usize,
     pub(crate) arrival: Option<String>,
@@ -168,6 +183,7 @@ pub(crate) struct Quantiles {
     /// Answered or not.
     pub(crate) samples: u64,
     /// Those of the figures that may be larger, because messages were never answered.
+    #[serde(deserialize_with = "lists::at_most::<_, _, 20>")]
     pub(crate) lower_bounds: Vec<String>,
     pub(crate) unanswered: Waited,
     /// Of the answered ones, in nanoseconds, as an HdrHistogram V2 log, deflated and in Base64.
@@ -183,7 +199,7 @@ pub(crate) struct Waited {
     pub(crate) max: Option<f64>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Verify {
     pub(crate) on: bool,
     /// Bytes.
@@ -195,6 +211,7 @@ pub(crate) struct Verify {
     #[serde(default)]
     pub(crate) wrong_replies: u64,
     /// The first of them, for people to read.
+    #[serde(deserialize_with = "lists::at_most::<_, _, 10000>")]
     pub(crate) findings: Vec<String>,
 }
 
@@ -228,6 +245,7 @@ pub(crate) struct Generator {
     /// The load generator was the limit of a closed loop, and not the service.
     pub(crate) is_bottleneck: bool,
     /// Those of the figures of `latency_us` that may come from its own lags.
+    #[serde(deserialize_with = "lists::at_most::<_, _, 20>")]
     pub(crate) marked: Vec<String>,
 }
 
@@ -237,8 +255,11 @@ pub(crate) struct Warmup {
     pub(crate) connects: u64,
     pub(crate) messages: u64,
     pub(crate) unanswered: u64,
+    #[serde(deserialize_with = "lists::counts::<_, 1000>")]
     pub(crate) errors: BTreeMap<String, u64>,
+    #[serde(deserialize_with = "lists::counts::<_, 1000>")]
     pub(crate) other_errors: BTreeMap<String, u64>,
+    pub(crate) verify: Verify,
 }
 
 /// What the run took of its own machine.
@@ -251,6 +272,7 @@ pub(crate) struct Cost {
 }
 
 /// What is known of a run beside what it measured.
+#[derive(Debug, Clone)]
 pub(crate) struct Background {
     pub(crate) id: String,
     pub(crate) started: String,
@@ -293,6 +315,7 @@ impl Results {
             id: background.id,
             label: config.label.clone(),
             started: background.started,
+            measured_from: done.from.map(|from| humantime::format_rfc3339_millis(from).to_string()),
             machine: background.machine,
             target: Ends {
                 asked: config.address.to_string(),
@@ -350,15 +373,7 @@ impl Results {
             errors: counts.errors.by_name(),
             other_errors: counts.errors.others().clone(),
             reopened: counts.reopened,
-            verify: Verify {
-                on: plan.verifies,
-                checked: done.verdict.checked,
-                mismatched: done.verdict.mismatched,
-                missing: done.verdict.missing,
-                surplus: done.verdict.surplus,
-                wrong_replies: done.verdict.wrong_replies,
-                findings: done.verdict.told(),
-            },
+            verify: Verify::of(plan, &done.verdict),
             late: (asked_rate.is_some() && lateness.is_late()).then(|| Late {
                 missed: lateness.missed,
                 sends: lateness.sends,
@@ -373,9 +388,11 @@ impl Results {
                 unanswered: done.before.unanswered,
                 errors: done.before.errors.by_name(),
                 other_errors: done.before.errors.others().clone(),
+                verify: Verify::of(plan, &done.before.verdict),
             },
             cost: Cost { processor_s: background.processor.as_secs_f64(), waits: done.waits },
             find: None,
+            repeats: Vec::new(),
             outages: series.outages(outage_rate),
             steps,
             intervals: series.seconds,
@@ -388,22 +405,11 @@ impl Results {
     /// # Errors
     ///
     /// When it can't be written.
-    pub(crate) fn write(&self, mut out: impl Write) -> io::Result<()> {
-        let Value::Object(figures) = serde_json::to_value(self)? else { return Ok(()) };
-        let last = figures.len() - 1;
-        writeln!(out, "{{")?;
-        for (index, (name, value)) in figures.iter().enumerate() {
-            write!(out, "\"{name}\": ")?;
-            match value {
-                Value::Array(lines) if !lines.is_empty() => {
-                    let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
-                    write!(out, "[\n{}\n]", lines.join(",\n"))?;
-                }
-                value => write!(out, "{value}")?,
-            }
-            writeln!(out, "{}", if index < last { "," } else { "" })?;
-        }
-        writeln!(out, "}}")?;
+    pub(crate) fn write(&self, out: impl Write) -> io::Result<()> {
+        let mut out = BufWriter::new(out);
+        // Straight into the file: a day has a gigabyte of values, if each is one of its own.
+        self.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Lines::default()))?;
+        out.write_all(b"\n")?;
         out.flush()
     }
 }
@@ -457,6 +463,25 @@ pub(super) fn lower_bounds(times: &Times) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
+impl Verify {
+    fn of(plan: &Plan, verdict: &Verdict) -> Self {
+        Self {
+            on: plan.verifies,
+            checked: verdict.checked,
+            mismatched: verdict.mismatched,
+            missing: verdict.missing,
+            surplus: verdict.surplus,
+            wrong_replies: verdict.wrong_replies,
+            findings: verdict.told(),
+        }
+    }
+
+    /// Bytes that are not those that were sent, or not as often.
+    pub(crate) const fn wrong(&self) -> u64 {
+        self.mismatched.saturating_add(self.missing).saturating_add(self.surplus)
+    }
+}
+
 impl Waited {
     fn of(waits: Waits) -> Self {
         let some = |value: f64| (waits.count > 0).then_some(value);
@@ -506,82 +531,4 @@ pub(crate) fn to_f64(number: u64) -> f64 {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use crate::bench::plan::Plan;
-    use crate::bench::plan::tests::plan;
-    use crate::bench::record::{Before, Measured};
-    use crate::bench::run::Second;
-    use crate::bench::verify::Verdict;
-
-    /// A run of 200 messages, one every millisecond, in 10 to 2,000 µs.
-    pub(crate) fn results() -> Results {
-        let mut measured = Measured::default();
-        for sample in 1..=200 {
-            measured.latency.record(sample * 10_000);
-            measured.service.record(sample * 9_000);
-        }
-        measured.counts.messages = 200;
-        measured.counts.in_time = 200;
-        measured.counts.bytes_sent = 200 * 64;
-        measured.counts.bytes_received = 200 * 64;
-        let load = Load::Open { rate: 1000.0, arrival: Arrival::Uniform };
-        let config = BenchConfig {
-            address: crate::addresses::Address::parse("127.0.0.1:7").expect("an address"),
-            plan: Plan { load, ..plan() },
-            mode: crate::bench::config::Mode::Open,
-            ..BenchConfig::empty()
-        };
-        let machine = Machine {
-            host: "host".to_owned(),
-            kernel: "Linux 6".to_owned(),
-            processor: "one".to_owned(),
-            processors: 2,
-            memory_bytes: 1 << 30,
-        };
-        let background = Background {
-            id: "1".to_owned(),
-            started: "2026-01-01T00:00:00Z".to_owned(),
-            command: vec!["edgeloop".to_owned(), "bench".to_owned()],
-            machine,
-            processor: Duration::from_millis(5),
-        };
-        let span = Duration::from_millis(200);
-        let second = Second { span, measured, alive: 1, ..Second::default() };
-        let series = Series { seconds: vec![Interval::of(&second)], ..Series::default() };
-        let done = Done {
-            made: vec![1],
-            measured: second.measured,
-            verdict: Verdict { checked: 200 * 64, ..Verdict::default() },
-            end: End::Whole,
-            span,
-            alive: 1,
-            before: Before::default(),
-            steps: None,
-            watched: None,
-            waits: 400,
-            threads: 1,
-        };
-        Results::new(&config, background, &done, series)
-    }
-
-    #[test]
-    fn what_is_written_is_read_again_as_it_was() {
-        let results = results();
-        let mut written = Vec::new();
-        results.write(&mut written).expect("memory takes all");
-        let read: Results = serde_json::from_slice(&written).expect("what we wrote");
-        assert_eq!(read, results);
-        assert!(written.ends_with(b"}\n"));
-    }
-
-    #[test]
-    fn figures_without_enough_samples_are_null() {
-        let latency = results().latency_us;
-        assert!(latency.p99.is_some() && latency.p99_9.is_none() && latency.p99_99.is_none());
-        assert_eq!(
-            (latency.samples, latency.min, latency.max.map(f64::round)),
-            (200, Some(10.0), Some(2001.0))
-        );
-    }
-}
+pub(crate) mod tests;

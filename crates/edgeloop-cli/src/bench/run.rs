@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use edgeloop::{Config, EventLoop, Metrics, Time};
 
 use super::gate::Gate;
 use super::interrupt::Interrupt;
-use super::monitor::{Monitor, Threads, Watched, monotonic};
+use super::monitor::{self, Monitor, Threads, Watched, monotonic};
 use super::plan::{Plan, Share};
 use super::record::{Before, Measured};
 use super::seconds::Seconds;
@@ -83,6 +83,8 @@ pub(crate) struct Done {
     pub(crate) measured: Measured,
     pub(crate) verdict: Verdict,
     pub(crate) end: End,
+    /// When the measured time began, if it did.
+    pub(crate) from: Option<SystemTime>,
     /// For how long it was measured.
     pub(crate) span: Duration,
     /// Connections that were open at the end.
@@ -99,6 +101,40 @@ pub(crate) struct Done {
     pub(crate) waits: u64,
     /// How many threads there were.
     pub(crate) threads: usize,
+}
+
+impl Done {
+    /// Adds a run that was made after this one. Neither has a profile.
+    pub(crate) fn append(&mut self, later: Self) {
+        self.measured.add(&later.measured);
+        self.verdict.add(&later.verdict);
+        self.end = self.end.and(later.end);
+        self.from = self.from.or(later.from);
+        self.span += later.span;
+        self.alive = later.alive;
+        self.before.add(&later.before);
+        for (mine, theirs) in self.made.iter_mut().zip(later.made) {
+            *mine += theirs;
+        }
+        self.threads = self.threads.max(later.threads);
+        match (&mut self.watched, later.watched) {
+            (Some(mine), Some(theirs)) => mine.add(&theirs),
+            (mine, theirs) => *mine = mine.take().or(theirs),
+        }
+        self.waits += later.waits;
+    }
+}
+
+impl End {
+    /// What two parts of a run have come to together.
+    const fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Interrupted, _) | (_, Self::Interrupted) => Self::Interrupted,
+            (Self::Stalled, _) | (_, Self::Stalled) => Self::Stalled,
+            (Self::Whole, _) | (_, Self::Whole) => Self::Whole,
+            _ => Self::NoConnection,
+        }
+    }
 }
 
 enum Report {
@@ -141,9 +177,11 @@ pub(crate) fn run(
         }
     }
     drop(reports_in);
-    let done =
-        gather(&reports, threads, &gate, Seconds::new(plan.tick, watcher, &pool), interrupt)?;
-    Ok(Done { watched: monitor.and_then(Monitor::finish), ..done })
+    let seconds = Seconds::new(plan.tick, watcher, &pool);
+    let done = gather(&reports, threads, &gate, seconds, interrupt)?;
+    let from = gate.begin().map(|begin| Time::from_nanos(begin).after(plan.extent.warmup));
+    let from = from.and_then(monitor::time_of_day);
+    Ok(Done { watched: monitor.and_then(Monitor::finish), from, ..done })
 }
 
 /// Starts as many of these threads as there can be. Each does the job that it is sent.
@@ -287,14 +325,22 @@ fn gather(
         verdict.add(&outcome.verdict);
         span = span.max(outcome.span);
         alive += outcome.alive;
-        end = match (end, outcome.end) {
-            (End::Interrupted, _) | (_, End::Interrupted) => End::Interrupted,
-            (End::Stalled, _) | (_, End::Stalled) => End::Stalled,
-            (End::Whole, _) | (_, End::Whole) => End::Whole,
-            _ => End::NoConnection,
-        };
+        end = end.and(outcome.end);
     }
     let span = Duration::from_nanos(span);
-    let (measured, watched) = (total, None);
-    Ok(Done { measured, verdict, end, span, alive, before, made, steps, watched, waits, threads })
+    let (measured, from, watched) = (total, None, None);
+    Ok(Done {
+        measured,
+        verdict,
+        end,
+        from,
+        span,
+        alive,
+        before,
+        made,
+        steps,
+        watched,
+        waits,
+        threads,
+    })
 }

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 
 use super::client;
 use super::distribution::Distribution;
-use super::find::Found;
+use super::repeats;
 use super::results::{Late, Options, Outage, Quantiles, Results, to_f64};
 use super::show;
 
@@ -20,7 +20,7 @@ impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let results = self.results;
         if let Some(found) = &results.find {
-            knee(found, f)?;
+            writeln!(f, "{found}")?;
         }
         if let Some(label) = &results.label {
             write!(f, "{label}: ")?;
@@ -37,6 +37,9 @@ impl fmt::Display for Summary<'_> {
             row(f, "bytes", &transferred(results))?;
             times(results, f)?;
             steps(results, f)?;
+        }
+        if !results.repeats.is_empty() {
+            write!(f, "{}", repeats::Table(&results.repeats))?;
         }
         row(f, "connections", &connections(results))?;
         if results.target.addresses.len() > 1 {
@@ -65,20 +68,6 @@ impl fmt::Display for Summary<'_> {
         }
         Ok(())
     }
-}
-
-/// What a search has come to, and all its steps by their rates.
-fn knee(found: &Found, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    match found.knee {
-        Some(rate) => writeln!(f, "{}: up to {} messages a second", found.bound, show::rate(rate))?,
-        None => writeln!(f, "{}: at no rate that was tried", found.bound)?,
-    }
-    let mut steps: Vec<_> = found.steps.iter().collect();
-    steps.sort_by(|one, other| one.asked_rate.total_cmp(&other.asked_rate));
-    for step in steps {
-        writeln!(f, "{}", step.line())?;
-    }
-    writeln!(f)
 }
 
 fn row(f: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result {

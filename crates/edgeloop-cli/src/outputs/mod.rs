@@ -107,10 +107,13 @@ impl Write for Output {
 /// # Errors
 ///
 /// When it can't be written.
-pub(crate) fn put(place: &Place, bytes: &[u8]) -> Result<(), Failure> {
+pub(crate) fn put(
+    place: &Place,
+    write: impl FnOnce(&mut Output) -> io::Result<()>,
+) -> Result<(), Failure> {
     let write = || {
         let mut output = Output::open(place)?;
-        let _ = output.write_all(bytes);
+        let _ = write(&mut output);
         output.finish(&|| false)
     };
     if matches!(place.kind(), Kind::File(_)) { signals::blocked(write) } else { write() }

@@ -1,5 +1,6 @@
 //! The figures of a run, each with the name that it has in files, and what tells two runs apart.
 
+use crate::bench::compare::{Noise, Verdict, signed};
 use crate::bench::record::needed;
 use crate::bench::results::{QUANTILES, Quantiles, Results, to_f64};
 use crate::bench::show;
@@ -181,10 +182,32 @@ pub(super) struct Difference {
     pub(super) shown: String,
     /// In percent of the baseline.
     pub(super) percent: Option<f64>,
+    /// What equal runs may differ by, and what the difference says beside that. None where that is not
+    /// known.
+    pub(super) noise: Option<(Noise, Verdict)>,
 }
 
-/// Compares a figure with that of the baseline.
-pub(super) fn difference(figure: &Figure, baseline: Option<&Figure>) -> Difference {
+impl Difference {
+    fn plain(shown: String, percent: Option<f64>) -> Self {
+        Self { shown, percent, noise: None }
+    }
+}
+
+/// Compares a figure with that of the baseline. Where the noise is known, the difference is that of the
+/// repeats.
+pub(super) fn difference(
+    figure: &Figure,
+    baseline: Option<&Figure>,
+    noise: Option<&Noise>,
+) -> Difference {
+    if let Some(noise) = noise {
+        let percent = noise.percent();
+        let verdict = noise.verdict(&figure.name);
+        return Difference {
+            noise: Some((*noise, verdict)),
+            ..Difference::plain(signed(percent), Some(percent))
+        };
+    }
     let values = figure.value.zip(baseline.and_then(|baseline| baseline.value));
     let percent = values.and_then(|(new, old)| match old {
         0.0 if new == 0.0 => Some(0.0),
@@ -193,29 +216,11 @@ pub(super) fn difference(figure: &Figure, baseline: Option<&Figure>) -> Differen
     });
     let bounds = (figure.is_lower_bound, baseline.is_some_and(|old| old.is_lower_bound));
     match (percent, bounds) {
-        (Some(percent), (false, false)) => {
-            Difference { shown: signed(percent), percent: Some(percent) }
-        }
+        (Some(percent), (false, false)) => Difference::plain(signed(percent), Some(percent)),
         // At the least, or at the most, where one of the two may be larger than it seems.
-        (Some(percent), (true, false)) => {
-            Difference { shown: format!("≥ {}", signed(percent)), percent: None }
-        }
-        (Some(percent), (false, true)) => {
-            Difference { shown: format!("≤ {}", signed(percent)), percent: None }
-        }
-        _ => Difference { shown: "–".to_owned(), percent: None },
-    }
-}
-
-fn signed(percent: f64) -> String {
-    let sign = match percent {
-        percent if percent.abs() < 0.05 => return "0.0 %".to_owned(),
-        percent if percent < 0.0 => '−',
-        _ => '+',
-    };
-    match percent.abs() {
-        percent if percent < 99.95 => format!("{sign}{percent:.1} %"),
-        percent => format!("{sign}{} %", show::rate(percent)),
+        (Some(percent), (true, false)) => Difference::plain(format!("≥ {}", signed(percent)), None),
+        (Some(percent), (false, true)) => Difference::plain(format!("≤ {}", signed(percent)), None),
+        _ => Difference::plain("–".to_owned(), None),
     }
 }
 
@@ -322,27 +327,46 @@ mod tests {
     #[test]
     fn differences_are_in_percent_of_the_baseline() {
         let of = |value| Figure::of("a", "a", Some(value), String::new());
-        let shown = |new, old| difference(&of(new), Some(&of(old))).shown;
+        let shown = |new, old| difference(&of(new), Some(&of(old)), None).shown;
         assert_eq!(shown(112.34, 100.0), "+12.3 %");
         assert_eq!(shown(95.5, 100.0), "−4.5 %");
         assert_eq!(shown(100.01, 100.0), "0.0 %");
         assert_eq!(shown(350.0, 100.0), "+250 %");
         assert_eq!(shown(12_346.0, 10.0), "+123,360 %");
         assert_eq!((shown(0.0, 0.0), shown(1.0, 0.0)), ("0.0 %".into(), "–".into()));
-        assert_eq!(difference(&of(150.0), Some(&of(100.0))).percent, Some(50.0));
-        assert_eq!(difference(&of(1.0), None).shown, "–");
+        assert_eq!(difference(&of(150.0), Some(&of(100.0)), None).percent, Some(50.0));
+        assert_eq!(difference(&of(1.0), None, None).shown, "–");
         let none = Figure::of("a", "a", None, String::new());
-        assert_eq!(difference(&none, Some(&of(1.0))).percent, None);
-        assert_eq!(difference(&of(1.0), Some(&none)).shown, "–");
+        assert_eq!(difference(&none, Some(&of(1.0)), None).percent, None);
+        assert_eq!(difference(&of(1.0), Some(&none), None).shown, "–");
     }
 
     #[test]
     fn a_difference_to_a_lower_bound_is_a_bound_itself() {
         let exact = Figure::of("a", "a", Some(200.0), String::new());
         let bound = Figure { value: Some(100.0), is_lower_bound: true, ..exact.clone() };
-        assert_eq!(difference(&bound, Some(&exact)).shown, "≥ −50.0 %");
-        assert_eq!(difference(&exact, Some(&bound)).shown, "≤ +100 %");
-        let both = difference(&bound, Some(&bound));
+        assert_eq!(difference(&bound, Some(&exact), None).shown, "≥ −50.0 %");
+        assert_eq!(difference(&exact, Some(&bound), None).shown, "≤ +100 %");
+        let both = difference(&bound, Some(&bound), None);
         assert_eq!((both.shown.as_str(), both.percent), ("–", None));
+    }
+
+    #[test]
+    fn a_difference_with_noise_is_that_of_the_repeats_and_has_a_verdict() {
+        let noise = Noise::of(&[150.0, 151.0, 149.0], &[100.0; 3]).expect("enough runs");
+        let of = |name| Figure::of(name, name, Some(140.0), String::new());
+        let time = difference(&of("latency_us.p99"), None, Some(&noise));
+        assert_eq!(
+            (time.shown.as_str(), time.noise.map(|it| it.1)),
+            ("+50.0 %", Some(Verdict::Worse))
+        );
+        let rate = difference(&of("rate"), None, Some(&noise));
+        assert_eq!(rate.noise.map(|it| it.1), Some(Verdict::Better));
+        let same = Noise::of(&[100.0; 3], &[100.0; 3]).expect("enough runs");
+        let same = difference(&of("rate"), None, Some(&same));
+        assert_eq!(
+            (same.shown.as_str(), same.noise.map(|it| it.1)),
+            ("0.0 %", Some(Verdict::Noise))
+        );
     }
 }

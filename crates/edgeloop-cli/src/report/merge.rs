@@ -1,8 +1,8 @@
 //! Merges runs that several machines have made at once, as if one had made them all.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
 
+use super::parts::{shift, shifts, twice, unfit};
 use super::read::Run;
 use super::steps;
 use crate::bench::record::needed;
@@ -20,23 +20,28 @@ use crate::exit::Failure;
 /// When they don't fit together, with a line that says why.
 pub(super) fn merge(runs: &[Run], force: bool) -> Result<Run, Failure> {
     let (first, others) = runs.split_first().ok_or_else(|| Failure::usage("no run to merge"))?;
-    for other in others.iter().filter(|_| !force) {
-        if let Some(reason) = unfit(first, other) {
-            let line = format!(
-                "cannot merge {} and {}: {reason}; --force merges them all the same",
-                first.name, other.name
-            );
-            return Err(Failure::usage(OneLine(&line).to_string()));
+    for (index, one) in runs.iter().enumerate() {
+        for other in &runs[index + 1..] {
+            let twice = twice(&one.results, &other.results);
+            let unfit = || unfit(one, other).map(|reason| format!("{reason}; --force merges them"));
+            let reason = twice.or_else(|| if force { None } else { unfit() });
+            if let Some(reason) = reason {
+                let line = format!("cannot merge {} and {}: {reason}", one.name, other.name);
+                return Err(Failure::usage(OneLine(&line).to_string()));
+            }
         }
     }
     let mut sum = first.clone();
-    for other in others {
+    // Seconds of runs that began one after another are not the same.
+    let shifts = shifts(runs);
+    shift(&mut sum.results.intervals, shifts[0]);
+    for (other, by) in others.iter().zip(&shifts[1..]) {
         sum.name = format!("{}, {}", sum.name, other.name);
         sum.latency.add(&other.latency);
         sum.service.add(&other.service);
         sum.connect.add(&other.connect);
         steps::add(&mut sum, other);
-        add(&mut sum.results, &other.results);
+        add(&mut sum.results, &other.results, *by);
     }
     if !others.is_empty() {
         sum.results.machine = machines(runs);
@@ -48,65 +53,17 @@ pub(super) fn merge(runs: &[Run], force: bool) -> Result<Run, Failure> {
     Ok(sum)
 }
 
-/// Why two runs are not parts of one.
-fn unfit(one: &Run, other: &Run) -> Option<String> {
-    let settings = settings(&one.results).into_iter().zip(settings(&other.results));
-    for ((option, mine), (_, theirs)) in settings {
-        if mine != theirs {
-            return Some(format!("they differ in {option}, {mine} and {theirs}"));
-        }
+fn add(sum: &mut Results, other: &Results, shift_by: u64) {
+    sum.id = format!("{}+{}", sum.id, other.id);
+    match (&mut sum.label, &other.label) {
+        (Some(mine), Some(theirs)) => both(mine, theirs),
+        (mine, theirs) => *mine = mine.take().or_else(|| theirs.clone()),
     }
-    let (Some(mine), Some(theirs)) = (span(&one.results), span(&other.results)) else {
-        return None;
-    };
-    let at_once = mine.0 < theirs.1 && theirs.0 < mine.1;
-    (!at_once).then(|| {
-        format!(
-            "they were not made at the same time, but at {} and {}",
-            one.results.started, other.results.started
-        )
-    })
-}
-
-/// What the parts of one run have in common, by the names that the options have in files.
-fn settings(results: &Results) -> Vec<(&'static str, String)> {
-    let options = &results.options;
-    let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
-    let number = |value: Option<f64>| value.map_or_else(|| "none".to_owned(), |v| v.to_string());
-    let open = results.asked_rate.is_some();
-    let load = if open { "a rate" } else { "no rate" };
-    let mut settings = vec![
-        ("mode", options.mode.clone()),
-        ("rate", load.to_owned()),
-        ("size", options.size.to_string()),
-        ("send", options.send.join(", ")),
-        ("reply", options.reply.join(", ")),
-        ("arrival", text(&options.arrival)),
-        ("profile", text(&options.profile)),
-        ("duration_s", number(options.duration_s)),
-        ("warmup_s", options.warmup_s.to_string()),
-        ("verify", if results.verify.on { "on" } else { "off" }.to_owned()),
-    ];
-    if !open {
-        // With a rate it is only a bound, which depends on the number of connections.
-        settings.push(("pipeline", options.pipeline.to_string()));
-    }
-    settings
-}
-
-/// From when to when a run went, at the most: clocks of machines differ by a bit.
-fn span(results: &Results) -> Option<(SystemTime, SystemTime)> {
-    let started = humantime::parse_rfc3339(&results.started).ok()?;
-    let options = &results.options;
-    let seconds = results.seconds + options.warmup_s + options.grace_s + 1.0;
-    let length = Duration::try_from_secs_f64(seconds).ok()?;
-    Some((started, started.checked_add(length)?))
-}
-
-fn add(sum: &mut Results, other: &Results) {
     both(&mut sum.edgeloop, &other.edgeloop);
     // Times of day in one notation and one zone are in order as texts.
     sum.started = sum.started.clone().min(other.started.clone());
+    let first = sum.measured_from.iter().chain(&other.measured_from).min();
+    sum.measured_from = first.cloned();
     add_ends(&mut sum.target, &other.target);
     add_options(&mut sum.options, &other.options);
     sum.ended = match (sum.ended.as_str(), other.ended.as_str()) {
@@ -135,11 +92,17 @@ fn add(sum: &mut Results, other: &Results) {
     add_warmup(&mut sum.warmup, &other.warmup);
     // What was found with a part of the load says nothing of the whole.
     sum.find = None;
-    add_intervals(&mut sum.intervals, &other.intervals);
+    sum.repeats.clear();
+    let shifted = |intervals: &[Interval]| {
+        let mut intervals = intervals.to_vec();
+        shift(&mut intervals, shift_by);
+        intervals
+    };
+    add_intervals(&mut sum.intervals, shifted(&other.intervals));
     if sum.slices.is_empty() || other.slices.is_empty() {
         sum.slices = Vec::new();
     } else {
-        add_intervals(&mut sum.slices, &other.slices);
+        add_intervals(&mut sum.slices, shifted(&other.slices));
     }
     let series = Series { seconds: sum.intervals.clone(), slices: sum.slices.clone() };
     // In the pauses of a profile nothing is due.
@@ -256,6 +219,7 @@ fn add_warmup(sum: &mut Warmup, other: &Warmup) {
     count(&mut sum.unanswered, other.unanswered);
     add_errors(&mut sum.errors, &other.errors);
     add_errors(&mut sum.other_errors, &other.other_errors);
+    add_verify(&mut sum.verify, &other.verify);
 }
 
 fn add_errors(sum: &mut BTreeMap<String, u64>, other: &BTreeMap<String, u64>) {
@@ -264,9 +228,9 @@ fn add_errors(sum: &mut BTreeMap<String, u64>, other: &BTreeMap<String, u64>) {
     }
 }
 
-fn add_intervals(sum: &mut Vec<Interval>, others: &[Interval]) {
+fn add_intervals(sum: &mut Vec<Interval>, others: Vec<Interval>) {
     let mut seconds: BTreeMap<u64, Interval> = BTreeMap::new();
-    for interval in sum.drain(..).chain(others.iter().cloned()) {
+    for interval in sum.drain(..).chain(others) {
         if let Some(there) = seconds.get_mut(&interval.tenth()) {
             add_measured(there, &interval);
             there.seconds = there.seconds.max(interval.seconds);
@@ -361,17 +325,10 @@ mod tests {
     use super::*;
     use crate::report::samples;
 
+    /// A run with an id of its own.
     fn run(name: &str, results: Results) -> Run {
+        let results = Results { id: name.to_owned(), ..results };
         Run::new(name.to_owned(), results).expect("results")
-    }
-
-    #[track_caller]
-    fn refusal(one: &Results, other: &Results) -> String {
-        let runs = [run("a.json", one.clone()), run("b.json", other.clone())];
-        let failure = merge(&runs, false).expect_err("they don't fit together");
-        assert!(merge(&runs, true).is_ok());
-        assert!(failure.line.contains("a.json") && failure.line.contains("b.json"));
-        failure.line
     }
 
     #[test]
@@ -447,7 +404,7 @@ mod tests {
             ..samples::second()
         };
         let mut sum = vec![second(0, &[(40, 3), (44, 1)], 2.0), second(2, &[(40, 1)], 1.2)];
-        add_intervals(&mut sum, &[second(1, &[(41, 1)], 1.3), second(0, &[(36, 95)], 0.6)]);
+        add_intervals(&mut sum, vec![second(1, &[(41, 1)], 1.3), second(0, &[(36, 95)], 0.6)]);
         assert_eq!(sum.iter().map(|interval| interval.second).collect::<Vec<_>>(), [0, 1, 2]);
         assert_eq!(sum[0].bands, [(36, 95), (40, 3), (44, 1)]);
         assert_eq!((sum[0].messages, sum[0].alive, sum[0].max_us), (99, 10, Some(2.0)));
@@ -466,37 +423,5 @@ mod tests {
         assert_eq!(quantile(&bands, 0, 0.99, Some(1.3)), Some((1.3, false)));
         assert_eq!(quantile(&bands, 0, 0.999, None), None);
         assert_eq!(quantile(&bands, 900, 0.5, Some(7.0)), Some((7.0, true)));
-    }
-
-    #[test]
-    fn runs_that_are_no_parts_of_one_are_refused() {
-        let one = samples::open(&[10], &[]);
-        let mut other = one.clone();
-        other.options.connections = 7;
-        other.options.pipeline = 9;
-        other.options.seed = 3;
-        other.target.asked = "elsewhere:1".to_owned();
-        assert!(merge(&[run("a", one.clone()), run("b", other)], false).is_ok());
-        type Change = fn(&mut Results);
-        let changes: [(&str, Change); 7] = [
-            ("they differ in mode, open and hold", |results| results.options.mode = "hold".into()),
-            ("they differ in rate, a rate and no rate", |results| results.asked_rate = None),
-            ("they differ in size, 64 and 65", |results| results.options.size = 65),
-            ("they differ in arrival", |results| results.options.arrival = Some("poisson".into())),
-            ("they differ in duration_s", |results| results.options.duration_s = None),
-            ("they differ in verify, on and off", |results| results.verify.on = false),
-            (
-                "not made at the same time, but at 2026-01-02T03:04:05Z and 2026-01-02T03:04",
-                |run| {
-                    run.started = "2026-01-02T03:04:55Z".to_owned();
-                },
-            ),
-        ];
-        for (reason, change) in changes {
-            let mut other = one.clone();
-            change(&mut other);
-            let line = refusal(&one, &other);
-            assert!(line.contains(reason), "{line}");
-        }
     }
 }

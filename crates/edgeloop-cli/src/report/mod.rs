@@ -9,22 +9,27 @@ mod axis;
 mod chart;
 mod columns;
 mod figures;
+mod histogram;
 mod html;
 mod merge;
 mod page;
+mod parts;
 mod plots;
 mod read;
+mod repeats;
+mod search;
 mod steps;
 mod tables;
 #[cfg(test)]
 mod samples;
 
 use std::ffi::OsStr;
+use std::io::{BufWriter, Write as _};
 use std::slice;
 
 use args::ReportArgs;
 use page::Page;
-use read::Run;
+pub(crate) use read::Run;
 
 use crate::bench::results::Results;
 use crate::exit::{Exit, Failure};
@@ -43,17 +48,15 @@ pub(crate) fn report(args: &ReportArgs) -> Result<Exit, Failure> {
     spare_the_inputs(args, &[&output, &json].into_iter().flatten().collect::<Vec<_>>())?;
     let runs = args.files.iter().map(|file| read::read(file)).collect::<Result<Vec<_>, _>>()?;
     let baseline = args.baseline.as_deref().map(read::read).transpose()?;
-    let run = merge::merge(&runs, args.force)?;
+    let merged = (runs.len() > 1).then(|| merge::merge(&runs, args.force)).transpose()?;
+    let run = merged.as_ref().unwrap_or(&runs[0]);
     let mut failures = Vec::new();
     if let Some(json) = &json {
-        let mut bytes = Vec::new();
-        // Writing into memory can't fail.
-        let _ = run.results.write(&mut bytes);
-        failures.extend(put(json, &bytes).err());
+        failures.extend(put(json, |out| run.results.write(out)).err());
     }
     if let Some(output) = &output {
-        let page = Page { run: &run, parts: &runs, baseline: baseline.as_ref() };
-        failures.extend(put(output, page.to_string().as_bytes()).err());
+        let page = Page { run, parts: &runs, baseline: baseline.as_ref() };
+        failures.extend(put(output, |out| write!(BufWriter::new(out), "{page}")).err());
     }
     let Some(last) = failures.pop() else { return Ok(Exit::Done) };
     for failure in failures {
@@ -94,30 +97,22 @@ fn spare_the_inputs(args: &ReportArgs, outputs: &[&Place]) -> Result<(), Failure
     Ok(())
 }
 
-/// A page that is to be drawn of a run which has not begun.
-pub(crate) struct Drawing {
-    baseline: Option<Run>,
+/// Reads the run that another one is compared with.
+///
+/// # Errors
+///
+/// When its file does not hold one.
+pub(crate) fn baseline(path: &OsStr) -> Result<Run, Failure> {
+    read::read(path)
 }
 
-impl Drawing {
-    /// Reads the baseline, so that a run is not made in vain.
-    ///
-    /// # Errors
-    ///
-    /// When it is not as it should be.
-    pub(crate) fn begin(baseline: Option<&OsStr>) -> Result<Self, Failure> {
-        Ok(Self { baseline: baseline.map(read::read).transpose()? })
-    }
-
-    /// Draws what the run has come to.
-    ///
-    /// # Errors
-    ///
-    /// When the run has figures that can't be.
-    pub(crate) fn page(self, results: &Results) -> Result<String, Failure> {
-        let run = Run::new(String::new(), results.clone())
-            .map_err(|fault| Failure::fatal(format!("this run {fault}")))?;
-        let baseline = self.baseline.as_ref();
-        Ok(Page { run: &run, parts: slice::from_ref(&run), baseline }.to_string())
-    }
+/// Draws what a run has come to, beside another.
+///
+/// # Errors
+///
+/// When the run has figures that can't be.
+pub(crate) fn page(results: &Results, baseline: Option<&Run>) -> Result<String, Failure> {
+    let run = Run::new(String::new(), results.clone())
+        .map_err(|fault| Failure::fatal(format!("this run {fault}")))?;
+    Ok(Page { run: &run, parts: slice::from_ref(&run), baseline }.to_string())
 }

@@ -8,8 +8,11 @@ use super::figures::{self, Figure};
 use super::html::{Text, shell};
 use super::plots;
 use super::read::Run;
+use super::repeats;
+use super::search;
 use super::steps;
-use super::tables::{cell, seconds, table};
+use super::tables::{Noises, cell, seconds, table};
+use crate::bench::compare;
 use crate::bench::results::{Interval, Quantiles, Results};
 use crate::bench::{client, show, summary};
 
@@ -49,9 +52,11 @@ impl fmt::Display for Page<'_> {
         if self.run.results.latency_us.samples > 0 {
             self.tiles(f)?;
         }
+        search::section(f, &self.run.results)?;
         self.charts(f, &columns)?;
         steps::write(self.run.results.steps.as_deref(), f)?;
         self.figures(f)?;
+        repeats::section(f, &self.run.results)?;
         self.errors(f, &columns)?;
         self.parts(f)?;
         self.settings(f)?;
@@ -234,6 +239,8 @@ impl Page<'_> {
     fn figures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let results = &self.run.results;
         let baseline = self.baseline.map(|run| &run.results);
+        let noises =
+            baseline.map(|baseline| compare::noises(results, baseline)).unwrap_or_default();
         write!(f, "<section>\n<h2>Figures</h2>\n<div class=\"{}\">\n", self.tables())?;
         let shows_connect = |times: &Quantiles| times.samples > 0;
         let mut kinds = vec![("latency_us", "latency")];
@@ -258,7 +265,7 @@ impl Page<'_> {
                 figures::mark(&mut figures, results);
                 figures
             };
-            table(f, title, &of(results), baseline.map(of).as_deref())?;
+            table(f, title, &of(results), baseline.map(of).as_deref(), &noises)?;
         }
         // A group that only the baseline has says something of this run, too.
         let others = baseline.map(figures::counts);
@@ -273,12 +280,15 @@ impl Page<'_> {
                 let group = groups.iter().find(|group| group.0 == title);
                 group.map(|group| group.1.clone()).unwrap_or_default()
             };
-            table(f, title, &figures, others.as_ref().map(find).as_deref())?;
+            table(f, title, &figures, others.as_ref().map(find).as_deref(), &noises)?;
         }
         f.write_str("</div>\n")?;
         let times = [&results.latency_us, &results.service_us, &results.connect_us];
         if times.iter().any(|times| !times.lower_bounds.is_empty()) {
             f.write_str("<p class=\"small\">≥ at the least: some of these messages were never answered.</p>\n")?;
+        }
+        if baseline.is_some() {
+            writeln!(f, "<p class=\"small\">{}</p>", repeats::about(&noises))?;
         }
         let runs = [Some(results), baseline];
         if runs.iter().flatten().any(|results| !results.generator.marked.is_empty()) {
@@ -322,7 +332,7 @@ impl Page<'_> {
         }
         if !nothing {
             writeln!(f, "<div class=\"{}\">", self.tables())?;
-            table(f, "by kind", &figures, baseline.as_deref())?;
+            table(f, "by kind", &figures, baseline.as_deref(), &Noises::new())?;
             f.write_str("</div>\n")?;
         }
         f.write_str("</section>\n")

@@ -1,14 +1,13 @@
 //! Reads the results of a run, and sees that they are such.
 
 use std::ffi::OsStr;
-use std::fs;
-use std::io::{self, Read as _};
+use std::fs::File;
+use std::io::{self, Read};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use hdrhistogram::serialization::Deserializer;
-use serde_json::Value;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
+use super::histogram;
 use crate::bench::profile::MOST;
 use crate::bench::record::{LONGEST, Times};
 use crate::bench::results::{BANDS, Quantiles, Results, SCHEMA, to_f64};
@@ -19,14 +18,20 @@ use crate::exit::Failure;
 #[derive(Debug, Clone)]
 pub(crate) struct Run {
     /// Where it comes from.
-    pub(super) name: String,
-    pub(super) results: Results,
+    pub(crate) name: String,
+    pub(crate) results: Results,
     pub(super) latency: Times,
     pub(super) service: Times,
     pub(super) connect: Times,
     /// Of the steps of a profile.
     pub(super) steps: Vec<Times>,
 }
+
+/// The largest file that is read: a day has a tenth of it.
+const LARGEST: u64 = 512 << 20;
+
+/// So much of it is looked at before the rest is read.
+const BEGINNING: u64 = 64 * 1024;
 
 /// Reads a file; `-` is standard input.
 ///
@@ -36,17 +41,44 @@ pub(crate) struct Run {
 pub(super) fn read(path: &OsStr) -> Result<Run, Failure> {
     let shown = path.to_string_lossy();
     let (name, bytes) = if path == "-" {
-        let mut bytes = Vec::new();
-        let read = io::stdin().lock().read_to_end(&mut bytes);
-        ("standard input".to_owned(), read.map(|_| bytes))
+        ("standard input".to_owned(), load(io::stdin().lock(), 0))
     } else {
-        (shown.into_owned(), fs::read(path))
+        (shown.into_owned(), load_file(path))
     };
     let run = match bytes {
+        Ok(bytes) if bytes.len() as u64 > LARGEST => Err(too_large()),
         Ok(bytes) => parse(&name, &bytes),
         Err(error) => return Err(wrong(&format!("cannot read {name}: {error}"))),
     };
     run.map_err(|fault| wrong(&format!("{name} {fault}")))
+}
+
+fn load_file(path: &OsStr) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    if length > LARGEST {
+        return Err(io::Error::other(format!("it {}", too_large())));
+    }
+    load(file, length)
+}
+
+fn too_large() -> String {
+    format!("is larger than {} MiB, more than the results of a run have", LARGEST >> 20)
+}
+
+/// Reads all that may be the results of a run: nothing behind a beginning that is not, and a byte too
+/// many of what is too large.
+fn load(mut input: impl Read, length: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+    input.by_ref().take(BEGINNING).read_to_end(&mut bytes)?;
+    if begins_an_object(&bytes) {
+        input.take(LARGEST + 1 - BEGINNING).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+fn begins_an_object(bytes: &[u8]) -> bool {
+    bytes.trim_ascii_start().first() == Some(&b'{')
 }
 
 fn wrong(line: &str) -> Failure {
@@ -55,19 +87,30 @@ fn wrong(line: &str) -> Failure {
 
 /// What a text says of a run, or what is wrong with it.
 pub(super) fn parse(name: &str, bytes: &[u8]) -> Result<Run, String> {
-    let value: Value =
-        serde_json::from_slice(bytes).map_err(|error| format!("is not JSON: {error}"))?;
-    match value.get("schema").map(Value::as_u64) {
-        Some(Some(schema)) if schema == u64::from(SCHEMA) => {}
-        Some(Some(schema)) => {
+    let no_json = |error| format!("is not JSON: {error}");
+    let no_schema = || "does not hold results of edgeloop bench: it has no schema".to_owned();
+    if !begins_an_object(bytes) {
+        return Err(serde_json::from_slice::<IgnoredAny>(bytes)
+            .map_or_else(no_json, |IgnoredAny| no_schema()));
+    }
+    // Before all else: of another schema nothing is known.
+    match serde_json::from_slice(bytes) {
+        Ok(Header { schema: Some(SCHEMA) }) => {}
+        Ok(Header { schema: Some(schema) }) => {
             return Err(format!("has schema {schema}, and this edgeloop reads schema {SCHEMA}"));
         }
-        _ => return Err("does not hold results of edgeloop bench: it has no schema".to_owned()),
+        Err(error) if !error.is_data() => return Err(no_json(error)),
+        _ => return Err(no_schema()),
     }
-    // From the text again, because only then an error says where it is.
     let results = serde_json::from_slice(bytes)
         .map_err(|error| format!("does not hold results of edgeloop bench: {error}"))?;
     Run::new(name.to_owned(), results)
+}
+
+/// What tells results from other files.
+#[derive(Deserialize)]
+struct Header {
+    schema: Option<u32>,
 }
 
 impl Run {
@@ -97,16 +140,20 @@ impl Run {
 }
 
 fn unpack(figures: &Quantiles) -> Result<Times, String> {
-    let bytes = STANDARD.decode(&figures.histogram).map_err(|error| error.to_string())?;
-    let histogram =
-        Deserializer::new().deserialize(&mut &bytes[..]).map_err(|error| error.to_string())?;
-    let times = Times::recorded(&histogram, figures.unanswered.waits())
-        .map_err(|error| error.to_string())?;
+    let histogram = histogram::unpack(&figures.histogram)?;
+    let unanswered = figures.unanswered.waits();
+    if histogram.len().max(unanswered.count) > MOST_SAMPLES {
+        return Err(format!("it holds more than {MOST_SAMPLES} samples"));
+    }
+    let times = Times::recorded(&histogram, unanswered).map_err(|error| error.to_string())?;
     if times.samples() == figures.samples {
         return Ok(times);
     }
     Err(format!("it holds {} samples and not {}", times.samples(), figures.samples))
 }
+
+/// More than any run has, and few enough to be added up.
+const MOST_SAMPLES: u64 = 1 << 53;
 
 /// Of figures that are drawn, one that no run comes to.
 fn impossible(results: &Results) -> Option<String> {
@@ -127,6 +174,11 @@ fn impossible(results: &Results) -> Option<String> {
         .collect();
     figures.extend([results.seconds, results.rate]);
     figures.extend(results.asked_rate);
+    for repeat in &results.repeats {
+        figures.extend([repeat.rate, repeat.seconds]);
+        figures.extend(repeat.latency_us.each().into_iter().filter_map(|figure| figure.1));
+        figures.extend(repeat.answered_us.each().into_iter().filter_map(|figure| figure.1));
+    }
     for step in results.steps.iter().flatten() {
         figures.extend([step.from_s, step.seconds, step.rate]);
         figures.extend(step.asked_rate);
@@ -192,6 +244,15 @@ mod tests {
         expect_fault(&good.replace("\"samples\":3", "\"samples\":4"), "3 samples and not 4");
         expect_fault(&good.replace("HISTFAAA", "HISTGAAA"), "latency_us.histogram");
         expect_fault(&good.replace("\"bands\":[[", "\"bands\":[[9"), "band 9");
+        let bands = format!("\"bands\":[{}[", "[1,1],".repeat(200));
+        expect_fault(&good.replace("\"bands\":[[", &bands), "more than 200 elements");
+        expect_fault(
+            &good.replace(
+                "\"unanswered\":{\"count\":0",
+                "\"unanswered\":{\"count\":10000000000000000000",
+            ),
+            "more than 9007199254740992 samples",
+        );
         expect_fault(&good.replace("\"seconds\": ", "\"seconds\": -"), "no run comes to");
         expect_fault(&good.replace("\"seconds\": 2.0", "\"seconds\": 2e30"), "no run comes to");
     }

@@ -47,6 +47,7 @@ pub(super) fn open(answered: &[u64], unanswered: &[u64]) -> Results {
         id: "1".to_owned(),
         label: None,
         started: "2026-01-02T03:04:05Z".to_owned(),
+        measured_from: Some("2026-01-02T03:04:06.500Z".to_owned()),
         machine: Machine {
             host: "host".to_owned(),
             kernel: "Linux 6.1".to_owned(),
@@ -124,6 +125,7 @@ pub(super) fn open(answered: &[u64], unanswered: &[u64]) -> Results {
         find: None,
         outages: Vec::new(),
         slices: Vec::new(),
+        repeats: Vec::new(),
         steps: None,
         intervals: vec![
             Interval {

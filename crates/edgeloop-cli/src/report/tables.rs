@@ -1,11 +1,13 @@
 //! The tables of a page. Each figure stands there for people and, in an attribute, for programs.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::axis;
 use super::columns::Columns;
 use super::figures::{Figure, difference};
 use super::html::Text;
+use crate::bench::compare::{Noise, Verdict};
 use crate::bench::show;
 
 /// A figure in an element, for people and for programs.
@@ -23,12 +25,16 @@ pub(super) fn cell(
     write!(f, "{missing}>{}</{element}>", Text(&figure.shown))
 }
 
-/// Figures in rows, with those of the baseline and the differences beside them.
+/// The noise of figures by their names, where it is known.
+pub(super) type Noises = BTreeMap<String, Noise>;
+
+/// Figures in rows, with those of the baseline, the differences and their noise beside them.
 pub(super) fn table(
     f: &mut fmt::Formatter<'_>,
     title: &str,
     figures: &[Figure],
     baseline: Option<&[Figure]>,
+    noises: &Noises,
 ) -> fmt::Result {
     write!(f, "<table class=\"figures\">\n<thead><tr><th scope=\"col\">{title}</th>")?;
     f.write_str(if baseline.is_some() {
@@ -42,7 +48,7 @@ pub(super) fn table(
         cell(f, "td", "data-figure", figure)?;
         if let Some(baseline) = baseline {
             let other = baseline.iter().find(|other| other.name == figure.name);
-            compared(f, figure, other)?;
+            compared(f, figure, other, noises.get(&figure.name))?;
         }
         f.write_str("</tr>\n")?;
     }
@@ -55,17 +61,36 @@ pub(super) fn table(
     f.write_str("</tbody>\n</table>\n")
 }
 
-fn compared(f: &mut fmt::Formatter<'_>, figure: &Figure, other: Option<&Figure>) -> fmt::Result {
+fn compared(
+    f: &mut fmt::Formatter<'_>,
+    figure: &Figure,
+    other: Option<&Figure>,
+    noise: Option<&Noise>,
+) -> fmt::Result {
     match other {
         Some(other) => cell(f, "td", "data-baseline", other)?,
         None => f.write_str("<td>–</td>")?,
     }
-    let difference = difference(figure, other);
+    let difference = difference(figure, other, noise);
     write!(f, "<td data-difference=\"{}\"", Text(&figure.name))?;
     if let Some(percent) = difference.percent {
         write!(f, " data-value=\"{percent}\"")?;
     }
-    write!(f, ">{}</td>", Text(&difference.shown))
+    let Some((noise, verdict)) = difference.noise else {
+        return write!(f, ">{}</td>", Text(&difference.shown));
+    };
+    let class = match verdict {
+        Verdict::Noise => "noise",
+        Verdict::Better => "better",
+        Verdict::Worse => "worse",
+    };
+    write!(
+        f,
+        " data-noise=\"{}\" class=\"{class}\">{} <small>{}</small></td>",
+        noise.noise_percent(),
+        Text(&difference.shown),
+        noise.shown()
+    )
 }
 
 /// What every second came to.

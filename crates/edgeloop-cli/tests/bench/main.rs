@@ -6,6 +6,7 @@
 mod addresses;
 mod arguments;
 mod bytes;
+mod compare;
 mod costs;
 mod exchanges;
 mod files;
@@ -20,6 +21,7 @@ mod profiles;
 mod rates;
 mod run;
 mod schema;
+mod searches;
 #[path = "../serve/mod.rs"]
 mod serve;
 mod services;

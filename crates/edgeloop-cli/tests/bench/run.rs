@@ -164,6 +164,11 @@ impl Ran {
         self
     }
 
+    /// All of them.
+    pub(crate) const fn results(&self) -> &Value {
+        &self.results
+    }
+
     /// A figure, by its path: `/verify/missing`.
     #[track_caller]
     pub(crate) fn at(&self, path: &str) -> &Value {

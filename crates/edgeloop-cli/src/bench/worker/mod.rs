@@ -335,7 +335,9 @@ impl Handler for Worker {
         let (payload, size) = (self.share.plan.verifies.then_some(self.payload), self.size());
         let (exchanges, one) =
             (self.share.plan.exchanges.as_deref(), &mut self.lanes[lane as usize]);
-        one.receive(payload, exchanges, bytes, &mut self.verdict);
+        let measured = now >= self.from;
+        let verdict = if measured { &mut self.verdict } else { &mut self.before.verdict };
+        one.receive(payload, exchanges, bytes, verdict);
         self.last_move = now;
         if self.measures(now) {
             self.measured.counts.bytes_received += bytes.len() as u64;

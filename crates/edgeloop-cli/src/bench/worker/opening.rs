@@ -201,7 +201,9 @@ impl Worker {
         self.alive -= usize::from(was_up);
         self.connecting -= usize::from(!was_up);
         if self.share.plan.verifies {
-            self.lanes[lane as usize].finish(self.payload, &mut self.verdict);
+            let measured = now >= self.from;
+            let verdict = if measured { &mut self.verdict } else { &mut self.before.verdict };
+            self.lanes[lane as usize].finish(self.payload, verdict);
         }
         let one = &self.lanes[lane as usize];
         let (idle, has_answered) = (one.flights.is_empty(), one.has_answered());
