@@ -43,6 +43,12 @@ pub const SOCAT: Tool = Tool { program: "socat", probe: &["-V"], advice: "socat 
 pub const PYTHON: Tool =
     Tool { program: "python3", probe: &["-c", "import asyncio"], advice: "python3 is missing" };
 
+/// `script` of util-linux, which runs a program on a terminal.
+pub const SCRIPT: Tool = Tool {
+    program: "script",
+    probe: &["--quiet", "--return", "--command", "true", "/dev/null"],
+    advice: "script (bsdutils) is missing",
+};
 /// `redis-server`.
 pub const REDIS: Tool =
     Tool { program: "redis-server", probe: &["--version"], advice: "redis-server is missing" };

@@ -20,9 +20,9 @@ then it stays as it was. A FIFO, a device and - are written directly. A FIFO nee
 
 Exit codes:
   0      Done
-  1      Done, with network errors or unanswered messages
+  1      Done, with network errors or unanswered messages, or nothing was answered
   2      The command line is wrong, the address can't be resolved, or a file can't be written
-  3      Bytes came back wrong, or a connection was closed early
+  3      Bytes came back wrong: changed, missing, or more than were to come
   4      The rate could not be kept
   5      A --fail-if holds
   70     A fatal error
@@ -89,9 +89,11 @@ pub(crate) struct BenchArgs {
     #[arg(short, long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) duration: Option<OsString>,
 
-    /// Number of messages to send in all
+    /// Number of messages to measure in all
     ///
-    /// Without -d, a run also ends when nothing has come back for 10s
+    /// These are all that reach the service, unless --warmup is given, too: messages of the warm-up
+    /// come on top. The run ends when all are answered, or when nothing was sent or received for
+    /// 10s; with -d, after that time at the latest
     #[arg(short = 'n', long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) messages: Option<OsString>,
 
@@ -137,7 +139,9 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "HOW", allow_hyphen_values = true)]
     pub(crate) arrival: Option<OsString>,
 
-    /// Time at the beginning that is not measured [default: 1s]
+    /// Time at the beginning that is not measured [default: 1s; with -n 0]
+    ///
+    /// The service gets messages then, too, which count in no figure
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) warmup: Option<OsString>,
 
@@ -217,6 +221,10 @@ pub(crate) struct BenchArgs {
     /// Seed of the payload and of random schedules [default: 1]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) seed: Option<OsString>,
+
+    /// Name of this run, shown in the summary and in reports
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub(crate) label: Option<OsString>,
 
     /// Write the results to this file; - is standard output
     ///

@@ -30,6 +30,10 @@ pub(crate) const LARGEST: usize = 1 << 30;
 /// The most histograms of the steps of a profile, for all threads: each takes a quarter of a megabyte.
 const HISTOGRAMS: u64 = 1000;
 
+/// A run of up to this is told of in parts of a second.
+const SLICED: Duration = Duration::from_secs(60);
+const SLICE: Duration = Duration::from_millis(100);
+
 /// Everything that `bench` needs to know.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct BenchConfig {
@@ -39,6 +43,8 @@ pub(crate) struct BenchConfig {
     /// Without the addresses, which are still to be looked up.
     pub(crate) plan: Plan,
     pub(crate) mode: Mode,
+    /// What the run is called.
+    pub(crate) label: Option<String>,
     /// What is sent to a service that does not echo, with its files still to be read.
     pub(crate) asked: Option<Asked>,
     pub(crate) shown: Shown,
@@ -158,6 +164,11 @@ impl BenchConfig {
             busy_poll: busy_poll
                 .unwrap_or(Some(Duration::from_micros(200)))
                 .unwrap_or(Duration::ZERO),
+            tick: if extent.duration.is_some_and(|duration| duration > SLICED) {
+                Duration::from_secs(1)
+            } else {
+                SLICE
+            },
         };
         let mode = match (args.connect_per_message, args.stream, hold) {
             (true, _, _) => Mode::Connect,
@@ -171,6 +182,7 @@ impl BenchConfig {
             first_address: args.first_address,
             plan,
             mode,
+            label: option("--label", &args.label, label)?,
             asked,
             shown: Shown::default(),
             find,
@@ -286,11 +298,13 @@ fn extent(args: &BenchArgs) -> Result<Extent, Failure> {
     // The steps of a search have lengths of their own.
     let usual = messages.is_none().then_some(Duration::from_secs(10));
     let warmup = option("--warmup", &args.warmup, values::pause)?;
+    // Whoever asks for so many messages expects that so many reach the service.
+    let usual_warmup = Duration::from_secs(if messages.is_some() { 0 } else { 1 });
     let grace = option("--grace", &args.grace, values::pause)?;
     Ok(Extent {
         duration: asked.or(usual),
         messages,
-        warmup: warmup.unwrap_or(Duration::from_secs(1)),
+        warmup: warmup.unwrap_or(usual_warmup),
         grace: grace.unwrap_or(Duration::from_secs(1)),
     })
 }
@@ -334,6 +348,17 @@ fn sources(values: &[OsString]) -> Result<Vec<IpAddr>, Failure> {
         text.parse().map_err(|_| "expected an IP address of this machine, as in 127.0.0.2".into())
     };
     values.iter().map(|value| read("--source", value, parse)).collect()
+}
+
+/// What a run is called: a short line that can be seen.
+fn label(text: &str) -> Result<String, String> {
+    // Some characters can't be seen, but turn the direction in which the others are read.
+    let turns = |letter| matches!(letter, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_seen = |letter: char| !letter.is_control() && !turns(letter);
+    if text.trim().is_empty() || text.chars().count() > 80 || !text.chars().all(is_seen) {
+        return Err("expected a name of 1 to 80 visible characters, like 'new allocator'".into());
+    }
+    Ok(text.trim().to_owned())
 }
 
 fn arrival(text: &str) -> Result<Arrival, String> {

@@ -11,6 +11,8 @@ const SHUT: u64 = u64::MAX;
 pub(crate) struct Gate {
     awaited: AtomicUsize,
     begin: AtomicU64,
+    /// Connections that were opened before.
+    opened: AtomicUsize,
     /// Threads that have not sent all yet.
     sending: AtomicUsize,
     interrupted: AtomicBool,
@@ -21,6 +23,7 @@ impl Gate {
         Self {
             awaited: AtomicUsize::new(threads),
             begin: AtomicU64::new(SHUT),
+            opened: AtomicUsize::new(0),
             sending: AtomicUsize::new(threads),
             interrupted: AtomicBool::new(false),
         }
@@ -31,6 +34,16 @@ impl Gate {
         if self.awaited.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.begin.store(now.saturating_add(delay), Ordering::Release);
         }
+    }
+
+    /// A connection is there.
+    pub(crate) fn has_opened(&self) {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many connections are there, until all begin.
+    pub(crate) fn opened(&self) -> usize {
+        self.opened.load(Ordering::Relaxed)
     }
 
     /// When all begin, once that is known.

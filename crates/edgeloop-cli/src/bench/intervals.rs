@@ -1,21 +1,26 @@
-//! The seconds of a run, each with its own figures.
+//! The seconds of a run, each with its own figures, and for a short run the parts of each second.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::lists;
+use super::outages::Outage;
 use super::record::Estimate;
 use super::results::{lower_bounds, micros, to_f64};
 use super::run::Second;
 
-/// A second of the run.
+/// A second of the run, or a tenth of one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Interval {
+    /// In which second of the measured time it lies, and when it begins.
     pub(crate) second: u64,
+    pub(crate) from_s: f64,
     /// How much of it was measured.
     pub(crate) seconds: f64,
+    /// Messages that were answered, and those of them that were within the measured time.
     pub(crate) messages: u64,
+    pub(crate) in_time: u64,
     pub(crate) unanswered: u64,
     pub(crate) bytes_sent: u64,
     pub(crate) bytes_received: u64,
@@ -52,8 +57,10 @@ impl Interval {
         let answered = latency.answered_alone();
         Self {
             second: second.number,
+            from_s: second.from.as_secs_f64(),
             seconds: second.span.as_secs_f64(),
             messages: counts.messages,
+            in_time: counts.in_time,
             unanswered: counts.unanswered,
             bytes_sent: counts.bytes_sent,
             bytes_received: counts.bytes_received,
@@ -70,6 +77,63 @@ impl Interval {
             answered_max_us: figure(answered.max()),
             bands: bands.into_iter().collect(),
         }
+    }
+
+    /// Messages a second that were answered in the part of it that was measured; None if none was.
+    pub(crate) fn rate(&self) -> Option<f64> {
+        (self.seconds > 0.0).then(|| to_f64(self.in_time) / self.seconds)
+    }
+
+    /// Which tenth of a second of the measured time it is or begins with.
+    pub(crate) fn tenth(&self) -> u64 {
+        let part = (self.from_s - to_f64(self.second)) * 10.0;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 9")]
+        let part = part.round().clamp(0.0, 9.0) as u64;
+        self.second.saturating_mul(10).saturating_add(part)
+    }
+
+    /// When it ends.
+    pub(crate) fn to_s(&self) -> f64 {
+        self.from_s + self.seconds
+    }
+}
+
+/// A run over time.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Series {
+    pub(crate) seconds: Vec<Interval>,
+    /// The parts of each second, unless the run was too long for them.
+    pub(crate) slices: Vec<Interval>,
+}
+
+/// As many slices are kept at the most: those of a minute.
+const SLICES: usize = 600;
+
+impl Series {
+    pub(crate) fn slice(&mut self, slice: Interval) {
+        // All of them or none.
+        if slice.second >= 60 {
+            self.slices = Vec::new();
+        } else if self.slices.len() < SLICES {
+            self.slices.push(slice);
+        }
+    }
+
+    /// Adds a run that was made after this one. Its seconds are numbered on.
+    pub(crate) fn append(&mut self, later: Self) {
+        let first = self.seconds.last().map_or(0, |last| last.second + 1);
+        let shift = |one: Interval| {
+            let (second, from_s) = (first + one.second, to_f64(first) + one.from_s);
+            Interval { second, from_s, ..one }
+        };
+        self.seconds.extend(later.seconds.into_iter().map(shift));
+        later.slices.into_iter().map(shift).for_each(|slice| self.slice(slice));
+    }
+
+    /// When nothing was answered, as exactly as this can tell.
+    pub(crate) fn outages(&self, asked_rate: Option<f64>) -> Vec<Outage> {
+        let finest = if self.slices.is_empty() { &self.seconds } else { &self.slices };
+        Outage::of(finest, asked_rate)
     }
 }
 

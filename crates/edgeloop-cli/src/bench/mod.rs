@@ -7,8 +7,10 @@
 //! `summary` and all files are made.
 
 pub(crate) mod args;
+pub(crate) mod client;
 pub(crate) mod compare;
 pub(crate) mod config;
+mod distribution;
 mod ends;
 mod errors;
 mod exchange;
@@ -25,6 +27,7 @@ mod lists;
 mod live;
 mod machine;
 mod monitor;
+mod outages;
 mod payload;
 mod plan;
 pub(crate) mod profile;
@@ -33,6 +36,7 @@ pub(crate) mod repeats;
 pub(crate) mod results;
 mod run;
 mod schedule;
+mod seconds;
 pub(crate) mod show;
 pub(crate) mod steps;
 pub(crate) mod summary;
@@ -40,7 +44,7 @@ mod verify;
 mod worker;
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::time::SystemTime;
 
 use args::BenchArgs;
@@ -53,7 +57,7 @@ use interrupt::Interrupt;
 use live::Live;
 use plan::Load;
 use repeats::Repeat;
-use results::{Background, Interval, Results};
+use results::{Background, Results, Series};
 use run::Done;
 use summary::Summary;
 use worker::End;
@@ -122,8 +126,8 @@ fn run_once(
     interrupt: &Interrupt,
     log: &PlainLog,
 ) -> Result<Results, Failure> {
-    let (done, background, intervals) = measure(config, csv, interrupt, log)?;
-    Ok(Results::new(config, background, &done, intervals))
+    let (done, background, series) = measure(config, csv, interrupt, log)?;
+    Ok(Results::new(config, background, &done, series))
 }
 
 fn measure(
@@ -131,12 +135,12 @@ fn measure(
     csv: Option<&mut Output>,
     interrupt: &Interrupt,
     log: &PlainLog,
-) -> Result<(Done, Background, Vec<Interval>), Failure> {
+) -> Result<(Done, Background, Series), Failure> {
     let mut live = Live::new(&config.plan, config.quiet, csv, log);
     let (started, before) = (SystemTime::now(), machine::processor_time());
     let done = run::run(&config.plan, &mut live, interrupt)?;
     let processor = machine::processor_time().saturating_sub(before);
-    let intervals = live.finish();
+    let series = live.finish();
     let background = Background {
         id: id(),
         started: humantime::format_rfc3339_seconds(started).to_string(),
@@ -144,7 +148,7 @@ fn measure(
         machine: machine::machine(),
         processor,
     };
-    Ok((done, background, intervals))
+    Ok((done, background, series))
 }
 
 /// Makes several runs, one after another, and adds them up. The first one that is interrupted ends it,
@@ -157,11 +161,11 @@ fn repeat(
 ) -> Result<Results, Failure> {
     let mut each = config.clone();
     // Each run has its line; only a line that goes away again may stand beside it.
-    each.quiet |= !io::stderr().is_terminal();
-    let (mut done, mut background, mut intervals) = measure(&each, None, interrupt, log)?;
+    each.quiet |= !live::is_animated();
+    let (mut done, mut background, mut series) = measure(&each, None, interrupt, log)?;
     let mut repeats = Vec::new();
     let mut keep = |done: &Done, background: &Background| {
-        let repeat = Repeat::of(&Results::new(config, background.clone(), done, Vec::new()));
+        let repeat = Repeat::of(&Results::new(config, background.clone(), done, Series::default()));
         repeats.push(repeat);
         if let (Some(repeat), false) = (repeats.last(), config.quiet) {
             let (number, line) = (repeats.len(), repeat.line());
@@ -175,20 +179,18 @@ fn repeat(
                 done.end = End::Interrupted;
                 break;
             }
-            let (next, about, seconds) = measure(&each, None, interrupt, log)?;
+            let (next, about, later) = measure(&each, None, interrupt, log)?;
             if next.end == End::Interrupted {
                 done.end = End::Interrupted;
                 break;
             }
             keep(&next, &about);
-            let first = intervals.last().map_or(0, |last: &Interval| last.second + 1);
-            let later = seconds.into_iter();
-            intervals.extend(later.map(|one| Interval { second: first + one.second, ..one }));
+            series.append(later);
             background.processor += about.processor;
             done.append(next);
         }
     }
-    let results = Results { repeats, ..Results::new(config, background, &done, intervals) };
+    let results = Results { repeats, ..Results::new(config, background, &done, series) };
     if let Some(csv) = csv {
         // What fails is told at the end, see `Output`.
         let _ = csv.write_all(live::table(&results.intervals).as_bytes());
@@ -224,7 +226,7 @@ fn search(
         config.plan.load = Load::Open { rate, arrival };
         config.plan.extent.duration = Some(length);
         // Each step has its line; only a line that goes away again may stand beside it.
-        config.quiet |= !io::stderr().is_terminal();
+        config.quiet |= !live::is_animated();
         let results = run_once(&config, None, interrupt, log)?;
         // A run that did not come to its end shows nothing of its rate.
         if results.ended == "whole" {

@@ -178,7 +178,7 @@ fn going_on(begin: Time) -> Option<Duration> {
     (now >= begin).then(|| now.since(begin))
 }
 
-fn monotonic() -> Time {
+pub(super) fn monotonic() -> Time {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     Time::from_nanos(now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs())
 }

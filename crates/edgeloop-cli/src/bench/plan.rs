@@ -61,6 +61,8 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     /// How long before a send its time is polled for.
     pub(crate) busy_poll: Duration,
+    /// How often each thread tells what it has measured: in whole parts of a second.
+    pub(crate) tick: Duration,
 }
 
 /// The part of one thread.
@@ -151,6 +153,7 @@ pub(crate) mod tests {
             verifies: true,
             seed: 1,
             busy_poll: Duration::ZERO,
+            tick: Duration::from_secs(1),
         }
     }
 

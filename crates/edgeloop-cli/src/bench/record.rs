@@ -82,7 +82,10 @@ impl Times {
     }
 
     pub(crate) fn clear(&mut self) {
-        self.answered.reset();
+        // It is large, and often nothing was recorded.
+        if !self.answered.is_empty() {
+            self.answered.reset();
+        }
         self.unanswered = Waits::default();
     }
 
@@ -230,6 +233,13 @@ impl Measured {
         mine.errors.add(&theirs.errors);
         mine.reopened += theirs.reopened;
         mine.lateness.add(&theirs.lateness);
+    }
+
+    /// Whether nothing has happened.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        let times = [&self.latency, &self.service, &self.connect];
+        times.iter().all(|times| times.samples() == 0) && self.counts == Counts::default()
     }
 
     /// Begins anew, with the memory that it has.

@@ -13,9 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use super::config::BenchConfig;
 use super::find::Found;
-pub(crate) use super::intervals::{BANDS, Interval};
+pub(crate) use super::intervals::{BANDS, Interval, Series};
 use super::lines::Lines;
 use super::lists;
+pub(crate) use super::outages::Outage;
 use super::plan::{Load, Plan};
 use super::record::{Estimate, Times, Waits, needed};
 use super::repeats::Repeat;
@@ -89,10 +90,16 @@ pub(crate) struct Results {
     /// The runs that these are the results of, if there were several.
     #[serde(deserialize_with = "lists::at_most::<_, _, 1000>")]
     pub(crate) repeats: Vec<Repeat>,
+    /// When nothing was answered although something was to be.
+    #[serde(deserialize_with = "lists::at_most::<_, _, 100000>")]
+    pub(crate) outages: Vec<Outage>,
     /// The steps of a profile.
     #[serde(default)]
     pub(crate) steps: Option<Vec<StepResults>>,
     pub(crate) intervals: Vec<Interval>,
+    /// The same in tenths of a second; empty for a run of more than a minute.
+    #[serde(deserialize_with = "lists::at_most::<_, _, 10000>")]
+    pub(crate) slices: Vec<Interval>,
 }
 
 /// What it ran on.
@@ -279,7 +286,7 @@ impl Results {
         config: &BenchConfig,
         background: Background,
         done: &Done,
-        intervals: Vec<Interval>,
+        series: Series,
     ) -> Self {
         let (plan, counts) = (&config.plan, &done.measured.counts);
         let seconds = done.span.as_secs_f64();
@@ -297,6 +304,8 @@ impl Results {
         let lateness = &counts.lateness;
         let steps = plan.profile.as_ref().zip(done.steps.as_ref());
         let steps = steps.map(|(profile, steps)| steps.results(profile, done.span));
+        // In the pauses of a profile nothing is due.
+        let outage_rate = if steps.is_some() { Some(0.0) } else { asked_rate };
         let answered_us = Quantiles::of(&done.measured.latency.answered_alone());
         let latency = &done.measured.latency;
         let generator = Generator::of(plan, latency, lateness, done.watched.as_ref());
@@ -304,7 +313,7 @@ impl Results {
             schema: SCHEMA,
             edgeloop: env!("CARGO_PKG_VERSION").to_owned(),
             id: background.id,
-            label: None,
+            label: config.label.clone(),
             started: background.started,
             measured_from: done.from.map(|from| humantime::format_rfc3339_millis(from).to_string()),
             machine: background.machine,
@@ -384,8 +393,10 @@ impl Results {
             cost: Cost { processor_s: background.processor.as_secs_f64(), waits: done.waits },
             find: None,
             repeats: Vec::new(),
+            outages: series.outages(outage_rate),
             steps,
-            intervals,
+            intervals: series.seconds,
+            slices: series.slices,
         }
     }
 
@@ -520,81 +531,4 @@ pub(crate) fn to_f64(number: u64) -> f64 {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use crate::bench::plan::tests::plan;
-    use crate::bench::record::{Before, Measured};
-    use crate::bench::run::Second;
-
-    /// A run of 200 messages, one every millisecond, in 10 to 2,000 µs.
-    pub(crate) fn results() -> Results {
-        let mut measured = Measured::default();
-        for sample in 1..=200 {
-            measured.latency.record(sample * 10_000);
-            measured.service.record(sample * 9_000);
-        }
-        measured.counts.messages = 200;
-        measured.counts.in_time = 200;
-        measured.counts.bytes_sent = 200 * 64;
-        measured.counts.bytes_received = 200 * 64;
-        let load = Load::Open { rate: 1000.0, arrival: Arrival::Uniform };
-        let config = BenchConfig {
-            address: crate::addresses::Address::parse("127.0.0.1:7").expect("an address"),
-            plan: Plan { load, ..plan() },
-            mode: crate::bench::config::Mode::Open,
-            ..BenchConfig::empty()
-        };
-        let machine = Machine {
-            host: "host".to_owned(),
-            kernel: "Linux 6".to_owned(),
-            processor: "one".to_owned(),
-            processors: 2,
-            memory_bytes: 1 << 30,
-        };
-        let background = Background {
-            id: "1".to_owned(),
-            started: "2026-01-01T00:00:00Z".to_owned(),
-            command: vec!["edgeloop".to_owned(), "bench".to_owned()],
-            machine,
-            processor: Duration::from_millis(5),
-        };
-        let span = Duration::from_millis(200);
-        let second = Second { number: 0, span, measured, alive: 1, in_flight: 0 };
-        let intervals = vec![Interval::of(&second)];
-        let done = Done {
-            made: vec![1],
-            measured: second.measured,
-            verdict: Verdict { checked: 200 * 64, ..Verdict::default() },
-            end: End::Whole,
-            from: None,
-            span,
-            alive: 1,
-            before: Before::default(),
-            steps: None,
-            watched: None,
-            waits: 400,
-            threads: 1,
-        };
-        Results::new(&config, background, &done, intervals)
-    }
-
-    #[test]
-    fn what_is_written_is_read_again_as_it_was() {
-        let results = results();
-        let mut written = Vec::new();
-        results.write(&mut written).expect("memory takes all");
-        let read: Results = serde_json::from_slice(&written).expect("what we wrote");
-        assert_eq!(read, results);
-        assert!(written.ends_with(b"}\n"));
-    }
-
-    #[test]
-    fn figures_without_enough_samples_are_null() {
-        let latency = results().latency_us;
-        assert!(latency.p99.is_some() && latency.p99_9.is_none() && latency.p99_99.is_none());
-        assert_eq!(
-            (latency.samples, latency.min, latency.max.map(f64::round)),
-            (200, Some(10.0), Some(2001.0))
-        );
-    }
-}
+pub(crate) mod tests;

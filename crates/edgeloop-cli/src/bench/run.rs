@@ -10,9 +10,10 @@ use edgeloop::{Config, EventLoop, Metrics, Time};
 
 use super::gate::Gate;
 use super::interrupt::Interrupt;
-use super::monitor::{self, Monitor, Threads, Watched};
+use super::monitor::{self, Monitor, Threads, Watched, monotonic};
 use super::plan::{Plan, Share};
 use super::record::{Before, Measured};
+use super::seconds::Seconds;
 use super::steps::Steps;
 use super::verify::Verdict;
 use super::worker::{End, Outcome, Tick, Worker};
@@ -24,11 +25,12 @@ const LOOK: Duration = Duration::from_millis(100);
 /// What a loop may queue for each connection: a chunk, as it lies in pages.
 const QUEUED: usize = 128 * 1024;
 
-/// A second of a run, of all threads together.
+/// A second of a run, or a part of one, of all threads together.
 #[derive(Debug, Default)]
 pub(crate) struct Second {
-    /// From 0 on.
+    /// Which second it is or lies in, from 0 on, and when it begins.
     pub(crate) number: u64,
+    pub(crate) from: Duration,
     /// How much of it was measured.
     pub(crate) span: Duration,
     pub(crate) measured: Measured,
@@ -37,16 +39,42 @@ pub(crate) struct Second {
     pub(crate) in_flight: usize,
 }
 
+impl Second {
+    /// Adds the next one to it.
+    pub(crate) fn add(&mut self, next: &Self) {
+        if self.span.is_zero() {
+            (self.number, self.from) = (next.number, next.from);
+        }
+        self.span += next.span;
+        self.measured.add(&next.measured);
+        (self.alive, self.in_flight) = (next.alive, next.in_flight);
+    }
+}
+
 /// Is shown how a run goes.
 pub(crate) trait Watcher {
+    /// All threads have told of this part of a second.
+    fn slice(&mut self, slice: &Second);
+
     /// All threads have told of this second.
     fn second(&mut self, second: &Second);
 
     /// Called several times a second.
-    fn look(&mut self, elapsed: Duration);
+    fn look(&mut self, moment: &Moment);
 
     /// Something has to be said.
     fn say(&mut self, line: &str);
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// For how long it has run, with all that comes before it is measured.
+    pub(crate) elapsed: Duration,
+    /// How many connections it opened before it began.
+    pub(crate) opened: usize,
+    /// How long ago its warm-up began. None as long as connections are opened.
+    pub(crate) begun: Option<Duration>,
 }
 
 /// What a run has come to.
@@ -110,7 +138,7 @@ impl End {
 }
 
 enum Report {
-    Tick(Box<Tick>),
+    Tick(Box<(Tick, Measured)>),
     Done(Box<Result<(Outcome, Metrics), edgeloop::Error>>),
 }
 
@@ -149,7 +177,8 @@ pub(crate) fn run(
         }
     }
     drop(reports_in);
-    let done = gather(&reports, threads, &pool, watcher, interrupt)?;
+    let seconds = Seconds::new(plan.tick, watcher, &pool);
+    let done = gather(&reports, threads, &gate, seconds, interrupt)?;
     let from = gate.begin().map(|begin| Time::from_nanos(begin).after(plan.extent.warmup));
     let from = from.and_then(monitor::time_of_day);
     Ok(Done { watched: monitor.and_then(Monitor::finish), from, ..done })
@@ -197,7 +226,7 @@ impl Job {
     }
 }
 
-type Pool = Arc<Mutex<Vec<Measured>>>;
+pub(super) type Pool = Arc<Mutex<Vec<Measured>>>;
 
 /// The loop of one thread.
 fn make(
@@ -209,10 +238,11 @@ fn make(
 ) -> Result<EventLoop<Worker>, Failure> {
     let config = settings(&share);
     let (pool, reports, interrupt) = (Arc::clone(pool), reports.clone(), interrupt.clone());
-    let tell = move |tick| {
-        let _ = reports.send(Report::Tick(Box::new(tick)));
+    let tell = move |tick, measured: &mut Measured| {
+        let empty = pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let measured = std::mem::replace(measured, empty.unwrap_or_default());
+        let _ = reports.send(Report::Tick(Box::new((tick, measured))));
         interrupt.look_if_alone();
-        pool.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     };
     let worker = Worker::new(share, Arc::clone(gate), Box::new(tell));
     let mut event_loop = EventLoop::with_config(worker, config)?;
@@ -237,33 +267,26 @@ pub(crate) fn settings(share: &Share) -> Config {
 fn gather(
     reports: &Receiver<Report>,
     threads: usize,
-    pool: &Pool,
-    watcher: &mut dyn Watcher,
+    gate: &Gate,
+    mut seconds: Seconds<'_>,
     interrupt: &Interrupt,
 ) -> Result<Done, Failure> {
     let begin = Instant::now();
-    let mut seconds: BTreeMap<u64, (usize, Second)> = BTreeMap::new();
-    let mut total = Measured::default();
+    let mut ticks: BTreeMap<u64, (usize, Second)> = BTreeMap::new();
     let mut outcomes = Vec::new();
     let mut waits = 0;
     while outcomes.len() < threads {
         match reports.recv_timeout(LOOK) {
-            Ok(Report::Tick(tick)) => {
-                total.add(&tick.measured);
-                let fresh = || (0, Second { number: tick.second, ..Second::default() });
-                let (told, second) = seconds.entry(tick.second).or_insert_with(fresh);
-                *told += 1;
-                second.alive += tick.alive;
-                second.in_flight += tick.in_flight;
-                second.span = second.span.max(Duration::from_nanos(tick.span));
-                second.measured.add(&tick.measured);
-                let mut spent = tick.measured;
-                spent.clear();
-                pool.lock().unwrap_or_else(PoisonError::into_inner).push(spent);
-                if *told == threads
-                    && let Some((_, second)) = seconds.remove(&tick.second)
-                {
-                    watcher.second(&second);
+            Ok(Report::Tick(told)) => {
+                let (tick, measured) = *told;
+                let number = tick.number;
+                let others = ticks.remove(&number);
+                let told = 1 + others.as_ref().map_or(0, |(told, _)| *told);
+                let slice = seconds.add_tick(others.map(|(_, slice)| slice), &tick, measured);
+                if told == threads {
+                    seconds.add(slice);
+                } else {
+                    ticks.insert(number, (told, slice));
                 }
             }
             Ok(Report::Done(outcome)) => {
@@ -276,13 +299,16 @@ fn gather(
                 return Err(Failure::fatal("a thread of the run has ended before its time"));
             }
         }
-        watcher.look(begin.elapsed());
+        let begun = gate.begin().map(|begin| monotonic().since(Time::from_nanos(begin)));
+        let moment = Moment { elapsed: begin.elapsed(), opened: gate.opened(), begun };
+        seconds.watcher.look(&moment);
         interrupt.look_if_alone();
     }
-    // Threads that had fewer seconds to tell of than others.
-    for (_, second) in seconds.into_values() {
-        watcher.second(&second);
+    // Threads that had less to tell of than others.
+    for (_, slice) in ticks.into_values() {
+        seconds.add(slice);
     }
+    let total = seconds.finish();
     let mut verdict = Verdict::default();
     let mut end = End::NoConnection;
     let (mut span, mut alive, mut before, mut made) = (0, 0, Before::default(), Vec::new());

@@ -95,22 +95,27 @@ impl Axis {
     }
 
     /// Seconds of a run.
-    pub(super) fn seconds(end: u64) -> Self {
-        const STEPS: [u64; 13] = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600];
-        let end = end.max(1);
-        let high = to_f64(end);
+    pub(super) fn seconds(end: f64) -> Self {
+        const STEPS: [f64; 16] = [
+            0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0,
+            1800.0, 3600.0,
+        ];
+        let high = if end > 0.0 { end } else { 1.0 };
         let mut axis = Self { low: 0.0, high, logarithmic: false, ticks: Vec::new() };
-        let enough = |step: &u64| end / step <= 8;
-        let hours = || end.div_ceil(8 * 3600).saturating_mul(3600);
+        let enough = |step: &f64| high / step < 8.999;
+        let hours = || (high / (8.0 * 3600.0)).ceil() * 3600.0;
         let step = STEPS.into_iter().find(enough).unwrap_or_else(hours);
-        for number in 0..=end / step {
-            let (seconds, odd) = (number * step, number % 2 == 1);
+        let count = (high / step + 1e-6).floor();
+        let mut number = 0.0;
+        while number <= count {
+            let value = step * number;
             let label = match step {
-                step if step % 3600 == 0 => format!("{} h", seconds / 3600),
-                step if step % 60 == 0 => format!("{} min", seconds / 60),
-                _ => format!("{seconds} s"),
+                step if step >= 3600.0 => format!("{:.0} h", value / 3600.0),
+                step if step >= 60.0 => format!("{:.0} min", value / 60.0),
+                _ => seconds(value),
             };
-            axis.name(to_f64(seconds), label, odd && end / step > 4);
+            axis.name(value, label, number % 2.0 == 1.0 && count > 4.0);
+            number += 1.0;
         }
         axis
     }
@@ -140,6 +145,12 @@ fn duration(micros: f64) -> String {
     let unit = units.into_iter().find(|(end, ..)| micros * 1000.0 < end * 999.9);
     let (_, factor, unit) = unit.unwrap_or((0.0, 1e-6, "s"));
     format!("{:.0} {unit}", micros * factor)
+}
+
+/// Seconds, with their tenths if there are any: `3 s`, `3.1 s`.
+pub(super) fn seconds(seconds: f64) -> String {
+    let text = format!("{seconds:.1}");
+    format!("{} s", text.strip_suffix(".0").unwrap_or(&text))
 }
 
 /// The percentile beyond which one part in so many lies: `50 %`, `99.9 %`.
@@ -223,11 +234,16 @@ mod tests {
 
     #[test]
     fn seconds_are_named_in_the_unit_that_suits() {
-        assert_eq!(labels(&Axis::seconds(3)), ["0 s", "1 s", "2 s", "3 s"]);
-        assert_eq!(labels(&Axis::seconds(12)), ["0 s", "2 s", "4 s", "6 s", "8 s", "10 s", "12 s"]);
-        assert_eq!(labels(&Axis::seconds(600))[..3], ["0 min", "2 min", "4 min"]);
-        assert_eq!(labels(&Axis::seconds(28_800))[..2], ["0 h", "1 h"]);
-        for end in [0, 1, 9, 120, 3600, 86_400, u64::MAX] {
+        assert_eq!(
+            labels(&Axis::seconds(3.0)),
+            ["0 s", "0.5 s", "1 s", "1.5 s", "2 s", "2.5 s", "3 s"]
+        );
+        assert_eq!(labels(&Axis::seconds(0.3)), ["0 s", "0.1 s", "0.2 s", "0.3 s"]);
+        let twelve = ["0 s", "2 s", "4 s", "6 s", "8 s", "10 s", "12 s"];
+        assert_eq!(labels(&Axis::seconds(12.0)), twelve);
+        assert_eq!(labels(&Axis::seconds(600.0))[..3], ["0 min", "2 min", "4 min"]);
+        assert_eq!(labels(&Axis::seconds(28_800.0))[..2], ["0 h", "1 h"]);
+        for end in [0.0, 0.1, 1.0, 1.3, 9.0, 120.0, 3600.0, 86_400.0, 1.8e19] {
             expect_in_order(&Axis::seconds(end));
         }
     }

@@ -87,19 +87,37 @@ pub(super) fn counts(results: &Results) -> Vec<(&'static str, Vec<Figure>)> {
         bytes("bytes_sent", "sent", results.bytes_sent),
         bytes("bytes_received", "received", results.bytes_received),
         whole("connections_alive", "alive at the end", results.connections_alive),
+        whole("reopened", "opened again", results.reopened),
         seconds("cost.processor_s", "processor time", results.cost.processor_s),
         whole("cost.waits", "waits", results.cost.waits),
     ];
     let mut groups = vec![("messages", messages), ("bytes, connections, cost", transferred)];
     let verify = &results.verify;
+    let surplus = whole("verify.surplus", "bytes too many", verify.surplus);
     if verify.on {
         let compared = vec![
-            bytes("verify.checked", "compared", verify.checked),
+            bytes("verify.checked", "compared, with the warm-up", verify.checked),
             whole("verify.mismatched", "bytes changed", verify.mismatched),
             whole("verify.missing", "bytes missing", verify.missing),
-            whole("verify.surplus", "bytes too many", verify.surplus),
+            surplus,
         ];
         groups.push(("verification", compared));
+    } else if verify.surplus > 0 {
+        groups.push(("verification", vec![surplus]));
+    }
+    let warmup = &results.warmup;
+    if warmup.messages + warmup.unanswered > 0 || !warmup.errors.is_empty() {
+        let errors = warmup.errors.values().fold(0_u64, |sum, one| sum.saturating_add(*one));
+        groups.push((
+            "before it was measured",
+            vec![
+                whole("warmup.connects", "connections made", warmup.connects),
+                whole("warmup.messages", "answered", warmup.messages),
+                whole("warmup.unanswered", "never answered", warmup.unanswered),
+                // It is no field of the results, but the sum of several.
+                Figure { exact: None, ..whole("warmup.errors", "errors", errors) },
+            ],
+        ));
     }
     if let Some(late) = &results.late {
         let late = vec![
@@ -109,7 +127,45 @@ pub(super) fn counts(results: &Results) -> Vec<(&'static str, Vec<Figure>)> {
         ];
         groups.push(("schedule", late));
     }
+    groups.push(("this client", client(results)));
     groups
+}
+
+/// What the load generator saw of itself.
+fn client(results: &Results) -> Vec<Figure> {
+    let generator = &results.generator;
+    let unknown = || "unknown".to_owned();
+    let share = |name, label, share: Option<f64>| {
+        let shown = share.map_or_else(unknown, |share| format!("{:.0} %", share * 100.0));
+        Figure::of(name, label, share, shown)
+    };
+    let time = |name, label, time: Option<f64>| {
+        Figure::of(name, label, time, time.map_or_else(unknown, show::time))
+    };
+    let mut figures = vec![
+        share("generator.busy", "busiest thread, busy", generator.busy),
+        share("generator.waited", "waited for a processor", generator.waited),
+        time("generator.waited_us", "longest wait for a processor", generator.waited_us),
+        time("generator.stall_us", "longest stop", generator.stall_us),
+    ];
+    if generator.sends > 0 {
+        figures.extend([
+            Figure::whole("generator.sends", "sends on schedule", generator.sends),
+            Figure::whole("generator.missed", "over 1 ms late", generator.missed),
+            time("generator.lag_us", "latest by", Some(generator.lag_us)),
+        ]);
+    }
+    figures
+}
+
+/// Marks those figures of the latency that may come from lags of the load generator.
+pub(super) fn mark(figures: &mut [Figure], results: &Results) {
+    for name in &results.generator.marked {
+        let name = format!("latency_us.{name}");
+        for figure in figures.iter_mut().filter(|figure| figure.name == name) {
+            figure.shown.push_str(" *");
+        }
+    }
 }
 
 /// Errors of each kind that was met.
@@ -176,6 +232,7 @@ pub(super) fn settings(results: &Results) -> Vec<(&'static str, String)> {
     };
     let count = |count: usize| show::count(count as u64);
     let mut settings = vec![
+        ("label", results.label.clone().unwrap_or_else(|| "–".to_owned())),
         ("target", results.target.asked.clone()),
         ("addresses", results.target.counted()),
         ("mode", options.mode.clone()),

@@ -7,8 +7,8 @@ use super::read::Run;
 use super::steps;
 use crate::bench::record::needed;
 use crate::bench::results::{
-    BANDS, Ends, Generator, Interval, Late, Machine, Options, Quantiles, Results, Verify, Warmup,
-    to_f64,
+    BANDS, Ends, Generator, Interval, Late, Machine, Options, Quantiles, Results, Series, Verify,
+    Warmup, to_f64,
 };
 use crate::escape::OneLine;
 use crate::exit::Failure;
@@ -93,9 +93,21 @@ fn add(sum: &mut Results, other: &Results, shift_by: u64) {
     // What was found with a part of the load says nothing of the whole.
     sum.find = None;
     sum.repeats.clear();
-    let mut intervals = other.intervals.clone();
-    shift(&mut intervals, shift_by);
-    add_intervals(&mut sum.intervals, intervals);
+    let shifted = |intervals: &[Interval]| {
+        let mut intervals = intervals.to_vec();
+        shift(&mut intervals, shift_by);
+        intervals
+    };
+    add_intervals(&mut sum.intervals, shifted(&other.intervals));
+    if sum.slices.is_empty() || other.slices.is_empty() {
+        sum.slices = Vec::new();
+    } else {
+        add_intervals(&mut sum.slices, shifted(&other.slices));
+    }
+    let series = Series { seconds: sum.intervals.clone(), slices: sum.slices.clone() };
+    // In the pauses of a profile nothing is due.
+    let rate = if sum.steps.is_some() { Some(0.0) } else { sum.asked_rate };
+    sum.outages = series.outages(rate);
 }
 
 fn count(sum: &mut u64, other: u64) {
@@ -219,13 +231,13 @@ fn add_errors(sum: &mut BTreeMap<String, u64>, other: &BTreeMap<String, u64>) {
 fn add_intervals(sum: &mut Vec<Interval>, others: Vec<Interval>) {
     let mut seconds: BTreeMap<u64, Interval> = BTreeMap::new();
     for interval in sum.drain(..).chain(others) {
-        if let Some(there) = seconds.get_mut(&interval.second) {
+        if let Some(there) = seconds.get_mut(&interval.tenth()) {
             add_measured(there, &interval);
             there.seconds = there.seconds.max(interval.seconds);
             count(&mut there.alive, interval.alive);
             count(&mut there.in_flight, interval.in_flight);
         } else {
-            seconds.insert(interval.second, interval);
+            seconds.insert(interval.tenth(), interval);
         }
     }
     sum.extend(seconds.into_values());
@@ -234,6 +246,7 @@ fn add_intervals(sum: &mut Vec<Interval>, others: Vec<Interval>) {
 /// Adds what was measured in one interval to another, whether it went on beside it or after it.
 pub(super) fn add_measured(sum: &mut Interval, other: &Interval) {
     count(&mut sum.messages, other.messages);
+    count(&mut sum.in_time, other.in_time);
     count(&mut sum.bytes_sent, other.bytes_sent);
     count(&mut sum.bytes_received, other.bytes_received);
     count(&mut sum.errors, other.errors);
@@ -246,9 +259,10 @@ pub(super) fn add_measured(sum: &mut Interval, other: &Interval) {
     if mine {
         let figures = other.clone();
         let Interval { messages, unanswered, bytes_sent, bytes_received, .. } = *sum;
-        let Interval { second, seconds, errors, alive, in_flight, .. } = *sum;
+        let Interval { second, from_s, seconds, in_time, errors, alive, in_flight, .. } = *sum;
         *sum = Interval { messages, unanswered, bytes_sent, bytes_received, ..figures };
-        (sum.second, sum.seconds, sum.errors) = (second, seconds, errors);
+        (sum.second, sum.from_s, sum.seconds) = (second, from_s, seconds);
+        (sum.in_time, sum.errors) = (in_time, errors);
         (sum.alive, sum.in_flight) = (alive, in_flight);
         return;
     }
@@ -381,6 +395,7 @@ mod tests {
     fn seconds_are_added_by_their_number() {
         let second = |second, bands: &[(u32, u64)], max| Interval {
             second,
+            from_s: to_f64(second),
             messages: bands.iter().map(|band| band.1).sum(),
             alive: 5,
             p50_us: Some(1.0),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::axis::{self, Axis};
 use super::columns::Columns;
 use super::figures::{self, Figure};
 use super::html::{Text, shell};
@@ -13,7 +14,7 @@ use super::steps;
 use super::tables::{Noises, cell, seconds, table};
 use crate::bench::compare;
 use crate::bench::results::{Interval, Quantiles, Results};
-use crate::bench::{show, summary};
+use crate::bench::{client, show, summary};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -35,11 +36,16 @@ pub(super) struct Page<'a> {
 impl fmt::Display for Page<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let results = &self.run.results;
-        let columns = Columns::of(&results.intervals);
-        let target = Text(&results.target.asked);
+        let columns = Columns::finest(results);
+        let target = &results.target.asked;
+        let title = match &results.label {
+            Some(label) => format!("{label} – {target}"),
+            None => target.clone(),
+        };
+        let title = Text(&title);
         write!(
             f,
-            "{HEAD}<title>{target} – edgeloop bench</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n"
+            "{HEAD}<title>{title} – edgeloop bench</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n"
         )?;
         self.heading(f)?;
         f.write_str("<main>\n")?;
@@ -54,7 +60,7 @@ impl fmt::Display for Page<'_> {
         self.errors(f, &columns)?;
         self.parts(f)?;
         self.settings(f)?;
-        seconds(f, &columns)?;
+        seconds(f, &Columns::of(&results.intervals))?;
         f.write_str("</main>\n<footer>Drawn by edgeloop ")?;
         writeln!(f, "{}.</footer>\n</body>\n</html>", env!("CARGO_PKG_VERSION"))
     }
@@ -66,13 +72,17 @@ impl Page<'_> {
         let heading = summary::heading(results);
         let asked = &results.target.asked;
         let how = heading.strip_prefix(&format!("{asked}: ")).unwrap_or(&heading);
-        write!(f, "<header>\n<h1>{}</h1>\n<p class=\"how\">{}", Text(asked), Text(how))?;
+        write!(f, "<header>\n<h1>{}</h1>\n<p class=\"how\">", Text(self.name()))?;
+        if results.label.is_some() {
+            write!(f, "{}: ", Text(asked))?;
+        }
+        write!(f, "{}", Text(how))?;
         writeln!(f, "<br>{} on {}</p>", Text(&results.started), Text(&results.machine.host))?;
         if let Some(baseline) = self.baseline {
             writeln!(
                 f,
                 "<p>Beside a baseline: <b>{}</b>, {}. Differences are in percent of it.</p>",
-                Text(&baseline.name),
+                Text(&named(baseline)),
                 Text(&baseline.results.started)
             )?;
         }
@@ -90,33 +100,52 @@ impl Page<'_> {
         f.write_str("</header>\n")
     }
 
-    /// What whoever reads the figures must know before.
+    /// What the run is called, or whom it loaded.
+    fn name(&self) -> &str {
+        let results = &self.run.results;
+        results.label.as_deref().unwrap_or(&results.target.asked)
+    }
+
+    /// What must be known before the figures are read.
     fn notices(&self) -> Vec<(&'static str, String)> {
         let results = &self.run.results;
         let verify = &results.verify;
         let mut notices = Vec::new();
+        let mut bad = |text: String| notices.push(("bad", text));
         if let Some(early) = summary::early(results) {
-            notices.push(("bad", early.to_owned()));
+            bad(early.to_owned());
+        }
+        if results.messages == 0 && results.ended != "no_connection" {
+            bad("Nothing was answered.".to_owned());
         }
         if (verify.mismatched, verify.missing, verify.surplus) != (0, 0, 0) {
-            notices.push(("bad", format!("Compared: {}", summary::verified(results))));
+            bad(format!("Compared: {}", summary::verified(results)));
         }
         if let Some(late) = &results.late {
-            notices.push(("bad", format!("Late: {}.", summary::lateness(late))));
+            bad(format!("Late: {}.", summary::lateness(late)));
+        }
+        if let Some(bottleneck) = client::bottleneck(&results.generator) {
+            bad(format!("Client: {bottleneck}."));
         }
         if !results.errors.is_empty() {
-            notices.push(("bad", format!("Errors: {}.", summary::errors(results))));
+            bad(format!("Errors: {}.", summary::errors(results)));
+        }
+        for outage in summary::outages(results) {
+            bad(format!("Outage: {outage}."));
         }
         if results.unanswered > 0 {
             let count = show::counted(results.unanswered, "message");
-            notices.push((
-                "bad",
-                format!("{count} never answered; figures with ≥ are what they took at the least."),
-            ));
+            bad(format!("{count} never answered; figures with ≥ are what they took at the least."));
+        }
+        if let Some(warmup) = summary::warmup(results) {
+            bad(format!("Before it was measured: {warmup}."));
         }
         if notices.is_empty() {
             let compared = if verify.on { ", and what came back is what was sent" } else { "" };
             notices.push(("good", format!("No errors; every message was answered{compared}.")));
+        }
+        if let Some(cause) = client::marks(&results.generator) {
+            notices.push(("noted", format!("Figures with * may come from this client: {cause}.")));
         }
         notices
     }
@@ -124,10 +153,12 @@ impl Page<'_> {
     fn tiles(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let results = &self.run.results;
         let mut figures = figures::times("latency_us", &results.latency_us);
+        figures::mark(&mut figures, results);
         figures.extend(figures::counts(results).into_iter().flat_map(|group| group.1));
         let tiles = [
             ("rate", "messages"),
             ("latency_us.p50", "latency, 50 %"),
+            ("latency_us.p95", "latency, 95 %"),
             ("latency_us.p99", "latency, 99 %"),
             ("latency_us.p99_9", "latency, 99.9 %"),
             ("latency_us.max", "latency, max"),
@@ -144,16 +175,19 @@ impl Page<'_> {
 
     fn charts(&self, f: &mut fmt::Formatter<'_>, columns: &Columns) -> fmt::Result {
         let results = &self.run.results;
-        let baseline = self.baseline.map(|run| (run, Columns::of(&run.results.intervals)));
+        let baseline = self.baseline.map(|run| (run, Columns::finest(&run.results)));
         let baseline = baseline.as_ref().map(|(run, columns)| (*run, columns));
         if let Some(chart) = plots::percentiles(self.run, self.baseline) {
             f.write_str("<section>\n<h2>Latency by percentile</h2>\n<figure class=\"tall\">\n")?;
-            let mut keys = vec![("latency", "latency")];
+            let mine = self.key("latency");
+            let theirs = self.baseline.map(|run| format!("latency of {}", named(run)));
+            let theirs = theirs.unwrap_or_default();
+            let mut keys = vec![("latency", mine.as_str())];
             if results.asked_rate.is_some() {
                 keys.push(("service", "service time, from when it was sent"));
             }
             if self.baseline.is_some() {
-                keys.push(("baseline", "baseline, latency"));
+                keys.push(("baseline", &theirs));
             }
             if results.latency_us.unanswered.count > 0 {
                 keys.push(("bound", "at the least: some were never answered"));
@@ -165,25 +199,41 @@ impl Page<'_> {
         drawn.extend(baseline.map(|(_, columns)| columns));
         if let Some(y) = plots::heat_axis(&drawn) {
             f.write_str("<section>\n<h2>Latency over time</h2>\n")?;
-            heat_map(f, if baseline.is_some() { "this run" } else { "" }, columns, &y)?;
-            if let Some((_, columns)) = baseline {
-                heat_map(f, "baseline", columns, &y)?;
+            let title = if baseline.is_some() { self.key("") } else { String::new() };
+            heat_map(f, title.trim(), &self.run.results, columns, &y)?;
+            if let Some((run, columns)) = baseline {
+                heat_map(f, &named(run), &run.results, columns, &y)?;
             }
             f.write_str("</section>\n")?;
         }
         if let Some(chart) = plots::throughput(self.run, columns, baseline) {
             f.write_str("<section>\n<h2>Messages a second</h2>\n<figure class=\"low\">\n")?;
-            let mut keys = vec![("latency", "answered")];
+            let mine = self.key("answered");
+            let theirs = self.baseline.map(named).unwrap_or_default();
+            let mut keys = vec![("latency", mine.as_str())];
             if results.asked_rate.is_some() {
                 keys.push(("mark", "asked for"));
             }
             if baseline.is_some() {
-                keys.push(("baseline", "baseline"));
+                keys.push(("baseline", &theirs));
+            }
+            if !results.outages.is_empty() {
+                keys.push(("outage", "nothing was answered"));
             }
             legend(f, &keys)?;
             writeln!(f, "{chart}</figure>\n</section>")?;
         }
         Ok(())
+    }
+
+    /// What a line of this run is called, beside those of others.
+    fn key(&self, what: &str) -> String {
+        match (&self.run.results.label, self.baseline) {
+            (Some(label), _) if what.is_empty() => label.clone(),
+            (Some(label), _) => format!("{what} of {label}"),
+            (None, Some(_)) if what.is_empty() => "this run".to_owned(),
+            (None, _) => what.to_owned(),
+        }
     }
 
     fn figures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -194,6 +244,9 @@ impl Page<'_> {
         write!(f, "<section>\n<h2>Figures</h2>\n<div class=\"{}\">\n", self.tables())?;
         let shows_connect = |times: &Quantiles| times.samples > 0;
         let mut kinds = vec![("latency_us", "latency")];
+        if results.latency_us.unanswered.count > 0 {
+            kinds.push(("answered_us", "latency of the answered ones"));
+        }
         if results.asked_rate.is_some() {
             kinds.push(("service_us", "service time"));
         }
@@ -204,10 +257,13 @@ impl Page<'_> {
             let of = |results: &Results| {
                 let times = match kind {
                     "latency_us" => &results.latency_us,
+                    "answered_us" => &results.answered_us,
                     "service_us" => &results.service_us,
                     _ => &results.connect_us,
                 };
-                figures::times(kind, times)
+                let mut figures = figures::times(kind, times);
+                figures::mark(&mut figures, results);
+                figures
             };
             table(f, title, &of(results), baseline.map(of).as_deref(), &noises)?;
         }
@@ -233,6 +289,10 @@ impl Page<'_> {
         }
         if baseline.is_some() {
             writeln!(f, "<p class=\"small\">{}</p>", repeats::about(&noises))?;
+        }
+        let runs = [Some(results), baseline];
+        if runs.iter().flatten().any(|results| !results.generator.marked.is_empty()) {
+            f.write_str("<p class=\"small\">* may come from the load generator itself.</p>\n")?;
         }
         if !results.verify.on {
             f.write_str("<p class=\"small\">What came back was counted, not compared.</p>\n")?;
@@ -357,33 +417,48 @@ impl Page<'_> {
 fn legend(f: &mut fmt::Formatter<'_>, keys: &[(&str, &str)]) -> fmt::Result {
     f.write_str("<figcaption>")?;
     for (class, name) in keys {
-        write!(f, "<span class=\"key {class}\">{name}</span> ")?;
+        write!(f, "<span class=\"key {class}\">{}</span> ", Text(name))?;
     }
     f.write_str("</figcaption>\n")
+}
+
+/// How a baseline is called.
+fn named(run: &Run) -> String {
+    match &run.results.label {
+        Some(label) => label.clone(),
+        None if run.name.is_empty() => "baseline".to_owned(),
+        None => run.name.clone(),
+    }
 }
 
 fn heat_map(
     f: &mut fmt::Formatter<'_>,
     title: &str,
+    results: &Results,
     columns: &Columns,
-    y: &super::axis::Axis,
+    y: &Axis,
 ) -> fmt::Result {
+    let seconds = Columns::of(&results.intervals);
+    let lines = if columns.are_sparse() { &seconds } else { columns };
     f.write_str("<figure>\n<figcaption>")?;
     if !title.is_empty() {
-        write!(f, "<b>{title}</b> ")?;
+        write!(f, "<b>{}</b> ", Text(title))?;
     }
     for (class, name) in [("max", "max"), ("p99", "99 %"), ("p50", "50 %")] {
         write!(f, "<span class=\"key {class}\">{name}</span> ")?;
     }
+    if !results.outages.is_empty() {
+        write!(f, "<span class=\"key outage\">nothing was answered</span> ")?;
+    }
     let most = columns.columns.iter().flat_map(|column| &column.bands).map(|band| band.1).max();
-    let each =
-        if columns.width == 1 { "a second".to_owned() } else { format!("{} s", columns.width) };
+    let each = axis::seconds(columns.width());
     write!(f, "<span class=\"scale\">1 ")?;
     for shade in 0..plots::SHADES {
         write!(f, "<i class=\"h{shade}\"></i>")?;
     }
     let most = show::counted(most.unwrap_or(1), "message");
-    write!(f, " {most} in {each}</span></figcaption>\n{}</figure>\n", plots::heat(columns, y))
+    let map = plots::heat(columns, lines, &results.outages, y);
+    write!(f, " {most} in {each}</span></figcaption>\n{map}</figure>\n")
 }
 
 #[cfg(test)]
@@ -434,11 +509,54 @@ mod tests {
     }
 
     #[test]
+    fn a_page_says_what_its_runs_are_called() {
+        let labelled = |label: &str| Results {
+            label: Some(label.to_owned()),
+            ..samples::open(&[10, 20, 30], &[])
+        };
+        let page = page(labelled("new <b>"), Some(labelled("old")));
+        for words in [
+            "<title>new &lt;b&gt; – 127.0.0.1:3000 – edgeloop bench</title>",
+            "<h1>new &lt;b&gt;</h1>",
+            ">latency of new &lt;b&gt;</span>",
+            ">latency of old</span>",
+            "<b>old</b>",
+        ] {
+            assert!(page.contains(words), "{words}: {page}");
+        }
+    }
+
+    #[test]
+    fn what_the_client_did_to_the_figures_is_told() {
+        let mut results = samples::open(&(1..=200).collect::<Vec<_>>(), &[]);
+        results.generator.marked = vec!["p99".to_owned(), "max".to_owned()];
+        results.generator.stall_us = Some(60_100.0);
+        let page = page(results.clone(), None);
+        assert!(page.contains("198 µs *</td>") && page.contains("200 µs *</dd>"), "{page}");
+        assert!(page.contains("* may come from this client: it was stopped for up to 60.1 ms."));
+        let cell = "<td data-figure=\"generator.stall_us\" data-value=\"60100\">60.1 ms</td>";
+        assert!(page.contains(cell), "{page}");
+        results.generator.is_bottleneck = true;
+        results.generator.busy = Some(0.97);
+        let page = self::page(results, None);
+        assert!(page.contains("Client: this client was the limit, not the service"), "{page}");
+    }
+
+    #[test]
+    fn where_nothing_was_answered_the_page_says_so_first() {
+        let page = page(samples::open(&[], &[40]), None);
+        assert!(page.contains("<p class=\"notice bad\">Nothing was answered.</p>"), "{page}");
+        assert!(!page.contains("notice good"));
+    }
+
+    #[test]
     fn hostile_texts_inject_no_markup() {
         const HOSTILE: &str = "\"'></title></style><script>alert(1)</script><img src=x onerror=y>";
         let mut results = samples::open(&[10], &[]);
         let hostile = || HOSTILE.to_owned();
         results.edgeloop = hostile();
+        results.label = Some(hostile());
+        results.generator.marked = vec![hostile()];
         results.started = hostile();
         results.machine.host = hostile();
         results.machine.kernel = hostile();

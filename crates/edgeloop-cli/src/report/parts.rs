@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::read::Run;
-use crate::bench::results::{Interval, Results};
+use crate::bench::results::{Interval, Results, to_f64};
 use crate::bench::show;
 
 /// Why two runs are not parts of one.
@@ -88,6 +88,7 @@ pub(super) fn shifts(runs: &[Run]) -> Vec<u64> {
 pub(super) fn shift(intervals: &mut [Interval], by: u64) {
     for interval in intervals {
         interval.second = interval.second.saturating_add(by);
+        interval.from_s += to_f64(by);
     }
 }
 

@@ -7,7 +7,7 @@ use super::chart::{Chart, Layer};
 use super::columns::Columns;
 use super::read::Run;
 use crate::bench::record::{Estimate, Times};
-use crate::bench::results::{BANDS, Interval, micros, to_f64};
+use crate::bench::results::{BANDS, Interval, Outage, micros, to_f64};
 use crate::bench::show;
 
 /// Of how many points the line of a percentile curve is made.
@@ -113,30 +113,31 @@ fn edge(band: u32) -> f64 {
     (f64::from(band) / BANDS).exp2() / 1000.0
 }
 
-/// How many messages took how long, over time.
-pub(super) fn heat(columns: &Columns, y: &Axis) -> String {
+/// How many messages took how long, over time; the percentiles are those of `lines`, whose columns may be
+/// wider.
+pub(super) fn heat(columns: &Columns, lines: &Columns, outages: &[Outage], y: &Axis) -> String {
     let x = Axis::seconds(columns.end());
     let most = columns.columns.iter().flat_map(|column| &column.bands).map(|band| band.1).max();
     let most = most.unwrap_or(1);
     let mut shades = vec![Vec::new(); SHADES as usize];
     for column in &columns.columns {
-        let (from, to) = ends(columns, column);
+        let (from, to) = columns.ends(column);
         for &(band, times) in column.bands.iter().filter(|band| band.1 > 0) {
             shades[shade(times, most)].push([from, edge(band), to, edge(band + 1)]);
         }
     }
     let shades = shades.into_iter().enumerate();
-    let mut layers: Vec<_> = shades
-        .map(|(shade, boxes)| Layer::Boxes { class: format!("heat h{shade}"), boxes })
-        .collect();
+    let shades =
+        shades.map(|(shade, boxes)| Layer::Boxes { class: format!("heat h{shade}"), boxes });
+    let mut layers: Vec<_> = [shade_outages(outages, y)].into_iter().chain(shades).collect();
     type Time = fn(&Interval) -> Option<f64>;
-    let lines: [(&str, &str, Time); 3] = [
+    let times: [(&str, &str, Time); 3] = [
         ("halo", "line p50", |column| column.p50_us),
         ("halo", "line p99", |column| column.p99_us),
         ("halo", "line max", |column| column.max_us),
     ];
-    for (halo, class, time) in lines {
-        let points = over_time(columns, time);
+    for (halo, class, time) in times {
+        let points = over_time(lines, time);
         layers.push(Layer::Line { class: halo, points: points.clone() });
         layers.push(Layer::Line { class, points });
     }
@@ -158,18 +159,17 @@ pub(super) fn throughput(
     columns: &Columns,
     baseline: Option<(&Run, &Columns)>,
 ) -> Option<String> {
-    let end = baseline.map_or(0, |(_, columns)| columns.end()).max(columns.end());
+    let end = baseline.map_or(0.0, |(_, columns)| columns.end()).max(columns.end());
     let x = Axis::seconds(end);
-    let line = |run: &Run, columns: &Columns| {
-        over_time(columns, |column| rate(column, columns.width, run.results.seconds))
-    };
-    let points = line(run, columns);
+    let line = |columns: &Columns| over_time(columns, |column| rate(column, columns.width()));
+    let points = line(columns);
     points.iter().flatten().next()?;
-    let others = baseline.map(|(run, columns)| line(run, columns)).unwrap_or_default();
+    let others = baseline.map(|(_, columns)| line(columns)).unwrap_or_default();
     let highest = points.iter().chain(&others).flatten().map(|point| point.1);
     let top = highest.chain(run.results.asked_rate).fold(0.0, f64::max);
     let y = Axis::from_zero(top, axis::rate);
-    let mut layers = vec![Layer::Line { class: "line baseline", points: others }];
+    let outages = shade_outages(&run.results.outages, &y);
+    let mut layers = vec![outages, Layer::Line { class: "line baseline", points: others }];
     if let Some(asked) = run.results.asked_rate {
         layers.push(Layer::Across { class: "mark", y: asked });
     }
@@ -179,12 +179,17 @@ pub(super) fn throughput(
     Some(Chart { description, x: &x, y: &y, layers, notes }.to_string())
 }
 
-/// How many messages a second a column comes to. The last may be no whole second; of a very short
-/// one nothing can be told.
-fn rate(column: &Interval, width: u64, seconds: f64) -> Option<f64> {
-    let begin = to_f64(column.second);
-    let span = (seconds - begin).min(to_f64(width));
-    (span > 0.1).then(|| to_f64(column.messages) / span)
+/// The times in which nothing was answered, from the top of a chart to its bottom.
+fn shade_outages(outages: &[Outage], y: &Axis) -> Layer {
+    let (bottom, top) = (y.value(0.0), y.value(1.0));
+    let boxes = outages.iter().map(|outage| [outage.from_s, bottom, outage.to_s, top]).collect();
+    Layer::Boxes { class: "outage".to_owned(), boxes }
+}
+
+/// How many messages a second a column comes to. Of one of which hardly anything was measured, as the
+/// last may be, nothing can be told.
+fn rate(column: &Interval, width: f64) -> Option<f64> {
+    column.rate().filter(|_| column.seconds >= width / 10.0)
 }
 
 /// Errors and messages that were never answered, over time. None if there were neither.
@@ -198,7 +203,7 @@ pub(super) fn errors(columns: &Columns) -> Option<String> {
     let y = Axis::from_zero(most.max(4.0), axis::rate);
     let (mut errors, mut unanswered) = (Vec::new(), Vec::new());
     for column in &columns.columns {
-        let (from, to) = ends(columns, column);
+        let (from, to) = columns.ends(column);
         let margin = (to - from) / 8.0;
         let (from, to) = (from + margin, to - margin);
         let level = to_f64(column.errors);
@@ -218,23 +223,19 @@ pub(super) fn errors(columns: &Columns) -> Option<String> {
     Some(Chart { description, x: &x, y: &y, layers, notes }.to_string())
 }
 
-fn ends(columns: &Columns, column: &Interval) -> (f64, f64) {
-    (to_f64(column.second), to_f64(column.second.saturating_add(columns.width)))
-}
-
 /// A line through the middles of columns, with gaps where columns are missing.
 fn over_time(
     columns: &Columns,
     value: impl Fn(&Interval) -> Option<f64>,
 ) -> Vec<Option<(f64, f64)>> {
     let mut points = Vec::new();
-    let mut next = None;
+    let mut last = None;
     for column in &columns.columns {
-        if next.is_some_and(|next| next < column.second) {
+        if last.is_some_and(|last| !columns.touch(last, column)) {
             points.push(None);
         }
-        next = Some(column.second.saturating_add(columns.width));
-        let (from, to) = ends(columns, column);
+        last = Some(column);
+        let (from, to) = columns.ends(column);
         points.push(value(column).map(|value| (f64::midpoint(from, to), value)));
     }
     points
@@ -244,12 +245,13 @@ fn over_time(
 fn notes(columns: &Columns) -> Vec<(f64, f64, String)> {
     let time = |time: Option<f64>| time.map_or_else(|| "–".to_owned(), show::time);
     let note = |column: &Interval| {
-        let (from, to) = ends(columns, column);
+        let (from, to) = columns.ends(column);
         let mut text = format!(
-            "{}\n{}\n50 % {}\n99 % {}\nmax {}\n{}",
+            "{}\n{}\n50 % {}\n95 % {}\n99 % {}\nmax {}\n{}",
             seconds(columns, column),
             show::counted(column.messages, "message"),
             time(column.p50_us),
+            time(column.p95_us),
             time(column.p99_us),
             time(column.max_us),
             show::counted(column.errors, "error")
@@ -262,9 +264,10 @@ fn notes(columns: &Columns) -> Vec<(f64, f64, String)> {
     columns.columns.iter().map(note).collect()
 }
 
-/// Which seconds a column is: `3 s to 4 s`.
-pub(super) fn seconds(columns: &Columns, column: &Interval) -> String {
-    format!("{} s to {} s", column.second, column.second.saturating_add(columns.width))
+/// Which seconds a column is: `3 s to 4 s`, `3.1 s to 3.2 s`.
+fn seconds(columns: &Columns, column: &Interval) -> String {
+    let (from, to) = columns.ends(column);
+    format!("{} to {}", axis::seconds(from), axis::seconds(to))
 }
 
 #[cfg(test)]
@@ -310,9 +313,24 @@ mod tests {
 
     #[test]
     fn a_last_second_that_is_none_does_not_look_like_a_loss() {
-        let column = Interval { second: 2, messages: 50, ..samples::second() };
-        assert_eq!(rate(&column, 1, 3.0), Some(50.0));
-        assert_eq!(rate(&column, 1, 2.5), Some(100.0));
-        assert_eq!((rate(&column, 1, 2.01), rate(&column, 1, 1.0)), (None, None));
+        let column = |seconds| Interval { seconds, in_time: 50, ..samples::second() };
+        assert_eq!(rate(&column(1.0), 1.0), Some(50.0));
+        assert_eq!(rate(&column(0.5), 1.0), Some(100.0));
+        assert_eq!((rate(&column(0.01), 1.0), rate(&column(0.0), 1.0)), (None, None));
+        assert_eq!(rate(&column(0.05), 0.1), Some(1000.0));
+    }
+
+    #[test]
+    fn an_outage_is_shaded_where_it_was() {
+        let mut results = samples::open(&[10, 20, 30], &[]);
+        results.outages = vec![Outage { from_s: 0.5, to_s: 1.5 }];
+        let run = Run::new("a".to_owned(), results).expect("results");
+        let columns = Columns::finest(&run.results);
+        let chart = throughput(&run, &columns, None).expect("drawn");
+        assert!(chart.contains("<path class=\"outage\" d=\"M250 0H750V1000H250z\"/>"), "{chart}");
+        let y = heat_axis(&[&columns]).expect("drawn");
+        let chart = heat(&columns, &columns, &run.results.outages, &y);
+        assert!(chart.contains("class=\"outage\""), "{chart}");
+        assert!(!heat(&columns, &columns, &[], &y).contains("outage"));
     }
 }

@@ -158,7 +158,7 @@ const MOST_SAMPLES: u64 = 1 << 53;
 /// Of figures that are drawn, one that no run comes to.
 fn impossible(results: &Results) -> Option<String> {
     let last = band(LONGEST);
-    for interval in &results.intervals {
+    for interval in results.intervals.iter().chain(&results.slices) {
         if let Some((band, _)) = interval.bands.iter().find(|(band, _)| *band > last) {
             let second = interval.second;
             return Some(format!("has a band {band} in second {second}, where {last} is the last"));
@@ -183,9 +183,15 @@ fn impossible(results: &Results) -> Option<String> {
         figures.extend([step.from_s, step.seconds, step.rate]);
         figures.extend(step.asked_rate);
     }
-    for interval in &results.intervals {
-        figures.extend([interval.p50_us, interval.p99_us, interval.max_us].into_iter().flatten());
+    for interval in results.intervals.iter().chain(&results.slices) {
+        let times = [interval.p50_us, interval.p95_us, interval.p99_us, interval.max_us];
+        figures.extend(times.into_iter().flatten());
+        figures.extend([interval.from_s, interval.seconds]);
     }
+    figures.extend(results.outages.iter().flat_map(|outage| [outage.from_s, outage.to_s]));
+    let generator = &results.generator;
+    let shares = [generator.busy, generator.waited, generator.stall_us, generator.waited_us];
+    figures.extend(shares.into_iter().flatten().chain([generator.lag_us]));
     figures
         .into_iter()
         .find(|figure| !(0.0..1e15).contains(figure))

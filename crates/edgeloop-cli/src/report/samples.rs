@@ -12,8 +12,10 @@ use crate::bench::results::{
 pub(super) fn second() -> Interval {
     Interval {
         second: 0,
+        from_s: 0.0,
         seconds: 1.0,
         messages: 0,
+        in_time: 0,
         unanswered: 0,
         bytes_sent: 0,
         bytes_received: 0,
@@ -121,11 +123,19 @@ pub(super) fn open(answered: &[u64], unanswered: &[u64]) -> Results {
         warmup: Warmup::default(),
         cost: Cost { processor_s: 0.5, waits: 100 },
         find: None,
+        outages: Vec::new(),
+        slices: Vec::new(),
         repeats: Vec::new(),
         steps: None,
         intervals: vec![
-            Interval { messages, max_us: Some(20.0), bands: vec![(55, messages)], ..second() },
-            Interval { second: 1, ..second() },
+            Interval {
+                messages,
+                in_time: messages,
+                max_us: Some(20.0),
+                bands: vec![(55, messages)],
+                ..second()
+            },
+            Interval { second: 1, from_s: 1.0, ..second() },
         ],
     }
 }

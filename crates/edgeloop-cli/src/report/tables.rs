@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::axis;
 use super::columns::Columns;
 use super::figures::{Figure, difference};
 use super::html::Text;
@@ -97,19 +98,19 @@ pub(super) fn seconds(f: &mut fmt::Formatter<'_>, columns: &Columns) -> fmt::Res
     if columns.columns.is_empty() {
         return Ok(());
     }
-    let what = match columns.width {
-        1 => "Second by second".to_owned(),
-        width => format!("Every {width} seconds"),
-    };
+    let wide = columns.width() > 1.0;
+    let every = axis::seconds(columns.width());
+    let what = if wide { format!("Every {every}") } else { "Second by second".to_owned() };
     write!(f, "<section>\n<details>\n<summary><h2>{what}</h2></summary>\n")?;
-    if columns.width > 1 {
+    if wide {
         f.write_str(
-            "<p class=\"small\">50 % and 99 % are read from the bands of the heat map, up to 19 % \
+            "<p class=\"small\">50 %, 95 % and 99 % are read from the bands of the heat map, up to 19 % \
              too high.</p>\n",
         )?;
     }
     f.write_str("<div class=\"wide\"><table>\n<thead><tr><th>from</th>")?;
-    let names = ["messages", "50 %", "99 %", "max", "errors", "unanswered", "alive", "in flight"];
+    let names =
+        ["messages", "50 %", "95 %", "99 %", "max", "errors", "unanswered", "alive", "in flight"];
     for name in names {
         write!(f, "<th scope=\"col\">{name}</th>")?;
     }
@@ -118,6 +119,7 @@ pub(super) fn seconds(f: &mut fmt::Formatter<'_>, columns: &Columns) -> fmt::Res
         write!(f, "<tr data-second=\"{0}\"><th scope=\"row\">{0} s</th>", column.second)?;
         count(f, "messages", column.messages)?;
         time(f, "p50_us", column.p50_us)?;
+        time(f, "p95_us", column.p95_us)?;
         time(f, "p99_us", column.p99_us)?;
         time(f, "max_us", column.max_us)?;
         count(f, "errors", column.errors)?;

@@ -20,8 +20,10 @@ mod pauses;
 mod profiles;
 mod rates;
 mod run;
+mod schema;
 mod searches;
 #[path = "../serve/mod.rs"]
 mod serve;
 mod services;
 mod survival;
+mod words;

@@ -111,7 +111,12 @@ fn the_shortest_run_of_all_has_no_figure_that_is_none() {
     for options in ["-d 1ns -c 1", "-d 1ns -c 3 -r 1k", "-d 1ns -c 3 -t 2 --connect-per-message"] {
         let ran = bench(server.address(), &format!("{options} --grace 10s"));
         // One that was sent behind it is no part of it.
-        let expected = if ran.number("/messages") > 0 { DONE } else { NETWORK_ERRORS };
+        let expected = match ran.number("/messages") {
+            0 => NETWORK_ERRORS,
+            // A busy machine sends even one message late.
+            _ if !ran.at("/late").is_null() => TOO_SLOW,
+            _ => DONE,
+        };
         ran.expect_exit(expected).expect_errors(&[]);
         assert_eq!(ran.number("/unanswered"), 0);
         assert!(ran.figure("/seconds") >= 0.0 && ran.at("/rate").is_f64(), "{}", ran.summary);

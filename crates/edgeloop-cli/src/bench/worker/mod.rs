@@ -48,22 +48,21 @@ const CHUNK: usize = 64 * 1024;
 /// Looking through so few bytes takes less time than matters.
 const SHORT: usize = 4096;
 
-/// What a thread tells of the second that is over.
+/// What a thread tells of a part of the measured time that is over: of a second or less.
 #[derive(Debug)]
 pub(crate) struct Tick {
-    /// Which second of the measured time it was, from 0 on.
-    pub(crate) second: u64,
+    /// Which part it was, from 0 on.
+    pub(crate) number: u64,
     /// How much of it was measured, in nanoseconds.
     pub(crate) span: u64,
-    pub(crate) measured: Measured,
     /// Connections that are open, and messages that have no answer yet.
     pub(crate) alive: usize,
     pub(crate) in_flight: usize,
 }
 
-/// Takes what a thread tells, and gives it something empty to go on with: to make that itself would
-/// take it longer than a message may.
-pub(crate) type Teller = Box<dyn FnMut(Tick) -> Measured + Send>;
+/// Takes what a thread tells and has measured, and leaves something empty for it to go on with: to make
+/// that itself would take it longer than a message may.
+pub(crate) type Teller = Box<dyn FnMut(Tick, &mut Measured) + Send>;
 
 /// How a thread's part of a run came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,13 +130,14 @@ pub(crate) struct Worker {
     over: u64,
     /// For when the wake-up is set.
     awaits: u64,
-    second: u64,
+    /// How many ticks there were.
+    ticks: u64,
     /// Messages that may still be begun, if they are numbered.
     left: Option<u64>,
     last_answer: u64,
     /// When a byte moved last, to the other end or from it.
     last_move: u64,
-    /// Of the present second, and of the time before all that is measured.
+    /// Of the present tick, and of the time before all that is measured.
     measured: Measured,
     before: Before,
     /// Connections that were made to each of the addresses.
@@ -174,7 +174,7 @@ impl Worker {
             until: u64::MAX,
             over: u64::MAX,
             awaits: u64::MAX,
-            second: 0,
+            ticks: 0,
             left: None,
             last_answer: 0,
             last_move: 0,
@@ -246,7 +246,7 @@ impl Worker {
         let own = match self.phase {
             Phase::Opening => u64::MAX,
             Phase::Waiting => cx.now().as_nanos() + LOOK,
-            Phase::Running => self.until.min(self.from + (self.second + 1) * SECOND),
+            Phase::Running => self.until.min(self.tick_at()),
             Phase::Grace => self.over.min(self.stalls_at()),
             Phase::Over => return,
         };
@@ -296,14 +296,19 @@ impl Worker {
         now
     }
 
-    /// A second is over.
+    /// When the next part of the measured time is over.
+    fn tick_at(&self) -> u64 {
+        self.from.saturating_add((self.ticks + 1) * nanos(self.share.plan.tick))
+    }
+
+    /// A part of the measured time is over.
     fn tick(&mut self) {
-        let measured = std::mem::take(&mut self.measured);
-        let (second, alive, in_flight) = (self.second, self.alive, self.in_flight);
-        let begin = self.from.saturating_add(second * SECOND);
-        let span = self.until.saturating_sub(begin).min(SECOND);
-        self.measured = (self.tell)(Tick { second, span, measured, alive, in_flight });
-        self.second += 1;
+        let (number, alive, in_flight) = (self.ticks, self.alive, self.in_flight);
+        let length = nanos(self.share.plan.tick);
+        let begin = self.from.saturating_add(number * length);
+        let span = self.until.saturating_sub(begin).min(length);
+        (self.tell)(Tick { number, span, alive, in_flight }, &mut self.measured);
+        self.ticks += 1;
     }
 }
 
@@ -392,7 +397,7 @@ impl Handler for Worker {
         if self.phase == Phase::Running {
             // The last one ends with the run, also where this thread has overslept that.
             let told = now.min(self.until - 1);
-            while told >= self.from.saturating_add((self.second + 1) * SECOND) {
+            while told >= self.tick_at() {
                 self.tick();
             }
             if now >= self.until || self.left == Some(0) {

@@ -178,6 +178,9 @@ impl Worker {
             self.before.connects += 1;
         }
         self.was_made(cx);
+        if self.phase == Phase::Opening {
+            self.gate.has_opened();
+        }
         self.was_tried(lane);
         self.open_more(cx);
         self.feed(cx, lane, now);

@@ -52,9 +52,8 @@ fn run(simulation: Simulation, plan: &Plan) -> Ran {
     let ticks = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&ticks);
     let [share] = &plan.shares()[..] else { panic!("a simulation has one thread") };
-    let tell = move |tick| {
-        told.lock().expect("no panic").push(tick);
-        Measured::default()
+    let tell = move |_, measured: &mut Measured| {
+        told.lock().expect("no panic").push(std::mem::take(measured));
     };
     let worker = Worker::new(share.clone(), Arc::new(Gate::new(1)), Box::new(tell));
     let report = simulation
@@ -66,9 +65,9 @@ fn run(simulation: Simulation, plan: &Plan) -> Ran {
         .unwrap_or_else(|failure| panic!("{failure}"));
     let outcome = report.handler.into_outcome();
     let (mut measured, mut seconds) = (Measured::default(), Vec::new());
-    for tick in ticks.lock().expect("no panic").drain(..) {
-        seconds.push(tick.measured.counts.messages);
-        measured.add(&tick.measured);
+    for told in ticks.lock().expect("no panic").drain(..) {
+        seconds.push(told.counts.messages);
+        measured.add(&told);
     }
     Ran { outcome, measured, seconds }
 }
