@@ -139,7 +139,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "HOW", allow_hyphen_values = true)]
     pub(crate) arrival: Option<OsString>,
 
-    /// Time at the beginning that is not measured [default: 1s; with -n 0]
+    /// Time before the measured one [default: 1s; with -n 0]
     ///
     /// The service gets messages then, too, which count in no figure
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]

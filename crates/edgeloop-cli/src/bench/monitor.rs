@@ -219,6 +219,7 @@ mod tests {
         done.store(true, Ordering::Release);
         spins.join().expect("no panic");
         let (busy, waited) = (watched.busy.expect("some"), watched.waited.expect("some"));
-        assert!(busy + waited > 0.8, "{busy} busy and {waited} waited");
+        // A wait counts when it is over, and the last one may be a long one.
+        assert!(busy + waited > 0.3, "{busy} busy and {waited} waited");
     }
 }

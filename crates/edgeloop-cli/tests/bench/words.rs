@@ -89,7 +89,7 @@ fn opening_and_warming_up_are_told_of() {
     let server = server(&[]).start();
     let ran = bench(
         server.address(),
-        "--hold 250 --active 2 --open-rate 100 --warmup 300ms -d 300ms --grace 10s",
+        "--hold 250 --active 2 --open-rate 100 --warmup 300ms -d 2s --grace 10s",
     );
     ran.expect_exit(DONE);
     let opened: Vec<u64> = ran
