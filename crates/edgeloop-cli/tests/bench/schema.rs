@@ -142,9 +142,10 @@ fn each_test_that_the_notes_name_for_a_complaint_is_there() {
     assert_eq!(rows.len(), 30);
     let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let names = rows.iter().flat_map(|row| row.split('`')).filter(|word| word.contains("::"));
+    assert!(rows.iter().all(|row| row.contains("::")), "a complaint has no test: {rows:#?}");
     for name in names {
         let (module, test) = name.split_once("::").expect("a module and a test");
-        let folders = ["tests/bench", "src/report", "src/bench"];
+        let folders = ["tests/bench", "tests", "src/report", "src/bench"];
         let files = folders.map(|folder| here.join(folder).join(format!("{module}.rs")));
         let found = files.iter().any(|file| {
             let text = std::fs::read_to_string(file).unwrap_or_default();
