@@ -38,11 +38,19 @@ class Peer:
             try:
                 count = self.socket.send(view)
             except BlockingIOError:
-                # Waits for room, with the first byte, so that what was sent is known exactly.
-                await self.load.loop.sock_sendall(self.socket, view[:1])
-                count = 1
+                await self.room()
+                continue
             self.sent += count
             view = view[count:]
+
+    async def room(self):
+        """Waits until the socket takes something. Sends nothing: a wait that is cancelled would not say."""
+        loop, found = self.load.loop, self.load.loop.create_future()
+        loop.add_writer(self.socket, lambda: found.done() or found.set_result(None))
+        try:
+            await found
+        finally:
+            loop.remove_writer(self.socket)
 
     async def receive(self, most):
         data = await self.load.loop.sock_recv(self.socket, most)

@@ -88,13 +88,13 @@ fn ctrl_c_between_several_runs_keeps_those_that_are_whole() {
 
 #[test]
 fn a_first_run_that_is_interrupted_is_kept_as_far_as_it_came() {
-    let server = OddServer::start(Oddity::None);
+    let server = OddServer::start(Oddity::Delays(Duration::from_millis(5)));
     let address = server.address().to_string();
-    let going = Bench::of(&address, "-c 1 -r 100 -d 1h --grace 10s --repeat 3").begin();
+    let going = Bench::of(&address, "-c 1 -d 1h --grace 10s --repeat 3").begin();
     eventually("messages come", || server.received() >= 640);
     going.running.process().signal(Signal::INT);
     let ran = going.end();
-    expect_done(&ran);
+    ran.expect_exit(DONE);
     assert!(ran.number("/messages") > 0 && ran.at("/ended") == "interrupted", "{}", ran.summary);
     assert_eq!(ran.at("/repeats"), &serde_json::json!([]));
 }

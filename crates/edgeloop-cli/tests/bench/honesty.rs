@@ -229,12 +229,12 @@ fn what_goes_wrong_in_the_warm_up_stands_by_itself() {
 #[test]
 fn what_is_compared_is_that_of_the_measured_time_and_a_wrong_byte_of_the_warm_up_is_wrong() {
     let server = OddServer::start(Oddity::Flips { at: 70 });
-    let ran = bench(server.address(), "-c 1 -r 100 --warmup 300ms -d 200ms --grace 10s");
+    let ran = bench(server.address(), "-c 1 -r 100 --warmup 1s -d 200ms --grace 10s");
     ran.expect_exit(VERIFICATION_FAILED).expect_messages(20, 0).expect_wrong(0, 0, 0);
-    // A message of the warm-up may come back a moment later.
+    // Some of the warm-up may come back a moment later.
     let (before, measured) = (ran.number("/warmup/verify/checked"), ran.number("/verify/checked"));
-    assert!((1280..=1280 + 64).contains(&measured), "{measured}");
-    assert_eq!(before + measured, 50 * 64);
+    assert!(measured >= 1280 && before >= 64, "{measured} and {before}");
+    assert_eq!(before + measured, 120 * 64);
     assert_eq!(ran.number("/warmup/verify/mismatched"), 1);
 }
 

