@@ -16,8 +16,7 @@ Counts, rates, connections and histograms are added, so percentiles are those of
 longest. Percentiles of a single second are read from the bands of the heat map: they are up to 19 % too high, never \
 too low.
 
-The parts must have measured at the same time, but for a tenth of the shorter one and half a second between the \
-clocks of two machines, with the same mode, message size, arrival, duration, warm-up and \
+The parts must have measured at the same time, but for half a second and a tenth of the shorter one, with the same mode, message size, arrival, duration, warm-up and \
 verification. All have a rate or none has; without a rate, the pipeline must be the same. Other options, such as the \
 target and the number of connections, may differ. --force merges other runs too, and results of --find or --repeat; \
 no run is merged with itself.

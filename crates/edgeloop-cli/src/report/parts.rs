@@ -33,11 +33,11 @@ pub(super) fn twice(one: &Results, other: &Results) -> Option<String> {
     Some(format!("both hold the run with the id {part}, which would be counted twice"))
 }
 
-/// How far the clocks of two machines are taken to differ at the most, in seconds.
-const CLOCKS: f64 = 0.5;
+/// How far apart clocks and beginnings may be beside that, in seconds.
+const APART: f64 = 0.5;
 
 /// Why two runs are not parts of one load, if they are not: nine tenths of the time in which the shorter
-/// one measured the other one has to have measured, too.
+/// one measured the other one has to have measured, too, but for half a second.
 fn not_at_once(one: &Results, other: &Results) -> Option<String> {
     let begin = |run: &Results| run.measured_from.clone().unwrap_or_else(|| run.started.clone());
     let at = |run: &Results| Some((seconds(&begin(run))?, run.seconds));
@@ -46,8 +46,7 @@ fn not_at_once(one: &Results, other: &Results) -> Option<String> {
     };
     let both = (from + length).min(other_from + other_length) - from.max(other_from);
     let shorter = length.min(other_length);
-    let clocks = if one.machine.host == other.machine.host { 0.0 } else { CLOCKS };
-    let missing = (shorter / 10.0 + clocks).min(shorter / 2.0);
+    let missing = (shorter / 10.0 + APART).min(shorter / 2.0);
     (both < shorter - missing).then(|| {
         format!(
             "they did not measure at the same time, but from {} on for {}, and from {} on for {}",
@@ -160,8 +159,8 @@ mod tests {
             ("they differ in verify, on and off", |results| results.verify.on = false),
             (
                 "did not measure at the same time, but from 2026-01-02T03:04:06.500Z on for 2.00 s, and \
-              from 2026-01-02T03:04:06.900Z on",
-                |results| at(results, "06.900"),
+              from 2026-01-02T03:04:07.300Z on",
+                |results| at(results, "07.300"),
             ),
             ("b.json is the result of a search", |results| results.find = Some(found())),
             ("b.json is several runs", |results| results.repeats = repeats(&[1.0])),
@@ -211,33 +210,30 @@ mod tests {
 
     #[test]
     fn runs_are_parts_of_one_if_nine_tenths_of_the_shorter_one_are_common() {
-        let of = |host: &str, second: &str, seconds: f64| {
+        let of = |second: &str, seconds: f64| {
             let mut results = samples::open(&[10], &[]);
             at(&mut results, second);
             results.seconds = seconds;
-            results.machine.host = host.to_owned();
             results
         };
-        let one = of("a", "10.000", 10.0);
-        for (host, second, seconds, fits) in [
-            ("a", "10.900", 10.0, true),
-            ("a", "11.100", 10.0, false),
-            ("a", "09.100", 10.0, true),
-            ("a", "08.900", 10.0, false),
-            // The clocks of two machines may differ by half a second.
-            ("b", "11.400", 10.0, true),
-            ("b", "11.600", 10.0, false),
-            // A short one within a long one, and one that runs over its end.
-            ("a", "15.000", 1.0, true),
-            ("a", "19.200", 1.0, false),
-            ("b", "20.300", 0.4, false),
+        let one = of("10.000", 10.0);
+        for (second, seconds, fits) in [
+            // Of ten seconds one may be missing, and half a second for clocks that differ.
+            ("11.400", 10.0, true),
+            ("11.600", 10.0, false),
+            ("08.600", 10.0, true),
+            ("08.400", 10.0, false),
+            // A short one within a long one, and those that run over its end: half must be common.
+            ("15.000", 1.0, true),
+            ("19.400", 1.0, true),
+            ("19.600", 1.0, false),
+            ("20.300", 0.4, false),
         ] {
-            let other = of(host, second, seconds);
-            let parts = [run("a", one.clone()), run("b", other)];
-            assert_eq!(merge(&parts, false).is_ok(), fits, "{host} {second} {seconds}");
+            let parts = [run("a", one.clone()), run("b", of(second, seconds))];
+            assert_eq!(merge(&parts, false).is_ok(), fits, "{second} {seconds}");
         }
         // Each two of them: both may lie within a long one, and not overlap.
-        let three = [of("a", "10.000", 10.0), of("a", "11.000", 2.0), of("a", "15.000", 2.0)];
+        let three = [of("10.000", 10.0), of("11.000", 2.0), of("15.000", 2.0)];
         let runs: Vec<_> = ["a", "b", "c"].into_iter().zip(three).map(|(n, r)| run(n, r)).collect();
         let line = merge(&runs, false).expect_err("two are apart").line;
         assert!(line.contains("cannot merge b and c"), "{line}");

@@ -71,12 +71,15 @@ fn a_pause_of_the_service_shows_in_its_step_alone() {
     let oddity = Oddity::Pauses { after: 150 * 64, span: std::time::Duration::from_millis(500) };
     let server = OddServer::start(oddity);
     let profile = "--profile 100:1s,100:2s,100:1s";
-    let ran = bench(server.address(), &format!("-c 1 {profile} --grace 10s"));
+    let options = format!("-c 1 {profile} --grace 10s");
+    let (ran, starved) =
+        Bench::of(&server.address().to_string(), &options).begin().end_and_starved();
     ran.expect_all_answered().expect_messages(400, 0);
     let max = |step: usize| ran.figure(&format!("/steps/{step}/latency_us/max"));
     assert!(max(1) >= 475_000.0, "{}", ran.summary);
-    // Others on this machine make messages late, but hardly by as much.
-    assert!(max(0) < 400_000.0 && max(2) < 400_000.0, "{}", ran.summary);
+    // Others on this machine make messages late, by no more than they had it for.
+    let late = 400_000.0 + starved.as_secs_f64() * 1e6;
+    assert!(max(0) < late && max(2) < late, "{starved:?}: {}", ran.summary);
 }
 
 #[test]
