@@ -145,7 +145,7 @@ fn a_terminal_has_a_line_that_changes_and_ends_at_100_percent() {
     assert!(!opening.is_empty() && opening.iter().all(|&percent| percent == 0), "{shown:#?}");
     // A quarter of all is the warm-up.
     assert!(!warming.is_empty() && warming.iter().all(|&percent| percent <= 25), "{shown:#?}");
-    assert!(!those("/s  p50 ").is_empty(), "{shown:#?}");
+    assert!(!those("  in flight ").is_empty(), "{shown:#?}");
     let all: Vec<u32> = shown.iter().filter_map(percent).collect();
     assert!(all.is_sorted() && all.last() == Some(&100), "{all:?}");
 }
@@ -207,11 +207,11 @@ fn a_time_in_which_nothing_was_answered_is_told() {
             let at = |name: &str| outage[name].as_f64().expect("seconds");
             at("to_s") - at("from_s")
         };
-        let longest = outages.iter().map(length).fold(0.0, f64::max);
+        let all: f64 = outages.iter().map(length).sum();
         // On a machine that is so busy that answers take a tenth of it anyway, it is none.
         if usual(&ran) < 0.09 {
             // Of tenths of a second, the first and the last may have had an answer.
-            assert!((0.99..3.1).contains(&longest), "{longest}: {}", ran.summary);
+            assert!((0.99..3.1).contains(&all), "{all}: {}", ran.summary);
             ran.expect_said("  OUTAGE      nothing was answered from ");
         }
     }
@@ -233,9 +233,13 @@ fn where_nothing_was_answered_that_is_what_is_said() {
     let others = ["", "-n 10", "--stream", "--connect-per-message", "-r 100"];
     for options in others {
         let ran = bench(server.address(), &format!("-c 2 -d 300ms --grace 100ms {options}"));
-        ran.expect_exit(NETWORK_ERRORS).expect_said("  messages    nothing was answered; ");
+        ran.expect_exit(NETWORK_ERRORS).expect_said("  messages    nothing was answered");
         assert!(!ran.summary.contains("all as they were sent"), "{}", ran.summary);
-        assert!(ran.stderr.contains("nothing answered  "), "{}", ran.stderr);
+        assert!(
+            ran.stderr.lines().all(|line| line.contains("nothing answered  ")),
+            "{}",
+            ran.stderr
+        );
     }
     let ran = bench(nobody(), "-c 2 -d 300ms");
     ran.expect_exit(NETWORK_ERRORS).expect_said("nothing was measured");
