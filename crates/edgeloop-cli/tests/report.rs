@@ -2,6 +2,7 @@
 //! anything, that runs are merged, and what is said of files that hold no run.
 
 mod serve;
+mod valid;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -274,6 +275,7 @@ fn runs_that_were_made_at_once_are_merged() {
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     assert!(ended.stdout.starts_with("<!DOCTYPE html>") && ended.stdout.contains("Merged from"));
     let (one, two, both) = (files.json("a.json"), files.json("b.json"), files.json("sum.json"));
+    [&one, &two, &both].into_iter().for_each(valid::expect_valid);
     for figure in ["messages", "rate", "asked_rate", "bytes_sent", "connections_alive"] {
         let sum = one[figure].as_f64().expect(figure) + two[figure].as_f64().expect(figure);
         assert_eq!(both[figure].as_f64(), Some(sum), "{figure}");

@@ -273,6 +273,8 @@ fn gather(
 ) -> Result<Done, Failure> {
     let begin = Instant::now();
     let mut ticks: BTreeMap<u64, (usize, Second)> = BTreeMap::new();
+    // How many ticks those threads told of that tell of no more.
+    let mut finished: Vec<u64> = Vec::new();
     let mut outcomes = Vec::new();
     let mut waits = 0;
     while outcomes.len() < threads {
@@ -283,15 +285,12 @@ fn gather(
                 let others = ticks.remove(&number);
                 let told = 1 + others.as_ref().map_or(0, |(told, _)| *told);
                 let slice = seconds.add_tick(others.map(|(_, slice)| slice), &tick, measured);
-                if told == threads {
-                    seconds.add(slice);
-                } else {
-                    ticks.insert(number, (told, slice));
-                }
+                ticks.insert(number, (told, slice));
             }
             Ok(Report::Done(outcome)) => {
                 let (outcome, metrics) = (*outcome)?;
                 waits += metrics.turns - metrics.polls;
+                finished.push(outcome.ticks);
                 outcomes.push(outcome);
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -299,14 +298,18 @@ fn gather(
                 return Err(Failure::fatal("a thread of the run has ended before its time"));
             }
         }
+        // Each tick is large: none is kept until threads tell of it that have ended.
+        while let Some(first) = ticks.first_entry() {
+            let over = finished.iter().filter(|&&ticks| ticks <= *first.key()).count();
+            if first.get().0 + over < threads {
+                break;
+            }
+            seconds.add(first.remove().1);
+        }
         let begun = gate.begin().map(|begin| monotonic().since(Time::from_nanos(begin)));
         let moment = Moment { elapsed: begin.elapsed(), opened: gate.opened(), begun };
         seconds.watcher.look(&moment);
         interrupt.look_if_alone();
-    }
-    // Threads that had less to tell of than others.
-    for (_, slice) in ticks.into_values() {
-        seconds.add(slice);
     }
     let total = seconds.finish();
     let mut verdict = Verdict::default();

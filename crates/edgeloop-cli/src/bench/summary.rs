@@ -49,6 +49,9 @@ impl fmt::Display for Summary<'_> {
         if let Some(warmup) = warmup(results) {
             rows(f, "warm-up", &warmup)?;
         }
+        for finding in &results.warmup.verify.findings {
+            row(f, "", finding)?;
+        }
         row(f, "verified", &verified(results))?;
         for finding in &results.verify.findings {
             row(f, "", finding)?;
@@ -333,6 +336,9 @@ pub(crate) fn warmup(results: &Results) -> Option<String> {
     if !warmup.errors.is_empty() {
         parts.push(kinds(&warmup.errors, &warmup.other_errors));
     }
+    if warmup.verify.wrong() > 0 {
+        parts.push(format!("WRONG: {}", show::counted(warmup.verify.wrong(), "byte")));
+    }
     if warmup.unanswered > 0 {
         parts.push(format!("{} never answered", show::counted(warmup.unanswered, "message")));
     }
@@ -387,9 +393,6 @@ pub(crate) fn verified(results: &Results) -> String {
         return match verify.checked {
             0 => "nothing came back".to_owned(),
             _ if !results.options.send.is_empty() => format!("{checked}, all as expected"),
-            _ if results.warmup.messages > 0 => {
-                format!("{checked} with the warm-up, all as they were sent")
-            }
             _ => format!("{checked}, all as they were sent"),
         };
     }
@@ -513,8 +516,8 @@ mod tests {
         let mut results = results();
         results.warmup.errors.insert("refused".to_owned(), 3);
         results.warmup.unanswered = 1;
-        let line =
-            "  warm-up     3 refused, 1 message never answered; not among the figures of the run\n";
+        results.warmup.verify.missing = 2;
+        let line = "  warm-up     3 refused, WRONG: 2 bytes, 1 message never answered; not among the figures of the run\n";
         expect(&results, &[line, "errors      none\n"]);
     }
 

@@ -96,7 +96,7 @@ pub(super) fn counts(results: &Results) -> Vec<(&'static str, Vec<Figure>)> {
     let surplus = whole("verify.surplus", "bytes too many", verify.surplus);
     if verify.on {
         let compared = vec![
-            bytes("verify.checked", "compared, with the warm-up", verify.checked),
+            bytes("verify.checked", "compared", verify.checked),
             whole("verify.mismatched", "bytes changed", verify.mismatched),
             whole("verify.missing", "bytes missing", verify.missing),
             surplus,

@@ -26,4 +26,6 @@ mod searches;
 mod serve;
 mod services;
 mod survival;
+#[path = "../valid/mod.rs"]
+mod valid;
 mod words;

@@ -109,7 +109,7 @@ impl Going {
         let text = std::fs::read_to_string(self.json.path()).expect("the results");
         let results = serde_json::from_str(&text)
             .unwrap_or_else(|error| panic!("{error} in: {text}\n{stdout}\n{stderr}"));
-        crate::schema::expect_valid(&results);
+        crate::valid::expect_valid(&results);
         Ran { code, summary: stdout, stderr, results }
     }
 }

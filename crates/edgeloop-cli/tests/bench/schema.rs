@@ -5,43 +5,11 @@
 //! `docs/bench-results.schema.json` among the `properties` of its object and in its `required`, and as a
 //! row in `docs/BENCH.md`. What is missing is named by the test that fails, with the row to add.
 
-use std::sync::OnceLock;
-
-use jsonschema::Validator;
 use serde_json::Value;
 
-const SCHEMA: &str = include_str!("../../../../docs/bench-results.schema.json");
+use crate::valid::{faults, schema};
+
 const BENCH: &str = include_str!("../../../../docs/BENCH.md");
-
-fn schema() -> &'static Value {
-    static PARSED: OnceLock<Value> = OnceLock::new();
-    PARSED.get_or_init(|| serde_json::from_str(SCHEMA).expect("the schema is JSON"))
-}
-
-/// What in some results is not as the schema says.
-pub(crate) fn faults(results: &Value) -> Vec<String> {
-    static VALIDATOR: OnceLock<Validator> = OnceLock::new();
-    let validator = VALIDATOR
-        .get_or_init(|| jsonschema::draft202012::new(schema()).expect("the schema is a schema"));
-    let fault = |error: jsonschema::ValidationError<'_>| {
-        let place = error.instance_path().to_string();
-        let place = if place.is_empty() { "/".to_owned() } else { place };
-        let text: String = error.to_string().chars().take(300).collect();
-        format!("{place}: {text}")
-    };
-    validator.iter_errors(results).map(fault).collect()
-}
-
-/// Panics if some results are not as the schema says.
-#[track_caller]
-pub(crate) fn expect_valid(results: &Value) {
-    let faults = faults(results);
-    assert!(
-        faults.is_empty(),
-        "docs/bench-results.schema.json says otherwise (see tests/bench/schema.rs):\n{}",
-        faults.join("\n")
-    );
-}
 
 /// Every object of the schema, with where it stands.
 fn objects() -> Vec<(String, &'static Value)> {
@@ -142,9 +110,10 @@ fn each_test_that_the_notes_name_for_a_complaint_is_there() {
     assert_eq!(rows.len(), 30);
     let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let names = rows.iter().flat_map(|row| row.split('`')).filter(|word| word.contains("::"));
+    assert!(rows.iter().all(|row| row.contains("::")), "a complaint has no test: {rows:#?}");
     for name in names {
         let (module, test) = name.split_once("::").expect("a module and a test");
-        let folders = ["tests/bench", "src/report", "src/bench"];
+        let folders = ["tests/bench", "tests", "src/report", "src/bench"];
         let files = folders.map(|folder| here.join(folder).join(format!("{module}.rs")));
         let found = files.iter().any(|file| {
             let text = std::fs::read_to_string(file).unwrap_or_default();

@@ -81,6 +81,8 @@ pub(crate) enum End {
 pub(crate) struct Outcome {
     pub(crate) verdict: Verdict,
     pub(crate) end: End,
+    /// Of how many ticks it has told.
+    pub(crate) ticks: u64,
     /// For how long it was measured, in nanoseconds.
     pub(crate) span: u64,
     /// Connections that were open at the end of that.
@@ -193,8 +195,8 @@ impl Worker {
     /// What the run has come to.
     pub(crate) fn into_outcome(self) -> Outcome {
         let span = self.until.saturating_sub(self.from);
-        let Self { verdict, end, alive, before, made, steps, .. } = self;
-        Outcome { verdict, end, span, alive, before, made, steps }
+        let Self { verdict, end, ticks, alive, before, made, steps, .. } = self;
+        Outcome { verdict, end, ticks, span, alive, before, made, steps }
     }
 
     const fn size(&self) -> u64 {
