@@ -17,9 +17,9 @@ use tracing_subscriber::prelude::*;
 
 use crate::config::{Format, Verbosity};
 use crate::escape::OneLine;
-use backlog::{Item, Rank};
+use backlog::Rank;
 use queue::Queue;
-use sink::{GapLine, Sink};
+use sink::GapLine;
 pub(crate) use terminal::LogOutput;
 
 /// The target of the lines that are written with `-q` too.
@@ -149,15 +149,9 @@ impl PlainLog {
 /// most, and a terminal gets it from a job in the background, too.
 pub(crate) fn last_line(line: &str) {
     let line = format!("edgeloop: {line}\n").into_bytes();
-    let none: GapLine = |_| String::new();
-    // What takes it without a wait needs no other thread, which might get no processor in time.
-    let mut sink = Sink::new(io::stderr(), none);
-    sink.feed(Item::Lines(Rank::Essential, line.clone()));
-    if sink.flush(false).is_err() {
-        let queue = Queue::new(io::stderr(), LINGER, none);
-        queue.push(&line, Rank::Essential);
-        queue.finish(END);
-    }
+    let queue = Queue::new(io::stderr(), LINGER, |_| String::new());
+    queue.push(&line, Rank::Essential);
+    queue.finish(END);
 }
 
 fn gap_message(lines: u64) -> String {

@@ -22,6 +22,9 @@ const RETRY: Duration = Duration::from_millis(100);
 /// has given up to be able to go on (C11).
 const STACK: usize = 128 * 1024;
 
+/// How often whoever waits for the end looks whether it can write itself.
+const LOOK: Duration = Duration::from_millis(10);
+
 /// What must be free for a thread to begin.
 const BEGINNING: usize = 512 * 1024;
 
@@ -37,7 +40,7 @@ struct Shared {
     filled: Condvar,
     /// Everything is written.
     emptied: Condvar,
-    /// The writer's, as long as it lives.
+    /// Of whoever writes: the writer, or at the end and for want of one another thread.
     sink: Mutex<Sink>,
     /// How long the writer waits for a line before it ends.
     linger: Duration,
@@ -119,24 +122,26 @@ impl Queue {
     }
 
     /// Waits until everything is written, but no longer than `timeout`. Returns whether it is.
+    ///
+    /// What is written without a wait depends on no other thread, which might get no processor in time.
     pub(super) fn finish(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         loop {
+            if self.write_what_fits() {
+                return true;
+            }
             let left = deadline.saturating_duration_since(Instant::now());
             let mut state = self.lock();
-            if !state.is_busy() {
-                return true;
+            if !state.is_busy() || left.is_zero() {
+                return !state.is_busy();
             }
             if self.see_to_a_writer(&mut state) {
                 self.shared.filled.notify_one();
                 let busy = |state: &mut State| state.is_busy();
-                let waited = self.shared.emptied.wait_timeout_while(state, left, busy);
-                return !waited.unwrap_or_else(PoisonError::into_inner).0.is_busy();
+                let _ = self.shared.emptied.wait_timeout_while(state, left.min(LOOK), busy);
+                continue;
             }
             drop(state);
-            if self.write_what_fits() || left.is_zero() {
-                return !self.lock().is_busy();
-            }
             match self.try_sink() {
                 Some(sink) => sink.wait(Some(left.min(RETRY))),
                 // A writer is about to end.
@@ -166,28 +171,39 @@ impl Queue {
         state.has_writer
     }
 
-    /// What the writer does. One that ends may still have the sink for a moment.
+    /// What the writer does.
     fn write(&self) {
-        let mut sink = self.shared.sink.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            let lost = sink.flush(true).unwrap_or_default();
-            let mut state = self.lock();
-            state.backlog.lose(lost);
-            if state.feed(&mut sink) {
+            self.write_all();
+            let state = self.lock();
+            if state.is_busy() {
                 continue;
             }
             self.shared.emptied.notify_all();
-            let empty = |state: &mut State| state.backlog.is_empty();
-            let waited = self.shared.filled.wait_timeout_while(state, self.shared.linger, empty);
+            let idle = |state: &mut State| !state.is_busy();
+            let waited = self.shared.filled.wait_timeout_while(state, self.shared.linger, idle);
             let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-            if state.backlog.is_empty() {
+            if !state.is_busy() {
                 state.has_writer = false;
                 return;
             }
         }
     }
 
-    /// Writes for want of a writer, but does not wait. Returns whether everything is written.
+    /// Writes, and waits for the output.
+    fn write_all(&self) {
+        let mut sink = self.shared.sink.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let lost = sink.flush(true).unwrap_or_default();
+            let mut state = self.lock();
+            state.backlog.lose(lost);
+            if !state.feed(&mut sink) {
+                return;
+            }
+        }
+    }
+
+    /// Writes what the output takes, but does not wait. Returns whether everything is written.
     fn write_what_fits(&self) -> bool {
         let Some(mut sink) = self.try_sink() else { return false };
         loop {
@@ -254,6 +270,21 @@ mod tests {
             assert_eq!(written, lines.concat().as_bytes());
             assert_eq!(queue.dropped(), 0);
         }
+    }
+
+    #[test]
+    fn c35_the_end_waits_for_no_writer_that_gets_no_processor() {
+        let (mut reader, writer) = io::pipe().expect("a pipe");
+        let queue = queue(writer);
+        // There is one, as far as is known, and it never runs.
+        queue.lock().has_writer = true;
+        for line in [b"one\n", b"two\n"] {
+            queue.push(line, Rank::Essential);
+        }
+        assert!(queue.finish(LONG), "not written");
+        let mut written = [0; 8];
+        reader.read_exact(&mut written).expect("both, already there");
+        assert_eq!(&written, b"one\ntwo\n");
     }
 
     #[test]
