@@ -7,7 +7,7 @@ use super::results::{Generator, QUANTILES, micros, to_f64};
 
 /// A thread that runs for more than this share of a closed loop is its limit, and so is one that waits
 /// for a processor for more than that.
-const BUSY: f64 = 0.9;
+pub(super) const BUSY: f64 = 0.9;
 const WAITED: f64 = 0.1;
 
 impl Generator {
