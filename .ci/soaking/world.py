@@ -139,8 +139,12 @@ class World:
                 raise
             code = process.returncode
             self.benches[code] += 1
-            with open(results, encoding="utf-8") as file:
-                ran = json.load(file)
+            try:
+                with open(results, encoding="utf-8") as file:
+                    ran = json.load(file)
+            except (OSError, ValueError) as error:
+                self.violated(f"bench {' '.join(how)} ended with {code} and no results: {error}")
+                continue
             # The server may have been stopped for all of the measured time.
             lost = ran["errors"] or ran["unanswered"] or ran["warmup"]["unanswered"]
             stood_still = code == 1 and ran["messages"] == 0 and not lost
