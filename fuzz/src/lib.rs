@@ -36,6 +36,7 @@ shared! {
     exit = "../../crates/edgeloop-cli/src/exit.rs";
     log = "../../crates/edgeloop-cli/src/log/mod.rs";
     nearest = "../../crates/edgeloop-cli/src/nearest.rs";
+    outputs = "../../crates/edgeloop-cli/src/outputs/mod.rs";
     report = "../../crates/edgeloop-cli/src/report/mod.rs";
     signals = "../../crates/edgeloop-cli/src/signals.rs";
     usage = "../../crates/edgeloop-cli/src/usage.rs";
