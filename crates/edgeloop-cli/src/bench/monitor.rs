@@ -15,6 +15,7 @@ use edgeloop::Time;
 
 use super::gate::Gate;
 use super::record::{LATE, Lags};
+use super::results::nanos;
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_millis(10);
@@ -181,10 +182,6 @@ fn going_on(begin: Time) -> Option<Duration> {
 pub(super) fn monotonic() -> Time {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     Time::from_nanos(now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs())
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::results::to_f64;
+use super::results::{self, to_f64};
 use crate::values;
 
 /// Each step has a histogram of its own.
@@ -172,7 +172,7 @@ fn part(count: f64, rate: f64, growth: f64) -> f64 {
 
 /// Exact for 104 days.
 fn nanos(duration: Duration) -> f64 {
-    to_f64(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+    to_f64(results::nanos(duration))
 }
 
 #[cfg(test)]

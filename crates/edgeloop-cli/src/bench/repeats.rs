@@ -59,9 +59,13 @@ impl Figures {
         }
     }
 
+    pub(crate) fn is_lower_bound(&self, name: &str) -> bool {
+        self.lower_bounds.iter().any(|bound| bound == name)
+    }
+
     /// A figure by its name, unless it is a lower bound.
     fn exact(&self, name: &str) -> Option<f64> {
-        let is_bound = self.lower_bounds.iter().any(|bound| bound == name);
+        let is_bound = self.is_lower_bound(name);
         self.each().into_iter().find(|one| one.0 == name && !is_bound)?.1
     }
 

@@ -517,7 +517,8 @@ fn encoded(times: &Times) -> String {
     STANDARD.encode(bytes)
 }
 
-fn nanos(duration: Duration) -> u64 {
+/// In whole nanoseconds; as many as can be told, if there are more.
+pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 

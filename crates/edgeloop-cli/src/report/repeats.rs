@@ -54,7 +54,7 @@ pub(super) fn section(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::Res
         write!(f, "<td>{}/s</td>", show::rate(repeat.rate))?;
         let latency = &repeat.latency_us;
         for (name, time) in [("p50", latency.p50), ("p99", latency.p99), ("max", latency.max)] {
-            let is_bound = latency.lower_bounds.iter().any(|bound| bound == name);
+            let is_bound = latency.is_lower_bound(name);
             let time = time.map_or_else(|| "–".to_owned(), show::time);
             write!(f, "<td>{}{time}</td>", if is_bound { "≥ " } else { "" })?;
         }
@@ -73,21 +73,13 @@ mod tests {
     use crate::bench::repeats::tests::repeats;
     use crate::report::samples;
 
-    struct Section<'a>(&'a Results);
-
-    impl fmt::Display for Section<'_> {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            section(f, self.0)
-        }
-    }
-
     #[test]
     fn several_runs_show_their_spread() {
         let mut results = samples::open(&[10], &[]);
-        assert_eq!(Section(&results).to_string(), "");
+        assert_eq!(samples::section(section, &results), "");
         results.repeats = repeats(&[30.0, 10.0, 20.0]);
         results.repeats[0].started = "<b>".to_owned();
-        let shown = Section(&results).to_string();
+        let shown = samples::section(section, &results);
         assert!(shown.contains("Spread of 3 runs"), "{shown}");
         let row = "data-spread=\"p50\"><th scope=\"row\">p50</th><td>20.0 µs</td><td>10.0 µs</td>\
                    <td>30.0 µs</td><td>100 %</td>";

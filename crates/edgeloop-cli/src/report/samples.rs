@@ -1,12 +1,21 @@
 //! Results to test with.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::bench::record::Times;
 use crate::bench::results::{
     Cost, Ends, Generator, Interval, Machine, Options, Quantiles, Results, SCHEMA, Verify, Warmup,
     to_f64,
 };
+
+/// A section of a page, as it shows these results.
+pub(super) fn section(
+    write: fn(&mut fmt::Formatter<'_>, &Results) -> fmt::Result,
+    results: &Results,
+) -> String {
+    fmt::from_fn(|f| write(f, results)).to_string()
+}
 
 /// A second in which nothing happened.
 pub(super) fn second() -> Interval {

@@ -61,14 +61,6 @@ mod tests {
     use crate::bench::find::{Ended, Found, Step};
     use crate::report::samples;
 
-    struct Section<'a>(&'a Results);
-
-    impl fmt::Display for Section<'_> {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            section(f, self.0)
-        }
-    }
-
     #[test]
     fn a_search_shows_its_bound_its_steps_and_its_verdict() {
         let step = |rate, failed: Option<&str>| Step {
@@ -87,7 +79,7 @@ mod tests {
             samples: 3000,
         };
         let mut results = samples::open(&[10], &[]);
-        assert_eq!(Section(&results).to_string(), "");
+        assert_eq!(samples::section(section, &results), "");
         results.find = Some(Found {
             bound: "p99.9<1ms".to_owned(),
             figure: "p99_9".to_owned(),
@@ -97,7 +89,7 @@ mod tests {
             ended: Ended::Found,
             steps: vec![step(2000.0, Some("p99.9 is 2.00 ms")), step(1000.0, None)],
         });
-        let shown = Section(&results).to_string();
+        let shown = samples::section(section, &results);
         for words in [
             "<b>p99.9&lt;1ms</b>: up to 1,000 messages a second.",
             "data-knee=\"1000\"",
