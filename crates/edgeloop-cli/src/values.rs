@@ -13,22 +13,60 @@ const LARGEST_SIZE: usize = isize::MAX.unsigned_abs();
 /// A duration above zero, or `none`.
 pub(crate) fn timeout(text: &str) -> Result<Option<Duration>, String> {
     match limit(text) {
-        Some(Some(Duration::ZERO)) => Err("expected more than zero; none disables it".into()),
-        Some(limit) => Ok(limit),
-        None => Err(expected_duration(text, "500ms, 10m or 1h30m, or none to disable it")),
+        Ok(Some(Duration::ZERO)) => Err("expected more than zero; none disables it".into()),
+        Err(Wrong::TooLong) => Err(format!("expected at most {MAXIMUM}; none disables it")),
+        Err(Wrong::Unclear) => {
+            Err(expected_duration(text, "500ms, 10m or 1h30m, or none to disable it"))
+        }
+        Ok(limit) => Ok(limit),
     }
 }
 
 /// A duration, zero included, or `none`.
 pub(crate) fn deadline(text: &str) -> Result<Option<Duration>, String> {
-    limit(text).ok_or_else(|| expected_duration(text, "500ms, 10s or 1m30s, 0 or none"))
+    limit(text).map_err(|wrong| match wrong {
+        Wrong::TooLong => format!("expected at most {MAXIMUM}, or none"),
+        Wrong::Unclear => expected_duration(text, "500ms, 10s or 1m30s, 0 or none"),
+    })
 }
 
-fn limit(text: &str) -> Option<Option<Duration>> {
+/// Why a text is no duration.
+enum Wrong {
+    Unclear,
+    TooLong,
+}
+
+/// What a [`Duration`] holds.
+const MAXIMUM: &str = "18446744073709551615s";
+
+fn limit(text: &str) -> Result<Option<Duration>, Wrong> {
     if text.eq_ignore_ascii_case("none") {
-        return Some(None);
+        return Ok(None);
     }
-    humantime::parse_duration(text).ok().map(Some)
+    // The crate panics on some sums that exceed what a `Duration` holds, so it sees one part at a
+    // time.
+    let mut sum = Duration::ZERO;
+    let mut rest = text.trim_start();
+    loop {
+        let (part, behind) = rest.split_at(first_part(rest));
+        let part = humantime::parse_duration(part).map_err(|error| match error {
+            // Of a fraction it says the same when the digits are too many.
+            humantime::DurationError::NumberOverflow if !part.contains('.') => Wrong::TooLong,
+            _ => Wrong::Unclear,
+        })?;
+        sum = sum.checked_add(part).ok_or(Wrong::TooLong)?;
+        if behind.is_empty() {
+            return Ok(Some(sum));
+        }
+        rest = behind;
+    }
+}
+
+/// The length of a number and its unit: up to the first digit behind a letter.
+fn first_part(text: &str) -> usize {
+    let unit = text.find(char::is_alphabetic).unwrap_or(text.len());
+    let next = text[unit..].find(|part: char| part.is_ascii_digit());
+    next.map_or(text.len(), |next| unit + next)
 }
 
 /// What is usually wrong with a duration is that it has no unit.
@@ -129,19 +167,19 @@ pub(crate) fn span(text: &str) -> Result<Duration, String> {
 
 /// A duration, zero included, and none but a duration.
 pub(crate) fn pause(text: &str) -> Result<Duration, String> {
-    match limit(text).flatten() {
-        Some(duration) if duration <= LONGEST => Ok(duration),
-        Some(_) => Err("expected at most a year".into()),
-        None => Err(expected_duration(text, "100ms, 10s or 1m30s")),
+    match limit(text) {
+        Ok(Some(duration)) if duration <= LONGEST => Ok(duration),
+        Ok(Some(_)) | Err(Wrong::TooLong) => Err("expected at most a year".into()),
+        Ok(None) | Err(Wrong::Unclear) => Err(expected_duration(text, "100ms, 10s or 1m30s")),
     }
 }
 
 /// How long to spin; zero or `none` for not at all.
 pub(crate) fn spin(text: &str) -> Result<Duration, String> {
     match limit(text).map(Option::unwrap_or_default) {
-        Some(duration) if duration <= MAX_SPIN => Ok(duration),
-        Some(_) => Err("expected at most 1s, like 50us, 0 or none".into()),
-        None => Err(expected_duration(text, "50us, 1s at most, 0 or none")),
+        Ok(duration) if duration <= MAX_SPIN => Ok(duration),
+        Ok(_) | Err(Wrong::TooLong) => Err("expected at most 1s, like 50us, 0 or none".into()),
+        Err(Wrong::Unclear) => Err(expected_duration(text, "50us, 1s at most, 0 or none")),
     }
 }
 
@@ -196,8 +234,11 @@ mod tests {
             "1.s",
             "0x1s",
             "no",
-            "99999999999999999999s",
             "1e3s",
+            "1s.5s",
+            "s1s",
+            "1s 2",
+            "1 s x",
             "1s\n1",
             "\u{0661}s",
         ];
@@ -205,6 +246,34 @@ mod tests {
             assert!(timeout(text).is_err(), "{text:?}");
             assert!(deadline(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_no_duration_can_hold_is_too_long() {
+        let longest = "18446744073709551615s 999999999ns";
+        let nanos = Duration::MAX;
+        assert_eq!(timeout(longest), Ok(Some(nanos)));
+        assert_eq!(deadline(&humantime::format_duration(nanos).to_string()), Ok(Some(nanos)));
+        for text in [
+            "99999999999999999999s",
+            "18446744073709551616s",
+            "1000000000000years",
+            // The crate alone panics on these two.
+            "18446744073709551615s 1000000000ns",
+            "9223372036854775807s9223372036854775807s1s1000ms",
+            "18446744073709551615s 1s",
+            "18446744073709551615s 60000000000m",
+        ] {
+            let error = timeout(text).expect_err(text);
+            assert_eq!(error, "expected at most 18446744073709551615s; none disables it", "{text}");
+            let error = deadline(text).expect_err(text);
+            assert_eq!(error, "expected at most 18446744073709551615s, or none", "{text}");
+            assert_eq!(pause(text), Err("expected at most a year".into()), "{text}");
+            assert!(spin(text).expect_err(text).starts_with("expected at most 1s"), "{text}");
+        }
+        // Not too long, but more digits than can be told.
+        let error = timeout("0.99999999999999999999s").expect_err("too fine");
+        assert!(error.starts_with("expected a duration, like "), "{error}");
     }
 
     #[test]
