@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serve::{SOCKETS_AND_EVENTS, server};
 use testkit::{
-    Call, Crowd, Mark, Peer, STRACE, Server, Stream, TcpSockets, descriptors_granted, eventually,
-    holds_for, skip_unless, turns,
+    Call, Crowd, Mark, Peer, STRACE, Server, SetOnDrop, Stream, TcpSockets, descriptors_granted,
+    eventually, holds_for, skip_unless, turns,
 };
 
 const KIB: usize = 1024;
@@ -196,6 +196,7 @@ fn c15_a_flood_does_not_keep_newcomers_out() {
     let server = server(&[]).start();
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _at_the_end = SetOnDrop(&over);
         for seed in 0..3 {
             let (address, over) = (server.address(), &over);
             scope.spawn(move || {
@@ -216,7 +217,6 @@ fn c15_a_flood_does_not_keep_newcomers_out() {
             newcomer.half_close();
             newcomer.expect_eof();
         }
-        over.store(true, Ordering::Relaxed);
     });
 }
 

@@ -75,6 +75,7 @@ fn serves_with<const SIZE: usize>() -> usize {
         })
         .collect();
     clients.into_iter().for_each(Peer::close);
+    testkit::eventually("the server has ended", || server.is_finished());
     assert_eq!(server.join().expect("the stack suffices"), 0, "panics");
     taken
 }

@@ -96,17 +96,20 @@ fn a_loop_that_was_stopped_serves_again_when_it_is_run_again() {
     for _ in 0..2 {
         let address = event_loop.listen("127.0.0.1:0").expect("a port");
         let handle = event_loop.handle();
-        let client = thread::spawn(move || {
-            let peer = Peer::connect(address);
-            peer.expect_echo(b"hello");
-            // While the loop drained, it would be closed for that.
-            peer.expect_silence(quiet * 5);
-            peer.expect_echo(b"still here");
-            handle.stop(Stop::Drain(None));
-            peer.expect_eof();
+        let running = thread::spawn(move || {
+            let metrics = event_loop.run().expect("it runs");
+            (event_loop, metrics)
         });
-        let metrics = event_loop.run().expect("it runs");
-        client.join().expect("it is served");
+        let peer = Peer::connect(address);
+        peer.expect_echo(b"hello");
+        // While the loop drained, it would be closed for that.
+        peer.expect_silence(quiet * 5);
+        peer.expect_echo(b"still here");
+        handle.stop(Stop::Drain(None));
+        peer.expect_eof();
+        eventually("the loop has ended", || running.is_finished());
+        let metrics;
+        (event_loop, metrics) = running.join().expect("no panic on the loop's thread");
         assert_eq!(metrics.connections, 0);
     }
     assert_eq!(event_loop.metrics().accepted, 2);

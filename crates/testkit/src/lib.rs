@@ -49,4 +49,4 @@ pub use tools::{
     UNSHARE, VALGRIND, skip_unless,
 };
 pub use trace::{Call, Mark, Trace, turns};
-pub use wait::{PATIENCE, eventually, eventually_some, holds_for, within};
+pub use wait::{PATIENCE, SetOnDrop, eventually, eventually_some, holds_for, within};

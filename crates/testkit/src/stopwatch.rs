@@ -162,7 +162,7 @@ mod tests {
     use std::process::id;
 
     use super::*;
-    use crate::wait::eventually;
+    use crate::wait::{SetOnDrop, eventually};
 
     #[test]
     fn what_passes_counts_and_no_more_than_passes() {
@@ -189,6 +189,7 @@ mod tests {
         let over = AtomicBool::new(false);
         let threads = thread::available_parallelism().map_or(1, usize::from) + 2;
         thread::scope(|scope| {
+            let _at_the_end = SetOnDrop(&over);
             for _ in 0..threads {
                 scope.spawn(|| {
                     while !over.load(Ordering::Relaxed) {
@@ -197,7 +198,6 @@ mod tests {
                 });
             }
             eventually("it is noticed", || watch.used() < watch.elapsed() / 2);
-            over.store(true, Ordering::Relaxed);
         });
     }
 }

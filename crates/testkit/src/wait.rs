@@ -1,5 +1,6 @@
 //! Waiting for a condition, with a deadline: the only way in which a test here lets time pass.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -66,5 +67,15 @@ pub fn holds_for(span: Duration, what: &str, mut condition: impl FnMut() -> bool
             return;
         }
         thread::sleep(PACE.min(span));
+    }
+}
+
+/// Sets a flag when it is dropped, so that threads which go on until then end after a failure, too. A scope
+/// waits for its threads, and would wait for ever.
+pub struct SetOnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
