@@ -263,15 +263,11 @@ pub(crate) struct Step {
 /// Looks for the knee, and tells of each step. `run` makes a run at a rate, of a length; when it returns
 /// nothing, the search ends as far as it has come. Returns the run at the knee: if there is none, the
 /// last, if there is one.
-///
-/// # Errors
-///
-/// The first one of `run`.
-pub(crate) fn search<E>(
+pub(crate) fn search(
     search: &Search,
-    mut run: impl FnMut(f64, Duration) -> Result<Option<Results>, E>,
+    mut run: impl FnMut(f64, Duration) -> Option<Results>,
     mut tell: impl FnMut(&Step),
-) -> Result<(Option<Results>, Found), E> {
+) -> (Option<Results>, Found) {
     let bound = &search.bound;
     let mut steps = Vec::new();
     let (mut held, mut missed): (Option<f64>, Option<f64>) = (None, None);
@@ -279,7 +275,7 @@ pub(crate) fn search<E>(
     let mut rate = search.first;
     let ended = loop {
         let Some(length) = search.length(rate) else { break Ended::TooFewSamples };
-        let Some(results) = run(rate, length)? else { break Ended::CutShort };
+        let Some(results) = run(rate, length) else { break Ended::CutShort };
         let failed = bound.failing(&results);
         let too_few = failed.is_some() && bound.figure_of(&results).is_none();
         let step = Step::of(rate, &results, failed.clone(), bound);
@@ -317,7 +313,7 @@ pub(crate) fn search<E>(
         ended,
         steps,
     };
-    Ok((best.or(last), found))
+    (best.or(last), found)
 }
 
 impl Step {

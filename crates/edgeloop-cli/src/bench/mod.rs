@@ -57,7 +57,7 @@ use interrupt::Interrupt;
 use live::Live;
 use plan::Load;
 use repeats::Repeat;
-use results::{Background, Results, Series};
+use results::{Background, FAILED, Results, Series};
 use run::Done;
 use summary::Summary;
 use worker::End;
@@ -89,15 +89,16 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
     }
     let ran = match &config.find {
         None if config.repeat > 1 => repeat(&config, files.csv.as_mut(), &interrupt, &log),
-        None => run_once(&config, files.csv.as_mut(), &interrupt, &log),
+        None => run_once(&config, files.csv.as_mut(), &interrupt, &log).map(Ran::from),
         Some(plan) => search(&config, plan, &interrupt, &log),
     };
     log.finish();
-    let results = ran?;
+    let Ran { results, failure } = ran?;
     let page = config.report.as_ref().map(|_| report::page(&results, baseline)).transpose();
     files.write(&results, page.as_ref().ok().and_then(Option::as_deref));
     let (others, mut failures) = files.finish_drafts();
     failures.extend(page.err());
+    failures.extend(failure);
     interrupt.stand_down();
     if !places.have_standard() {
         failures.extend(print(&config, &results, baseline).err());
@@ -117,6 +118,18 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
         last_line(&failure.line);
     }
     Err(last)
+}
+
+/// What was measured, and why it is less than was asked for where a later run could not be made.
+struct Ran {
+    results: Results,
+    failure: Option<Failure>,
+}
+
+impl From<Results> for Ran {
+    fn from(results: Results) -> Self {
+        Self { results, failure: None }
+    }
 }
 
 /// Makes a run.
@@ -152,18 +165,18 @@ fn measure(
 }
 
 /// Makes several runs, one after another, and adds them up. The first one that is interrupted ends it,
-/// and counts only if there is no other.
+/// and counts only if there is no other. So does one that can't be made, unless it is the first.
 fn repeat(
     config: &BenchConfig,
     csv: Option<&mut Output>,
     interrupt: &Interrupt,
     log: &PlainLog,
-) -> Result<Results, Failure> {
+) -> Result<Ran, Failure> {
     let mut each = config.clone();
     // Each run has its line; only a line that goes away again may stand beside it.
     each.quiet |= !live::is_animated();
     let (mut done, mut background, mut series) = measure(&each, None, interrupt, log)?;
-    let mut repeats = Vec::new();
+    let (mut repeats, mut failure) = (Vec::new(), None);
     let mut keep = |done: &Done, background: &Background| {
         let repeat = Repeat::of(&Results::new(config, background.clone(), done, Series::default()));
         repeats.push(repeat);
@@ -179,7 +192,13 @@ fn repeat(
                 done.end = End::Interrupted;
                 break;
             }
-            let (next, about, later) = measure(&each, None, interrupt, log)?;
+            let (next, about, later) = match measure(&each, None, interrupt, log) {
+                Ok(measured) => measured,
+                Err(error) => {
+                    failure = Some(error);
+                    break;
+                }
+            };
             if next.end == End::Interrupted {
                 done.end = End::Interrupted;
                 break;
@@ -190,12 +209,15 @@ fn repeat(
             done.append(next);
         }
     }
-    let results = Results { repeats, ..Results::new(config, background, &done, series) };
+    let mut results = Results { repeats, ..Results::new(config, background, &done, series) };
+    if failure.is_some() {
+        FAILED.clone_into(&mut results.ended);
+    }
     if let Some(csv) = csv {
         // What fails is told at the end, see `Output`.
         let _ = csv.write_all(live::table(&results.intervals).as_bytes());
     }
-    Ok(results)
+    Ok(Ran { results, failure })
 }
 
 /// A name that no other run has.
@@ -210,40 +232,49 @@ fn search(
     plan: &Search,
     interrupt: &Interrupt,
     log: &PlainLog,
-) -> Result<Results, Failure> {
+) -> Result<Ran, Failure> {
     let Load::Open { arrival, .. } = config.plan.load else {
         return Err(Failure::fatal("a search without a schedule"));
     };
-    let mut cut_short = None;
+    let (mut cut_short, mut failure) = (None, None);
     if let (Some(note), false) = (&plan.note, config.quiet) {
         log.line(&format!("edgeloop: --find: {note}"));
     }
     let run = |rate, length| {
         if interrupt.is_raised() {
-            return Ok(None);
+            return None;
         }
         let mut config = config.clone();
         config.plan.load = Load::Open { rate, arrival };
         config.plan.extent.duration = Some(length);
         // Each step has its line; only a line that goes away again may stand beside it.
         config.quiet |= !live::is_animated();
-        let results = run_once(&config, None, interrupt, log)?;
+        let results = match run_once(&config, None, interrupt, log) {
+            Ok(results) => results,
+            Err(error) => {
+                failure = Some(error);
+                return None;
+            }
+        };
         // A run that did not come to its end shows nothing of its rate.
         if results.ended == "whole" {
-            return Ok(Some(results));
+            return Some(results);
         }
         cut_short = Some(results);
-        Ok::<_, Failure>(None)
+        None
     };
     let tell = |step: &Step| {
         if !config.quiet {
             log.line(&format!("edgeloop: {}", step.line(plan.figure())));
         }
     };
-    let (results, found) = find::search(plan, run, tell)?;
-    match results.or(cut_short) {
-        Some(results) => Ok(Results { find: Some(found), ..results }),
-        None => Err(Failure::fatal("interrupted before the first run")),
+    let (results, found) = find::search(plan, run, tell);
+    match (results.or(cut_short), failure) {
+        (Some(results), failure) => {
+            Ok(Ran { results: Results { find: Some(found), ..results }, failure })
+        }
+        (None, Some(failure)) => Err(failure),
+        (None, None) => Err(Failure::fatal("interrupted before the first run")),
     }
 }
 

@@ -281,6 +281,9 @@ pub(crate) struct Background {
     pub(crate) processor: Duration,
 }
 
+/// How runs ended of which a later one could not be made.
+pub(crate) const FAILED: &str = "failed";
+
 impl Results {
     pub(crate) fn new(
         config: &BenchConfig,

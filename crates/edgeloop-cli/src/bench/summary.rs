@@ -6,7 +6,7 @@ use std::fmt::{self, Write};
 use super::client;
 use super::distribution::Distribution;
 use super::repeats;
-use super::results::{Late, Options, Outage, Quantiles, Results, to_f64};
+use super::results::{FAILED, Late, Options, Outage, Quantiles, Results, to_f64};
 use super::show;
 
 /// The summary of a run.
@@ -156,6 +156,7 @@ fn hint(results: &Results) -> Option<&'static str> {
 pub(crate) fn early(results: &Results) -> Option<&'static str> {
     match results.ended.as_str() {
         "interrupted" => Some("Interrupted; this is what was measured until then."),
+        FAILED => Some("A later run could not be made; this is what was measured until then."),
         "stalled" => Some("Nothing came back for 10 s; this is what was measured until then."),
         "no_connection" => Some("No connection could be made; nothing was measured."),
         _ => None,

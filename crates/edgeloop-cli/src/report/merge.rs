@@ -7,8 +7,8 @@ use super::read::Run;
 use super::steps;
 use crate::bench::record::needed;
 use crate::bench::results::{
-    BANDS, Ends, Generator, Interval, Late, Machine, Options, Quantiles, Results, Series, Verify,
-    Warmup, to_f64,
+    BANDS, Ends, FAILED, Generator, Interval, Late, Machine, Options, Quantiles, Results, Series,
+    Verify, Warmup, to_f64,
 };
 use crate::escape::OneLine;
 use crate::exit::Failure;
@@ -68,6 +68,7 @@ fn add(sum: &mut Results, other: &Results, shift_by: u64) {
     add_options(&mut sum.options, &other.options);
     sum.ended = match (sum.ended.as_str(), other.ended.as_str()) {
         ("interrupted", _) | (_, "interrupted") => "interrupted",
+        (FAILED, _) | (_, FAILED) => FAILED,
         ("stalled", _) | (_, "stalled") => "stalled",
         ("whole", _) | (_, "whole") => "whole",
         _ => "no_connection",

@@ -5,11 +5,11 @@ use std::net::{SocketAddr, TcpListener};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use tempfile::TempDir;
 use testkit::{OddServer, Oddity, eventually};
 
-use crate::run::{Bench, DONE, NETWORK_ERRORS, Ran, USAGE, nobody};
+use crate::run::{Bench, DONE, FATAL, NETWORK_ERRORS, Ran, USAGE, nobody};
 use crate::serve::edgeloop;
 
 const FAILED: i32 = 5;
@@ -84,6 +84,35 @@ fn ctrl_c_between_several_runs_keeps_those_that_are_whole() {
     let repeats = ran.at("/repeats").as_array().expect("a list").len();
     assert!((2..100).contains(&repeats), "{repeats}");
     ran.expect_messages(EACH * u64::try_from(repeats).expect("a few"), 0);
+}
+
+#[test]
+fn a_later_run_that_can_not_be_made_loses_none_of_the_earlier_ones() {
+    let server = OddServer::start(Oddity::None);
+    let address = server.address().to_string();
+    for options in ["--repeat 100 -c 1 -r 100 -n 50", "--find p50<10m -r 100 -d 1s -c 1"] {
+        let before = server.received();
+        let going = Bench::of(&address, options).with(&["--grace", "10s"]).begin();
+        eventually("two runs are over", || server.received() > before + 205 * 64);
+        let process = Pid::from_raw(going.running.process().pid().cast_signed());
+        let none = Rlimit { current: Some(0), maximum: Some(4096) };
+        prlimit(process, Resource::Nofile, none).expect("its limit is lowered");
+        let ran = going.end();
+        ran.expect_exit(FATAL);
+        assert!(ran.number("/messages") >= 50, "{}", ran.summary);
+        let (figure, why) = if options.starts_with("--repeat") {
+            assert_eq!(ran.at("/ended"), "failed");
+            assert!(ran.summary.contains("A later run could not be made"), "{}", ran.summary);
+            (ran.at("/repeats"), "run 1 of 100")
+        } else {
+            assert_eq!(ran.at("/find/ended"), "cut_short");
+            (ran.at("/find/steps"), "held")
+        };
+        assert!(!figure.as_array().expect("a list").is_empty(), "{figure}");
+        assert!(ran.stderr.contains(why), "{}", ran.stderr);
+        let last = ran.stderr.lines().last().expect("a line");
+        assert!(last.contains("Too many open files"), "{last}");
+    }
 }
 
 #[test]

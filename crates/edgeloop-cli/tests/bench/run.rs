@@ -24,6 +24,7 @@ pub(crate) const NETWORK_ERRORS: i32 = 1;
 pub(crate) const USAGE: i32 = 2;
 pub(crate) const VERIFICATION_FAILED: i32 = 3;
 pub(crate) const TOO_SLOW: i32 = 4;
+pub(crate) const FATAL: i32 = 70;
 
 /// A run about to begin: without a warm-up, and its results in a file beside the summary.
 pub(crate) struct Bench {
