@@ -51,6 +51,13 @@ pub(crate) fn rate(rate: f64) -> String {
     three_figures(rate)
 }
 
+/// A rate as one would type it: `20M`, `1.5k`, `400`, `0.5`.
+pub(crate) fn asked_rate(rate: f64) -> String {
+    let units = [(1e9, "G"), (1e6, "M"), (1e3, "k")];
+    let (unit, name) = units.into_iter().find(|(unit, _)| rate >= *unit).unwrap_or((1.0, ""));
+    format!("{}{name}", rate / unit)
+}
+
 /// A share of all in percent: `12.3 %`, `100 %`. What is there is not shown as nothing, and what is not
 /// all not as all.
 pub(crate) fn share(part: u64, all: u64) -> String {
@@ -88,6 +95,15 @@ pub(crate) fn counted(number: u64, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_asked_for_is_shown_as_it_would_be_typed() {
+        let rates =
+            [(0.0, "0"), (0.5, "0.5"), (400.0, "400"), (1500.0, "1.5k"), (1234.0, "1.234k")];
+        for (rate, shown) in [(5e3, "5k"), (2e7, "20M"), (1e9, "1G")].into_iter().chain(rates) {
+            assert_eq!(asked_rate(rate), shown);
+        }
+    }
 
     #[test]
     fn figures_have_units_and_as_many_digits_as_they_can_bear() {

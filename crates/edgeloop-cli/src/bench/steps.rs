@@ -108,7 +108,7 @@ impl StepResults {
 
     /// What was asked for.
     pub(crate) fn asked(&self) -> String {
-        let rate = |rate: f64| if rate > 0.0 { show::rate(rate) } else { "0".to_owned() };
+        let rate = show::asked_rate;
         match self.asked_rate {
             [0.0, 0.0] => "pause".to_owned(),
             [begin, end] if begin == end => format!("{}/s", rate(begin)),
@@ -169,8 +169,8 @@ mod tests {
         assert_eq!((results[0].rate, results[1].rate), (2.0, 0.5));
         let shown = results.iter().map(|step| (step.span(), step.asked(), step.answered()));
         let expected = [
-            ("0 s to 1.00 s", "1.00/s", "2.00/s"),
-            ("1.00 s to 3.00 s", "2.00 to 4.00/s", "0.50/s"),
+            ("0 s to 1.00 s", "1/s", "2.00/s"),
+            ("1.00 s to 3.00 s", "2 to 4/s", "0.50/s"),
             ("3.00 s to 4.00 s", "pause", "none"),
         ];
         let expected = expected.map(|(span, asked, answered)| {

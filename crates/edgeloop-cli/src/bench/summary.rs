@@ -300,23 +300,22 @@ fn times(results: &Results, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 /// A row for each step of a profile.
 fn steps(results: &Results, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let Some(steps) = &results.steps else { return Ok(()) };
-    // It fits into 80 columns as long as everything was answered.
-    let lost = steps.iter().any(|step| step.unanswered > 0);
-    write!(f, "  {:<17}{:>19}{:>12}", "step", "asked for", "answered")?;
-    write!(f, "{:>10}{:>10}{:>10}", "50 %", "99 %", "max")?;
-    writeln!(f, "{}", if lost { "  unanswered" } else { "" })?;
+    // It fits into 80 columns.
+    write!(f, "  {:<20}{:>16}{:>12}", "step", "asked for", "answered")?;
+    writeln!(f, "{:>10}{:>10}{:>10}", "50 %", "99 %", "max")?;
     for step in steps {
-        write!(f, "  {:<17}{:>19}{:>12}", step.span(), step.asked(), step.answered())?;
+        write!(f, "  {:<20}{:>16}{:>12}", step.span(), step.asked(), step.answered())?;
         let latency = &step.latency_us;
         for (name, value) in [("p50", latency.p50), ("p99", latency.p99), ("max", latency.max)] {
             let text = value.map_or_else(|| "-".to_owned(), show::time);
             let bound = if latency.is_lower_bound(name) { "≥ " } else { "" };
             write!(f, "{:>10}", format!("{bound}{text}"))?;
         }
-        if lost {
-            write!(f, "{:>12}", show::count(step.unanswered))?;
-        }
         writeln!(f)?;
+    }
+    for step in steps.iter().filter(|step| step.unanswered > 0) {
+        let lost = show::counted(step.unanswered, "message");
+        writeln!(f, "  {}: {lost} never answered", step.span())?;
     }
     writeln!(f)
 }
@@ -440,11 +439,13 @@ fn cost(results: &Results) -> String {
 mod tests {
     use super::*;
     use crate::bench::results::tests::results;
+    use crate::bench::steps::StepResults;
 
     fn shown(results: &Results) -> String {
         let text = Summary { results, verbose: true }.to_string();
         // The tables fit on the narrowest terminal; sentences may go on in the next line.
-        let is_row = |line: &&str| line.starts_with("   ") || line.contains(" %    ");
+        let is_row =
+            |line: &&str| line.starts_with("   ") || line.contains(" %    ") || line.contains("/s");
         for row in text.lines().filter(is_row) {
             assert!(row.chars().count() <= 80, "{row}");
         }
@@ -529,6 +530,31 @@ mod tests {
         expect(&results, &["verified    not\n"]);
         results.verify.surplus = 64;
         expect(&results, &["not, but WRONG: 64 B more came back than were to come\n"]);
+    }
+
+    #[test]
+    fn the_steps_of_a_profile_and_what_was_lost_in_each_fit_on_the_screen() {
+        let mut results = results();
+        let mut lossy = results.latency_us.clone();
+        lossy.lower_bounds = ["p50", "p99", "max"].map(str::to_owned).to_vec();
+        let step = |from_s, unanswered| StepResults {
+            from_s,
+            seconds: 30_000.0,
+            asked_rate: [5_000_000.0, 20_000_000.0],
+            messages: 1_000_000,
+            unanswered,
+            rate: 1_234_567.8,
+            missed: 0,
+            latency_us: lossy.clone(),
+        };
+        results.steps = Some(vec![step(0.0, 0), step(30_000.0, 1), step(60_000.0, 1234)]);
+        expect(
+            &results,
+            &[
+                "  30,000 s to 60,000 s: 1 message never answered\n",
+                "  60,000 s to 90,000 s: 1,234 messages never answered\n",
+            ],
+        );
     }
 
     #[test]
