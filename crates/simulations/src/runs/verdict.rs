@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use crate::closed::{Closed, Reason};
-use crate::handler::Stop;
-use crate::metrics::Metrics;
-use crate::sim::peers::client::Kind;
-use crate::sim::peers::place::Stage;
-use crate::sim::peers::{Peer, Role};
-use crate::sim::runs::echo::Echo;
-use crate::sim::runs::echo::session::{End, Notices};
-use crate::sim::runs::ends::{DRAIN, Ends, LITTLE, SLACK};
-use crate::sim::{Fault, Side, World};
+use crate::runs::echo::Echo;
+use crate::runs::echo::session::{End, Notices};
+use crate::runs::ends::{DRAIN, Ends};
+use edgeloop::Metrics;
+use edgeloop::Stop;
+use edgeloop::sim::Fault;
+use edgeloop::sim::internals::Kind;
+use edgeloop::sim::internals::Stage;
+use edgeloop::sim::internals::{LITTLE, SLACK, Side, World};
+use edgeloop::sim::internals::{Peer, Role};
+use edgeloop::{Closed, Reason};
 
 /// Nothing leaks, the end came in time, and every byte is accounted for.
 pub(crate) fn check_run(

@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use super::Echo;
 use super::session::Session;
-use crate::closed::{Closed, Reason};
-use crate::config::MIN_BUFFER_LIMIT;
-use crate::handler::{Context, LoopContext};
-use crate::sim::Side;
-use crate::sim::clock::START;
-use crate::sim::peers::client::Kind;
-use crate::sim::runs::ends::SLACK;
-use crate::time::Time;
+use edgeloop::MIN_BUFFER_LIMIT;
+use edgeloop::Time;
+use edgeloop::sim::internals::Kind;
+use edgeloop::sim::internals::Side;
+use edgeloop::sim::internals::{SLACK, START};
+use edgeloop::{Closed, Reason};
+use edgeloop::{Context, LoopContext};
 
 impl Echo {
     /// Notes that a callback was made that must not have been.
@@ -128,7 +127,7 @@ impl Echo {
         self.expect(lasted >= timeout, &format!("{reason} after {lasted:?}, too early"), session);
         let begins = moved.max(session.made).max(stopped);
         let refused =
-            self.world.borrow().faults.injected.iter().any(crate::sim::Fault::is_refused_memory);
+            self.world.borrow().faults.injected.iter().any(edgeloop::sim::Fault::is_refused_memory);
         let lasted = now.since(begins);
         let slack = SLACK + self.held_up(Time::ZERO);
         // It is told closed when it has lingered, too.

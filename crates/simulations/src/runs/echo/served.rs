@@ -2,10 +2,10 @@
 
 use super::Echo;
 use super::session::Padded;
-use crate::closed::Closed;
-use crate::handler::{Action, Context, Handler, LoopContext, Origin, Sent};
-use crate::input::Input;
-use crate::notice::{Notice, Trace};
+use edgeloop::Closed;
+use edgeloop::Input;
+use edgeloop::{Action, Context, Handler, LoopContext, Origin, Sent};
+use edgeloop::{Notice, Trace};
 
 /// Serves by this echo.
 pub(crate) struct Served<const TRACE: bool, const SIZE: usize>(pub(crate) Echo);

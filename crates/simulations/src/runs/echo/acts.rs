@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::session::{Session, Timeouts};
 use super::{DIALS, Echo, PAUSE, WAKE_UPS};
-use crate::handler::{Action, Context, LoopContext, Sent};
-use crate::id::ConnectionId;
-use crate::sim::Side;
-use crate::sim::peers::client::Kind;
-use crate::target::Target;
+use edgeloop::ConnectionId;
+use edgeloop::Target;
+use edgeloop::sim::internals::Kind;
+use edgeloop::sim::internals::Side;
+use edgeloop::{Action, Context, LoopContext, Sent};
 
 impl Echo {
     /// Panics without a message on standard error.

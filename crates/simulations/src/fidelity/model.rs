@@ -6,10 +6,10 @@ use rustix::io::Errno;
 
 use super::call::{Answer, CONNECTIONS, Call, FILES, File, SETS, Wish};
 use super::real::State;
-use crate::epoll::{Event, Events, Readiness};
-use crate::sim::model::epoll::{ANYTHING, EpollSet};
-use crate::sim::model::eventfd::EventFd;
-use crate::sim::model::link::{DATA, Link, SHUT_DOWN, Side, UNCONNECTED, Woken};
+use edgeloop::epoll::{Event, Events, Readiness};
+use edgeloop::sim::internals::EventFd;
+use edgeloop::sim::internals::{ANYTHING, EpollSet};
+use edgeloop::sim::internals::{DATA, Link, SHUT_DOWN, Side, UNCONNECTED, Woken};
 
 /// Enough that no buffer is ever full.
 const BUFFER: usize = 1 << 30;

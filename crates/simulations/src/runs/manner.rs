@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use crate::config::{Config, MIN_BUFFER_LIMIT};
-use crate::handler::Stop;
-use crate::sim::world::{Budgets, MAIL};
-use crate::sim::{Random, World};
+use edgeloop::Stop;
+use edgeloop::sim::Random;
+use edgeloop::sim::internals::World;
+use edgeloop::sim::internals::{Budgets, MAIL};
+use edgeloop::{Config, MIN_BUFFER_LIMIT};
 
 /// The longest piece of input that a handler waits for.
 const MOST_LEFT: usize = 100;

@@ -40,8 +40,9 @@ mod real;
 
 use std::time::{Duration, Instant};
 
-use crate::sim::{Random, Side};
 use call::{Answer, CONNECTIONS, Call, FILES, File};
+use edgeloop::sim::Random;
+use edgeloop::sim::internals::Side;
 use model::Model;
 use real::Real;
 
@@ -315,7 +316,7 @@ fn touched(call: Call, got: &Answer) -> Vec<File> {
 fn the_model_agrees_with_the_kernel() {
     // Scripts about full buffers mostly wait for timers of TCP: several go at a time.
     const THREADS: usize = 4;
-    let seeds = crate::sim::check::chosen_seeds(0..2_000);
+    let seeds = edgeloop::sim::internals::chosen_seeds(0..2_000);
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
             let seeds = seeds.clone().skip(thread).step_by(THREADS);

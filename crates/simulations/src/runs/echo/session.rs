@@ -5,10 +5,11 @@ use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::closed::Closed;
-use crate::config::Config;
-use crate::id::ConnectionId;
-use crate::time::Time;
+use edgeloop::Closed;
+use edgeloop::Config;
+use edgeloop::ConnectionId;
+use edgeloop::Time;
+use edgeloop::sim::internals::Settings;
 
 /// Each connection that was made, by its id, with its place in the world.
 pub(crate) type Sessions = Rc<RefCell<Vec<(ConnectionId, usize)>>>;
@@ -81,7 +82,7 @@ impl<const SIZE: usize> Padded<SIZE> {
 
     #[expect(clippy::cast_possible_truncation, reason = "any byte serves")]
     fn mark(session: &Session) -> u8 {
-        session.id.to_bits() as u8 | 1
+        session.made.as_nanos() as u8 | 1
     }
 
     /// Whether nothing has written over it.
@@ -137,6 +138,7 @@ pub(crate) struct Timeouts {
 
 impl Timeouts {
     pub(crate) fn of(config: &Config) -> Self {
+        let config = Settings::from(config);
         Self {
             idle: config.idle_timeout,
             write: config.write_timeout,

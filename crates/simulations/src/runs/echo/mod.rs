@@ -10,15 +10,16 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::closed::{Closed, Reason};
-use crate::config::Config;
-use crate::handler::{Action, Context, LoopContext, Origin, Sent};
-use crate::id::ConnectionId;
-use crate::input::Input;
-use crate::notice::{Notice, Trace};
-use crate::sim::runs::manner::{Limits, Manner};
-use crate::sim::{Random, World};
-use crate::time::Time;
+use crate::runs::manner::{Limits, Manner};
+use edgeloop::Config;
+use edgeloop::ConnectionId;
+use edgeloop::Input;
+use edgeloop::Time;
+use edgeloop::sim::Random;
+use edgeloop::sim::internals::World;
+use edgeloop::{Action, Context, LoopContext, Origin, Sent};
+use edgeloop::{Closed, Reason};
+use edgeloop::{Notice, Trace};
 pub(crate) use served::Served;
 use session::{End, Notices, Seen, Session, Sessions, Timeouts};
 
@@ -363,9 +364,8 @@ impl Echo {
             Notice::MemoryCeiling { .. } => notices.memory_pauses += 1,
             Notice::MemoryRefused { .. } => notices.memory_refusals += 1,
             Notice::Panicked { .. } => notices.panics += 1,
-            Notice::BacklogCapped { .. }
-            | Notice::ListenerFailed { .. }
-            | Notice::WaitInterrupted => {}
+            // What is not counted.
+            _ => {}
         }
         if self.random.chance(self.manner.panics) {
             self.seen.untold += 1;
@@ -375,7 +375,10 @@ impl Echo {
 
     fn trace(&mut self, trace: &Trace<'_>) {
         let (Trace::Registered { id, .. } | Trace::Event { id, .. } | Trace::Received { id, .. }) =
-            trace;
+            trace
+        else {
+            return;
+        };
         if !self.random.chance(self.manner.panics / 2) {
             return;
         }

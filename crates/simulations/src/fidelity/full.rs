@@ -23,8 +23,9 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt}
 
 use super::PATIENCE;
 use super::real::readiness;
-use crate::epoll::{Epoll, Events, Interest, Mode, Token};
-use crate::sim::{Link, Random, Side};
+use edgeloop::epoll::{Epoll, Events, Interest, Mode, Token};
+use edgeloop::sim::Random;
+use edgeloop::sim::internals::{Link, Side};
 
 const SIDES: [Side; 2] = [Side::Ours, Side::Theirs];
 

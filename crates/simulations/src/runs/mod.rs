@@ -13,20 +13,22 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::config::Config;
-use crate::event_loop::EventLoop;
-use crate::metrics::Metrics;
-use crate::sim::clock::{Follower, START};
-use crate::sim::failure::{Failure, fewer_faults};
-use crate::sim::peers::client::{Client, Kind};
-use crate::sim::peers::{Peer, Role};
-use crate::sim::runs::echo::session::Sessions;
-use crate::sim::runs::echo::{Echo, Served};
-use crate::sim::runs::manner::{Limits, Manner, early_stop, settings};
-use crate::sim::runs::verdict::{check_failure, check_run};
-use crate::sim::world::{Budgets, Holds, Rests, Service, Tally};
-use crate::sim::{Fault, Injector, Random, SimulatedKernel, World};
-use ends::{Ends, LITTLE, SLACK};
+use crate::runs::echo::session::Sessions;
+use crate::runs::echo::{Echo, Served};
+use crate::runs::manner::{Limits, Manner, early_stop, settings};
+use crate::runs::verdict::{check_failure, check_run};
+use edgeloop::Config;
+use edgeloop::Metrics;
+use edgeloop::sim::internals::fewer_faults;
+use edgeloop::sim::internals::{
+    Budgets, Holds, LITTLE, Rests, SLACK, Service, Settings, Tally, event_loop,
+};
+use edgeloop::sim::internals::{Client, Kind};
+use edgeloop::sim::internals::{Follower, START};
+use edgeloop::sim::internals::{Injector, World};
+use edgeloop::sim::internals::{Peer, Role};
+use edgeloop::sim::{Failure, Fault, Random};
+use ends::Ends;
 
 /// The bounds of how long segments take at least, in different runs.
 const LATENCIES: [(Duration, Duration); 4] = [
@@ -83,11 +85,12 @@ pub fn run(
         // Behind a panic the phases of its turn begin once more.
         world.vigil.budgets = Budgets::NONE;
     }
+    let known = Settings::from(&config);
     // Whoever is left by the server, or stopped in the midst of it, has little time.
     let stops = early_stop(&mut world.random);
     // Who waits for memory may wait longer than any drain.
     let stops = stops.filter(|_| !limits.low_ceiling);
-    let short = limits.short_linger || limits.short_write || config.drain_quiet < LITTLE / 2;
+    let short = limits.short_linger || limits.short_write || known.drain_quiet < LITTLE / 2;
     let hurried = stops.is_some() || manner.enough < u64::MAX || limits.idle.is_some() || short;
     // A small buffer and some latency make a slow connection.
     let slowest = if short { 2 } else { 4 - usize::from(hurried) };
@@ -98,18 +101,18 @@ pub fn run(
         (world.buffers, world.resizes) = ((500, 2000), 0);
     }
     world.unanswered = world.random.pick(&[0, 0, 300]);
-    if config.connect_timeout.is_none() {
+    if known.connect_timeout.is_none() {
         // Or it would be waited for for ever.
         world.unanswered = 0;
     }
     world.holds = Holds::of(&mut world.random, &config);
     // Nobody waits for an answer that comes with more only, or for one who never reads for ever.
-    let (light, deaf) = (manner.piece == 1 && !manner.hoards, config.write_timeout.is_some());
+    let (light, deaf) = (manner.piece == 1 && !manner.hoards, known.write_timeout.is_some());
     // A buffer that shrinks has no room, however much of it is read.
     let lazy = world.resizes == 0;
     let second = world.random.chance(300);
     // Whoever rests for so long is not given up.
-    let rests = config.write_timeout.unwrap_or(SLACK) * 15 / 16;
+    let rests = known.write_timeout.unwrap_or(SLACK) * 15 / 16;
     let client = move |random: &mut Random| {
         let kinds: &[Kind] =
             if limits.low_ceiling && random.chance(500) { &[Kind::Vanishing] } else { &Kind::ALL };
@@ -168,7 +171,8 @@ pub(crate) fn run_in(
     ends: Ends,
 ) -> Result<Outcome, Failure> {
     let seed = world.seed;
-    world.vigil.allow_spin(config.spin + config.busy_poll);
+    let known = Settings::from(&config);
+    world.vigil.allow_spin(known.spin + known.busy_poll);
     let world = Rc::new(RefCell::new(world));
     let run = match (manner.traces, manner.size) {
         (true, _) => run_and_check::<true, 1>,
@@ -197,11 +201,11 @@ fn run_and_check<const TRACE: bool, const SIZE: usize>(
     manner: Manner,
     ends: Ends,
 ) -> Result<Metrics, String> {
-    let (sessions, spins) = (Sessions::default(), !config.spin.is_zero());
+    let (sessions, known) = (Sessions::default(), Settings::from(&config));
+    let spins = !known.spin.is_zero();
     let echo = Echo::new(world, &sessions, manner, limits, &config);
-    let (low_watermark, asked) = (config.low_watermark, config.max_connections);
-    let kernel = SimulatedKernel::new(world);
-    let mut server = EventLoop::with_kernel(Served::<TRACE, SIZE>(echo), config, kernel)
+    let (low_watermark, asked) = (known.low_watermark, known.max_connections);
+    let mut server = event_loop(Served::<TRACE, SIZE>(echo), config, world)
         .map_err(|error| error.to_string())?;
     let (cap, unlimited) = (server.max_connections(), world.borrow().files.limit == usize::MAX);
     if unlimited && asked.is_some_and(|asked| asked != cap) {

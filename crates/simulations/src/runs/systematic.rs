@@ -4,16 +4,17 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::config::Config;
-use crate::handler::Stop;
-use crate::sim::clock::Follower;
-use crate::sim::peers::client::{Client, Kind};
-use crate::sim::peers::{Peer, Role};
-use crate::sim::runs::ends::{DRAIN, Ends};
-use crate::sim::runs::manner::{Limits, Manner};
-use crate::sim::runs::{Outcome, run_in};
-use crate::sim::world::Service;
-use crate::sim::{Call, Failure, Fault, Injector, Random, World};
+use crate::runs::ends::{DRAIN, Ends};
+use crate::runs::manner::{Limits, Manner};
+use crate::runs::{Outcome, run_in};
+use edgeloop::Config;
+use edgeloop::Stop;
+use edgeloop::sim::internals::Follower;
+use edgeloop::sim::internals::Service;
+use edgeloop::sim::internals::{Call, Injector, World};
+use edgeloop::sim::internals::{Client, Kind};
+use edgeloop::sim::internals::{Peer, Role};
+use edgeloop::sim::{Failure, Fault, Random};
 
 /// How many occurrences of each call fail alone, and how many in pairs.
 const ALONE: u64 = 200;

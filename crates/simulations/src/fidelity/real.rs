@@ -14,8 +14,10 @@ use rustix::net::{
 };
 
 use super::call::{Answer, CONNECTIONS, Call, FILES, File, SETS, Wish};
-use crate::epoll::{Epoll, Events, ExclusiveInterest, Interest, Mode, Readiness, Token, Trigger};
-use crate::sim::Side;
+use edgeloop::epoll::{
+    Epoll, Events, ExclusiveInterest, Interest, Mode, Readiness, Token, Trigger,
+};
+use edgeloop::sim::internals::Side;
 use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
 
 /// Everything that an interest can ask for.

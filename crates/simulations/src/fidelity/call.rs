@@ -2,8 +2,9 @@
 
 use rustix::io::Errno;
 
-use crate::epoll::{Event, Interest, Mode, Token};
-use crate::sim::{Random, Side};
+use edgeloop::epoll::{Event, Interest, Mode, Token};
+use edgeloop::sim::Random;
+use edgeloop::sim::internals::Side;
 
 /// The most connections of a script.
 pub(super) const CONNECTIONS: usize = 4;

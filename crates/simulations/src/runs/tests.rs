@@ -2,8 +2,8 @@
 
 use super::ends::{AtTheEnd, DRAIN};
 use super::*;
-use crate::handler::Stop;
-use crate::sim::check::chosen_seeds;
+use edgeloop::Stop;
+use edgeloop::sim::internals::chosen_seeds;
 
 #[test]
 fn no_seed_loses_a_byte_or_leaks_or_stalls_or_spins() {
