@@ -5,5 +5,6 @@ mod fidelity;
 mod runs;
 
 pub use fidelity::compare;
+pub use runs::ends::AtTheEnd;
 pub use runs::systematic::{Case, alone, in_pairs};
-pub use runs::{Outcome, run, shrink};
+pub use runs::{Outcome, run, run_plain, shrink};

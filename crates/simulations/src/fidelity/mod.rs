@@ -310,28 +310,3 @@ fn touched(call: Call, got: &Answer) -> Vec<File> {
         _ => Vec::new(),
     }
 }
-
-#[cfg(test)]
-#[test]
-fn the_model_agrees_with_the_kernel() {
-    // Scripts about full buffers mostly wait for timers of TCP: several go at a time.
-    const THREADS: usize = 4;
-    let seeds = edgeloop::sim::internals::chosen_seeds(0..2_000);
-    std::thread::scope(|scope| {
-        for thread in 0..THREADS {
-            let seeds = seeds.clone().skip(thread).step_by(THREADS);
-            scope.spawn(|| seeds.for_each(expect_agreement));
-        }
-    });
-}
-
-#[cfg(test)]
-fn expect_agreement(seed: u64) {
-    if let Err(difference) = compare(seed) {
-        panic!(
-            "seed {seed}: {difference}\nreplay with: EDGELOOP_SEEDS={seed}..{} cargo test -p \
-             edgeloop --lib agrees_with_the_kernel",
-            seed + 1
-        );
-    }
-}

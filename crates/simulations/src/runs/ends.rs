@@ -11,7 +11,7 @@ use edgeloop::sim::SimulatedKernel;
 pub(crate) const DRAIN: Duration = Duration::from_secs(10);
 
 /// What is done at the end: by a handle, with the connections that were made.
-pub(crate) type AtTheEnd = fn(&Handle<SimulatedKernel>, &[(ConnectionId, usize)]);
+pub type AtTheEnd = fn(&Handle<SimulatedKernel>, &[(ConnectionId, usize)]);
 
 /// How a run comes to its end.
 #[derive(Debug, Clone, Copy)]

@@ -126,7 +126,6 @@ pub(crate) struct Limits {
 
 impl Limits {
     /// Watermarks that no run comes to.
-    #[cfg(test)]
     pub(crate) const NONE: Self = Self {
         high_watermark: usize::MAX,
         output_limit: usize::MAX,

@@ -4,8 +4,6 @@ pub(crate) mod echo;
 pub(crate) mod ends;
 pub(crate) mod manner;
 pub(crate) mod systematic;
-#[cfg(test)]
-mod tests;
 pub(crate) mod verdict;
 
 use std::cell::RefCell;
@@ -28,7 +26,7 @@ use edgeloop::sim::internals::{Follower, START};
 use edgeloop::sim::internals::{Injector, World};
 use edgeloop::sim::internals::{Peer, Role};
 use edgeloop::sim::{Failure, Fault, Random};
-use ends::Ends;
+use ends::{AtTheEnd, Ends};
 
 /// The bounds of how long segments take at least, in different runs.
 const LATENCIES: [(Duration, Duration); 4] = [
@@ -156,6 +154,18 @@ pub fn run(
 pub fn shrink(failure: Failure) -> Failure {
     let seed = failure.seed;
     fewer_faults(failure, |faults| run(seed, Some(faults), None).err())
+}
+
+/// Runs a plain echo in this world, without limits, until `late` stops it, or a drain when no peer
+/// has anything left to do.
+///
+/// # Errors
+///
+/// What was violated.
+pub fn run_plain(world: World, config: Config, late: Option<AtTheEnd>) -> Result<Outcome, Failure> {
+    let ends = Ends::default();
+    let ends = Ends { late: late.unwrap_or(ends.late), ..ends };
+    run_in(world, config, Limits::NONE, Manner::PLAIN, ends)
 }
 
 /// Runs in this world until it is stopped.
