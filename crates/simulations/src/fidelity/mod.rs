@@ -40,9 +40,10 @@ mod real;
 
 use std::time::{Duration, Instant};
 
-use call::{Answer, CONNECTIONS, Call, FILES, File};
 use edgeloop::sim::Random;
 use edgeloop::sim::internals::Side;
+
+use call::{Answer, CONNECTIONS, Call, FILES, File};
 use model::Model;
 use real::Real;
 

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use edgeloop::ConnectionId;
-use edgeloop::Handle;
-use edgeloop::Stop;
 use edgeloop::sim::SimulatedKernel;
+use edgeloop::{ConnectionId, Handle, Stop};
 
 /// How long a drain may take.
 pub(crate) const DRAIN: Duration = Duration::from_secs(10);

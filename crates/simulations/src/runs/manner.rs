@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use edgeloop::Stop;
 use edgeloop::sim::Random;
-use edgeloop::sim::internals::World;
-use edgeloop::sim::internals::{Budgets, MAIL};
-use edgeloop::{Config, MIN_BUFFER_LIMIT};
+use edgeloop::sim::internals::{Budgets, MAIL, World};
+use edgeloop::{Config, MIN_BUFFER_LIMIT, Stop};
 
 /// The longest piece of input that a handler waits for.
 const MOST_LEFT: usize = 100;

@@ -11,21 +11,17 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
+use edgeloop::sim::internals::{
+    Budgets, Client, Follower, Holds, Injector, Kind, LITTLE, Peer, Rests, Role, SLACK, START,
+    Service, Settings, Tally, World, event_loop, fewer_faults,
+};
+use edgeloop::sim::{Failure, Fault, Random};
+use edgeloop::{Config, Metrics};
+
 use crate::runs::echo::session::Sessions;
 use crate::runs::echo::{Echo, Served};
 use crate::runs::manner::{Limits, Manner, early_stop, settings};
 use crate::runs::verdict::{check_failure, check_run};
-use edgeloop::Config;
-use edgeloop::Metrics;
-use edgeloop::sim::internals::fewer_faults;
-use edgeloop::sim::internals::{
-    Budgets, Holds, LITTLE, Rests, SLACK, Service, Settings, Tally, event_loop,
-};
-use edgeloop::sim::internals::{Client, Kind};
-use edgeloop::sim::internals::{Follower, START};
-use edgeloop::sim::internals::{Injector, World};
-use edgeloop::sim::internals::{Peer, Role};
-use edgeloop::sim::{Failure, Fault, Random};
 use ends::{AtTheEnd, Ends};
 
 /// The bounds of how long segments take at least, in different runs.
@@ -213,7 +209,7 @@ fn run_and_check<const TRACE: bool, const SIZE: usize>(
 ) -> Result<Metrics, String> {
     let (sessions, known) = (Sessions::default(), Settings::from(&config));
     let spins = !known.spin.is_zero();
-    let echo = Echo::new(world, &sessions, manner, limits, &config);
+    let echo = Echo::new(world, &sessions, manner, limits, &known);
     let (low_watermark, asked) = (known.low_watermark, known.max_connections);
     let mut server = event_loop(Served::<TRACE, SIZE>(echo), config, world)
         .map_err(|error| error.to_string())?;

@@ -4,17 +4,15 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use edgeloop::sim::internals::{
+    Call, Client, Follower, Injector, Kind, Peer, Role, Service, World,
+};
+use edgeloop::sim::{Failure, Fault, Random};
+use edgeloop::{Config, Stop};
+
 use crate::runs::ends::{DRAIN, Ends};
 use crate::runs::manner::{Limits, Manner};
 use crate::runs::{Outcome, run_in};
-use edgeloop::Config;
-use edgeloop::Stop;
-use edgeloop::sim::internals::Follower;
-use edgeloop::sim::internals::Service;
-use edgeloop::sim::internals::{Call, Injector, World};
-use edgeloop::sim::internals::{Client, Kind};
-use edgeloop::sim::internals::{Peer, Role};
-use edgeloop::sim::{Failure, Fault, Random};
 
 /// How many occurrences of each call fail alone, and how many in pairs.
 const ALONE: u64 = 200;

@@ -2,17 +2,13 @@
 
 use std::time::Duration;
 
+use edgeloop::sim::Fault;
+use edgeloop::sim::internals::{Kind, LITTLE, Peer, Role, SLACK, Side, Stage, World};
+use edgeloop::{Closed, Metrics, Reason, Stop};
+
 use crate::runs::echo::Echo;
 use crate::runs::echo::session::{End, Notices};
 use crate::runs::ends::{DRAIN, Ends};
-use edgeloop::Metrics;
-use edgeloop::Stop;
-use edgeloop::sim::Fault;
-use edgeloop::sim::internals::Kind;
-use edgeloop::sim::internals::Stage;
-use edgeloop::sim::internals::{LITTLE, SLACK, Side, World};
-use edgeloop::sim::internals::{Peer, Role};
-use edgeloop::{Closed, Reason};
 
 /// Nothing leaks, the end came in time, and every byte is accounted for.
 pub(crate) fn check_run(

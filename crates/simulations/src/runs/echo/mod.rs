@@ -10,18 +10,16 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::runs::manner::{Limits, Manner};
-use edgeloop::Config;
-use edgeloop::ConnectionId;
-use edgeloop::Input;
-use edgeloop::Time;
 use edgeloop::sim::Random;
-use edgeloop::sim::internals::World;
-use edgeloop::{Action, Context, LoopContext, Origin, Sent};
-use edgeloop::{Closed, Reason};
-use edgeloop::{Notice, Trace};
+use edgeloop::sim::internals::{Settings, World};
+use edgeloop::{
+    Action, Closed, ConnectionId, Context, Input, LoopContext, Notice, Origin, Reason, Sent, Time,
+    Trace,
+};
+
+use crate::runs::manner::{Limits, Manner};
 pub(crate) use served::Served;
-use session::{End, Notices, Seen, Session, Sessions, Timeouts};
+use session::{End, Notices, Seen, Session, Sessions};
 
 /// For how long the handler pauses reading.
 const PAUSE: Duration = Duration::from_micros(1300);
@@ -40,7 +38,7 @@ pub(crate) struct Echo {
     pub(crate) seen: Seen,
     manner: Manner,
     limits: Limits,
-    timeouts: Timeouts,
+    settings: Settings,
     random: Random,
     services: Vec<SocketAddr>,
     dialled: usize,
@@ -62,7 +60,7 @@ impl Echo {
         sessions: &Sessions,
         manner: Manner,
         limits: Limits,
-        config: &Config,
+        settings: &Settings,
     ) -> Self {
         let services = world.borrow().services.iter().map(|service| service.address).collect();
         Self {
@@ -74,7 +72,7 @@ impl Echo {
             seen: Seen::default(),
             manner,
             limits,
-            timeouts: Timeouts::of(config),
+            settings: *settings,
             random: Random::new(world.borrow_mut().random.next()),
             services,
             dialled: 0,
