@@ -80,25 +80,25 @@ impl Tally {
 
 /// What one turn may do at the most.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Budgets {
+pub struct Budgets {
     /// Bytes read of one connection each time that it is served.
-    pub(crate) bytes: usize,
-    pub(crate) accepts: u64,
-    pub(crate) closes: u64,
+    pub bytes: usize,
+    pub accepts: u64,
+    pub closes: u64,
     /// Fewer bytes than this, sent on one connection, are joined (C45).
-    pub(crate) joined: usize,
+    pub joined: usize,
 }
 
 impl Budgets {
-    pub(crate) const NONE: Self =
+    pub const NONE: Self =
         Self { bytes: usize::MAX, accepts: u64::MAX, closes: u64::MAX, joined: 0 };
 }
 
 /// Watches one loop.
 #[derive(Debug)]
-pub(crate) struct Vigil {
-    pub(crate) tally: Tally,
-    pub(crate) budgets: Budgets,
+pub struct Vigil {
+    pub tally: Tally,
+    pub budgets: Budgets,
     /// What the loop has done since its last wait.
     pub(crate) turn: Turn,
     /// How often it has sent on each descriptor since then, and how many bytes, as long as all of them were
@@ -132,7 +132,7 @@ impl Vigil {
     }
 
     /// The loop may spin for so long.
-    pub(crate) fn allow_spin(&mut self, most: Duration) {
+    pub fn allow_spin(&mut self, most: Duration) {
         self.spin = u32::try_from(most.as_nanos().div_ceil(POLL.as_nanos())).unwrap_or(u32::MAX);
     }
 
@@ -144,7 +144,7 @@ impl Vigil {
         self.violation.is_some()
     }
 
-    pub(crate) fn take_violation(&mut self) -> Option<String> {
+    pub fn take_violation(&mut self) -> Option<String> {
         self.violation.take()
     }
 
@@ -171,7 +171,7 @@ impl Vigil {
     /// # Panics
     ///
     /// When it does so again and again and makes no call: only a panic ends that.
-    pub(crate) fn called_back(&mut self) {
+    pub fn called_back(&mut self) {
         self.callbacks += 1;
         if self.callbacks > CALLBACKS {
             self.violated(|| format!("{CALLBACKS} callbacks without a call"));
@@ -210,7 +210,7 @@ impl Vigil {
     }
 
     /// The handler was woken as it asked for, which may be often.
-    pub(crate) const fn woken_up(&mut self) {
+    pub const fn woken_up(&mut self) {
         self.idle_waits = 0;
         self.rings = (0, 0);
     }
