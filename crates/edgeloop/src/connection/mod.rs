@@ -410,7 +410,7 @@ impl<S> Connection<S> {
     pub(crate) fn take_kept(&mut self) -> (Vec<u8>, Scanned) {
         self.clear(Flags::SHOW | Flags::KEPT);
         let Some(cold) = &mut self.cold else { return Default::default() };
-        let taken = (std::mem::take(&mut cold.kept), cold.scanned);
+        let taken = (std::mem::take(&mut cold.kept), std::mem::take(&mut cold.scanned));
         self.cool();
         taken
     }

@@ -69,8 +69,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let mut input = Input::new(bytes);
         let action = call!(self, id, data, &mut input);
         if action != Action::Continue || !input.is_empty() {
-            let left = input.len();
-            let scanned = input.scanned();
+            let (left, scanned) = input.rest_of(bytes);
             self.after_data(id, count - left..count, scanned, action);
         }
     }
@@ -357,7 +356,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         self.note_received(id, count);
         let mut input = Input::new(&self.buffer[..count]);
         let action = call!(self, id, data, &mut input);
-        let (left, scanned) = (input.len(), input.scanned());
+        let (left, scanned) = input.rest_of(&self.buffer[..count]);
         self.after_data(id, count - left..count, scanned, action);
     }
 
@@ -377,9 +376,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             return;
         }
         bytes.extend_from_slice(&self.buffer[..count]);
-        let mut input = Input::with_scanned(&bytes, scanned);
+        let mut input = Input::with_scanned(&bytes, scanned, count);
         let action = call!(self, id, data, &mut input);
-        let (left, scanned) = (input.len(), input.scanned());
+        let (left, scanned) = input.rest_of(&bytes);
         bytes.drain(..bytes.len() - left);
         if bytes.capacity() > 2 * left + 1024 {
             bytes.shrink_to(left);
@@ -436,9 +435,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             return self.core.doom(id, Reason::Finished, false);
         }
         let (bytes, scanned) = self.take_kept(id);
-        let mut input = Input::with_scanned(&bytes, scanned);
+        let mut input = Input::with_scanned(&bytes, scanned, 0);
         let action = call!(self, id, end, &mut input);
-        let left = input.len();
+        let (left, _) = input.rest_of(&bytes);
         if let Some(connection) = self.core.connections.get_mut(id) {
             connection.leave_unread(left);
         }
