@@ -142,7 +142,8 @@ fn take<'a>(bytes: &mut Bytes<'_>, input: &mut Input<'a>, model: &'a [u8]) -> &'
             let delimiter = [b"\n" as &[u8], b"\r\n", b"\r", b"\r\n\r\n", &[0]][size % 5];
             let max = size / 5;
             let whole = &model[..model.len().min(max)];
-            let end = (delimiter.len()..=whole.len()).find(|&end| whole[..end].ends_with(delimiter));
+            let end =
+                (delimiter.len()..=whole.len()).find(|&end| whole[..end].ends_with(delimiter));
             let expected = match end {
                 Some(end) => Ok(Some(&model[..end])),
                 None if model.len() < max => Ok(None),

@@ -24,12 +24,12 @@ pub use unsigned::Unsigned;
 /// Everything that is taken borrows from the input: nothing is copied or allocated, whatever length
 /// the peer claims. A method that needs more than has arrived takes nothing.
 ///
-/// | a protocol of | is taken by |
-/// |---|---|
-/// | lines | [`take_line`](Self::take_line) |
-/// | messages with another delimiter | [`take_until`](Self::take_until) |
-/// | frames with their length in front | [`take_frame_be`](Self::take_frame_be), [`take_frame_le`](Self::take_frame_le) |
-/// | fixed headers | [`try_take`](Self::try_take), [`peek_be`](Self::peek_be), [`take_be`](Self::take_be) and their little-endian kin |
+/// - Lines: [`take_line`](Self::take_line).
+/// - Messages with another delimiter: [`take_until`](Self::take_until).
+/// - Frames with their length in front: [`take_frame_be`](Self::take_frame_be) and
+///   [`take_frame_le`](Self::take_frame_le).
+/// - Fixed headers: [`try_take`](Self::try_take), [`peek_be`](Self::peek_be),
+///   [`take_be`](Self::take_be), and the same in little-endian.
 ///
 /// # Work
 ///
@@ -339,8 +339,8 @@ impl<'a> Input<'a> {
         &self.bytes[..self.bytes.len().min(most)]
     }
 
-    /// Returns where the first delimiter begins in `window`, a front part of the bytes. If there is none,
-    /// the next search for it begins where this one ended.
+    /// Returns where the first delimiter begins in `window`, a front part of the bytes. If there is
+    /// none, the next search for it begins where this one ended.
     fn search(&mut self, delimiter: Delimiter, window: &[u8]) -> Option<usize> {
         let length = self.bytes.len();
         let from = self.scanned.searched(delimiter, length);
