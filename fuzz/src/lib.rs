@@ -19,7 +19,7 @@ macro_rules! shared {
 
 // Of the library.
 shared! {
-    input = "../../crates/edgeloop/src/input.rs";
+    input = "../../crates/edgeloop/src/input/mod.rs";
     output = "../../crates/edgeloop/src/output.rs";
     pipes = "../../crates/edgeloop/src/pipes.rs";
     time = "../../crates/edgeloop/src/time.rs";
