@@ -7,6 +7,7 @@ mod config;
 mod echo;
 mod escape;
 mod exit;
+mod generate;
 mod listeners;
 mod log;
 mod nearest;
@@ -50,6 +51,7 @@ fn run() -> Result<Exit, Failure> {
         }
         Parsed::Run(Command::Bench(args)) => bench::bench(&args),
         Parsed::Run(Command::Report(args)) => report::report(&args),
+        Parsed::Run(Command::Generate(args)) => generate::generate(&args, &args::grammar()),
     }
 }
 
