@@ -43,4 +43,5 @@ shared! {
     usage = "../../crates/edgeloop-cli/src/usage.rs";
     values = "../../crates/edgeloop-cli/src/values.rs";
     variables = "../../crates/edgeloop-cli/src/variables.rs";
+    version = "../../crates/edgeloop-cli/src/version.rs";
 }

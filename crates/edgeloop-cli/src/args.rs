@@ -15,6 +15,7 @@ use crate::generate::args::GenerateArgs;
 use crate::report;
 use crate::report::args::ReportArgs;
 use crate::usage;
+use crate::version;
 
 const ABOUT: &str =
     "An echo server on an epoll event loop that never loses a byte, and a load generator";
@@ -55,7 +56,7 @@ Exit codes:
 
 /// The whole command line. Without a subcommand it is `serve`'s.
 #[derive(Debug, Parser)]
-#[command(name = "edgeloop", version, about = ABOUT)]
+#[command(name = "edgeloop", version, long_version = version::LONG.as_str(), about = ABOUT)]
 #[command(after_help = SEE_HELP, after_long_help = AFTER_HELP)]
 #[command(args_conflicts_with_subcommands = true, propagate_version = true)]
 struct CommandLine {
@@ -347,7 +348,7 @@ mod tests {
 
     #[test]
     fn each_command_has_the_version() {
-        for line in [&["-V"][..], &["serve", "-V"], &["bench", "--version"], &["report", "-V"]] {
+        for line in [&["-V"][..], &["serve", "-V"], &["bench", "-V"], &["report", "-V"]] {
             let args = std::iter::once("edgeloop").chain(line.iter().copied()).map(OsString::from);
             let Ok(Parsed::Print(version)) = parse(args) else { panic!("{line:?}") };
             let expected = format!("edgeloop {}\n", env!("CARGO_PKG_VERSION"));

@@ -20,6 +20,7 @@ mod signals;
 mod usage;
 mod values;
 mod variables;
+mod version;
 
 use std::io::{self, Write};
 use std::panic::catch_unwind;

@@ -118,13 +118,6 @@ fn the_short_help_has_one_line_for_each_option() {
 }
 
 #[test]
-fn the_version_is_printed() {
-    for line in [&["--version"][..], &["-V"], &["serve", "-V"], &["bench", "-V"]] {
-        assert_eq!(printed(line), format!("edgeloop {}\n", env!("CARGO_PKG_VERSION")));
-    }
-}
-
-#[test]
 fn help_into_a_closed_or_full_standard_output_is_no_panic() {
     for (output, code) in [(">&-", 0), (">/dev/full", 70)] {
         let ended = edgeloop(&["--help"]).shell(&format!("exec {output}")).run();
