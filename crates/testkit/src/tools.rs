@@ -99,6 +99,13 @@ pub const NETWORKS: Tool = Tool {
     advice: "no network can be made here (unshare, nsenter, ip)",
 };
 
+/// `systemd-analyze`, which judges units.
+pub const SYSTEMD_ANALYZE: Tool = Tool {
+    program: "systemd-analyze",
+    probe: &["--version"],
+    advice: "systemd-analyze is missing",
+};
+
 impl Tool {
     fn works(self) -> bool {
         Command::new(self.program)
