@@ -32,7 +32,9 @@ fn packaged(package: &Path) -> Option<String> {
     println!("cargo::rerun-if-changed={}", path.display());
     let (_, hash) = info.split_once("\"sha1\": \"")?;
     let hash = hash.get(..40)?;
-    hash.bytes().all(|digit| digit.is_ascii_hexdigit()).then(|| hash.to_owned())
+    let changed = if info.contains("\"dirty\": true") { " with changes" } else { "" };
+    let is_hash = hash.bytes().all(|digit| digit.is_ascii_hexdigit());
+    is_hash.then(|| format!("{hash}{changed}"))
 }
 
 /// The commit that is checked out, if this is a checkout of this repository: a tarball may be

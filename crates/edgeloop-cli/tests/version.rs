@@ -182,6 +182,11 @@ fn a_package_from_a_registry_has_the_commit_that_it_was_made_of() {
     let (commit, watched) = script.run(&package, Some("/nowhere"));
     assert_eq!(commit.as_deref(), Some(hash));
     assert!(watched.contains(&info), "{watched:?}");
+    let text =
+        format!("{{\n  \"git\": {{\n    \"sha1\": \"{hash}\",\n    \"dirty\": true\n  }}\n}}");
+    fs::write(&info, text).expect("a file");
+    let (commit, _) = script.run(&package, Some("/nowhere"));
+    assert_eq!(commit, Some(format!("{hash} with changes")));
     for damaged in ["", "{}", "{\"git\": {\"sha1\": \"short\"}}"] {
         fs::write(&info, damaged).expect("a file");
         assert_eq!(script.run(&package, Some("/nowhere")).0, None, "{damaged}");
