@@ -1,5 +1,8 @@
 //! Tells the tool what it was built from, and with what: see `src/version.rs`.
 //!
+//! Its variables don't begin with `EDGELOOP_`: `cargo run` sets them for the tool, too, which warns of
+//! unknown options.
+//!
 //! It needs no network and no git. It runs again when another commit is checked out, and at no
 //! other time; the same commit, target and compiler give the same binary.
 
@@ -14,15 +17,15 @@ const PREFIX: &str = "crates/edgeloop-cli/";
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let package = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo says where"));
-    if let Some(commit) = packaged(&package).or_else(|| checked_out(&package)) {
-        println!("cargo::rustc-env=EDGELOOP_COMMIT={commit}");
-    }
+    // Each is set in any case, or the environment of the build would show through.
+    let commit = packaged(&package).or_else(|| checked_out(&package));
+    let commit = commit.unwrap_or_else(|| "unknown (built outside git)".to_owned());
+    println!("cargo::rustc-env=BUILD_COMMIT={commit}");
     let target = env::var("TARGET").expect("cargo says for what");
-    println!("cargo::rustc-env=EDGELOOP_TARGET={target}");
+    println!("cargo::rustc-env=BUILD_TARGET={target}");
     let rustc = env::var_os("RUSTC").expect("cargo says with what");
-    if let Some(version) = output(Command::new(rustc).arg("--version")) {
-        println!("cargo::rustc-env=EDGELOOP_RUSTC={version}");
-    }
+    let version = output(Command::new(rustc).arg("--version"));
+    println!("cargo::rustc-env=BUILD_RUSTC={}", version.as_deref().unwrap_or("unknown"));
 }
 
 /// The commit that `cargo package` has written down, as in what crates.io has.

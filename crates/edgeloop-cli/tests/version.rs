@@ -12,6 +12,9 @@ use testkit::{GIT, skip_unless};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// The commit of what was built from a tarball.
+const UNKNOWN: &str = "unknown (built outside git)";
+
 #[track_caller]
 fn printed(arguments: &[&str]) -> String {
     let ended = edgeloop(arguments).run();
@@ -35,7 +38,7 @@ fn the_long_version_has_commit_target_and_compiler() {
         assert_eq!(name, format!("edgeloop {VERSION}"));
         let commit = commit.strip_prefix("commit: ").expect("a commit");
         let is_hash = commit.len() >= 40 && commit.bytes().all(|digit| digit.is_ascii_hexdigit());
-        assert!(is_hash || commit == "unknown (built outside git)", "{commit}");
+        assert!(is_hash || commit == UNKNOWN, "{commit}");
         let target = target.strip_prefix("target: ").expect("a target");
         assert!(target.contains("-linux-"), "{target}");
         let rustc = rustc.strip_prefix("rustc: 1.").expect("a compiler");
@@ -85,14 +88,15 @@ impl Script {
         let output = script.output().expect("the script runs");
         expect_success(&output);
         let said = String::from_utf8(output.stdout).expect("words");
-        assert!(said.contains("cargo::rustc-env=EDGELOOP_TARGET=some-linux-target\n"), "{said}");
+        assert!(said.contains("cargo::rustc-env=BUILD_TARGET=some-linux-target\n"), "{said}");
         let find = |name: &str| {
             let values = said.lines().filter_map(|line| line.strip_prefix(name));
             values.map(str::to_owned).collect::<Vec<_>>()
         };
         let watched = find("cargo::rerun-if-changed=");
         let watched = watched.iter().map(|path| package.join(path)).collect();
-        (find("cargo::rustc-env=EDGELOOP_COMMIT=").pop(), watched)
+        let commit = find("cargo::rustc-env=BUILD_COMMIT=").pop().expect("a commit");
+        (Some(commit).filter(|commit| commit != UNKNOWN), watched)
     }
 }
 
