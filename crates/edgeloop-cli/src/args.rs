@@ -32,11 +32,11 @@ Durations are written like 500ms, 10m or 1h30m, sizes like 65536, 64KiB (65,536 
 counts like 10000 or 10k.
 
 Signals:
-  SIGTERM, SIGINT   Accept what waits in the backlog, then drain: connections are
-                    served on until they end, those that are quiet for a second
-                    and owed nothing are closed, and the drain timeout cuts off
-                    the rest. A second signal ends it at once; one within 100ms
-                    counts as the first
+  SIGTERM, SIGINT   Accept what waits in the backlog, then drain: connections
+                    are served on until they end, those that are quiet for a
+                    second and owed nothing are closed, and the drain timeout
+                    cuts off the rest. A second signal ends it at once; one
+                    within 100ms counts as the first
   SIGHUP            Drain, unless it was ignored from the start (nohup); nothing
                     during a drain
   SIGUSR1, SIGUSR2, SIGPIPE, SIGXFSZ, SIGTTOU

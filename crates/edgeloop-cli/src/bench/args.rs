@@ -20,7 +20,8 @@ then it stays as it was. A FIFO, a device and - are written directly. A FIFO nee
 
 Exit codes:
   0      Done
-  1      Done, with network errors or unanswered messages, or nothing was answered
+  1      Done, with network errors or unanswered messages, or nothing was
+         answered
   2      The command line is wrong, the address can't be resolved, or a file
          can't be written
   3      Bytes came back wrong: changed, missing, or more than were to come

@@ -46,9 +46,11 @@ fn page(mut command: Command, name: &str, all: &[String]) -> String {
         .override_usage(usage)
         .mut_args(with_aliases)
         .subcommand_help_heading("COMMANDS");
-    let source = format!("edgeloop {}", env!("CARGO_PKG_VERSION"));
-    let man = Man::new(command.clone()).title(name.to_uppercase()).date(REVISED).source(source);
-    let man = man.manual("User Commands");
+    let man = Man::new(command.clone())
+        .title(name.to_uppercase())
+        .date(REVISED)
+        .source(format!("edgeloop {}", env!("CARGO_PKG_VERSION")))
+        .manual("User Commands");
 
     let mut page = Roff::new().render();
     page += &rendered(|text| man.render_title(text));
@@ -59,7 +61,7 @@ fn page(mut command: Command, name: &str, all: &[String]) -> String {
     for paragraph in &help.paragraphs {
         description.control("PP", []).text([roman(paragraph)]);
     }
-    page += &description.to_roff();
+    page += &source(&description);
     if command.has_subcommands() {
         page += &rendered(|text| man.render_subcommands_section(text));
     }
@@ -131,6 +133,11 @@ fn rendered(render: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> String {
     text.replace("\n\n", "\n.IP\n")
 }
 
+/// The source of a part that is made here. Its quotes stay straight, so that examples can be pasted.
+fn source(roff: &Roff) -> String {
+    rendered(|text| roff.to_writer(text))
+}
+
 /// A section with a table: what stands on the left, and what it means.
 fn described(section: &str, table: &Table) -> String {
     let mut roff = Roff::new();
@@ -141,7 +148,7 @@ fn described(section: &str, table: &Table) -> String {
     if let Some(note) = &table.note {
         roff.control("PP", []).text([roman(note)]);
     }
-    roff.to_roff()
+    source(&roff)
 }
 
 /// The section of the environment variables, each with the option that it stands for.
@@ -163,7 +170,7 @@ fn environment(command: &Command) -> String {
             ]),
         };
     }
-    let section = roff.to_roff();
+    let section = source(&roff);
     if section.is_empty() { section } else { format!(".SH ENVIRONMENT\n{section}") }
 }
 
@@ -179,7 +186,7 @@ fn shown(examples: &[(&str, &str)]) -> String {
         }
         roff.control("fi", []);
     }
-    roff.to_roff()
+    source(&roff)
 }
 
 fn see_also(name: &str, all: &[String]) -> String {
@@ -191,5 +198,5 @@ fn see_also(name: &str, all: &[String]) -> String {
         let end = if index + 1 == others.len() { "(1)" } else { "(1)," };
         roff.control("BR", [other.replace('-', "\\-").as_str(), end]);
     }
-    roff.to_roff()
+    source(&roff)
 }
