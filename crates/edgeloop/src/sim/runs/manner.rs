@@ -171,8 +171,14 @@ pub(crate) fn settings(world: &mut World) -> (Config, Limits) {
     let (config, short_linger, short_write) = timeouts(config, random, low_ceiling || scarce_slots);
     // Whoever waits for memory waits for the write timeout of others.
     world.outlasts = idle.is_some() || low_ceiling;
-    world.vigil.budgets =
-        Budgets { bytes: turn_bytes, accepts: accepts as u64, closes: jobs as u64 };
+    // What streams is sent before the next splice, and near the ceiling nothing is copied.
+    let is_joined = config.pipes == 0 && !low_ceiling;
+    world.vigil.budgets = Budgets {
+        bytes: turn_bytes,
+        accepts: accepts as u64,
+        closes: jobs as u64,
+        joined: if is_joined { high_watermark.min(1024) } else { 0 },
+    };
     world.ignores_sigpipe = world.random.chance(900);
     if scarce {
         world.files.limit = world.random.size(8, 40);

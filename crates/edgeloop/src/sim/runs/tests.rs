@@ -93,7 +93,7 @@ fn c16_no_turn_reads_more_mail_than_its_budget() {
     };
     let ends = Ends { early: None, late: letters };
     let tally = expect(run_in(world, config, Limits::NONE, Manner::PLAIN, ends), 1);
-    assert_eq!(tally.most.sends, 10, "{tally:?}");
+    assert_eq!(tally.most.bytes, 10, "{tally:?}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What the loop must not do, turn by turn: spin, go round in circles, exceed its budgets.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::time::Time;
@@ -48,6 +49,8 @@ pub struct Turn {
     pub accepts: u64,
     /// Calls of send(2).
     pub sends: u64,
+    /// Bytes that these were given.
+    pub bytes: u64,
     /// Registered connections closed.
     pub closes: u64,
 }
@@ -57,6 +60,7 @@ impl Turn {
         Self {
             accepts: self.accepts.max(other.accepts),
             sends: self.sends.max(other.sends),
+            bytes: self.bytes.max(other.bytes),
             closes: self.closes.max(other.closes),
         }
     }
@@ -81,10 +85,13 @@ pub(crate) struct Budgets {
     pub(crate) bytes: usize,
     pub(crate) accepts: u64,
     pub(crate) closes: u64,
+    /// Fewer bytes than this, sent on one connection, are joined (C45).
+    pub(crate) joined: usize,
 }
 
 impl Budgets {
-    pub(crate) const NONE: Self = Self { bytes: usize::MAX, accepts: u64::MAX, closes: u64::MAX };
+    pub(crate) const NONE: Self =
+        Self { bytes: usize::MAX, accepts: u64::MAX, closes: u64::MAX, joined: 0 };
 }
 
 /// Watches one loop.
@@ -94,6 +101,9 @@ pub(crate) struct Vigil {
     pub(crate) budgets: Budgets,
     /// What the loop has done since its last wait.
     pub(crate) turn: Turn,
+    /// How often it has sent on each descriptor since then, and how many bytes, as long as all of them were
+    /// taken.
+    sent: HashMap<usize, (u32, usize)>,
     /// The first finding.
     violation: Option<String>,
     idle_waits: u32,
@@ -111,6 +121,7 @@ impl Vigil {
             tally: Tally::default(),
             budgets: Budgets::NONE,
             turn: Turn::default(),
+            sent: HashMap::new(),
             violation: None,
             idle_waits: 0,
             callbacks: 0,
@@ -172,6 +183,7 @@ impl Vigil {
     pub(crate) fn end_turn(&mut self, backlog: bool) {
         self.tally.waits += 1;
         let turn = std::mem::take(&mut self.turn);
+        self.sent.clear();
         self.tally.most = self.tally.most.max(turn);
         self.backlog_turns = if backlog && turn.accepts == 0 { self.backlog_turns + 1 } else { 0 };
         self.tally.longest_backlog = self.tally.longest_backlog.max(self.backlog_turns);
@@ -210,6 +222,32 @@ impl Vigil {
         if self.rings.1 > RINGS {
             self.violated(|| format!("the alarm rings more than {RINGS} times in a tick"));
         }
+    }
+
+    /// The loop has sent this many bytes, of which so many were taken. What callbacks send within a turn leaves
+    /// in two calls (C45), unless there is much of it or the socket is full.
+    pub(crate) fn has_sent(&mut self, number: usize, count: usize, taken: Option<usize>) {
+        self.turn.sends += 1;
+        self.turn.bytes += count as u64;
+        if taken != Some(count) {
+            // The rest is sent by calls of its own.
+            self.sent.insert(number, (0, usize::MAX));
+            return;
+        }
+        let (calls, bytes) = self.sent.entry(number).or_default();
+        *calls += 1;
+        *bytes = bytes.saturating_add(count);
+        if *calls > 2 && *bytes < self.budgets.joined {
+            let (calls, bytes) = (*calls, *bytes);
+            self.violated(|| {
+                format!("{calls} sends of {bytes} bytes on descriptor {number} in one turn")
+            });
+        }
+    }
+
+    /// A descriptor is closed. Its number may be another's in the same turn.
+    pub(crate) fn closed(&mut self, number: usize) {
+        self.sent.remove(&number);
     }
 
     /// So many bytes of one connection were read in one turn (C13).
