@@ -34,6 +34,7 @@ shared! {
     config = "../../crates/edgeloop-cli/src/config.rs";
     escape = "../../crates/edgeloop-cli/src/escape.rs";
     exit = "../../crates/edgeloop-cli/src/exit.rs";
+    generate = "../../crates/edgeloop-cli/src/generate/mod.rs";
     log = "../../crates/edgeloop-cli/src/log/mod.rs";
     nearest = "../../crates/edgeloop-cli/src/nearest.rs";
     outputs = "../../crates/edgeloop-cli/src/outputs/mod.rs";
@@ -42,4 +43,5 @@ shared! {
     usage = "../../crates/edgeloop-cli/src/usage.rs";
     values = "../../crates/edgeloop-cli/src/values.rs";
     variables = "../../crates/edgeloop-cli/src/variables.rs";
+    version = "../../crates/edgeloop-cli/src/version.rs";
 }

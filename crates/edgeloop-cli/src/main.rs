@@ -7,6 +7,7 @@ mod config;
 mod echo;
 mod escape;
 mod exit;
+mod generate;
 mod listeners;
 mod log;
 mod nearest;
@@ -19,6 +20,7 @@ mod signals;
 mod usage;
 mod values;
 mod variables;
+mod version;
 
 use std::io::{self, Write};
 use std::panic::catch_unwind;
@@ -50,6 +52,7 @@ fn run() -> Result<Exit, Failure> {
         }
         Parsed::Run(Command::Bench(args)) => bench::bench(&args),
         Parsed::Run(Command::Report(args)) => report::report(&args),
+        Parsed::Run(Command::Generate(args)) => generate::generate(&args, &args::grammar()),
     }
 }
 
