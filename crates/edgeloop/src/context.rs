@@ -38,6 +38,11 @@ impl<'a, K: Kernel> CallContext<'a, K> {
     ) -> Self {
         Self { core, id, unsent }
     }
+
+    /// Whether something was sent on a connection of which nothing was known to be.
+    pub(crate) const fn has_sent(&self) -> bool {
+        self.unsent.is_none()
+    }
 }
 
 impl<K: Kernel> crate::sealed::Sealed for CallContext<'_, K> {}
@@ -71,8 +76,16 @@ impl<K: Kernel> LoopContext for CallContext<'_, K> {
         self.core.begin_close(id, Reason::Closed);
     }
 
+    fn finish(&mut self, id: ConnectionId) {
+        self.core.finish(id);
+    }
+
     fn reset(&mut self, id: ConnectionId) {
         self.core.reset(id);
+    }
+
+    fn flush_then_reset(&mut self, id: ConnectionId) {
+        self.core.flush_then_reset(id);
     }
 
     fn connect(&mut self, to: Target, tag: u64) -> Result<ConnectionId, Error> {

@@ -117,7 +117,8 @@ pub trait Handler {
     /// The peer will send no more (its FIN was read). `input` shows what was left unconsumed.
     ///
     /// The default closes once everything that is owed has been written (C5). Answering
-    /// [`Action::Continue`] keeps the connection open for sending only.
+    /// [`Action::Continue`] keeps the connection open for sending only, until it is closed or our stream
+    /// is [finished](Action::Finish), too.
     fn end(
         &mut self,
         cx: &mut impl Context,
@@ -230,8 +231,16 @@ pub enum Action {
     /// fails, reading goes on in spite of the pause: [`Handler::data`] is shown what the peer sent
     /// before, and then the connection ends.
     Pause,
+    /// Write what is owed, then end our stream with a FIN, and go on reading (C44). Nothing can be sent any
+    /// more; the answer to that is [`Sent::Gone`]. The connection ends when the peer's stream has ended,
+    /// too.
+    Finish,
     /// Write what is owed, then end the connection (C3, C6). No data callback comes any more.
     Close,
+    /// Write what is owed, then end the connection with an RST: what was sent reaches a peer that reads, and
+    /// is not taken for all there was. No data callback comes any more. What the kernel has accepted and
+    /// not yet sent, because the peer's window is closed, is lost by the RST and not counted.
+    FlushThenReset,
     /// End the connection now with an RST. What is still queued is dropped and counted.
     Reset,
 }
@@ -252,7 +261,8 @@ pub enum Sent {
     /// It would have exceeded the connection's output limit or the ceiling of the whole process.
     /// Nothing of it was written or queued.
     Refused,
-    /// The connection is closing, has failed, or is no longer there. Nothing was queued; if it failed
+    /// The connection or our stream of it is closing, has failed, or is no longer there. Nothing was
+    /// queued; if it failed
     /// just now, a part may have been written, and the rest counts as
     /// [dropped](crate::Closed::dropped).
     Gone,
@@ -300,6 +310,12 @@ pub trait LoopContext: crate::sealed::Sealed {
 
     /// Ends a connection as [`Action::Close`] does.
     fn close(&mut self, id: ConnectionId);
+
+    /// Ends our stream of a connection as [`Action::Finish`] does.
+    fn finish(&mut self, id: ConnectionId);
+
+    /// Ends a connection as [`Action::FlushThenReset`] does.
+    fn flush_then_reset(&mut self, id: ConnectionId);
 
     /// Ends a connection as [`Action::Reset`] does.
     fn reset(&mut self, id: ConnectionId);

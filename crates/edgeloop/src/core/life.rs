@@ -233,23 +233,68 @@ impl<K: Kernel> Core<K> {
         }
     }
 
-    pub(super) fn follow(&mut self, id: ConnectionId, next: Next) {
-        match next {
-            Next::Wait => {}
-            Next::Finish => self.doom(id, Reason::Finished, false),
-            Next::Linger => self.linger(id),
+    /// Ends our stream once its output is written; see [`Action::Finish`](crate::Action::Finish).
+    pub(crate) fn finish(&mut self, id: ConnectionId) {
+        self.send_joined(id);
+        let Some(connection) = self.connections.get_mut(id) else {
+            self.metrics.stale += 1;
+            return;
+        };
+        if matches!(connection.life(), Life::Open | Life::Connecting) {
+            connection.set(Flags::FINISHED);
+            if connection.is_served() {
+                let next = connection.flushed();
+                self.follow(id, next);
+            }
         }
     }
 
-    /// Sends our FIN and waits for the peer's (C6).
-    fn linger(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
+    /// Ends a connection with an RST once its output is written; see
+    /// [`Action::FlushThenReset`](crate::Action::FlushThenReset).
+    pub(crate) fn flush_then_reset(&mut self, id: ConnectionId) {
+        self.send_joined(id);
+        match self.connections.get_mut(id) {
+            Some(connection) if connection.life() == Life::Open => connection.set(Flags::ABORT),
+            _ => return self.reset(id),
+        }
+        self.begin_close(id, Reason::Reset);
+    }
+
+    /// Does what follows from there being no more to write.
+    pub(crate) fn follow(&mut self, id: ConnectionId, next: Next) {
+        match next {
+            Next::Wait => {}
+            Next::Finish => self.doom(id, Reason::Finished, false),
+            Next::Reset => self.doom(id, Reason::Reset, true),
+            Next::Linger => self.linger(id),
+            Next::HalfClose => {
+                self.send_fin(id);
+            }
+        }
+    }
+
+    /// Sends our FIN, if it is not sent; returns whether the connection lives on.
+    fn send_fin(&mut self, id: ConnectionId) -> bool {
+        let Some(connection) = self.connections.get_mut(id) else { return false };
+        if connection.has(Flags::FIN_SENT) {
+            return true;
+        }
         if let Err(error) = persist(|| self.kernel.shutdown_write(&connection.socket)) {
             let released = connection.fail(error);
             self.release(released);
             self.doom(id, Reason::Failed, true);
+            return false;
+        }
+        connection.set(Flags::FIN_SENT);
+        true
+    }
+
+    /// Sends our FIN and waits for the peer's (C6).
+    fn linger(&mut self, id: ConnectionId) {
+        if !self.send_fin(id) {
             return;
         }
+        let Some(connection) = self.connections.get_mut(id) else { return };
         let draining = self.timeouts.drain.is_some();
         let timeout =
             if draining { self.config.drain_linger_timeout } else { self.config.linger_timeout };

@@ -309,7 +309,7 @@ impl<K: Kernel> Core<K> {
 
     pub(crate) fn pause(&mut self, id: ConnectionId) {
         match self.connections.get_mut(id) {
-            Some(connection) if connection.is_sendable() => connection.set(Flags::PAUSED),
+            Some(connection) if connection.is_served() => connection.set(Flags::PAUSED),
             Some(_) => {}
             None => self.metrics.stale += 1,
         }

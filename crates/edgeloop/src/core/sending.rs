@@ -43,7 +43,7 @@ impl<K: Kernel> Core<K> {
             return Sent::Gone;
         };
         if !connection.is_sendable() {
-            if connection.has(Flags::FAILED) {
+            if connection.has(Flags::FAILED) && !connection.has(Flags::FINISHED) {
                 // The handler could not know yet; its bytes are lost like those before them (C3).
                 connection.lose(bytes.len());
             }

@@ -188,6 +188,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 self.core.metrics.connected += 1;
                 let action = self.opened(id);
                 self.apply(id, action);
+                self.end_finished(id);
                 self.core.schedule(id);
                 self.serve(id);
             }
@@ -201,7 +202,11 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let Some(session) = self.sessions.get_mut(id.slot()) else { return Action::Continue };
         self.core.current = id;
         let left = Cell::new(0);
-        self.handler.opened(&mut CallContext::first(&mut self.core, id, Some(&left)), session)
+        let mut cx = CallContext::first(&mut self.core, id, Some(&left));
+        let action = self.handler.opened(&mut cx, session);
+        let has_sent = cx.has_sent();
+        self.core.joining.unsent = Some(id).filter(|_| !has_sent);
+        action
     }
 
     /// Writes and reads what a connection has waiting, within its budget for a turn (C13).
@@ -244,7 +249,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             }
             let Some(connection) = self.core.connections.get_mut(id) else { return };
             if connection.has(Flags::SHOW) && !discards {
-                let first = connection.active != self.core.now && !connection.has(Flags::JOINED);
+                let first = self.core.joining.is_first(id, connection, self.core.now);
                 self.show(id, 0, first);
                 continue;
             }
@@ -319,7 +324,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 if count < self.buffer.len() / PASSING_PAYS {
                     connection.clear(Flags::STREAMS);
                 }
-                let first = connection.active != self.core.now && !connection.has(Flags::JOINED);
+                let first = self.core.joining.is_first(id, connection, self.core.now);
                 connection.active = self.core.now;
                 connection.received();
                 if connection.life() == Life::Lingering {
@@ -437,7 +442,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             return connection.leave_unread(rest.len());
         }
         // One whose output has failed can't pause: nothing else would end it.
-        if action == Action::Pause && connection.is_sendable() {
+        if action == Action::Pause && connection.is_served() {
             connection.set(Flags::PAUSED);
         }
         // Only a handler that waits for more has reached its limit; one that paused, or that we
@@ -476,6 +481,18 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             connection.leave_unread(left);
         }
         self.apply(id, action);
+        self.end_finished(id);
+    }
+
+    /// Ends our stream if that was asked for before it could be done, and the connection if both streams are
+    /// at their ends.
+    fn end_finished(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.core.connections.get(id)
+            && connection.life() == Life::Open
+        {
+            let next = connection.flushed();
+            self.core.follow(id, next);
+        }
     }
 
     /// Does what a callback answered.
@@ -491,6 +508,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         match action {
             Action::Continue => {}
             Action::Pause => self.core.pause(id),
+            Action::Finish => self.core.finish(id),
+            Action::FlushThenReset => self.core.flush_then_reset(id),
             Action::Close => self.core.begin_close(id, Reason::Closed),
             Action::Reset => self.core.reset(id),
         }

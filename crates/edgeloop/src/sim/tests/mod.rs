@@ -5,6 +5,8 @@ mod deadlines;
 mod endless;
 mod ends;
 mod first_read;
+mod half_close;
+mod joining;
 mod own_time;
 mod parsing;
 mod passing;

@@ -278,13 +278,19 @@ impl Echo {
         self.answer(session, Action::Pause)
     }
 
+    /// The end of what it sends on a connection that has had enough.
+    pub(super) fn leave(&mut self, session: &mut Session) -> Action {
+        session.finished = self.random.chance(self.manner.finishes);
+        self.answer(session, if session.finished { Action::Finish } else { Action::Close })
+    }
+
     /// The answer of a callback, with what it means for the connection.
     pub(super) fn answer(&self, session: &Session, action: Action) -> Action {
         let known = &mut self.world.borrow_mut().wires[session.wire].known;
         match action {
-            Action::Close | Action::Reset => known.served = false,
+            Action::Close | Action::FlushThenReset | Action::Reset => known.served = false,
             Action::Pause => known.paused = true,
-            Action::Continue => {}
+            Action::Continue | Action::Finish => {}
         }
         action
     }

@@ -163,6 +163,13 @@ impl Echo {
         if input.len() > session.left {
             session.heard = cx.now();
         }
+        if session.finished {
+            // All that comes is read, and none of it can be echoed.
+            let gone = cx.send(input.take_all()) == Sent::Gone;
+            self.expect(gone, "more can be sent behind the server's end", session);
+            self.leaves(session, 0);
+            return Action::Continue;
+        }
         let flooded = self.meddle(cx);
         self.may_set_alarm(cx, session);
         self.may_panic(session);
@@ -175,7 +182,7 @@ impl Echo {
             self.give_up(session.wire);
         }
         if session.echoed >= self.manner.enough {
-            return self.answer(session, Action::Close);
+            return self.leave(session);
         }
         if let Some(pause) = self.may_pause(cx, session, sent) {
             return pause;
@@ -199,6 +206,7 @@ impl Echo {
         self.called_back(cx, session);
         self.expect(self.manner.echoes, "bytes passed unseen", session);
         self.expect(!session.ended, "more is passed behind the end", session);
+        self.expect(!session.finished, "more is passed behind the server's end", session);
         self.expect(!session.is_paused(), "more is passed, though the handler paused", session);
         session.heard = cx.now();
         self.expect(sent != Sent::Refused, "what passes is refused", session);
@@ -215,7 +223,7 @@ impl Echo {
         self.may_set_alarm(cx, session);
         self.may_panic(session);
         if session.echoed >= self.manner.enough {
-            return self.answer(session, Action::Close);
+            return self.leave(session);
         }
         if flooded {
             // That may have failed, and whoever has failed is read to its end (C7).
@@ -236,6 +244,11 @@ impl Echo {
         self.expect(!session.ended, "its stream ends once more", session);
         session.ended = true;
         self.may_panic(session);
+        if session.finished {
+            // The loop ends the connection whatever the answer, because nothing is left to do.
+            self.leaves(session, 0);
+            return Action::Continue;
+        }
         let sent = self.echo(cx, session, input.take_all());
         self.leaves(session, 0);
         if sent == Sent::Refused && self.manner.hoards {
@@ -303,8 +316,8 @@ impl Echo {
             // A letter of another thread did not fit under the ceiling.
             self.give_up(session.wire);
         }
-        if closed.reason == Reason::WriteTimeout {
-            // Nor did our own kernel take what was meant for it.
+        if matches!(closed.reason, Reason::WriteTimeout | Reason::CutOff) {
+            // Nor did our own kernel take what was meant for it, or give what came from it.
             let lacked = self.world.borrow().wires[session.wire].lacked;
             if lacked {
                 self.give_up(session.wire);
