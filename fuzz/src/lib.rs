@@ -31,13 +31,13 @@ shared! {
     addresses = "../../crates/edgeloop-cli/src/addresses.rs";
     args = "../../crates/edgeloop-cli/src/args.rs";
     bench = "../../crates/edgeloop-cli/src/bench/mod.rs";
-    config = "../../crates/edgeloop-cli/src/config.rs";
     escape = "../../crates/edgeloop-cli/src/escape.rs";
     exit = "../../crates/edgeloop-cli/src/exit.rs";
     log = "../../crates/edgeloop-cli/src/log/mod.rs";
     nearest = "../../crates/edgeloop-cli/src/nearest.rs";
     outputs = "../../crates/edgeloop-cli/src/outputs/mod.rs";
     report = "../../crates/edgeloop-cli/src/report/mod.rs";
+    serve = "../../crates/edgeloop-cli/src/serve/mod.rs";
     signals = "../../crates/edgeloop-cli/src/signals.rs";
     usage = "../../crates/edgeloop-cli/src/usage.rs";
     values = "../../crates/edgeloop-cli/src/values.rs";

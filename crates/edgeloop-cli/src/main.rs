@@ -3,15 +3,10 @@
 mod addresses;
 mod args;
 mod bench;
-mod config;
-mod echo;
 mod escape;
 mod exit;
-mod listeners;
 mod log;
 mod nearest;
-mod notices;
-mod operator;
 mod outputs;
 mod report;
 mod serve;
@@ -25,8 +20,8 @@ use std::panic::catch_unwind;
 use std::process::ExitCode;
 
 use args::{Command, Parsed};
-use config::ServeConfig;
 use exit::{Exit, Failure};
+use serve::config::ServeConfig;
 
 fn main() -> ExitCode {
     signals::prepare();
@@ -45,7 +40,7 @@ fn run() -> Result<Exit, Failure> {
         Parsed::Print(help) => print(&help),
         Parsed::Run(Command::Serve(args)) => {
             let config = ServeConfig::resolve(args, &|name| std::env::var_os(name))?;
-            let warnings = variables::strays(std::env::vars_os(), &args::variables());
+            let warnings = variables::strays(std::env::vars_os(), &serve::args::variables());
             Ok(serve::serve(&config, &warnings))
         }
         Parsed::Run(Command::Bench(args)) => bench::bench(&args),

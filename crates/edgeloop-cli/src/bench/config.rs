@@ -14,9 +14,8 @@ use super::plan::{Extent, Load, Plan};
 use super::profile::Profile;
 use super::schedule::Arrival;
 use crate::addresses::Address;
-use crate::config::read;
 use crate::exit::Failure;
-use crate::values;
+use crate::values::{self, read};
 
 /// The most messages in flight if no number is asked for: what is remembered of each takes 16 bytes.
 const FLIGHTS: usize = 4_000_000;
