@@ -41,6 +41,15 @@ pub(super) fn shell(command: &[String]) -> String {
     command.iter().map(quoted).collect::<Vec<_>>().join(" ").replace(" ; ", "\n")
 }
 
+/// A section of a page, as it shows these results.
+#[cfg(test)]
+pub(super) fn shown(
+    write: fn(&mut fmt::Formatter<'_>, &crate::results::Results) -> fmt::Result,
+    results: &crate::results::Results,
+) -> String {
+    fmt::from_fn(|f| write(f, results)).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,9 +6,7 @@ use super::axis::{self, Axis};
 use super::chart::{Chart, Layer};
 use super::columns::Columns;
 use super::read::Run;
-use crate::bench::record::{Estimate, Times};
-use crate::bench::results::{BANDS, Interval, Outage, micros, to_f64};
-use crate::bench::show;
+use crate::results::{BANDS, Estimate, Interval, Outage, Times, micros, show, to_f64};
 
 /// Of how many points the line of a percentile curve is made.
 const POINTS: u32 = 240;
@@ -273,7 +271,7 @@ fn seconds(columns: &Columns, column: &Interval) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::samples;
+    use crate::results::samples;
 
     fn run(answered: &[u64], unanswered: &[u64]) -> Run {
         Run::new("a".to_owned(), samples::open(answered, unanswered)).expect("results")

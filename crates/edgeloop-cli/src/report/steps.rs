@@ -4,10 +4,7 @@ use std::fmt;
 
 use super::html::Text;
 use super::read::Run;
-use crate::bench::record::Times;
-use crate::bench::results::{Quantiles, to_f64};
-use crate::bench::show;
-use crate::bench::steps::StepResults;
+use crate::results::{Quantiles, StepResults, Times, show, to_f64};
 
 /// The table of the steps, if there are any.
 pub(super) fn write(steps: Option<&[StepResults]>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,11 +23,11 @@ pub(super) fn write(steps: Option<&[StepResults]>, f: &mut fmt::Formatter<'_>) -
         let texts = [
             step.asked(),
             step.answered(),
-            time("p50", latency.p50),
-            time("p95", latency.p95),
-            time("p99", latency.p99),
-            time("p99_9", latency.p99_9),
-            time("max", latency.max),
+            time("p50", latency.figures.p50),
+            time("p95", latency.figures.p95),
+            time("p99", latency.figures.p99),
+            time("p99_9", latency.figures.p99_9),
+            time("max", latency.figures.max),
             show::count(step.unanswered),
             show::count(step.missed),
         ];

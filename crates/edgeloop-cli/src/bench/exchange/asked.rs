@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::framing::{Framing, Pattern};
 use super::{Exchange, Exchanges};
 use crate::bench::args::BenchArgs;
-use crate::bench::config::LARGEST;
+use crate::bench::payload::LARGEST;
 use crate::escape::OneLine;
 use crate::exit::Failure;
 use crate::values::{self, read};

@@ -92,6 +92,11 @@ pub(crate) fn counted(number: u64, what: &str) -> String {
     format!("{} {what}{}", count(number), if number == 1 { "" } else { "s" })
 }
 
+/// The name of a figure as one types it: `p99_9` is p99.9.
+pub(crate) fn typed(figure: &str) -> String {
+    figure.replace('_', ".")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
