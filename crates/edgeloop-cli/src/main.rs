@@ -1,20 +1,21 @@
 //! The tool: reads the command line, does what it says, and maps the end to an exit code.
 
-mod addresses;
-mod args;
-mod bench;
+// The layers, lowest first: a module names only modules above it in this list. A test holds that.
 mod escape;
 mod exit;
-mod log;
 mod nearest;
-mod outputs;
-mod report;
-mod results;
-mod serve;
-mod signals;
-mod summary;
-mod usage;
 mod values;
+mod addresses;
+mod signals;
+mod log;
+mod outputs;
+mod results;
+mod summary;
+mod report;
+mod bench;
+mod serve;
+mod usage;
+mod args;
 mod variables;
 
 use std::io::{self, Write};

@@ -12,22 +12,23 @@
 // Elsewhere the library says why nothing can be built; this says nothing beside it.
 #![cfg(target_os = "linux")]
 
+// The layers, lowest first: a module names only modules above it in this list. A test holds that.
 mod bytes;
-mod crowd;
-mod launch;
-mod limits;
-mod log;
 mod notes;
+mod limits;
 mod oddities;
-mod peer;
 mod process;
 mod replies;
-mod server;
 mod sockets;
 mod stopwatch;
 mod tools;
-mod trace;
 mod wait;
+mod log;
+mod peer;
+mod trace;
+mod launch;
+mod server;
+mod crowd;
 
 pub use bytes::{Prng, Stream, assert_same_bytes};
 pub use crowd::{Crowd, expect_poured, expect_rest, pour, pour_once, receive_once};

@@ -7,12 +7,8 @@ use crate::id::ConnectionId;
 use crate::mailbox::Handle;
 use crate::sim::SimulatedKernel;
 
-/// How long a drain may take, and how much longer until its end is seen.
+/// How long a drain may take.
 pub(crate) const DRAIN: Duration = Duration::from_secs(10);
-pub(crate) const SLACK: Duration = Duration::from_millis(100);
-
-/// For how long the process may be stopped while it drains, so that everybody is still served.
-pub(crate) const LITTLE: Duration = Duration::from_secs(2);
 
 /// What is done at the end: by a handle, with the connections that were made.
 pub(crate) type AtTheEnd = fn(&Handle<SimulatedKernel>, &[(ConnectionId, usize)]);

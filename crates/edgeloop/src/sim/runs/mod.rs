@@ -24,9 +24,9 @@ use crate::sim::runs::echo::session::Sessions;
 use crate::sim::runs::echo::{Echo, Served};
 use crate::sim::runs::manner::{Limits, Manner, early_stop, settings};
 use crate::sim::runs::verdict::{check_failure, check_run};
-use crate::sim::world::{Budgets, Holds, Rests, Service, Tally};
+use crate::sim::world::{Budgets, Holds, LITTLE, Rests, SLACK, Service, Tally};
 use crate::sim::{Fault, Injector, Random, SimulatedKernel, World};
-use ends::{Ends, LITTLE, SLACK};
+use ends::Ends;
 
 /// The bounds of how long segments take at least, in different runs.
 const LATENCIES: [(Duration, Duration); 4] = [

@@ -10,7 +10,8 @@ use crate::sim::peers::place::Stage;
 use crate::sim::peers::{Peer, Role};
 use crate::sim::runs::echo::Echo;
 use crate::sim::runs::echo::session::{End, Notices};
-use crate::sim::runs::ends::{DRAIN, Ends, LITTLE, SLACK};
+use crate::sim::runs::ends::{DRAIN, Ends};
+use crate::sim::world::{LITTLE, SLACK};
 use crate::sim::{Fault, Side, World};
 
 /// Nothing leaks, the end came in time, and every byte is accounted for.

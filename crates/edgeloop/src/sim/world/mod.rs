@@ -39,6 +39,7 @@ pub(crate) use files::{File, Files};
 pub(crate) use holds::Holds;
 pub(crate) use names::name_of;
 pub(crate) use network::{Post, Service};
+pub(crate) use time::{LITTLE, SLACK};
 pub(crate) use vigil::{Budgets, Vigil};
 pub use vigil::{Tally, Turn};
 

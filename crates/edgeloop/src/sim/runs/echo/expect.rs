@@ -10,7 +10,7 @@ use crate::handler::{Context, LoopContext};
 use crate::sim::Side;
 use crate::sim::clock::START;
 use crate::sim::peers::client::Kind;
-use crate::sim::runs::ends::SLACK;
+use crate::sim::world::SLACK;
 use crate::time::Time;
 
 impl Echo {
