@@ -147,7 +147,7 @@ fn in_braces<'a>(lines: &mut [&'a str]) -> Vec<(&'a str, Vec<&'a str>)> {
         let Some(name) = declared(line).and_then(|name| name.strip_suffix(" {")) else { continue };
         let indentation = line.len() - line.trim_start().len();
         let is_end = |line: &&str| line.find('}') == Some(indentation);
-        let length = lines[first..].iter().position(|line| is_end(line)).unwrap_or(0);
+        let length = lines[first..].iter().position(is_end).unwrap_or(0);
         let mut module = vec![""; lines.len()];
         module[first + 1..=first + length].copy_from_slice(&lines[first + 1..=first + length]);
         lines[first..=first + length].fill("");
