@@ -1,4 +1,6 @@
 //! Texts within a page: whatever they hold, they stay texts.
+//!
+//! The pages of `comparisons` are written with this file, too.
 
 use std::fmt::{self, Write};
 
@@ -41,13 +43,10 @@ pub(super) fn shell(command: &[String]) -> String {
     command.iter().map(quoted).collect::<Vec<_>>().join(" ").replace(" ; ", "\n")
 }
 
-/// A section of a page, as it shows these results.
+/// What a section of a page writes of something.
 #[cfg(test)]
-pub(super) fn shown(
-    write: fn(&mut fmt::Formatter<'_>, &crate::results::Results) -> fmt::Result,
-    results: &crate::results::Results,
-) -> String {
-    fmt::from_fn(|f| write(f, results)).to_string()
+pub(super) fn shown<T>(write: fn(&mut fmt::Formatter<'_>, &T) -> fmt::Result, of: &T) -> String {
+    fmt::from_fn(|f| write(f, of)).to_string()
 }
 
 #[cfg(test)]
