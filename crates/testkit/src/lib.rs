@@ -15,6 +15,7 @@
 // The layers, lowest first: a module names only modules above it in this list. A test holds that.
 mod bytes;
 mod notes;
+mod files;
 mod limits;
 mod oddities;
 mod process;
@@ -32,6 +33,7 @@ mod crowd;
 
 pub use bytes::{Prng, Stream, assert_same_bytes};
 pub use crowd::{Crowd, expect_poured, expect_rest, pour, pour_once, receive_once};
+pub use files::Files;
 pub use launch::{Ended, Launch, Running};
 pub use limits::{
     descriptors_granted, in_full, in_full_or_scaled_down, machine_to_myself, raise_descriptor_limit,
