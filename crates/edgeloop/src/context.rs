@@ -1,5 +1,6 @@
 //! The loop as a callback sees it.
 
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,21 +16,43 @@ use crate::target::Target;
 use crate::time::Time;
 
 /// Borrows the loop for the length of one callback.
-pub(crate) struct Turn<'a, K: Kernel> {
-    pub(crate) core: &'a mut Core<K>,
-    pub(crate) id: ConnectionId,
+pub(crate) struct CallContext<'a, K: Kernel> {
+    core: &'a mut Core<K>,
+    id: ConnectionId,
+    /// How much of its input is left, if nothing was sent on this connection in this turn.
+    unsent: Option<&'a Cell<usize>>,
 }
 
-impl<K: Kernel> crate::sealed::Sealed for Turn<'_, K> {}
+impl<'a, K: Kernel> CallContext<'a, K> {
+    pub(crate) fn new(core: &'a mut Core<K>, id: ConnectionId) -> Self {
+        Self { core, id, unsent: None }
+    }
 
-impl<K: Kernel> LoopContext for Turn<'_, K> {
+    /// The same for a connection of which it may be known that nothing was sent on it in this turn; then
+    /// `unsent` is how much of its input the callback has not taken.
+    #[inline(always)]
+    pub(crate) fn first(
+        core: &'a mut Core<K>,
+        id: ConnectionId,
+        unsent: Option<&'a Cell<usize>>,
+    ) -> Self {
+        Self { core, id, unsent }
+    }
+}
+
+impl<K: Kernel> crate::sealed::Sealed for CallContext<'_, K> {}
+
+impl<K: Kernel> LoopContext for CallContext<'_, K> {
     fn now(&self) -> Time {
         self.core.now
     }
 
-    #[inline]
     fn send_to(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
-        self.core.send(id, bytes)
+        self.core.send_or_join(id, bytes)
+    }
+
+    fn flush(&mut self, id: ConnectionId) {
+        self.core.send_joined(id);
     }
 
     fn queued(&self, id: ConnectionId) -> usize {
@@ -77,7 +100,7 @@ impl<K: Kernel> LoopContext for Turn<'_, K> {
     }
 }
 
-impl<K: Kernel> Context for Turn<'_, K> {
+impl<K: Kernel> Context for CallContext<'_, K> {
     #[inline]
     fn id(&self) -> ConnectionId {
         self.id
@@ -85,7 +108,14 @@ impl<K: Kernel> Context for Turn<'_, K> {
 
     #[inline(always)]
     fn send(&mut self, bytes: &[u8]) -> Sent {
-        self.core.send(self.id, bytes)
+        match self.unsent {
+            Some(left) if left.get() == 0 => {
+                self.unsent = None;
+                self.core.send(self.id, bytes)
+            }
+            Some(_) => self.core.join(self.id, bytes),
+            None => self.core.send_or_join(self.id, bytes),
+        }
     }
 
     fn set_timeout(&mut self, after: Option<Duration>) {

@@ -51,6 +51,9 @@ impl Flags {
     /// The queue has fallen to the low watermark, and the handler is to be told.
     pub(crate) const FELL: Self = Self(1 << 18);
 
+    /// Output is joined: it leaves at the end of the turn at the latest (C45).
+    pub(crate) const JOINED: Self = Self(1 << 19);
+
     /// The queue is above its mark, with whichever consequence.
     pub(crate) const MARKED: Self = Self(Self::ABOVE.0 | Self::ABOVE_READING.0);
 
@@ -117,7 +120,7 @@ mod tests {
         for generation in [1, 2, 1 << 31, 1 << 32, (1 << GENERATION_BITS) - 1] {
             let mut state = State::new(NonZeroU64::new(generation).expect("not 0"));
             assert!(state.is_plain(generation) && !state.is_plain(generation ^ 1));
-            for bit in 0..19 {
+            for bit in 0..20 {
                 let flag = Flags(1 << bit);
                 state.set(flag);
                 assert!(state.any(flag) && !state.is_plain(generation));

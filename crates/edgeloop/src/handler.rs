@@ -242,8 +242,9 @@ pub enum Action {
 pub enum Sent {
     /// The kernel took all of it.
     Written,
-    /// The rest waits, below the high watermark: for the peer, or for the next turn, if this one has sent
-    /// enough on this connection ([`Config::budgets`](crate::Config::budgets)).
+    /// The rest waits, below the high watermark: for the end of the turn, to leave together with what else
+    /// is sent in it; for the peer; or for the next turn, if this one has sent enough on this connection
+    /// ([`Config::budgets`](crate::Config::budgets)).
     Queued,
     /// The rest waits for the peer, and the queue is now above the high watermark: whoever fills
     /// it should stop until the [`drained`](Handler::drained) callback (C10).
@@ -279,9 +280,14 @@ pub trait LoopContext: crate::sealed::Sealed {
     /// The time at which this turn began, read once for all its callbacks (C28).
     fn now(&self) -> Time;
 
-    /// Sends bytes to any connection of this loop. Never blocks: what the socket does not take at
-    /// once is copied into the connection's queue. See [`Sent`] for the answers.
+    /// Sends bytes to any connection of this loop. Never blocks: what the socket does not take is
+    /// copied into the connection's queue. See [`Sent`] for the answers, and [`Context::send`] for when
+    /// they leave.
     fn send_to(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent;
+
+    /// Sends what was sent to this connection in this turn and is joined, now and not before the loop
+    /// waits; see [`Context::send`]. One system call, or none.
+    fn flush(&mut self, id: ConnectionId);
 
     /// How many bytes are queued for a connection and not yet accepted by the kernel.
     fn queued(&self, id: ConnectionId) -> usize;
@@ -351,8 +357,15 @@ pub trait Context: LoopContext {
     /// The connection that this callback is about.
     fn id(&self) -> ConnectionId;
 
-    /// Sends bytes on this connection: [`LoopContext::send_to`] with its own id. The first write
-    /// is tried at once, straight from `bytes` (C4).
+    /// Sends bytes on this connection.
+    ///
+    /// What callbacks send to one connection within a turn leaves together, in at most two system calls:
+    /// send each reply by itself, and a pipeline of a hundred costs one call (C45). The first send goes
+    /// out at once, straight from `bytes`, if the callback has taken all of its input, so that one
+    /// message is never copied. What follows is copied, and leaves before the loop waits; or at once,
+    /// when there are 64 KiB of it, or as much as the high watermark, or 16 KiB are sent at once.
+    /// [`flush`](LoopContext::flush) sends
+    /// it earlier.
     fn send(&mut self, bytes: &[u8]) -> Sent;
 
     /// Sets, moves or (with `None`) cancels this connection's timeout, counted from now.

@@ -1,5 +1,6 @@
 //! The bytes that a callback is shown, and how far it has taken them.
 
+use std::cell::Cell;
 use std::fmt;
 use std::ops::Deref;
 
@@ -20,6 +21,8 @@ use std::ops::Deref;
 pub struct Input<'a> {
     bytes: &'a [u8],
     scanned: Scanned,
+    /// Where the loop wants to know how much is left.
+    left: Option<&'a Cell<usize>>,
 }
 
 /// How much of the input, from its front, is known not to hold a delimiter.
@@ -41,13 +44,23 @@ impl<'a> Input<'a> {
     #[inline]
     #[must_use]
     pub(crate) fn with_scanned(bytes: &'a [u8], scanned: Scanned) -> Self {
-        Self { bytes, scanned }
+        Self { bytes, scanned, left: None }
+    }
+
+    /// The same; `left` always is how much of it is left.
+    #[inline(always)]
+    pub(crate) fn counted(bytes: &'a [u8], scanned: Scanned, left: &'a Cell<usize>) -> Self {
+        left.set(bytes.len());
+        Self { bytes, scanned, left: Some(left) }
     }
 
     /// Takes everything.
     #[inline]
     #[must_use = "bytes that were taken are not shown again"]
     pub fn take_all(&mut self) -> &'a [u8] {
+        if let Some(left) = self.left {
+            left.set(0);
+        }
         std::mem::take(&mut self.bytes)
     }
 
@@ -61,6 +74,9 @@ impl<'a> Input<'a> {
     pub fn take(&mut self, count: usize) -> &'a [u8] {
         let (taken, rest) = self.bytes.split_at(count);
         self.bytes = rest;
+        if let Some(left) = self.left {
+            left.set(rest.len());
+        }
         self.scanned.count = self.scanned.count.saturating_sub(count);
         taken
     }

@@ -116,6 +116,11 @@ impl Memory {
         growth <= self.full_above.saturating_sub(self.output_held)
     }
 
+    /// Whether this much may be set aside until the end of the turn, without making anybody wait.
+    pub(crate) const fn fits_aside(&self, growth: usize) -> bool {
+        !self.is_paused() && growth <= self.pause_above.saturating_sub(self.output_held)
+    }
+
     /// Whether a queue that takes this much memory may begin now.
     pub(crate) const fn fits_anew(&self, growth: usize) -> bool {
         growth <= self.output_share - self.output_held

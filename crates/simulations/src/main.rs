@@ -15,9 +15,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use edgeloop::sim::Failure;
-use edgeloop::sim::checks::{Follower, Outcome, alone, compare, in_pairs, run, shrink};
+use edgeloop::sim::internals::Follower;
 use many::for_each;
 use output::print;
+use simulations::{Outcome, alone, compare, in_pairs, run, shrink};
 use summary::{Scripts, Summary};
 
 #[derive(Debug, Parser)]

@@ -5,7 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use edgeloop::Metrics;
-use edgeloop::sim::checks::{Outcome, Tally};
+use edgeloop::sim::internals::Tally;
+use simulations::Outcome;
 
 use crate::many::Total;
 

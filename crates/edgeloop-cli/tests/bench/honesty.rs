@@ -259,8 +259,15 @@ fn a_service_that_answers_twice_is_found_out_without_verification() {
 
 #[test]
 fn a_connection_that_is_closed_with_nothing_in_flight_is_opened_again_and_no_error() {
-    let server = OddServer::start(Oddity::Closes { after: 10 * SIZE as u64 });
-    let ran = bench(server.address(), "-c 1 -r 40 -d 1s --grace 10s");
+    // The end must be seen before the next message is due. A run that came so late is made again.
+    let in_time = |ran: &Ran| ran.at("/generator/lag_us").as_f64() < Some(50_000.0);
+    let run = || {
+        let server = OddServer::start(Oddity::Closes { after: 10 * SIZE as u64 });
+        let ran = bench(server.address(), "-c 1 -r 10 -n 40 --grace 10s");
+        (server, ran)
+    };
+    let mut runs = std::iter::repeat_with(run);
+    let (server, ran) = runs.by_ref().take(10).find(|(_, ran)| in_time(ran)).unwrap_or_else(run);
     ran.expect_errors(&[]).expect_wrong(0, 0, 0);
     ran.expect_all_answered().expect_messages(40, 0);
     let peers = server.peers().len() as u64;

@@ -216,8 +216,9 @@ impl<S> Connection<S> {
             let stalled = after(cold.progress, write).max(after(cold.first_look, write - part));
             return if stalled <= look { (stalled, Due::Stalled) } else { (look, Due::Stalling) };
         }
-        // What it has sent is not read: for want of memory (C11), or because the handler paused.
-        if self.has(Flags::STARVED | Flags::PAUSED | Flags::RETRY) {
+        // It is about to be sent something, or what it has sent is not read: for want of memory (C11), or
+        // because the handler paused.
+        if self.has(Flags::JOINED | Flags::STARVED | Flags::PAUSED | Flags::RETRY) {
             return (Time::NEVER, Due::Nothing);
         }
         let idle = timeouts.idle.map_or(Time::NEVER, |idle| after(self.active, idle));

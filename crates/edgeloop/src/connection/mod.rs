@@ -13,6 +13,7 @@
 //! - **Doomed**: its end is decided; the closing phase tells the handler and closes the descriptor.
 
 mod deadlines;
+mod owed;
 #[cfg(test)]
 mod tests;
 
@@ -26,7 +27,7 @@ use crate::closed::Reason;
 use crate::epoll::Readiness;
 use crate::flags::{Flags, State};
 use crate::input::Scanned;
-use crate::output::{Front, Output, Piped, Refused, Released, heap_grants};
+use crate::output::{Output, Released};
 use crate::table::Entry;
 use crate::time::Time;
 use deadlines::Retries;
@@ -60,6 +61,8 @@ const _: () = assert!(size_of::<Option<Connection<std::os::fd::OwnedFd>>>() == 3
 
 /// What only a connection needs that queues, keeps, times or ends something.
 struct Cold {
+    /// What callbacks have sent in this turn, to leave together at its end.
+    joined: Vec<u8>,
     output: Output,
     /// When the peer last took output, or when the queue began.
     progress: Time,
@@ -87,6 +90,7 @@ struct Cold {
 impl Default for Cold {
     fn default() -> Self {
         Self {
+            joined: Vec::new(),
             output: Output::default(),
             progress: Time::ZERO,
             first_look: Time::ZERO,
@@ -109,6 +113,7 @@ impl Default for Cold {
 impl fmt::Debug for Cold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cold")
+            .field("joined", &self.joined.len())
             .field("queued", &self.output.len())
             .field("kept", &self.kept.len())
             .finish_non_exhaustive()
@@ -118,6 +123,7 @@ impl fmt::Debug for Cold {
 impl Cold {
     fn is_needed(&self) -> bool {
         !self.output.is_empty()
+            || !self.joined.is_empty()
             || !self.kept.is_empty()
             || self.timeout != Time::NEVER
             || self.deadline != Time::NEVER
@@ -243,7 +249,12 @@ impl<S> Connection<S> {
     /// Whether its input may go straight on to its output: nothing is queued or kept, and nothing is
     /// known of that only a receive can tell from emptiness.
     pub(crate) fn may_pass(&self) -> bool {
-        let otherwise = Flags::OUTPUT | Flags::DRAIN | Flags::SHOW | Flags::KEPT | Flags::FAILED;
+        let otherwise = Flags::JOINED
+            | Flags::OUTPUT
+            | Flags::DRAIN
+            | Flags::SHOW
+            | Flags::KEPT
+            | Flags::FAILED;
         self.life == Life::Open && self.has(Flags::STREAMS) && !self.has(otherwise)
     }
 
@@ -262,126 +273,6 @@ impl<S> Connection<S> {
         matches!(self.life, Life::Open | Life::Connecting) && !self.has(Flags::FAILED)
     }
 
-    // Output.
-
-    pub(crate) fn queued(&self) -> usize {
-        self.cold.as_ref().map_or(0, |cold| cold.output.len())
-    }
-
-    /// When it last took output, or when the queue began.
-    pub(crate) fn progress(&self) -> Time {
-        self.cold.as_ref().map_or(Time::NEVER, |cold| cold.progress)
-    }
-
-    /// The memory of its queued output.
-    pub(crate) fn held(&self) -> usize {
-        self.cold.as_ref().map_or(0, |cold| cold.output.held())
-    }
-
-    /// By how much memory queueing so many bytes would grow the queue.
-    pub(crate) fn growth(&self, count: usize) -> usize {
-        match &self.cold {
-            Some(cold) => cold.output.growth(count),
-            None => Output::default().growth(count),
-        }
-    }
-
-    /// Queues bytes, and sets the flag `mark` if that makes more than `high`. Returns by how much memory
-    /// the queue grew.
-    ///
-    /// # Errors
-    ///
-    /// When the system refuses memory. Nothing is queued then.
-    pub(crate) fn try_push(
-        &mut self,
-        bytes: &[u8],
-        now: Time,
-        high: usize,
-        mark: Flags,
-    ) -> Result<usize, Refused> {
-        self.queue(now, high, mark, |output| output.push(bytes))
-    }
-
-    /// The same with what is in a pipe, where nothing is queued yet.
-    pub(crate) fn adopt(
-        &mut self,
-        piped: Piped,
-        now: Time,
-        high: usize,
-        mark: Flags,
-    ) -> Result<usize, Refused> {
-        self.queue(now, high, mark, |output| Ok(output.adopt(piped)))
-    }
-
-    fn queue(
-        &mut self,
-        now: Time,
-        high: usize,
-        mark: Flags,
-        queue: impl FnOnce(&mut Output) -> Result<usize, Refused>,
-    ) -> Result<usize, Refused> {
-        if self.cold.is_none() {
-            heap_grants(size_of::<Cold>())?;
-        }
-        let cold = self.cold();
-        let first = cold.output.is_empty();
-        let grown = queue(&mut cold.output).inspect_err(|_| self.cool())?;
-        let cold = self.cold();
-        if first {
-            cold.progress = now;
-        }
-        let above = cold.output.len() > high;
-        self.set(Flags::OUTPUT);
-        if above {
-            self.set(mark);
-        }
-        Ok(grown)
-    }
-
-    /// The next output to write.
-    pub(crate) fn front(&self) -> Front<'_> {
-        self.cold.as_ref().map_or(Front::Bytes(&[]), |cold| cold.output.front())
-    }
-
-    /// The kernel accepted so much of the front; answers what that released.
-    pub(crate) fn wrote(&mut self, count: usize, now: Time) -> Released {
-        self.active = now;
-        let cold = self.cold();
-        cold.progress = now;
-        cold.sending = Retries::NONE;
-        let released = cold.output.advance(count);
-        let emptied = cold.output.is_empty();
-        if emptied {
-            self.clear(Flags::OUTPUT | Flags::WRITABLE);
-            self.cool();
-        }
-        released
-    }
-
-    /// Whether the queue rose above the high watermark, and has not fallen to the low one.
-    pub(crate) const fn is_above(&self) -> bool {
-        self.has(Flags::MARKED)
-    }
-
-    /// Whether the queue has just fallen to the low watermark after it was above the high one.
-    pub(crate) fn falls(&mut self, low: usize) -> bool {
-        let falls = self.is_above() && self.queued() <= low;
-        if falls {
-            self.clear(Flags::MARKED);
-            if self.has(Flags::KEPT) {
-                self.set(Flags::SHOW);
-            }
-        }
-        falls
-    }
-
-    /// So many bytes that the handler sent will never be written.
-    pub(crate) fn lose(&mut self, count: usize) {
-        if count > 0 {
-            self.cold().dropped += count as u64;
-        }
-    }
-
     /// A call on the socket failed: the first error is kept, and the output is lost, but what can
     /// be read is read to its end (C7), even if the handler had paused: nothing else would ever end
     /// the connection. Returns what was released.
@@ -393,14 +284,6 @@ impl<S> Connection<S> {
             self.set(Flags::SHOW);
         }
         self.drop_output()
-    }
-
-    fn drop_output(&mut self) -> Released {
-        self.clear(Flags::OUTPUT | Flags::WRITABLE | Flags::MARKED);
-        let Some(cold) = &mut self.cold else { return Released::default() };
-        let output = std::mem::take(&mut cold.output);
-        cold.dropped += output.len() as u64;
-        output.drop_all()
     }
 
     // Input.

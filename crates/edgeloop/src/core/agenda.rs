@@ -19,6 +19,9 @@ impl Agenda {
     pub(crate) const ALARM: Self = Self(1 << 10);
     pub(crate) const WAKE_UP: Self = Self(1 << 11);
 
+    /// Output is joined, and leaves before the loop waits (C45).
+    pub(crate) const JOINED: Self = Self(1 << 13);
+
     /// The loop spins before it sleeps. This is never taken off: it makes each turn go the longer way,
     /// so that one of a loop that does not spin takes no instruction more.
     pub(crate) const SPIN: Self = Self(1 << 12);

@@ -205,6 +205,7 @@ impl<K: Kernel> Core<K> {
 
     /// Ends a connection once its output is written; see [`Action::Close`](crate::Action::Close).
     pub(crate) fn begin_close(&mut self, id: ConnectionId, reason: Reason) {
+        self.send_joined(id);
         let Some(connection) = self.connections.get_mut(id) else {
             self.metrics.stale += 1;
             return;

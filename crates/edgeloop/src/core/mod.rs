@@ -4,6 +4,7 @@
 //! What a callback has to be told about is put on a list that a later phase of the turn works off.
 
 mod agenda;
+mod joining;
 mod life;
 mod options;
 mod relief;
@@ -37,6 +38,7 @@ use crate::target::Target;
 use crate::time::Time;
 use crate::wheel::Wheel;
 pub(crate) use agenda::Agenda;
+pub(crate) use joining::Joining;
 pub(crate) use options::{set_option, set_options};
 pub(crate) use shortage::Ballast;
 pub(crate) use spending::Spending;
@@ -80,6 +82,7 @@ pub(crate) struct Core<K: Kernel> {
     pub(crate) pipes: Pipes<K::Pipe>,
     pub(crate) metrics: Metrics,
     pub(crate) spending: Spending,
+    pub(crate) joining: Joining,
     pub(crate) agenda: Agenda,
     /// The time of this turn (C28).
     pub(crate) now: Time,
@@ -142,6 +145,7 @@ impl<K: Kernel> Core<K> {
             pipes: Pipes::new(pipes),
             metrics: Metrics::default(),
             spending: Spending::default(),
+            joining: Joining::default(),
             agenda: Agenda::default(),
             now,
             alarm: Time::NEVER,

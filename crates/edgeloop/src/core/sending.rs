@@ -33,7 +33,7 @@ impl<K: Kernel> Core<K> {
     }
 
     #[cold]
-    fn send_carefully(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
+    pub(super) fn send_carefully(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
         let Some(connection) = self.connections.get_mut(id) else {
             self.metrics.stale += 1;
             return Sent::Gone;
@@ -66,6 +66,8 @@ impl<K: Kernel> Core<K> {
         } else if bytes.len() > self.spending.allowance {
             self.grant_allowance();
             self.watch(id, 0);
+        } else {
+            self.spending.take(bytes.len());
         }
         let sent = self.sent_in_turn(id);
         if sent > 0 && sent + bytes.len() > self.config.turn_bytes {

@@ -27,6 +27,14 @@ pub(crate) struct Spending {
     watched: HashMap<u32, usize>,
 }
 
+impl Spending {
+    /// Takes from the allowance what is counted elsewhere once it is sent.
+    pub(super) fn take(&mut self, bytes: usize) {
+        self.granted -= bytes;
+        self.allowance -= bytes;
+    }
+}
+
 impl<K: Kernel> Core<K> {
     /// Bytes that the kernel accepted.
     pub(crate) fn bytes_out(&self) -> u64 {

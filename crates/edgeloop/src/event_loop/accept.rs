@@ -5,15 +5,13 @@ use std::net::SocketAddr;
 use rustix::io::Errno;
 
 use super::EventLoop;
-use super::serve::call;
 use crate::closed::Reason;
 use crate::connection::Life;
-use crate::context::Turn;
 use crate::core::{Agenda, Born, set_option, set_options};
 use crate::epoll::{Interest, Token};
 use crate::error::{Error, ErrorKind, Failed, InCall};
 use crate::flags::Flags;
-use crate::handler::{Action, Handler, Origin};
+use crate::handler::{Handler, Origin};
 use crate::id::ConnectionId;
 use crate::kernel::{Kernel, LISTENERS, SocketOption};
 use crate::listener::{AcceptError, Listener};
@@ -164,7 +162,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         self.make_session(id, &Origin::Accepted { id, peer, listener });
         self.core.schedule(id);
-        let action = call!(self, id, opened);
+        let action = self.opened(id);
         self.apply(id, action);
         self.read_at_once(id);
     }

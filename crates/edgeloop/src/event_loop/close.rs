@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::EventLoop;
 use crate::closed::{Closed, Reason};
 use crate::connection::Life;
-use crate::context::Turn;
+use crate::context::CallContext;
 use crate::core::Agenda;
 use crate::flags::Flags;
 use crate::handler::{Handler, Stop};
@@ -155,7 +155,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         };
         if let Some(session) = self.sessions.remove(id.slot()) {
             self.core.current = id;
-            self.handler.closed(&mut Turn { core: &mut self.core, id }, session, &closed);
+            self.handler.closed(&mut CallContext::new(&mut self.core, id), session, &closed);
         }
     }
 }

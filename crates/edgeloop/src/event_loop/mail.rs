@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 
 use super::EventLoop;
 use crate::closed::Reason;
-use crate::context::Turn;
+use crate::context::CallContext;
 use crate::core::Agenda;
 use crate::error::{Error, ErrorKind, InCall};
 use crate::handler::{Handler, LoopContext, Sent};
@@ -82,7 +82,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         while let Some(letter) = self.letters.pop_front() {
             match letter {
                 Letter::Send(id, bytes) => {
-                    if self.core.send(id, &bytes) == Sent::Refused {
+                    if self.core.send_or_join(id, &bytes) == Sent::Refused {
                         self.core.doom(id, Reason::OutputLimit, true);
                     }
                 }
@@ -92,8 +92,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         self.letters = VecDeque::new();
         if std::mem::take(&mut self.notified) {
             self.core.current = ConnectionId::NONE;
-            let mut turn = Turn { core: &mut self.core, id: ConnectionId::NONE };
-            notified(&mut self.handler, &mut turn);
+            let mut cx = CallContext::new(&mut self.core, ConnectionId::NONE);
+            notified(&mut self.handler, &mut cx);
         }
     }
 }

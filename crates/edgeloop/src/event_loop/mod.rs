@@ -6,6 +6,7 @@ mod close;
 mod due;
 mod interrupted;
 mod mail;
+mod panics;
 mod serve;
 mod spin;
 mod starved;
@@ -13,7 +14,6 @@ mod starved;
 mod tests;
 mod timers;
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -23,9 +23,8 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::closed::Reason;
 use crate::config::{Config, MAX_EVENT_BATCH};
-use crate::context::Turn;
+use crate::context::CallContext;
 use crate::core::{Agenda, Ballast, Core};
 use crate::epoll::Events;
 use crate::error::{Error, ErrorKind, Failed};
@@ -36,7 +35,6 @@ use crate::kernel::{ALARM, Kernel, LISTENERS, Linux, WAKER, WATCHED, persist};
 use crate::listener::Listener;
 use crate::mailbox::{Handle, Letter, Mailbox};
 use crate::metrics::Metrics;
-use crate::notice::Notice;
 use crate::place::MemoryLimit;
 use crate::sessions::Sessions;
 use crate::target::Target;
@@ -340,6 +338,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             self.interrupted();
         }
         self.served = 0;
+        self.core.joining.events = events.len();
         self.core.now = self.core.kernel.now();
         self.core.metrics.turns += 1;
         Ok(())
@@ -358,6 +357,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// Phases 4 to 11, where there is anything to do in them.
     #[cold]
     fn chores(&mut self) -> Result<(), Error> {
+        self.core.joining.events = 0;
         if std::mem::take(&mut self.polled) {
             // A wait that does not block takes no time, whatever the alarm is set for (C39).
             let hold_ups = &mut self.core.timeouts.hold_ups;
@@ -377,6 +377,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if self.core.agenda.take(Agenda::WAKE_UP) {
             self.wake_up();
         }
+        // Before a stop may cut off what they are sent to.
+        if self.core.agenda.take(Agenda::JOINED) {
+            self.core.send_all_joined();
+        }
         if self.core.agenda.take(Agenda::STOP) {
             self.begin_stop();
         }
@@ -392,6 +396,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         // A closed callback may have connected again; the session must be there before the event.
         if self.core.agenda.take(Agenda::BORN) {
             self.bear();
+        }
+        // What closed callbacks have sent. An end that comes of it is carried out in the next turn.
+        if self.core.agenda.take(Agenda::JOINED) {
+            self.core.send_all_joined();
         }
         if self.core.agenda.take(Agenda::NOTICES) {
             self.tell_notices();
@@ -496,8 +504,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if self.core.wake_up <= self.core.now {
             self.core.wake_up = Time::NEVER;
             self.core.current = ConnectionId::NONE;
-            let mut turn = Turn { core: &mut self.core, id: ConnectionId::NONE };
-            wake_up(&mut self.handler, &mut turn);
+            let mut cx = CallContext::new(&mut self.core, ConnectionId::NONE);
+            wake_up(&mut self.handler, &mut cx);
         } else if self.core.polls_from() <= self.core.now {
             self.core.agenda.add(Agenda::WAKE_UP);
         } else {
@@ -536,46 +544,6 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             self.telling = true;
             self.handler.notice(&notice);
             self.telling = false;
-        }
-    }
-
-    /// A callback panicked: its connection ends, everything else goes on (C32).
-    #[cold]
-    fn panicked(&mut self, payload: Box<dyn Any + Send>) {
-        self.core.metrics.panics += 1;
-        let id = std::mem::replace(&mut self.core.current, ConnectionId::NONE);
-        let id = (id != ConnectionId::NONE).then_some(id);
-        let message = payload
-            .downcast_ref::<&str>()
-            .map(|text| (*text).to_owned())
-            .or_else(|| payload.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "a panic without a message".to_owned());
-        // The payload is a value of the handler's, and dropping it may panic in turn (C40). What that
-        // panic carries is leaked, or this would have no end.
-        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            std::mem::forget(again);
-        }
-        if std::mem::take(&mut self.telling) {
-            // Telling of it would panic again, without end.
-            self.core.agenda.add(Agenda::NOTICES);
-        } else {
-            self.core.tell(Notice::Panicked { id, message });
-        }
-        if let Some(id) = id {
-            // If it was the closed callback that panicked, the end is on its list already.
-            self.core.doom(id, Reason::Panicked, true);
-        }
-        // Any phase may have been left half-way.
-        self.core.agenda.add(Agenda::ACCEPT);
-        for item in [Agenda::READY, Agenda::STARVED, Agenda::MAIL, Agenda::TIMERS] {
-            self.core.agenda.add(item);
-        }
-        for item in [Agenda::BORN, Agenda::CLOSING] {
-            self.core.agenda.add(item);
-        }
-        // A wake-up that the callback set is none of these, and is on the agenda already.
-        if self.drain.is_some() {
-            self.core.agenda.add(Agenda::DRAIN);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Phases 3 and 4: one connection's events, its input and its callbacks.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use rustix::io::Errno;
@@ -7,7 +8,7 @@ use rustix::io::Errno;
 use super::EventLoop;
 use crate::closed::Reason;
 use crate::connection::{Life, Transfer};
-use crate::context::Turn;
+use crate::context::CallContext;
 use crate::core::is_exhaustion;
 use crate::epoll::Readiness;
 use crate::flags::Flags;
@@ -23,14 +24,28 @@ macro_rules! call {
     ($loop:ident, $id:ident, $callback:ident $(, $argument:expr)*) => {
         if let Some(session) = $loop.sessions.get_mut($id.slot()) {
             $loop.core.current = $id;
-            let mut turn = Turn { core: &mut $loop.core, id: $id };
-            $loop.handler.$callback(&mut turn, session $(, $argument)*)
+            let mut cx = CallContext::new(&mut $loop.core, $id);
+            $loop.handler.$callback(&mut cx, session $(, $argument)*)
         } else {
             Action::Continue
         }
     };
 }
 pub(super) use call;
+
+/// Shows input to a connection's handler. `unsent` is how much of it is left, if nothing was sent on the
+/// connection in this turn.
+macro_rules! data {
+    ($loop:ident, $id:ident, $input:expr, $unsent:expr) => {
+        if let Some(session) = $loop.sessions.get_mut($id.slot()) {
+            $loop.core.current = $id;
+            let mut cx = CallContext::first(&mut $loop.core, $id, $unsent);
+            $loop.handler.data(&mut cx, session, $input)
+        } else {
+            Action::Continue
+        }
+    };
+}
 
 /// A connection streams no more when it passes on less than this part of a read buffer at a time.
 const PASSING_PAYS: usize = 4;
@@ -66,8 +81,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if H::TRACE {
             self.handler.trace(&Trace::Received { id, bytes });
         }
-        let mut input = Input::new(bytes);
-        let action = call!(self, id, data, &mut input);
+        let left = Cell::new(0);
+        let mut input = Input::counted(bytes, Scanned::default(), &left);
+        let action = data!(self, id, &mut input, Some(&left));
         if action != Action::Continue || !input.is_empty() {
             let left = input.len();
             let scanned = input.scanned();
@@ -171,7 +187,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 connection.connected(self.core.now);
                 connection.note(readiness);
                 self.core.metrics.connected += 1;
-                let action = call!(self, id, opened);
+                let action = self.opened(id);
                 self.apply(id, action);
                 self.core.schedule(id);
                 self.serve(id);
@@ -179,6 +195,14 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             Ok(None) => {}
             Ok(Some(error)) | Err(error) => self.core.connect_failed(id, Some(error)),
         }
+    }
+
+    /// Calls the first callback of a connection.
+    pub(super) fn opened(&mut self, id: ConnectionId) -> Action {
+        let Some(session) = self.sessions.get_mut(id.slot()) else { return Action::Continue };
+        self.core.current = id;
+        let left = Cell::new(0);
+        self.handler.opened(&mut CallContext::first(&mut self.core, id, Some(&left)), session)
     }
 
     /// Writes and reads what a connection has waiting, within its budget for a turn (C13).
@@ -216,11 +240,13 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             // Whoever can be sent nothing takes no memory.
             let takes_none = discards || connection.has(Flags::FAILED);
             if !takes_none && self.core.lacks_memory(id, owed) {
+                self.core.send_joined(id);
                 return self.core.starve(id);
             }
             let Some(connection) = self.core.connections.get_mut(id) else { return };
             if connection.has(Flags::SHOW) && !discards {
-                self.show(id, 0);
+                let first = connection.active != self.core.now;
+                self.show(id, 0, first);
                 continue;
             }
             if budget == 0 {
@@ -241,6 +267,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// Passes input on unseen, where that may be and there is room for a whole read. Answers how many
     /// bytes, if any.
     fn pass(&mut self, id: ConnectionId, budget: usize) -> Option<usize> {
+        let connection = self.core.connections.get(id)?;
+        if connection.has(Flags::JOINED) && connection.has(Flags::STREAMS) {
+            self.core.send_joined(id);
+        }
         let connection = self.core.connections.get(id)?;
         let room = budget.min(self.core.memory.room());
         if !connection.may_pass()
@@ -290,12 +320,13 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 if count < self.buffer.len() / PASSING_PAYS {
                     connection.clear(Flags::STREAMS);
                 }
+                let first = connection.active != self.core.now;
                 connection.active = self.core.now;
                 connection.received();
                 if connection.life() == Life::Lingering {
                     self.discard(id, count);
                 } else {
-                    self.show(id, count);
+                    self.show(id, count, first);
                     if !H::TRACE && count == self.buffer.len() {
                         self.streams(id);
                     }
@@ -343,20 +374,22 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
     }
 
-    /// Shows the handler `count` bytes of the buffer, behind those that it has left before.
+    /// Shows the handler `count` bytes of the buffer, behind those that it has left before. `first` says that
+    /// nothing was sent on the connection in this turn.
     #[inline(never)]
-    fn show(&mut self, id: ConnectionId, count: usize) {
+    fn show(&mut self, id: ConnectionId, count: usize, first: bool) {
         if self.core.connections.get(id).is_some_and(|c| c.has(Flags::KEPT)) {
-            self.show_kept(id, count);
+            self.show_kept(id, count, first);
         } else {
-            self.show_fresh(id, count);
+            self.show_fresh(id, count, first);
         }
     }
 
-    fn show_fresh(&mut self, id: ConnectionId, count: usize) {
+    fn show_fresh(&mut self, id: ConnectionId, count: usize, first: bool) {
         self.note_received(id, count);
-        let mut input = Input::new(&self.buffer[..count]);
-        let action = call!(self, id, data, &mut input);
+        let left = Cell::new(0);
+        let mut input = Input::counted(&self.buffer[..count], Scanned::default(), &left);
+        let action = data!(self, id, &mut input, first.then_some(&left));
         let (left, scanned) = (input.len(), input.scanned());
         self.after_data(id, count - left..count, scanned, action);
     }
@@ -370,15 +403,16 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     }
 
     #[cold]
-    fn show_kept(&mut self, id: ConnectionId, count: usize) {
+    fn show_kept(&mut self, id: ConnectionId, count: usize, first: bool) {
         self.note_received(id, count);
         let (mut bytes, scanned) = self.take_kept(id);
         if !self.grow_kept(id, &mut bytes, count) {
             return;
         }
         bytes.extend_from_slice(&self.buffer[..count]);
-        let mut input = Input::with_scanned(&bytes, scanned);
-        let action = call!(self, id, data, &mut input);
+        let left = Cell::new(0);
+        let mut input = Input::counted(&bytes, scanned, &left);
+        let action = data!(self, id, &mut input, first.then_some(&left));
         let (left, scanned) = (input.len(), input.scanned());
         bytes.drain(..bytes.len() - left);
         if bytes.capacity() > 2 * left + 1024 {

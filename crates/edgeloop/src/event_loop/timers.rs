@@ -8,7 +8,7 @@ use super::EventLoop;
 use super::serve::call;
 use crate::closed::Reason;
 use crate::connection::{Connection, Due, Life};
-use crate::context::Turn;
+use crate::context::CallContext;
 use crate::core::Agenda;
 use crate::epoll::Readiness;
 use crate::flags::Flags;

@@ -131,8 +131,8 @@ fn check_seeds(
 }
 
 /// The seeds that the environment asks for, or these.
-#[cfg(test)]
-pub(crate) fn chosen_seeds(these: Range<u64>) -> Range<u64> {
+#[must_use]
+pub fn chosen_seeds(these: Range<u64>) -> Range<u64> {
     let asked = std::env::var(SEEDS).ok();
     asked.map_or(these, |asked| parse(&asked).unwrap_or_else(|wrong| panic!("{wrong}")))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::time::Time;
 
 /// When a world begins.
-pub(crate) const START: Time = Time::from_nanos(1_000_000_000);
+pub const START: Time = Time::from_nanos(1_000_000_000);
 
 /// Is told each thing that happens in a run, with the time since its beginning.
 pub type Follower = Box<dyn FnMut(Duration, &str)>;

@@ -37,7 +37,9 @@ pub(crate) struct Story {
 }
 
 impl Failure {
-    pub(crate) fn new(seed: u64, what: String, faults: Vec<Fault>) -> Self {
+    #[doc(hidden)]
+    #[must_use]
+    pub fn new(seed: u64, what: String, faults: Vec<Fault>) -> Self {
         Self { seed, what, at: Duration::ZERO, faults, story: Box::default() }
     }
 
@@ -101,10 +103,7 @@ impl std::error::Error for Failure {}
 
 /// Leaves out of a failure's faults those without which `run` fails as well, though perhaps in
 /// another way, until each that is left is needed.
-pub(crate) fn fewer_faults(
-    mut failure: Failure,
-    run: impl Fn(&[Fault]) -> Option<Failure>,
-) -> Failure {
+pub fn fewer_faults(mut failure: Failure, run: impl Fn(&[Fault]) -> Option<Failure>) -> Failure {
     let mut size = failure.faults.len().div_ceil(2);
     while size > 0 {
         let mut begin = 0;

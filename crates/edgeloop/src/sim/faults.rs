@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 /// A system call of the loop that can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Call {
+pub enum Call {
     Wait,
     Accept,
     Register,
@@ -33,7 +33,7 @@ pub(crate) enum Call {
 }
 
 impl Call {
-    pub(crate) const ALL: [Self; 20] = [
+    pub const ALL: [Self; 20] = [
         Self::Wait,
         Self::Accept,
         Self::Register,
@@ -112,7 +112,7 @@ impl Call {
     }
 
     /// What can become of this call: each of its errors, an early EAGAIN, and a single byte.
-    pub(crate) fn fates(self) -> Vec<Fate> {
+    pub fn fates(self) -> Vec<Fate> {
         let mut fates: Vec<Fate> = self.errors().iter().copied().map(Fate::Fails).collect();
         if self.transfers() {
             fates.extend([Fate::Late, Fate::Short(1)]);
@@ -268,7 +268,7 @@ pub(crate) fn name(error: Errno) -> String {
 
 /// What becomes of a call that does not go well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub enum Fate {
     /// It takes no more than so many bytes.
     Short(usize),
     /// The socket says EAGAIN just before it gets ready; an edge follows.
@@ -279,10 +279,13 @@ pub(crate) enum Fate {
 /// One call that does not go well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fault {
-    pub(crate) call: Call,
+    #[doc(hidden)]
+    pub call: Call,
     /// Which of these calls, counted from 1.
-    pub(crate) nth: u64,
-    pub(crate) fate: Fate,
+    #[doc(hidden)]
+    pub nth: u64,
+    #[doc(hidden)]
+    pub fate: Fate,
 }
 
 impl Fault {
@@ -299,23 +302,31 @@ impl Fault {
 
     /// Whether a receive or a send found no memory. A splice from a socket that finds none is followed by
     /// a receive.
-    pub(crate) fn is_want_of_memory(&self) -> bool {
+    #[doc(hidden)]
+    #[must_use]
+    pub fn is_want_of_memory(&self) -> bool {
         let transfers = self.call.transfers() && self.call != Call::SpliceIn;
         transfers && matches!(self.fate, Fate::Fails(error) if meaning(error) == Meaning::Exhausted)
     }
 
     /// Whether the system refused memory, so that reading paused.
-    pub(crate) fn is_refused_memory(&self) -> bool {
+    #[doc(hidden)]
+    #[must_use]
+    pub fn is_refused_memory(&self) -> bool {
         self.call == Call::Memory
     }
 
     /// Whether a socket option could not be set.
-    pub(crate) fn is_of_an_option(&self) -> bool {
+    #[doc(hidden)]
+    #[must_use]
+    pub fn is_of_an_option(&self) -> bool {
         self.call == Call::SetOption
     }
 
     /// Whether the loop, or one of its listeners, can't live on.
-    pub(crate) fn is_fatal(&self) -> bool {
+    #[doc(hidden)]
+    #[must_use]
+    pub fn is_fatal(&self) -> bool {
         let fatal = matches!(self.fate, Fate::Fails(error) if meaning(error) == Meaning::Fatal);
         // A receive does instead.
         fatal && self.call != Call::SpliceIn

@@ -125,11 +125,11 @@ enum Source {
 
 /// What goes wrong in a run, and what did.
 #[derive(Debug)]
-pub(crate) struct Injector {
+pub struct Injector {
     source: Source,
     made: [u64; Call::ALL.len()],
     /// Those that there were, in their order.
-    pub(crate) injected: Vec<Fault>,
+    pub injected: Vec<Fault>,
 }
 
 impl Injector {
@@ -144,14 +144,14 @@ impl Injector {
     }
 
     /// Of any kinds.
-    pub(crate) fn of(random: &mut Random) -> Self {
+    pub fn of(random: &mut Random) -> Self {
         let faults = Faults::of(random);
         let calls = random.size(100, 5000) as u64;
         Self::new(faults, calls, random)
     }
 
     /// These and no others.
-    pub(crate) fn plan(faults: &[Fault]) -> Self {
+    pub fn plan(faults: &[Fault]) -> Self {
         let by_call = |fault: &Fault| ((fault.call, fault.nth), fault.fate);
         Self::from(Source::Plan(faults.iter().map(by_call).collect()))
     }

@@ -286,9 +286,10 @@ impl Kernel for SimulatedKernel {
 
     fn send(&mut self, socket: &Socket, bytes: &[u8]) -> Result<usize, Errno> {
         let mut world = self.call();
-        world.vigil.turn.sends += 1;
-        let most = world.meet(Call::Send, Some(socket.number), bytes.len())?;
-        let answer = world.send(socket.number, &bytes[..most]);
+        let answer = world
+            .meet(Call::Send, Some(socket.number), bytes.len())
+            .and_then(|most| world.send(socket.number, &bytes[..most]));
+        world.vigil.has_sent(socket.number, bytes.len(), answer.ok());
         world.note(|| format!("send({}, {}): {}", socket.number, bytes.len(), Answer(answer)));
         answer
     }
@@ -334,7 +335,8 @@ impl Kernel for SimulatedKernel {
             let held = bytes.len();
             world.violated(|| format!("{count} bytes are taken from a pipe that holds {held}"));
         }
-        world.vigil.turn.sends += 1;
+        // Spliced output is not joined.
+        world.vigil.has_sent(socket.number, count, None);
         let most = world.meet(Call::SpliceOut, Some(socket.number), count)?;
         let answer = world.send(socket.number, &bytes.make_contiguous()[..most.min(count)]);
         bytes.drain(..answer.unwrap_or(0));
@@ -357,7 +359,10 @@ impl Kernel for SimulatedKernel {
     }
 
     fn close(&mut self, socket: Socket) {
-        self.call().note(|| format!("close({})", socket.number));
+        let mut world = self.call();
+        world.note(|| format!("close({})", socket.number));
+        world.vigil.closed(socket.number);
+        drop(world);
         drop(socket);
     }
 
@@ -374,6 +379,8 @@ impl Kernel for SimulatedKernel {
         world.memory_refused = world.meet(Call::Memory, None, 0).is_err();
         if world.memory_refused {
             world.memory_refused_at = world.now;
+            // Nothing is copied that need not be.
+            world.vigil.budgets.joined = 0;
         }
         world.memory_refused
     }

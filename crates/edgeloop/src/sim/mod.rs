@@ -10,20 +10,24 @@
 mod check;
 mod clock;
 mod failure;
+#[allow(missing_docs, reason = "public for `internals` only, which nobody reads about")]
 mod faults;
-mod fidelity;
 mod injector;
+#[doc(hidden)]
+pub mod internals;
 mod journal;
 mod kernel;
+#[allow(missing_docs, reason = "public for `internals` only, which nobody reads about")]
 mod model;
+#[allow(missing_docs, reason = "public for `internals` only, which nobody reads about")]
 mod peers;
 mod random;
 mod report;
-mod runs;
 mod simulation;
 #[cfg(test)]
 mod tests;
 mod watched;
+#[allow(missing_docs, reason = "public for `internals` only, which nobody reads about")]
 mod world;
 
 pub use check::{check, try_check};
@@ -35,17 +39,6 @@ pub use peers::script::{Ending, Script};
 pub use random::Random;
 pub use report::{PeerReport, Report};
 pub use simulation::Simulation;
-
-#[doc(hidden)]
-pub mod checks {
-    //! What the project's own command `simulations` runs. No part of the library that others use.
-
-    pub use super::clock::Follower;
-    pub use super::fidelity::compare;
-    pub use super::runs::systematic::{Case, alone, in_pairs};
-    pub use super::runs::{Outcome, run, shrink};
-    pub use super::world::{Tally, Turn};
-}
 
 use faults::{Call, Fate};
 use injector::Injector;

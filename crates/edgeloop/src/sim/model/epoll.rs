@@ -15,7 +15,7 @@ const IMPLIED: u32 = Readiness::ERR.bits() | Readiness::HUP.bits();
 
 /// A wake-up without a mask, such as `sk_state_change` makes: whoever is registered is listed, and
 /// only the look at the file decides what is reported.
-pub(crate) const ANYTHING: Readiness = Readiness::from_bits(u32::MAX);
+pub const ANYTHING: Readiness = Readiness::from_bits(u32::MAX);
 
 /// A registration (`struct epitem`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,7 @@ fn bits(interest: Interest) -> u32 {
 
 /// An epoll instance.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct EpollSet {
+pub struct EpollSet {
     /// By the number of the file.
     entries: Vec<Option<Entry>>,
     /// The files that may be ready, first come, first reported (`rdllist`).
@@ -66,7 +66,7 @@ impl EpollSet {
     /// # Errors
     ///
     /// `EEXIST` when it is registered.
-    pub(crate) fn add(
+    pub fn add(
         &mut self,
         file: usize,
         token: Token,
@@ -84,7 +84,7 @@ impl EpollSet {
     ///
     /// `EINVAL` for another interest than in reading and writing, and for one-shot
     /// (`EPOLLEXCLUSIVE_OK_BITS`), before it is looked whether the file is registered: `EEXIST`.
-    pub(crate) fn add_exclusive(
+    pub fn add_exclusive(
         &mut self,
         file: usize,
         token: Token,
@@ -118,7 +118,7 @@ impl EpollSet {
     /// # Errors
     ///
     /// `ENOENT` when the file is not registered, `EINVAL` when it is so exclusively.
-    pub(crate) fn modify(
+    pub fn modify(
         &mut self,
         file: usize,
         token: Token,
@@ -140,7 +140,7 @@ impl EpollSet {
     /// # Errors
     ///
     /// `ENOENT` when the file is not registered.
-    pub(crate) fn delete(&mut self, file: usize) -> Result<(), Errno> {
+    pub fn delete(&mut self, file: usize) -> Result<(), Errno> {
         let entry = self.entries.get_mut(file).and_then(Option::take).ok_or(Errno::NOENT)?;
         if entry.listed {
             self.ready.retain(|&listed| listed != file);
@@ -150,7 +150,7 @@ impl EpollSet {
 
     /// The last descriptor of a file is closed: its registration goes, if it has one
     /// (`eventpoll_release_file`).
-    pub(crate) fn closed(&mut self, file: usize) {
+    pub fn closed(&mut self, file: usize) {
         // Most files that are closed are registered, but nobody is told of those that are not.
         let _ = self.delete(file);
     }
@@ -158,7 +158,7 @@ impl EpollSet {
     /// Something has come to pass with a file, and its waiters are told what it may be ready for;
     /// [`ANYTHING`] if that isn't said (`ep_poll_callback`).
     #[inline]
-    pub(crate) fn wake(&mut self, file: usize, what: Readiness) {
+    pub fn wake(&mut self, file: usize, what: Readiness) {
         // A registration that asks for nothing is a one-shot that has been reported.
         self.list_if(file, what);
     }
@@ -177,11 +177,7 @@ impl EpollSet {
 
     /// epoll_wait(2) that doesn't wait: fills `events` as far as they go, in the order in which the
     /// files were listed. `look` says what a file is ready for now (`ep_send_events`).
-    pub(crate) fn collect(
-        &mut self,
-        events: &mut Events,
-        mut look: impl FnMut(usize) -> Readiness,
-    ) {
+    pub fn collect(&mut self, events: &mut Events, mut look: impl FnMut(usize) -> Readiness) {
         // A level-triggered file that is listed again is no part of this batch.
         let mut left = self.ready.len();
         events.bring(|| self.next(&mut left, &mut look));
@@ -220,28 +216,28 @@ impl EpollSet {
     }
 
     /// The token under which the file is registered, if it is.
-    pub(crate) fn token(&self, file: usize) -> Option<Token> {
+    pub fn token(&self, file: usize) -> Option<Token> {
         self.entries.get(file).copied().flatten().map(|entry| entry.token)
     }
 
     /// What would be reported of a file that is ready for this.
-    pub(crate) fn reports(&self, file: usize, readiness: Readiness) -> Readiness {
+    pub fn reports(&self, file: usize, readiness: Readiness) -> Readiness {
         let entry = self.entries.get(file).and_then(Option::as_ref);
         Readiness::from_bits(entry.map_or(0, |entry| entry.reports(readiness)))
     }
 
     /// Whether the file stands in the ready list.
-    pub(crate) fn is_listed(&self, file: usize) -> bool {
+    pub fn is_listed(&self, file: usize) -> bool {
         self.entries.get(file).is_some_and(|entry| entry.is_some_and(|entry| entry.listed))
     }
 
     /// The files in the ready list, in its order.
-    pub(crate) fn listed(&self) -> impl Iterator<Item = usize> {
+    pub fn listed(&self) -> impl Iterator<Item = usize> {
         self.ready.iter().copied()
     }
 
     /// Puts the ready list into another order, in which the same files are.
-    pub(crate) fn arrange(&mut self, order: impl IntoIterator<Item = usize>) {
+    pub fn arrange(&mut self, order: impl IntoIterator<Item = usize>) {
         let length = self.ready.len();
         self.ready.clear();
         self.ready.extend(order);

@@ -12,22 +12,22 @@ const MOST: u64 = u64::MAX - 1;
 /// An eventfd. Writing wakes with [`WRITTEN`](Self::WRITTEN), reading with [`READ`](Self::READ), if
 /// they don't fail.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct EventFd {
+pub struct EventFd {
     count: u64,
 }
 
 impl EventFd {
     /// The mask of the wake-up that each write makes, even one that adds 0 (`eventfd_write`).
-    pub(crate) const WRITTEN: Readiness = Readiness::IN;
+    pub const WRITTEN: Readiness = Readiness::IN;
     /// The mask of the wake-up that each read makes (`eventfd_read`).
-    pub(crate) const READ: Readiness = Readiness::OUT;
+    pub const READ: Readiness = Readiness::OUT;
 
     /// write(2) of 8 bytes: adds to the counter.
     ///
     /// # Errors
     ///
     /// `EAGAIN` when the counter can't hold that, `EINVAL` for the one number that it never holds.
-    pub(crate) const fn write(&mut self, value: u64) -> Result<(), Errno> {
+    pub const fn write(&mut self, value: u64) -> Result<(), Errno> {
         if value > MOST {
             return Err(Errno::INVAL);
         }
@@ -43,7 +43,7 @@ impl EventFd {
     /// # Errors
     ///
     /// `EAGAIN` when it is 0.
-    pub(crate) const fn read(&mut self) -> Result<u64, Errno> {
+    pub const fn read(&mut self) -> Result<u64, Errno> {
         if self.count == 0 {
             return Err(Errno::AGAIN);
         }
@@ -51,7 +51,7 @@ impl EventFd {
     }
 
     /// What poll(2) says: a write of 1 must have room (`eventfd_poll`).
-    pub(crate) fn readiness(&self) -> Readiness {
+    pub fn readiness(&self) -> Readiness {
         let input = if self.count > 0 { Readiness::IN.bits() } else { 0 };
         let output = if self.count < MOST { Readiness::OUT.bits() } else { 0 };
         Readiness::from_bits(input | output)

@@ -11,26 +11,25 @@ use crate::epoll::Readiness;
 use crate::sim::model::epoll::ANYTHING;
 
 /// The mask of the wake-up for bytes that arrived (`sock_def_readable`).
-pub(crate) const DATA: Readiness =
-    Readiness::from_bits(Readiness::IN.bits() | Readiness::PRI.bits());
+pub const DATA: Readiness = Readiness::from_bits(Readiness::IN.bits() | Readiness::PRI.bits());
 
 /// What poll(2) says of a stream socket that was never connected (`tcp_poll` in `TCP_CLOSE`).
-pub(crate) const UNCONNECTED: Readiness =
+pub const UNCONNECTED: Readiness =
     Readiness::from_bits(Readiness::OUT.bits() | Readiness::HUP.bits());
 
 /// The mask of the wake-up of one's own end that shutdown(2) makes, whatever it answers
 /// (`inet_shutdown`).
-pub(crate) const SHUT_DOWN: Readiness = ANYTHING;
+pub const SHUT_DOWN: Readiness = ANYTHING;
 
 /// The end that the loop has, or its peer's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
+pub enum Side {
     Ours,
     Theirs,
 }
 
 impl Side {
-    pub(crate) const fn other(self) -> Self {
+    pub const fn other(self) -> Self {
         match self {
             Self::Ours => Self::Theirs,
             Self::Theirs => Self::Ours,
@@ -80,7 +79,7 @@ struct End {
 
 /// One connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Link {
+pub struct Link {
     /// What each end sends: ours, theirs.
     ways: [Way; 2],
     ends: [End; 2],
@@ -91,7 +90,7 @@ pub(crate) struct Link {
 /// Which ends an operation woke, each by a mask that isn't empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[must_use = "who is woken must get an edge"]
-pub(crate) struct Woken {
+pub struct Woken {
     masks: [u32; 2],
 }
 
@@ -107,25 +106,25 @@ impl Woken {
     }
 
     /// What this end's waiters are told that it may be ready for, if it is woken.
-    pub(crate) fn mask(self, side: Side) -> Option<Readiness> {
+    pub fn mask(self, side: Side) -> Option<Readiness> {
         let bits = self.masks[side as usize];
         (bits != 0).then_some(Readiness::from_bits(bits))
     }
 }
 
 impl Link {
-    pub(crate) fn new(buffer: usize) -> Self {
+    pub fn new(buffer: usize) -> Self {
         let way = || Way { buffer, ..Way::default() };
         Self { ways: [way(), way()], ends: Default::default(), connecting: false }
     }
 
     /// A connection that our end has asked for (`TCP_SYN_SENT`).
-    pub(crate) fn connecting(buffer: usize) -> Self {
+    pub fn connecting(buffer: usize) -> Self {
         Self { connecting: true, ..Self::new(buffer) }
     }
 
     /// The answer to our end's connect.
-    pub(crate) fn establish(&mut self, answer: Result<(), Errno>) -> Woken {
+    pub fn establish(&mut self, answer: Result<(), Errno>) -> Woken {
         self.connecting = false;
         if let Err(error) = answer {
             let end = self.end(Side::Ours);
@@ -149,7 +148,7 @@ impl Link {
     }
 
     /// What poll(2) says (`tcp_poll`).
-    pub(crate) fn readiness(&self, side: Side) -> Readiness {
+    pub fn readiness(&self, side: Side) -> Readiness {
         if self.connecting {
             // TCP_SYN_SENT has no bit of its own.
             return Readiness::from_bits(0);
@@ -201,7 +200,7 @@ impl Link {
     }
 
     /// send(2) of up to `bytes.len()` bytes.
-    pub(crate) fn send(&mut self, side: Side, bytes: &[u8]) -> Result<usize, Errno> {
+    pub fn send(&mut self, side: Side, bytes: &[u8]) -> Result<usize, Errno> {
         let room = self.room(side);
         if self.connecting {
             // Not yet (sk_stream_wait_connect).
@@ -226,7 +225,7 @@ impl Link {
     }
 
     /// send(2) of one byte with `MSG_OOB`.
-    pub(crate) fn send_urgent(&mut self, side: Side, byte: u8) -> Result<usize, Errno> {
+    pub fn send_urgent(&mut self, side: Side, byte: u8) -> Result<usize, Errno> {
         let at = self.ways[side as usize].accepted;
         let sent = self.send(side, &[byte])?;
         self.way(side).urgent = Some(at);
@@ -234,7 +233,7 @@ impl Link {
     }
 
     /// recv(2) of up to `most` bytes, given to `take` in one or two pieces.
-    pub(crate) fn receive(
+    pub fn receive(
         &mut self,
         side: Side,
         most: usize,
@@ -264,7 +263,7 @@ impl Link {
 
     /// splice(2) of up to `most` bytes into an empty pipe (`tcp_splice_read`): it stops at the urgent mark
     /// as a receive does, but one that begins there takes nothing, as if there were nothing.
-    pub(crate) fn splice(
+    pub fn splice(
         &mut self,
         side: Side,
         most: usize,
@@ -291,12 +290,12 @@ impl Link {
     }
 
     /// `SO_ERROR`, which resets it.
-    pub(crate) fn take_error(&mut self, side: Side) -> Option<Errno> {
+    pub fn take_error(&mut self, side: Side) -> Option<Errno> {
         self.end(side).error.take()
     }
 
     /// shutdown(2) of the write side.
-    pub(crate) fn shut_down(&mut self, side: Side) -> Result<(), Errno> {
+    pub fn shut_down(&mut self, side: Side) -> Result<(), Errno> {
         if self.end(side).dead {
             return Err(Errno::NOTCONN);
         }
@@ -306,7 +305,7 @@ impl Link {
     }
 
     /// close(2). With unread input, or with `SO_LINGER` {1, 0}, the peer gets an RST (tcp_close).
-    pub(crate) fn close(&mut self, side: Side, abort: bool) {
+    pub fn close(&mut self, side: Side, abort: bool) {
         let unread = !self.way(side.other()).received.is_empty();
         let end = self.end(side);
         let over = end.dead;
@@ -324,27 +323,27 @@ impl Link {
     }
 
     /// How many bytes the kernel has accepted from this side.
-    pub(crate) const fn accepted(&self, side: Side) -> u64 {
+    pub const fn accepted(&self, side: Side) -> u64 {
         self.ways[side as usize].accepted
     }
 
     /// Whether our end still waits for the answer to its connect.
-    pub(crate) const fn is_connecting(&self) -> bool {
+    pub const fn is_connecting(&self) -> bool {
         self.connecting
     }
 
     /// Whether the connection is over at this side.
-    pub(crate) const fn is_dead(&self, side: Side) -> bool {
+    pub const fn is_dead(&self, side: Side) -> bool {
         self.ends[side as usize].dead
     }
 
     /// How many bytes have arrived at this side and were not read.
-    pub(crate) fn unread(&self, side: Side) -> usize {
+    pub fn unread(&self, side: Side) -> usize {
         self.ways[side.other() as usize].received.len()
     }
 
     /// Whether bytes, an end or a reset are on the way from this side and can arrive now.
-    pub(crate) fn has_news(&self, from: Side) -> bool {
+    pub fn has_news(&self, from: Side) -> bool {
         let way = &self.ways[from as usize];
         let to = &self.ends[from.other() as usize];
         if self.connecting || to.dead || (way.fin_delivered && !way.rst) {
@@ -362,14 +361,14 @@ impl Link {
 
     /// Whether this side has the other's FIN and has not said so. It may take its time: 40 ms,
     /// unless there is something else to send (`tcp_fin` enters the pingpong mode).
-    pub(crate) const fn owes_ack(&self, from: Side) -> bool {
+    pub const fn owes_ack(&self, from: Side) -> bool {
         let to = &self.ends[from.other() as usize];
         to.awaits_ack && !to.dead
     }
 
     /// The next thing on the way from this side arrives: the RST, up to `most` bytes, the FIN, or
     /// nothing but the ACK of the other side's FIN. That comes with each of the others, too.
-    pub(crate) fn deliver(&mut self, from: Side, most: usize) -> Woken {
+    pub fn deliver(&mut self, from: Side, most: usize) -> Woken {
         let to = from.other();
         let news = self.has_news(from);
         let acknowledges = std::mem::take(&mut self.end(to).awaits_ack);

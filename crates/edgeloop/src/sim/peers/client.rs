@@ -11,7 +11,7 @@ use crate::time::Time;
 
 /// How a peer behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// Sends and receives as it comes, ends its stream, and expects everything back.
     Fair,
     /// Receives byte by byte.
@@ -37,7 +37,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 11] = [
+    pub const ALL: [Self; 11] = [
         Self::Fair,
         Self::Slow,
         Self::Greedy,
@@ -60,24 +60,24 @@ impl Kind {
 }
 
 #[derive(Debug)]
-pub(crate) struct Client {
-    pub(crate) kind: Kind,
+pub struct Client {
+    pub kind: Kind,
     seed: u64,
     length: u64,
     sent: u64,
-    pub(crate) received: u64,
+    pub received: u64,
     /// What the server sent it of its own accord.
-    pub(crate) pushed: u64,
+    pub pushed: u64,
     /// What more it would have sent, but for the connection, which was ending.
-    pub(crate) doubtful: u64,
+    pub doubtful: u64,
     /// Whether the server may end the connection before all has come back.
-    pub(crate) may_be_left: bool,
+    pub may_be_left: bool,
     /// The address that it connects to, if not the first.
-    pub(crate) wants: Option<SocketAddr>,
+    pub wants: Option<SocketAddr>,
     /// The server has paused reading from it for good.
-    pub(crate) abandoned: bool,
+    pub abandoned: bool,
     /// For how long it rests at the most, and until when it does.
-    pub(crate) rests: Duration,
+    pub rests: Duration,
     rests_until: Time,
     /// The end of its stream is out.
     ended: bool,
@@ -96,11 +96,7 @@ const fn byte(seed: u64, position: u64) -> u8 {
 
 impl Client {
     /// One of any of these kinds.
-    pub(crate) fn of_any(
-        kinds: &[Kind],
-        is_meant: impl Fn(&Kind) -> bool,
-        random: &mut Random,
-    ) -> Self {
+    pub fn of_any(kinds: &[Kind], is_meant: impl Fn(&Kind) -> bool, random: &mut Random) -> Self {
         let kind = loop {
             let kind = random.pick(kinds);
             if is_meant(&kind) {
@@ -116,7 +112,7 @@ impl Client {
     }
 
     /// One with so many bytes to send.
-    pub(crate) fn of(kind: Kind, length: u64, random: &mut Random) -> Self {
+    pub fn of(kind: Kind, length: u64, random: &mut Random) -> Self {
         Self {
             kind,
             seed: random.next(),
@@ -135,7 +131,7 @@ impl Client {
     }
 
     /// Whether it is owed every byte of its stream.
-    pub(crate) const fn is_owed_all(&self, place: &Place) -> bool {
+    pub const fn is_owed_all(&self, place: &Place) -> bool {
         self.kind.is_owed_all() && !place.excused
     }
 
@@ -297,7 +293,7 @@ impl Client {
     }
 
     /// The server will never read from it again: it says nothing more, or loses patience.
-    pub(crate) const fn is_abandoned(&mut self, resets: bool) {
+    pub const fn is_abandoned(&mut self, resets: bool) {
         self.abandoned = true;
         self.kind = if resets { Kind::Resetting } else { Kind::Vanishing };
         self.length = self.sent;

@@ -16,19 +16,19 @@ use crate::time::Time;
 
 /// What a peer does.
 #[derive(Debug)]
-pub(crate) enum Role {
+pub enum Role {
     Client(Client),
     Script(Player),
 }
 
 #[derive(Debug)]
-pub(crate) struct Peer {
-    pub(crate) place: Place,
-    pub(crate) role: Role,
+pub struct Peer {
+    pub place: Place,
+    pub role: Role,
 }
 
 impl Peer {
-    pub(crate) const fn new(role: Role) -> Self {
+    pub const fn new(role: Role) -> Self {
         Self { place: Place::NEW, role }
     }
 
@@ -37,7 +37,7 @@ impl Peer {
     /// # Panics
     ///
     /// When it is none.
-    pub(crate) fn client(&mut self) -> &mut Client {
+    pub fn client(&mut self) -> &mut Client {
         match &mut self.role {
             Role::Client(client) => client,
             Role::Script(_) => panic!("{:?} is no client", self.place),

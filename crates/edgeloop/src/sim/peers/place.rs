@@ -2,7 +2,7 @@
 
 /// How far a peer has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub enum Stage {
     /// It has still to connect.
     Unborn,
     /// The handshake of the loop's own connect goes on.
@@ -16,12 +16,12 @@ pub(crate) enum Stage {
 
 /// Where a peer stands, whatever it does there.
 #[derive(Debug)]
-pub(crate) struct Place {
-    pub(crate) stage: Stage,
+pub struct Place {
+    pub stage: Stage,
     /// Its connection, once it has one.
-    pub(crate) link: Option<usize>,
+    pub link: Option<usize>,
     /// The server's kernel has let its connection down, and nothing is owed to it.
-    pub(crate) excused: bool,
+    pub excused: bool,
     /// It never answers the loop's connect.
     pub(crate) silent: bool,
 }

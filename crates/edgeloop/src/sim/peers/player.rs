@@ -20,7 +20,7 @@ use crate::time::Time;
 const MUCH: usize = 5000;
 
 /// Plays one script.
-pub(crate) struct Player {
+pub struct Player {
     script: Box<Script>,
     name: String,
     /// The step it is at, and how many bytes of that are done.

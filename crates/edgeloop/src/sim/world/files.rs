@@ -35,7 +35,7 @@ pub(crate) struct Open {
 
 /// The descriptor table.
 #[derive(Debug)]
-pub(crate) struct Files {
+pub struct Files {
     open: Vec<Option<Open>>,
     /// No number below is free.
     lowest: usize,
@@ -43,7 +43,7 @@ pub(crate) struct Files {
     foreign: usize,
     listeners: Vec<usize>,
     /// The most descriptors that the process may have open.
-    pub(crate) limit: usize,
+    pub limit: usize,
 }
 
 impl Files {
@@ -91,7 +91,7 @@ impl Files {
     }
 
     /// How many descriptors the loop has open, and how many another part of the program.
-    pub(crate) const fn counts(&self) -> (usize, usize) {
+    pub const fn counts(&self) -> (usize, usize) {
         (self.count - self.foreign, self.foreign)
     }
 

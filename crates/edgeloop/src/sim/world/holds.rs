@@ -11,7 +11,7 @@ const TELLING: Duration = Duration::from_millis(600);
 
 /// The stops of the process in a run.
 #[derive(Debug)]
-pub(crate) struct Holds {
+pub struct Holds {
     /// How many of ten thousand calls are behind a stop, and how many stops there may be.
     often: usize,
     left: usize,
@@ -29,7 +29,7 @@ impl Holds {
         Self { often: 0, left: 0, skips: 0, longest: Vec::new(), past: Vec::new() };
 
     /// Few runs have some, which take as long as the timeouts, and longer.
-    pub(crate) fn of(random: &mut Random, config: &Config) -> Self {
+    pub fn of(random: &mut Random, config: &Config) -> Self {
         let timeouts = [config.idle_timeout, config.write_timeout, config.connect_timeout];
         let longer = timeouts.into_iter().flatten().map(|timeout| timeout + timeout / 4);
         let shortest = timeouts[..2].iter().flatten().copied().chain([config.drain_quiet]).min();
@@ -73,7 +73,7 @@ impl Holds {
 
     /// For how long the loop may think that it was stopped since then. It can't tell when a stop
     /// began, only when it last read the clock.
-    pub(crate) fn since(&self, then: Time) -> Duration {
+    pub fn since(&self, then: Time) -> Duration {
         self.past.iter().filter(|past| past.0 > then).map(|past| past.1).sum()
     }
 }

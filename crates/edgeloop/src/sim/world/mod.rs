@@ -33,18 +33,19 @@ use crate::time::Time;
 use chances::{Chances, Steps};
 use names::shown;
 use vigil::POLL;
-use wires::Wire;
 
-pub(crate) use files::{File, Files};
-pub(crate) use holds::Holds;
+pub(crate) use files::File;
+pub use files::Files;
+pub use holds::Holds;
 pub(crate) use names::name_of;
-pub(crate) use network::{Post, Service};
-pub(crate) use time::{LITTLE, SLACK};
-pub(crate) use vigil::{Budgets, Vigil};
-pub use vigil::{Tally, Turn};
+pub(crate) use network::Post;
+pub use network::Service;
+pub use time::{LITTLE, SLACK};
+pub use vigil::{Budgets, Tally, Turn, Vigil};
+pub use wires::{Known, Shut, Wire};
 
 /// How much another thread of the server sends at once.
-pub(crate) const MAIL: usize = 64;
+pub const MAIL: usize = 64;
 
 /// The alarm and the waker in the epoll set. The numbers are those of standard streams, which are
 /// never in it.
@@ -62,27 +63,27 @@ const FIRST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3000)
 /// Something that is done from outside the loop, and when.
 pub(crate) type Errand = (Time, Box<dyn FnOnce()>);
 
-pub(crate) struct World {
-    pub(crate) seed: u64,
-    pub(crate) random: Random,
-    pub(crate) faults: Injector,
-    pub(crate) vigil: Vigil,
-    pub(crate) files: Files,
+pub struct World {
+    pub seed: u64,
+    pub random: Random,
+    pub faults: Injector,
+    pub vigil: Vigil,
+    pub files: Files,
     epoll: EpollSet,
-    pub(crate) wires: Vec<Wire>,
+    pub wires: Vec<Wire>,
     registered: HashMap<Token, usize>,
-    pub(crate) peers: Vec<Peer>,
+    pub peers: Vec<Peer>,
     chances: Chances,
 
     // Time.
-    pub(crate) now: Time,
+    pub now: Time,
     /// What the loop read from the clock for its turn, whether it is still to do so, and when its
     /// last wait brought something.
-    pub(crate) clock_read: Time,
+    pub clock_read: Time,
     pub(crate) reads_clock: bool,
     turn_began: Time,
     /// For how long the process is stopped, and when.
-    pub(crate) holds: Holds,
+    pub holds: Holds,
     alarm: Time,
     /// The alarm has rung and was not set again.
     rung: bool,
@@ -102,60 +103,60 @@ pub(crate) struct World {
     pub(crate) waker: Arc<AtomicBool>,
     eventfd: EventFd,
     /// Another thread of the server, that sends to a connection. Answers whether it could.
-    pub(crate) post: Option<Post>,
+    pub post: Option<Post>,
 
     // How things are.
     /// How many steps happen at the most while the loop is about to wait.
-    pub(crate) burst: usize,
+    pub burst: usize,
     /// What is sent at once arrives at once, if there is room.
     pub(crate) calm: bool,
     /// The bounds of the sockets' buffers.
-    pub(crate) buffers: (usize, usize),
+    pub buffers: (usize, usize),
     /// How many of a thousand deliveries change the size of the buffers they pass.
-    pub(crate) resizes: usize,
+    pub resizes: usize,
     /// The bounds of how long segments take at least to arrive.
-    pub(crate) latency: (Duration, Duration),
+    pub latency: (Duration, Duration),
     /// How many of a thousand of the loop's own connects are never answered.
-    pub(crate) unanswered: usize,
+    pub unanswered: usize,
     /// Where the loop listens.
-    pub(crate) listeners: Vec<SocketAddr>,
+    pub listeners: Vec<SocketAddr>,
     /// Who answers where the loop connects to.
-    pub(crate) services: Vec<Service>,
+    pub services: Vec<Service>,
     /// SIGPIPE is ignored, so that pipes may be used.
-    pub(crate) ignores_sigpipe: bool,
+    pub ignores_sigpipe: bool,
     /// How many descriptors another part of the program may use.
-    pub(crate) foreign: usize,
+    pub foreign: usize,
     /// The longest backlog that listeners are granted, if that can be told.
     pub(crate) longest_backlog: Option<u32>,
     /// The low watermark of the loop, and its cap, if a loop that rests is to be asked why.
-    pub(crate) rests: Option<Rests>,
+    pub rests: Option<Rests>,
     pub(crate) memory_refused: bool,
     pub(crate) memory_refused_at: Time,
 
     // The end.
     /// Deadlines come before the end: nobody who is silent is left when it comes.
-    pub(crate) outlasts: bool,
+    pub outlasts: bool,
     /// Called once, when no peer has anything left to do; and when that was.
-    pub(crate) at_the_end: Option<Box<dyn FnOnce()>>,
-    pub(crate) ended_at: Option<Time>,
+    pub at_the_end: Option<Box<dyn FnOnce()>>,
+    pub ended_at: Option<Time>,
     /// When the loop was stopped before that.
-    pub(crate) stopped: Option<Time>,
+    pub stopped: Option<Time>,
     /// When the loop was done.
-    pub(crate) over_at: Time,
+    pub over_at: Time,
     /// Is told what happens, and when.
-    pub(crate) follower: Option<Follower>,
+    pub follower: Option<Follower>,
 }
 
 /// What must be known to say whether a loop may rest.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Rests {
-    pub(crate) low_watermark: usize,
-    pub(crate) cap: usize,
+pub struct Rests {
+    pub low_watermark: usize,
+    pub cap: usize,
 }
 
 impl World {
     /// A world without faults and without peers.
-    pub(crate) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         let mut epoll = EpollSet::default();
         for (file, token) in [(ALARM_FILE, ALARM), (WAKER_FILE, WAKER)] {
             let added = epoll.add(file, token, Interest::READABLE, Mode::Edge, NOTHING);
@@ -212,13 +213,13 @@ impl World {
     }
 
     /// Tells one line to whoever follows the run.
-    pub(crate) fn note(&mut self, what: impl FnOnce() -> String) {
+    pub fn note(&mut self, what: impl FnOnce() -> String) {
         if let Some(follower) = &mut self.follower {
             follower(self.now.since(START), &what());
         }
     }
 
-    pub(crate) fn violated(&mut self, what: impl FnOnce() -> String) {
+    pub fn violated(&mut self, what: impl FnOnce() -> String) {
         self.vigil.violated(what);
     }
 
@@ -321,7 +322,7 @@ impl World {
     }
 
     /// The loop has told its handler that this connection is made.
-    pub(crate) fn is_made(&mut self, id: ConnectionId) {
+    pub fn is_made(&mut self, id: ConnectionId) {
         if let Some(wire) = self.wire_named(id) {
             self.wires[wire].tentative = false;
             self.touch_wire(wire);
@@ -329,7 +330,7 @@ impl World {
     }
 
     /// The connection that is registered with this id, or was last.
-    pub(crate) fn wire_named(&self, id: ConnectionId) -> Option<usize> {
+    pub fn wire_named(&self, id: ConnectionId) -> Option<usize> {
         self.registered.get(&Token(id.to_bits())).copied()
     }
 
@@ -503,7 +504,7 @@ impl World {
     }
 
     /// Something was done with this connection.
-    pub(crate) fn touch_wire(&mut self, wire: usize) {
+    pub fn touch_wire(&mut self, wire: usize) {
         self.touch(self.wires[wire].peer);
     }
 
@@ -514,13 +515,13 @@ impl World {
 
     /// Stops the loop at a time, unless its end has come before. A stop may cut off whoever is being
     /// served.
-    pub(crate) fn stops_at(&mut self, at: Time, cuts: bool, stop: impl FnOnce() + 'static) {
+    pub fn stops_at(&mut self, at: Time, cuts: bool, stop: impl FnOnce() + 'static) {
         self.stop = Some((at, Box::new(stop)));
         self.stop_cuts = cuts;
     }
 
     /// The loop is gone; what is under way arrives, and the peers see how it ended.
-    pub(crate) fn settle(&mut self) {
+    pub fn settle(&mut self) {
         self.over_at = self.now;
         if self.vigil.has_violation() {
             return;

@@ -15,14 +15,14 @@ use crate::sim::peers::{Peer, Role};
 use crate::sim::{Call, Link, Side, Woken};
 
 /// An address that the loop may connect to, and who answers there.
-pub(crate) struct Service {
-    pub(crate) address: SocketAddr,
+pub struct Service {
+    pub address: SocketAddr,
     /// Makes the peer of the next connection, whose number among all peers is given.
     pub(crate) answer: Box<dyn FnMut(usize) -> Peer>,
 }
 
 impl Service {
-    pub(crate) fn new(address: SocketAddr, answer: impl FnMut(usize) -> Peer + 'static) -> Self {
+    pub fn new(address: SocketAddr, answer: impl FnMut(usize) -> Peer + 'static) -> Self {
         Self { address, answer: Box::new(answer) }
     }
 }
@@ -166,7 +166,7 @@ impl World {
     }
 
     /// The peer of a connection.
-    pub(crate) fn peer_of(&mut self, wire: usize) -> &mut Peer {
+    pub fn peer_of(&mut self, wire: usize) -> &mut Peer {
         &mut self.peers[self.wires[wire].peer]
     }
 

@@ -8,11 +8,11 @@ use crate::sim::Side;
 use crate::sim::peers::Role;
 use crate::time::Time;
 
-/// How much longer something may take than it has to, until it is seen.
-pub(crate) const SLACK: Duration = Duration::from_millis(100);
+/// How much later than it is due the end of something is seen.
+pub const SLACK: Duration = Duration::from_millis(100);
 
 /// For how long the process may be stopped while it drains, so that everybody is still served.
-pub(crate) const LITTLE: Duration = Duration::from_secs(2);
+pub const LITTLE: Duration = Duration::from_secs(2);
 
 /// Within what time an honest client is served that wants little, whatever others do (C11); and
 /// within what time a connection ends on which a send has failed.

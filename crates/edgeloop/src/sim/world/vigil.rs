@@ -1,5 +1,6 @@
 //! What the loop must not do, turn by turn: spin, go round in circles, exceed its budgets.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::time::Time;
@@ -48,6 +49,8 @@ pub struct Turn {
     pub accepts: u64,
     /// Calls of send(2).
     pub sends: u64,
+    /// Bytes that these were given.
+    pub bytes: u64,
     /// Registered connections closed.
     pub closes: u64,
 }
@@ -57,6 +60,7 @@ impl Turn {
         Self {
             accepts: self.accepts.max(other.accepts),
             sends: self.sends.max(other.sends),
+            bytes: self.bytes.max(other.bytes),
             closes: self.closes.max(other.closes),
         }
     }
@@ -76,24 +80,30 @@ impl Tally {
 
 /// What one turn may do at the most.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Budgets {
+pub struct Budgets {
     /// Bytes read of one connection each time that it is served.
-    pub(crate) bytes: usize,
-    pub(crate) accepts: u64,
-    pub(crate) closes: u64,
+    pub bytes: usize,
+    pub accepts: u64,
+    pub closes: u64,
+    /// Fewer bytes than this, sent on one connection, are joined (C45).
+    pub joined: usize,
 }
 
 impl Budgets {
-    pub(crate) const NONE: Self = Self { bytes: usize::MAX, accepts: u64::MAX, closes: u64::MAX };
+    pub const NONE: Self =
+        Self { bytes: usize::MAX, accepts: u64::MAX, closes: u64::MAX, joined: 0 };
 }
 
 /// Watches one loop.
 #[derive(Debug)]
-pub(crate) struct Vigil {
-    pub(crate) tally: Tally,
-    pub(crate) budgets: Budgets,
+pub struct Vigil {
+    pub tally: Tally,
+    pub budgets: Budgets,
     /// What the loop has done since its last wait.
     pub(crate) turn: Turn,
+    /// How often it has sent on each descriptor since then, and how many bytes, as long as all of them were
+    /// taken.
+    sent: HashMap<usize, (u32, usize)>,
     /// The first finding.
     violation: Option<String>,
     idle_waits: u32,
@@ -111,6 +121,7 @@ impl Vigil {
             tally: Tally::default(),
             budgets: Budgets::NONE,
             turn: Turn::default(),
+            sent: HashMap::new(),
             violation: None,
             idle_waits: 0,
             callbacks: 0,
@@ -121,7 +132,7 @@ impl Vigil {
     }
 
     /// The loop may spin for so long.
-    pub(crate) fn allow_spin(&mut self, most: Duration) {
+    pub fn allow_spin(&mut self, most: Duration) {
         self.spin = u32::try_from(most.as_nanos().div_ceil(POLL.as_nanos())).unwrap_or(u32::MAX);
     }
 
@@ -133,7 +144,7 @@ impl Vigil {
         self.violation.is_some()
     }
 
-    pub(crate) fn take_violation(&mut self) -> Option<String> {
+    pub fn take_violation(&mut self) -> Option<String> {
         self.violation.take()
     }
 
@@ -160,7 +171,7 @@ impl Vigil {
     /// # Panics
     ///
     /// When it does so again and again and makes no call: only a panic ends that.
-    pub(crate) fn called_back(&mut self) {
+    pub fn called_back(&mut self) {
         self.callbacks += 1;
         if self.callbacks > CALLBACKS {
             self.violated(|| format!("{CALLBACKS} callbacks without a call"));
@@ -172,6 +183,7 @@ impl Vigil {
     pub(crate) fn end_turn(&mut self, backlog: bool) {
         self.tally.waits += 1;
         let turn = std::mem::take(&mut self.turn);
+        self.sent.clear();
         self.tally.most = self.tally.most.max(turn);
         self.backlog_turns = if backlog && turn.accepts == 0 { self.backlog_turns + 1 } else { 0 };
         self.tally.longest_backlog = self.tally.longest_backlog.max(self.backlog_turns);
@@ -198,7 +210,7 @@ impl Vigil {
     }
 
     /// The handler was woken as it asked for, which may be often.
-    pub(crate) const fn woken_up(&mut self) {
+    pub const fn woken_up(&mut self) {
         self.idle_waits = 0;
         self.rings = (0, 0);
     }
@@ -210,6 +222,32 @@ impl Vigil {
         if self.rings.1 > RINGS {
             self.violated(|| format!("the alarm rings more than {RINGS} times in a tick"));
         }
+    }
+
+    /// The loop has sent this many bytes, of which so many were taken. What callbacks send within a turn leaves
+    /// in two calls (C45), unless there is much of it or the socket is full.
+    pub(crate) fn has_sent(&mut self, number: usize, count: usize, taken: Option<usize>) {
+        self.turn.sends += 1;
+        self.turn.bytes += count as u64;
+        if taken != Some(count) {
+            // The rest is sent by calls of its own.
+            self.sent.insert(number, (0, usize::MAX));
+            return;
+        }
+        let (calls, bytes) = self.sent.entry(number).or_default();
+        *calls += 1;
+        *bytes = bytes.saturating_add(count);
+        if *calls > 2 && *bytes < self.budgets.joined {
+            let (calls, bytes) = (*calls, *bytes);
+            self.violated(|| {
+                format!("{calls} sends of {bytes} bytes on descriptor {number} in one turn")
+            });
+        }
+    }
+
+    /// A descriptor is closed. Its number may be another's in the same turn.
+    pub(crate) fn closed(&mut self, number: usize) {
+        self.sent.remove(&number);
     }
 
     /// So many bytes of one connection were read in one turn (C13).

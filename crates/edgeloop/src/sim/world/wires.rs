@@ -9,12 +9,12 @@ use crate::time::Time;
 
 /// A connection with its surroundings.
 #[derive(Debug)]
-pub(crate) struct Wire {
-    pub(crate) link: Link,
+pub struct Wire {
+    pub link: Link,
     /// Who is at the other end.
     pub(crate) peer: usize,
     /// Our end's, and theirs.
-    pub(crate) addresses: [SocketAddr; 2],
+    pub addresses: [SocketAddr; 2],
     /// Our descriptor of it, while it is open.
     pub(crate) held: Option<usize>,
     /// An EAGAIN or a short receive is owed an edge.
@@ -28,53 +28,53 @@ pub(crate) struct Wire {
     /// In which turn it was last read, and how many bytes of it then.
     read: (u64, usize),
     /// How many bytes of it were read in all.
-    pub(crate) taken: u64,
+    pub taken: u64,
     /// Our end was closed so that nothing of it stays in the kernel (`SO_LINGER` {1, 0}).
-    pub(crate) aborted: bool,
+    pub aborted: bool,
     /// When our kernel last accepted output.
-    pub(crate) sent_at: Time,
+    pub sent_at: Time,
     /// Since when something waits to be read.
     pub(crate) unread_since: Option<Time>,
     /// Its peer wants little, and reads at once.
     pub(crate) light: bool,
     /// When the loop was last told that there is no room, or no memory, for output.
-    pub(crate) refused_at: Option<Time>,
+    pub refused_at: Option<Time>,
     /// A send of it has met want of memory.
-    pub(crate) lacked: bool,
+    pub lacked: bool,
     /// When a send of ours first failed.
-    pub(crate) failed_at: Option<Time>,
+    pub failed_at: Option<Time>,
     /// When the loop's own connect came to its end, and well.
-    pub(crate) made_at: Option<Time>,
+    pub made_at: Option<Time>,
     /// How it was when the loop shut its write side.
-    pub(crate) shut: Option<Shut>,
+    pub shut: Option<Shut>,
     /// The loop has asked for it, and was not told yet that it is made. Until then it may close it, and
     /// try another address.
-    pub(crate) tentative: bool,
-    pub(crate) known: Known,
+    pub tentative: bool,
+    pub known: Known,
 }
 
 /// How a connection was when the loop shut its write side.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Shut {
-    pub(crate) at: Time,
+pub struct Shut {
+    pub at: Time,
     /// Since when something waited to be read of which the loop could know.
-    pub(crate) unread_since: Option<Time>,
+    pub unread_since: Option<Time>,
 }
 
 /// What a handler that is checked tells of its side of a connection, and faults of theirs, so that a
 /// loop that rests can be asked why.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Known {
+pub struct Known {
     /// It is served: it was opened, and nobody has ended it.
-    pub(crate) served: bool,
+    pub served: bool,
     /// The handler has paused reading.
-    pub(crate) paused: bool,
+    pub paused: bool,
     /// How many bytes of output the loop was given and has taken.
-    pub(crate) given: u64,
+    pub given: u64,
     /// The last receive, or the last send, found no memory, and is to be tried again later.
     pub(crate) exhausted: [bool; 2],
     /// When the handler's timeout passes.
-    pub(crate) alarm: Option<Time>,
+    pub alarm: Option<Time>,
 }
 
 impl Wire {

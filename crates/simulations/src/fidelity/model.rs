@@ -2,14 +2,14 @@
 
 use std::collections::VecDeque;
 
+use edgeloop::epoll::{Event, Events, Readiness};
+use edgeloop::sim::internals::{
+    ANYTHING, DATA, EpollSet, EventFd, Link, SHUT_DOWN, Side, UNCONNECTED, Woken,
+};
 use rustix::io::Errno;
 
 use super::call::{Answer, CONNECTIONS, Call, FILES, File, SETS, Wish};
 use super::real::State;
-use crate::epoll::{Event, Events, Readiness};
-use crate::sim::model::epoll::{ANYTHING, EpollSet};
-use crate::sim::model::eventfd::EventFd;
-use crate::sim::model::link::{DATA, Link, SHUT_DOWN, Side, UNCONNECTED, Woken};
 
 /// Enough that no buffer is ever full.
 const BUFFER: usize = 1 << 30;

@@ -6,17 +6,19 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use edgeloop::epoll::{
+    Epoll, Events, ExclusiveInterest, Interest, Mode, Readiness, Token, Trigger,
+};
+use edgeloop::sim::internals::Side;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::{Errno, ioctl_fionread};
 use rustix::net::{
     self, AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, sockopt,
 };
+use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
 
 use super::call::{Answer, CONNECTIONS, Call, FILES, File, SETS, Wish};
-use crate::epoll::{Epoll, Events, ExclusiveInterest, Interest, Mode, Readiness, Token, Trigger};
-use crate::sim::Side;
-use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
 
 /// Everything that an interest can ask for.
 const ALL: Interest = Interest::READABLE

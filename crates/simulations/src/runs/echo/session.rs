@@ -3,12 +3,8 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::rc::Rc;
-use std::time::Duration;
 
-use crate::closed::Closed;
-use crate::config::Config;
-use crate::id::ConnectionId;
-use crate::time::Time;
+use edgeloop::{Closed, ConnectionId, Time};
 
 /// Each connection that was made, by its id, with its place in the world.
 pub(crate) type Sessions = Rc<RefCell<Vec<(ConnectionId, usize)>>>;
@@ -81,7 +77,7 @@ impl<const SIZE: usize> Padded<SIZE> {
 
     #[expect(clippy::cast_possible_truncation, reason = "any byte serves")]
     fn mark(session: &Session) -> u8 {
-        session.id.to_bits() as u8 | 1
+        session.made.as_nanos() as u8 | 1
     }
 
     /// Whether nothing has written over it.
@@ -122,28 +118,4 @@ pub(crate) struct Seen {
     pub(crate) untold: u64,
     /// Connections that never got a session: it was refused, or making it panicked.
     pub(crate) turned_away: HashSet<ConnectionId>,
-}
-
-/// What timeouts the loop has.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Timeouts {
-    pub(crate) idle: Option<Duration>,
-    pub(crate) write: Option<Duration>,
-    pub(crate) connect: Option<Duration>,
-    pub(crate) quiet: Duration,
-    pub(crate) drain_linger: Duration,
-    pub(crate) linger: Duration,
-}
-
-impl Timeouts {
-    pub(crate) fn of(config: &Config) -> Self {
-        Self {
-            idle: config.idle_timeout,
-            write: config.write_timeout,
-            connect: config.connect_timeout,
-            quiet: config.drain_quiet,
-            drain_linger: config.drain_linger_timeout,
-            linger: config.linger_timeout,
-        }
-    }
 }

@@ -18,13 +18,14 @@ use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
+use edgeloop::epoll::{Epoll, Events, Interest, Mode, Token};
+use edgeloop::sim::Random;
+use edgeloop::sim::internals::{Link, Side};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt};
 
 use super::PATIENCE;
 use super::real::readiness;
-use crate::epoll::{Epoll, Events, Interest, Mode, Token};
-use crate::sim::{Link, Random, Side};
 
 const SIDES: [Side; 2] = [Side::Ours, Side::Theirs];
 

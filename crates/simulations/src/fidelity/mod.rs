@@ -40,7 +40,9 @@ mod real;
 
 use std::time::{Duration, Instant};
 
-use crate::sim::{Random, Side};
+use edgeloop::sim::Random;
+use edgeloop::sim::internals::Side;
+
 use call::{Answer, CONNECTIONS, Call, FILES, File};
 use model::Model;
 use real::Real;
@@ -307,30 +309,5 @@ fn touched(call: Call, got: &Answer) -> Vec<File> {
         Call::Write(_) | Call::Read => vec![File::Counter],
         // A call on an epoll set.
         _ => Vec::new(),
-    }
-}
-
-#[cfg(test)]
-#[test]
-fn the_model_agrees_with_the_kernel() {
-    // Scripts about full buffers mostly wait for timers of TCP: several go at a time.
-    const THREADS: usize = 4;
-    let seeds = crate::sim::check::chosen_seeds(0..2_000);
-    std::thread::scope(|scope| {
-        for thread in 0..THREADS {
-            let seeds = seeds.clone().skip(thread).step_by(THREADS);
-            scope.spawn(|| seeds.for_each(expect_agreement));
-        }
-    });
-}
-
-#[cfg(test)]
-fn expect_agreement(seed: u64) {
-    if let Err(difference) = compare(seed) {
-        panic!(
-            "seed {seed}: {difference}\nreplay with: EDGELOOP_SEEDS={seed}..{} cargo test -p \
-             edgeloop --lib agrees_with_the_kernel",
-            seed + 1
-        );
     }
 }

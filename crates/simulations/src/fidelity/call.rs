@@ -1,9 +1,9 @@
 //! What a script is made of: calls, with what they answer, chosen by chance.
 
+use edgeloop::epoll::{Event, Interest, Mode, Token};
+use edgeloop::sim::Random;
+use edgeloop::sim::internals::Side;
 use rustix::io::Errno;
-
-use crate::epoll::{Event, Interest, Mode, Token};
-use crate::sim::{Random, Side};
 
 /// The most connections of a script.
 pub(super) const CONNECTIONS: usize = 4;

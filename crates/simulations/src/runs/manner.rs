@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use crate::config::{Config, MIN_BUFFER_LIMIT};
-use crate::handler::Stop;
-use crate::sim::world::{Budgets, MAIL};
-use crate::sim::{Random, World};
+use edgeloop::sim::Random;
+use edgeloop::sim::internals::{Budgets, MAIL, World};
+use edgeloop::{Config, MIN_BUFFER_LIMIT, Stop};
 
 /// The longest piece of input that a handler waits for.
 const MOST_LEFT: usize = 100;
@@ -125,7 +124,6 @@ pub(crate) struct Limits {
 
 impl Limits {
     /// Watermarks that no run comes to.
-    #[cfg(test)]
     pub(crate) const NONE: Self = Self {
         high_watermark: usize::MAX,
         output_limit: usize::MAX,
@@ -154,13 +152,14 @@ pub(crate) fn settings(world: &mut World) -> (Config, Limits) {
     let turn_bytes = random.size(1, 3000);
     let (accepts, jobs) = (random.size(1, 4), random.size(1, 16));
     let low_watermark = random.size(0, high_watermark - 1);
+    let pipes = random.pick(&[0, 1, 2, 16]);
     let mut config = Config::new()
         .event_batch(random.size(1, 8))
         .read_buffer(read_buffer)
         .output_limit(output_limit)
         .budgets(turn_bytes, accepts, jobs)
         .watermarks(high_watermark, low_watermark)
-        .pipes(random.pick(&[0, 1, 2, 16]))
+        .pipes(pipes)
         .max_connections(cap)
         .idle_timeout(idle)
         .spin(Duration::from_micros(random.pick(&[0, 0, 0, 3, 30])));
@@ -171,8 +170,14 @@ pub(crate) fn settings(world: &mut World) -> (Config, Limits) {
     let (config, short_linger, short_write) = timeouts(config, random, low_ceiling || scarce_slots);
     // Whoever waits for memory waits for the write timeout of others.
     world.outlasts = idle.is_some() || low_ceiling;
-    world.vigil.budgets =
-        Budgets { bytes: turn_bytes, accepts: accepts as u64, closes: jobs as u64 };
+    // What streams is sent before the next splice, and near the ceiling nothing is copied.
+    let is_joined = pipes == 0 && !low_ceiling;
+    world.vigil.budgets = Budgets {
+        bytes: turn_bytes,
+        accepts: accepts as u64,
+        closes: jobs as u64,
+        joined: if is_joined { high_watermark.min(1024) } else { 0 },
+    };
     world.ignores_sigpipe = world.random.chance(900);
     if scarce {
         world.files.limit = world.random.size(8, 40);

@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use crate::handler::Stop;
-use crate::id::ConnectionId;
-use crate::mailbox::Handle;
-use crate::sim::SimulatedKernel;
+use edgeloop::sim::SimulatedKernel;
+use edgeloop::{ConnectionId, Handle, Stop};
 
 /// How long a drain may take.
 pub(crate) const DRAIN: Duration = Duration::from_secs(10);
 
 /// What is done at the end: by a handle, with the connections that were made.
-pub(crate) type AtTheEnd = fn(&Handle<SimulatedKernel>, &[(ConnectionId, usize)]);
+pub type AtTheEnd = fn(&Handle<SimulatedKernel>, &[(ConnectionId, usize)]);
 
 /// How a run comes to its end.
 #[derive(Debug, Clone, Copy)]

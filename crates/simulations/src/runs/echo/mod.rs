@@ -10,17 +10,16 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::closed::{Closed, Reason};
-use crate::config::Config;
-use crate::handler::{Action, Context, LoopContext, Origin, Sent};
-use crate::id::ConnectionId;
-use crate::input::Input;
-use crate::notice::{Notice, Trace};
-use crate::sim::runs::manner::{Limits, Manner};
-use crate::sim::{Random, World};
-use crate::time::Time;
+use edgeloop::sim::Random;
+use edgeloop::sim::internals::{Settings, World};
+use edgeloop::{
+    Action, Closed, ConnectionId, Context, Input, LoopContext, Notice, Origin, Reason, Sent, Time,
+    Trace,
+};
+
+use crate::runs::manner::{Limits, Manner};
 pub(crate) use served::Served;
-use session::{End, Notices, Seen, Session, Sessions, Timeouts};
+use session::{End, Notices, Seen, Session, Sessions};
 
 /// For how long the handler pauses reading.
 const PAUSE: Duration = Duration::from_micros(1300);
@@ -39,7 +38,7 @@ pub(crate) struct Echo {
     pub(crate) seen: Seen,
     manner: Manner,
     limits: Limits,
-    timeouts: Timeouts,
+    settings: Settings,
     random: Random,
     services: Vec<SocketAddr>,
     dialled: usize,
@@ -61,7 +60,7 @@ impl Echo {
         sessions: &Sessions,
         manner: Manner,
         limits: Limits,
-        config: &Config,
+        settings: &Settings,
     ) -> Self {
         let services = world.borrow().services.iter().map(|service| service.address).collect();
         Self {
@@ -73,7 +72,7 @@ impl Echo {
             seen: Seen::default(),
             manner,
             limits,
-            timeouts: Timeouts::of(config),
+            settings: *settings,
             random: Random::new(world.borrow_mut().random.next()),
             services,
             dialled: 0,
@@ -363,9 +362,8 @@ impl Echo {
             Notice::MemoryCeiling { .. } => notices.memory_pauses += 1,
             Notice::MemoryRefused { .. } => notices.memory_refusals += 1,
             Notice::Panicked { .. } => notices.panics += 1,
-            Notice::BacklogCapped { .. }
-            | Notice::ListenerFailed { .. }
-            | Notice::WaitInterrupted => {}
+            // What is not counted.
+            _ => {}
         }
         if self.random.chance(self.manner.panics) {
             self.seen.untold += 1;
@@ -375,7 +373,10 @@ impl Echo {
 
     fn trace(&mut self, trace: &Trace<'_>) {
         let (Trace::Registered { id, .. } | Trace::Event { id, .. } | Trace::Received { id, .. }) =
-            trace;
+            trace
+        else {
+            return;
+        };
         if !self.random.chance(self.manner.panics / 2) {
             return;
         }

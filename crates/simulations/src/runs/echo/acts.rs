@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use super::session::{Session, Timeouts};
+use edgeloop::sim::internals::{Kind, Settings, Side};
+use edgeloop::{Action, ConnectionId, Context, LoopContext, Sent, Target};
+
+use super::session::Session;
 use super::{DIALS, Echo, PAUSE, WAKE_UPS};
-use crate::handler::{Action, Context, LoopContext, Sent};
-use crate::id::ConnectionId;
-use crate::sim::Side;
-use crate::sim::peers::client::Kind;
-use crate::target::Target;
 
 impl Echo {
     /// Panics without a message on standard error.
@@ -203,8 +201,8 @@ impl Echo {
         if session.paused.is_some() || session.ended || !self.random.chance(self.manner.alarms) {
             return;
         }
-        let Timeouts { write, idle, quiet, .. } = self.timeouts;
-        let near = [write, write, idle, Some(quiet)];
+        let Settings { write_timeout: write, idle_timeout: idle, drain_quiet, .. } = self.settings;
+        let near = [write, write, idle, Some(drain_quiet)];
         let near = self.random.pick(&near).unwrap_or(PAUSE);
         let any = Duration::from_micros(self.random.size(0, 3_000_000) as u64);
         let after = match self.random.below(6) {

@@ -2,17 +2,13 @@
 
 use std::time::Duration;
 
-use crate::closed::{Closed, Reason};
-use crate::handler::Stop;
-use crate::metrics::Metrics;
-use crate::sim::peers::client::Kind;
-use crate::sim::peers::place::Stage;
-use crate::sim::peers::{Peer, Role};
-use crate::sim::runs::echo::Echo;
-use crate::sim::runs::echo::session::{End, Notices};
-use crate::sim::runs::ends::{DRAIN, Ends};
-use crate::sim::world::{LITTLE, SLACK};
-use crate::sim::{Fault, Side, World};
+use edgeloop::sim::Fault;
+use edgeloop::sim::internals::{Kind, LITTLE, Peer, Role, SLACK, Side, Stage, World};
+use edgeloop::{Closed, Metrics, Reason, Stop};
+
+use crate::runs::echo::Echo;
+use crate::runs::echo::session::{End, Notices};
+use crate::runs::ends::{DRAIN, Ends};
 
 /// Nothing leaks, the end came in time, and every byte is accounted for.
 pub(crate) fn check_run(

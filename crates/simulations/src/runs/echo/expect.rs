@@ -2,16 +2,11 @@
 
 use std::time::Duration;
 
+use edgeloop::sim::internals::{Kind, SLACK, START, Side};
+use edgeloop::{Closed, Context, LoopContext, MIN_BUFFER_LIMIT, Reason, Time};
+
 use super::Echo;
 use super::session::Session;
-use crate::closed::{Closed, Reason};
-use crate::config::MIN_BUFFER_LIMIT;
-use crate::handler::{Context, LoopContext};
-use crate::sim::Side;
-use crate::sim::clock::START;
-use crate::sim::peers::client::Kind;
-use crate::sim::world::SLACK;
-use crate::time::Time;
 
 impl Echo {
     /// Notes that a callback was made that must not have been.
@@ -114,9 +109,9 @@ impl Echo {
         let moved = session.heard.max(accepted);
         let (since, timeout) = match reason {
             Reason::IdleTimeout => (session.heard, self.limits.idle),
-            Reason::WriteTimeout => (accepted, self.timeouts.write),
-            Reason::ConnectTimeout => (session.made, self.timeouts.connect),
-            Reason::DrainQuiet => (moved.max(stopped), Some(self.timeouts.quiet)),
+            Reason::WriteTimeout => (accepted, self.settings.write_timeout),
+            Reason::ConnectTimeout => (session.made, self.settings.connect_timeout),
+            Reason::DrainQuiet => (moved.max(stopped), Some(self.settings.drain_quiet)),
             _ => return,
         };
         let Some(timeout) = timeout else {
@@ -128,7 +123,7 @@ impl Echo {
         self.expect(lasted >= timeout, &format!("{reason} after {lasted:?}, too early"), session);
         let begins = moved.max(session.made).max(stopped);
         let refused =
-            self.world.borrow().faults.injected.iter().any(crate::sim::Fault::is_refused_memory);
+            self.world.borrow().faults.injected.iter().any(edgeloop::sim::Fault::is_refused_memory);
         let lasted = now.since(begins);
         let slack = SLACK + self.held_up(Time::ZERO);
         // It is told closed when it has lingered, too.
@@ -136,7 +131,7 @@ impl Echo {
             Reason::ConnectTimeout => lasted > timeout * (1 + session.others) + slack,
             // Whoever waited for memory was not quiet.
             Reason::DrainQuiet if refused => false,
-            Reason::DrainQuiet => lasted > timeout + self.timeouts.drain_linger + slack,
+            Reason::DrainQuiet => lasted > timeout + self.settings.drain_linger_timeout + slack,
             _ => false,
         };
         self.expect(!late, &format!("{reason} after {lasted:?}, too late"), session);
@@ -162,7 +157,8 @@ impl Echo {
                 self.expect(asked, "given up, and the socket was not asked (C39)", session);
             }
             Reason::ConnectTimeout => {
-                let deadline = self.timeouts.connect.map(|timeout| session.made.after(timeout));
+                let deadline =
+                    self.settings.connect_timeout.map(|timeout| session.made.after(timeout));
                 let in_time = made_at.zip(deadline).is_some_and(|(made, deadline)| {
                     made.after(Duration::from_millis(1)) < deadline
                 });
@@ -191,7 +187,7 @@ impl Echo {
             (shut, peer.place.excused, peer.client().kind)
         };
         let Some(shut) = shut else { return };
-        let longest = self.timeouts.linger.max(self.timeouts.drain_linger);
+        let longest = self.settings.linger_timeout.max(self.settings.drain_linger_timeout);
         // A stop that the loop notices only some turns later lengthens what began meanwhile, too.
         let late = now > shut.at.after(longest + SLACK + self.held_up(Time::ZERO));
         self.expect(!late, "it has lingered for too long", session);

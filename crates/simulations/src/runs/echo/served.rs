@@ -1,11 +1,9 @@
 //! The handler as the loop sees it: with a trace or without one, and with sessions of any size.
 
+use edgeloop::{Action, Closed, Context, Handler, Input, LoopContext, Notice, Origin, Sent, Trace};
+
 use super::Echo;
 use super::session::Padded;
-use crate::closed::Closed;
-use crate::handler::{Action, Context, Handler, LoopContext, Origin, Sent};
-use crate::input::Input;
-use crate::notice::{Notice, Trace};
 
 /// Serves by this echo.
 pub(crate) struct Served<const TRACE: bool, const SIZE: usize>(pub(crate) Echo);

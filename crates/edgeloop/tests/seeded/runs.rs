@@ -1,9 +1,11 @@
 //! Runs by seed, and runs that meet one budget each.
 
-use super::ends::{AtTheEnd, DRAIN};
-use super::*;
-use crate::handler::Stop;
-use crate::sim::check::chosen_seeds;
+use std::time::Duration;
+
+use edgeloop::sim::Failure;
+use edgeloop::sim::internals::{Client, Kind, Peer, Role, Tally, World, chosen_seeds};
+use edgeloop::{Config, Stop};
+use simulations::{AtTheEnd, Outcome, run, run_plain};
 
 #[test]
 fn no_seed_loses_a_byte_or_leaks_or_stalls_or_spins() {
@@ -16,7 +18,7 @@ fn no_seed_loses_a_byte_or_leaks_or_stalls_or_spins() {
             }
             Err(violation) => panic!(
                 "seed {seed}: {violation:?}\nreplay with: EDGELOOP_SEEDS={seed}..{} cargo test \
-                 -p edgeloop --lib no_seed_loses",
+                 -p edgeloop --test seeded no_seed_loses",
                 seed + 1
             ),
         }
@@ -50,7 +52,7 @@ fn c03_every_byte_is_accepted_or_counted_as_dropped() {
         let mut world = crowd(seed, &[(Kind::Resetting, 10, 1000), (Kind::Deaf, 10, 1000)]);
         world.buffers = (50, 500);
         let config = Config::new().read_buffer(50).watermarks(500, 100);
-        expect(run_in(world, config, Limits::NONE, Manner::PLAIN, Ends::default()), seed);
+        expect(run_plain(world, config, None), seed);
     }
 }
 
@@ -59,8 +61,7 @@ fn c15_a_flood_does_not_keep_the_backlog_waiting() {
     for seed in 0..20 {
         let world = crowd(seed, &[(Kind::Greedy, 4, 3000), (Kind::Fair, 30, 10)]);
         let config = Config::new().budgets(8, 2, 100);
-        let tally =
-            expect(run_in(world, config, Limits::NONE, Manner::PLAIN, Ends::default()), seed);
+        let tally = expect(run_plain(world, config, None), seed);
         assert!(tally.longest_backlog <= 1, "seed {seed}: {tally:?}");
         assert!(tally.most.accepts <= 2, "seed {seed}: {tally:?}");
     }
@@ -72,8 +73,7 @@ fn c16_no_turn_closes_more_than_its_budget() {
     for seed in 0..20 {
         let world = crowd(seed, &[(Kind::Resetting, 60, 100)]);
         let config = Config::new().budgets(1000, 1000, 4);
-        let tally =
-            expect(run_in(world, config, Limits::NONE, Manner::PLAIN, Ends::default()), seed);
+        let tally = expect(run_plain(world, config, None), seed);
         most = most.max(tally.most.closes);
     }
     assert_eq!(most, 4, "the budget was never met, or exceeded");
@@ -89,11 +89,10 @@ fn c16_no_turn_reads_more_mail_than_its_budget() {
         for _ in 0..100 {
             handle.send(ids[0].0, *b"x").expect("room in the mailbox");
         }
-        handle.stop(Stop::Drain(Some(DRAIN)));
+        handle.stop(Stop::Drain(Some(Duration::from_secs(10))));
     };
-    let ends = Ends { early: None, late: letters };
-    let tally = expect(run_in(world, config, Limits::NONE, Manner::PLAIN, ends), 1);
-    assert_eq!(tally.most.sends, 10, "{tally:?}");
+    let tally = expect(run_plain(world, config, Some(letters)), 1);
+    assert_eq!(tally.most.bytes, 10, "{tally:?}");
 }
 
 #[test]

@@ -4,8 +4,6 @@ pub(crate) mod echo;
 pub(crate) mod ends;
 pub(crate) mod manner;
 pub(crate) mod systematic;
-#[cfg(test)]
-mod tests;
 pub(crate) mod verdict;
 
 use std::cell::RefCell;
@@ -13,20 +11,18 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::config::Config;
-use crate::event_loop::EventLoop;
-use crate::metrics::Metrics;
-use crate::sim::clock::{Follower, START};
-use crate::sim::failure::{Failure, fewer_faults};
-use crate::sim::peers::client::{Client, Kind};
-use crate::sim::peers::{Peer, Role};
-use crate::sim::runs::echo::session::Sessions;
-use crate::sim::runs::echo::{Echo, Served};
-use crate::sim::runs::manner::{Limits, Manner, early_stop, settings};
-use crate::sim::runs::verdict::{check_failure, check_run};
-use crate::sim::world::{Budgets, Holds, LITTLE, Rests, SLACK, Service, Tally};
-use crate::sim::{Fault, Injector, Random, SimulatedKernel, World};
-use ends::Ends;
+use edgeloop::sim::internals::{
+    Budgets, Client, Follower, Holds, Injector, Kind, LITTLE, Peer, Rests, Role, SLACK, START,
+    Service, Settings, Tally, World, event_loop, fewer_faults,
+};
+use edgeloop::sim::{Failure, Fault, Random};
+use edgeloop::{Config, Metrics};
+
+use crate::runs::echo::session::Sessions;
+use crate::runs::echo::{Echo, Served};
+use crate::runs::manner::{Limits, Manner, early_stop, settings};
+use crate::runs::verdict::{check_failure, check_run};
+use ends::{AtTheEnd, Ends};
 
 /// The bounds of how long segments take at least, in different runs.
 const LATENCIES: [(Duration, Duration); 4] = [
@@ -83,11 +79,12 @@ pub fn run(
         // Behind a panic the phases of its turn begin once more.
         world.vigil.budgets = Budgets::NONE;
     }
+    let known = Settings::from(&config);
     // Whoever is left by the server, or stopped in the midst of it, has little time.
     let stops = early_stop(&mut world.random);
     // Who waits for memory may wait longer than any drain.
     let stops = stops.filter(|_| !limits.low_ceiling);
-    let short = limits.short_linger || limits.short_write || config.drain_quiet < LITTLE / 2;
+    let short = limits.short_linger || limits.short_write || known.drain_quiet < LITTLE / 2;
     let hurried = stops.is_some() || manner.enough < u64::MAX || limits.idle.is_some() || short;
     // A small buffer and some latency make a slow connection.
     let slowest = if short { 2 } else { 4 - usize::from(hurried) };
@@ -98,18 +95,18 @@ pub fn run(
         (world.buffers, world.resizes) = ((500, 2000), 0);
     }
     world.unanswered = world.random.pick(&[0, 0, 300]);
-    if config.connect_timeout.is_none() {
+    if known.connect_timeout.is_none() {
         // Or it would be waited for for ever.
         world.unanswered = 0;
     }
     world.holds = Holds::of(&mut world.random, &config);
     // Nobody waits for an answer that comes with more only, or for one who never reads for ever.
-    let (light, deaf) = (manner.piece == 1 && !manner.hoards, config.write_timeout.is_some());
+    let (light, deaf) = (manner.piece == 1 && !manner.hoards, known.write_timeout.is_some());
     // A buffer that shrinks has no room, however much of it is read.
     let lazy = world.resizes == 0;
     let second = world.random.chance(300);
     // Whoever rests for so long is not given up.
-    let rests = config.write_timeout.unwrap_or(SLACK) * 15 / 16;
+    let rests = known.write_timeout.unwrap_or(SLACK) * 15 / 16;
     let client = move |random: &mut Random| {
         let kinds: &[Kind] =
             if limits.low_ceiling && random.chance(500) { &[Kind::Vanishing] } else { &Kind::ALL };
@@ -155,6 +152,18 @@ pub fn shrink(failure: Failure) -> Failure {
     fewer_faults(failure, |faults| run(seed, Some(faults), None).err())
 }
 
+/// Runs a plain echo in this world, without limits, until `late` stops it, or a drain when no peer
+/// has anything left to do.
+///
+/// # Errors
+///
+/// What was violated.
+pub fn run_plain(world: World, config: Config, late: Option<AtTheEnd>) -> Result<Outcome, Failure> {
+    let ends = Ends::default();
+    let ends = Ends { late: late.unwrap_or(ends.late), ..ends };
+    run_in(world, config, Limits::NONE, Manner::PLAIN, ends)
+}
+
 /// Runs in this world until it is stopped.
 ///
 /// # Errors
@@ -168,7 +177,8 @@ pub(crate) fn run_in(
     ends: Ends,
 ) -> Result<Outcome, Failure> {
     let seed = world.seed;
-    world.vigil.allow_spin(config.spin + config.busy_poll);
+    let known = Settings::from(&config);
+    world.vigil.allow_spin(known.spin + known.busy_poll);
     let world = Rc::new(RefCell::new(world));
     let run = match (manner.traces, manner.size) {
         (true, _) => run_and_check::<true, 1>,
@@ -197,11 +207,11 @@ fn run_and_check<const TRACE: bool, const SIZE: usize>(
     manner: Manner,
     ends: Ends,
 ) -> Result<Metrics, String> {
-    let (sessions, spins) = (Sessions::default(), !config.spin.is_zero());
-    let echo = Echo::new(world, &sessions, manner, limits, &config);
-    let (low_watermark, asked) = (config.low_watermark, config.max_connections);
-    let kernel = SimulatedKernel::new(world);
-    let mut server = EventLoop::with_kernel(Served::<TRACE, SIZE>(echo), config, kernel)
+    let (sessions, known) = (Sessions::default(), Settings::from(&config));
+    let spins = !known.spin.is_zero();
+    let echo = Echo::new(world, &sessions, manner, limits, &known);
+    let (low_watermark, asked) = (known.low_watermark, known.max_connections);
+    let mut server = event_loop(Served::<TRACE, SIZE>(echo), config, world)
         .map_err(|error| error.to_string())?;
     let (cap, unlimited) = (server.max_connections(), world.borrow().files.limit == usize::MAX);
     if unlimited && asked.is_some_and(|asked| asked != cap) {

@@ -4,16 +4,15 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::config::Config;
-use crate::handler::Stop;
-use crate::sim::clock::Follower;
-use crate::sim::peers::client::{Client, Kind};
-use crate::sim::peers::{Peer, Role};
-use crate::sim::runs::ends::{DRAIN, Ends};
-use crate::sim::runs::manner::{Limits, Manner};
-use crate::sim::runs::{Outcome, run_in};
-use crate::sim::world::Service;
-use crate::sim::{Call, Failure, Fault, Injector, Random, World};
+use edgeloop::sim::internals::{
+    Call, Client, Follower, Injector, Kind, Peer, Role, Service, World,
+};
+use edgeloop::sim::{Failure, Fault, Random};
+use edgeloop::{Config, Stop};
+
+use crate::runs::ends::{DRAIN, Ends};
+use crate::runs::manner::{Limits, Manner};
+use crate::runs::{Outcome, run_in};
 
 /// How many occurrences of each call fail alone, and how many in pairs.
 const ALONE: u64 = 200;
@@ -224,39 +223,4 @@ pub fn in_pairs() -> impl Iterator<Item = Case> {
             others.map(move |other| Case { scenario, faults: vec![one, other] })
         })
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn expect_all(cases: impl Iterator<Item = Case>) -> usize {
-        let mut met = 0;
-        for case in cases {
-            match case.run(None) {
-                Ok(outcome) => met += usize::from(!outcome.faults.is_empty()),
-                Err(failure) => panic!("{case:?}: {failure:?}"),
-            }
-        }
-        met
-    }
-
-    /// The command `simulations systematic` runs them all.
-    #[test]
-    fn each_early_call_can_fail_in_each_of_its_ways() {
-        let met = expect_all(alone().filter(|case| case.faults[0].nth <= 12));
-        println!("{met} runs met their fault");
-        assert!(met > 1000, "only {met}");
-    }
-
-    /// All of them in CI, and one in seven elsewhere.
-    #[test]
-    fn first_calls_can_fail_in_pairs() {
-        let step = if std::env::var_os("CI").is_some() { 1 } else { 7 };
-        let cases = in_pairs().filter(|case| case.faults.iter().all(|one| one.nth == 2));
-        let met = expect_all(cases.step_by(step));
-        println!("{met} runs met a fault");
-        assert!(met > 200, "only {met}");
-    }
 }

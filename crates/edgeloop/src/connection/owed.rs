@@ -1,0 +1,178 @@
+//! What a connection is owed: joined bytes, and the queue behind a socket that is full.
+
+use super::deadlines::Retries;
+use super::{Cold, Connection};
+use crate::flags::Flags;
+use crate::output::{Front, Output, PAGE, Piped, Refused, Released, heap_grants};
+use crate::time::Time;
+
+impl<S> Connection<S> {
+    /// How many bytes the kernel has not been given, or has not taken.
+    pub(crate) fn queued(&self) -> usize {
+        self.cold.as_ref().map_or(0, |cold| cold.joined.len() + cold.output.len())
+    }
+
+    /// How many bytes are joined.
+    pub(crate) fn joined(&self) -> usize {
+        self.cold.as_ref().map_or(0, |cold| cold.joined.len())
+    }
+
+    /// Joins bytes to those that leave at the end of the turn, the first in a spare buffer if there is one.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses memory. Nothing is joined then.
+    pub(crate) fn join(&mut self, bytes: &[u8], spare: &mut Vec<Vec<u8>>) -> Result<(), Refused> {
+        /// What small replies to a pipeline take, and what the allocator has at hand.
+        const FIRST: usize = 1024;
+        if self.cold.is_none() {
+            heap_grants(size_of::<Cold>())?;
+        }
+        let joined = &mut self.cold().joined;
+        let wanted = if joined.is_empty() {
+            *joined = spare.pop().unwrap_or_default();
+            bytes.len().max(FIRST)
+        } else {
+            bytes.len()
+        };
+        if joined.try_reserve(wanted).is_err() {
+            self.cool();
+            return Err(Refused);
+        }
+        joined.extend_from_slice(bytes);
+        self.set(Flags::JOINED);
+        Ok(())
+    }
+
+    /// Takes what is joined, to be sent.
+    pub(crate) fn take_joined(&mut self) -> Vec<u8> {
+        self.clear(Flags::JOINED);
+        let Some(cold) = &mut self.cold else { return Vec::new() };
+        let joined = std::mem::take(&mut cold.joined);
+        self.cool();
+        joined
+    }
+
+    /// When it last took output, or when the queue began.
+    pub(crate) fn progress(&self) -> Time {
+        self.cold.as_ref().map_or(Time::NEVER, |cold| cold.progress)
+    }
+
+    /// The memory of its queued output.
+    pub(crate) fn held(&self) -> usize {
+        self.cold.as_ref().map_or(0, |cold| cold.output.held())
+    }
+
+    /// By how much memory queueing so many bytes would grow the queue.
+    pub(crate) fn growth(&self, count: usize) -> usize {
+        match &self.cold {
+            Some(cold) => cold.output.growth(count),
+            None => Output::default().growth(count),
+        }
+    }
+
+    /// Queues bytes, and sets the flag `mark` if that makes more than `high`. Returns by how much memory
+    /// the queue grew.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses memory. Nothing is queued then.
+    pub(crate) fn try_push(
+        &mut self,
+        bytes: &[u8],
+        now: Time,
+        high: usize,
+        mark: Flags,
+    ) -> Result<usize, Refused> {
+        self.queue(now, high, mark, |output| output.push(bytes))
+    }
+
+    /// The same with what is in a pipe, where nothing is queued yet.
+    pub(crate) fn adopt(
+        &mut self,
+        piped: Piped,
+        now: Time,
+        high: usize,
+        mark: Flags,
+    ) -> Result<usize, Refused> {
+        self.queue(now, high, mark, |output| Ok(output.adopt(piped)))
+    }
+
+    fn queue(
+        &mut self,
+        now: Time,
+        high: usize,
+        mark: Flags,
+        queue: impl FnOnce(&mut Output) -> Result<usize, Refused>,
+    ) -> Result<usize, Refused> {
+        if self.cold.is_none() {
+            heap_grants(size_of::<Cold>())?;
+        }
+        let cold = self.cold();
+        let first = cold.output.is_empty();
+        let grown = queue(&mut cold.output).inspect_err(|_| self.cool())?;
+        let cold = self.cold();
+        if first {
+            cold.progress = now;
+        }
+        let above = cold.output.len() > high;
+        self.set(Flags::OUTPUT);
+        if above {
+            self.set(mark);
+        }
+        Ok(grown)
+    }
+
+    /// The next output to write.
+    pub(crate) fn front(&self) -> Front<'_> {
+        self.cold.as_ref().map_or(Front::Bytes(&[]), |cold| cold.output.front())
+    }
+
+    /// The kernel accepted so much of the front; answers what that released.
+    pub(crate) fn wrote(&mut self, count: usize, now: Time) -> Released {
+        self.active = now;
+        let cold = self.cold();
+        cold.progress = now;
+        cold.sending = Retries::NONE;
+        let released = cold.output.advance(count);
+        let emptied = cold.output.is_empty();
+        if emptied {
+            self.clear(Flags::OUTPUT | Flags::WRITABLE);
+            self.cool();
+        }
+        released
+    }
+
+    /// Whether the queue rose above the high watermark, and has not fallen to the low one.
+    pub(crate) const fn is_above(&self) -> bool {
+        self.has(Flags::MARKED)
+    }
+
+    /// Whether the queue has just fallen to the low watermark after it was above the high one.
+    pub(crate) fn falls(&mut self, low: usize) -> bool {
+        let falls = self.is_above() && self.queued() <= low;
+        if falls {
+            self.clear(Flags::MARKED);
+            if self.has(Flags::KEPT) {
+                self.set(Flags::SHOW);
+            }
+        }
+        falls
+    }
+
+    /// So many bytes that the handler sent will never be written.
+    pub(crate) fn lose(&mut self, count: usize) {
+        if count > 0 {
+            self.cold().dropped += count as u64;
+        }
+    }
+
+    pub(super) fn drop_output(&mut self) -> Released {
+        self.clear(Flags::JOINED | Flags::OUTPUT | Flags::WRITABLE | Flags::MARKED);
+        let Some(cold) = &mut self.cold else { return Released::default() };
+        let (joined, output) = (std::mem::take(&mut cold.joined), std::mem::take(&mut cold.output));
+        cold.dropped += (joined.len() + output.len()) as u64;
+        let released = output.drop_all();
+        Released { memory: released.memory + joined.len().next_multiple_of(PAGE), ..released }
+    }
+}

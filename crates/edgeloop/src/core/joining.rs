@@ -1,0 +1,126 @@
+//! What callbacks send to one connection within a turn is joined, and leaves together (C45).
+//!
+//! The first send of a callback goes out at once, straight from its bytes, if nothing of the
+//! connection's input is left behind it. What follows, and what is sent to other connections while
+//! several events are served, is copied into the connection's joined bytes. They
+//! leave before the loop waits, or at once when there are [`JOINED`] of them or a [`LARGE`] send follows.
+
+use super::{Agenda, Core};
+use crate::connection::Life;
+use crate::flags::Flags;
+use crate::handler::Sent;
+use crate::id::ConnectionId;
+use crate::kernel::Kernel;
+use crate::output::{PAGE, Released};
+
+/// How many bytes are joined at the most. Where the high watermark is lower, that many.
+const JOINED: usize = 64 * 1024;
+
+/// A send of this many bytes is not worth a copy.
+const LARGE: usize = 16 * 1024;
+
+/// How many emptied buffers are kept for the next turn, and how large they may be.
+const SPARE: usize = 64;
+const SPARE_SIZE: usize = 4 * 1024;
+
+/// Whose output is joined, and buffers for more.
+#[derive(Debug, Default)]
+pub(crate) struct Joining {
+    /// Connections that have joined output, or had some in this turn.
+    connections: Vec<ConnectionId>,
+    spare: Vec<Vec<u8>>,
+    /// How many events this turn has, until all are served.
+    pub(crate) events: usize,
+}
+
+impl<K: Kernel> Core<K> {
+    /// Sends from a callback that may not be the only one in this turn to send on this connection. It
+    /// goes out at once only if that is known to be the first.
+    pub(crate) fn send_or_join(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
+        // One on which nothing moved in this turn was sent nothing in it.
+        if self.joining.events <= 1
+            && let Some(connection) = self.connections.get(id)
+            && connection.active != self.now
+            && !connection.has(Flags::JOINED)
+        {
+            return self.send(id, bytes);
+        }
+        self.join(id, bytes)
+    }
+
+    /// Joins bytes to what else is sent on this connection in this turn.
+    pub(crate) fn join(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return self.send_carefully(id, bytes);
+        };
+        // What waits for the peer stays in order, and what can't be sent at all is told.
+        let is_open = connection.life() == Life::Open && connection.is_sendable();
+        if !is_open || connection.has(Flags::OUTPUT) || bytes.is_empty() {
+            return self.send_carefully(id, bytes);
+        }
+        let before = connection.joined();
+        let after = before + bytes.len();
+        if bytes.len() >= LARGE || after > JOINED.min(self.config.high_watermark) {
+            return self.send_behind_joined(id, bytes);
+        }
+        let growth = after.next_multiple_of(PAGE) - before.next_multiple_of(PAGE);
+        if connection.queued() + bytes.len() > self.config.output_limit
+            || (growth > 0 && !self.memory.fits_aside(growth))
+        {
+            return self.send_behind_joined(id, bytes);
+        }
+        if connection.join(bytes, &mut self.joining.spare).is_err() {
+            self.refused();
+            return self.send_behind_joined(id, bytes);
+        }
+        if before == 0 {
+            self.joining.connections.push(id);
+            self.agenda.add(Agenda::JOINED);
+        }
+        if growth > 0 {
+            self.memory.charge(growth);
+            self.limit_allowance();
+        }
+        Sent::Queued
+    }
+
+    /// Sends what is joined, and then these bytes.
+    #[cold]
+    fn send_behind_joined(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
+        self.send_joined(id);
+        self.send_carefully(id, bytes)
+    }
+
+    /// Sends what is joined on every connection.
+    pub(crate) fn send_all_joined(&mut self) {
+        let mut connections = std::mem::take(&mut self.joining.connections);
+        for id in connections.drain(..) {
+            self.send_joined(id);
+        }
+        // Sending calls no handler, so that nothing was joined meanwhile.
+        if connections.capacity() <= SPARE_SIZE {
+            self.joining.connections = connections;
+        }
+    }
+
+    /// Sends what is joined on a connection, and keeps what the socket does not take.
+    pub(crate) fn send_joined(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        if !connection.has(Flags::JOINED) {
+            return;
+        }
+        let mut joined = connection.take_joined();
+        self.release(Released { memory: joined.len().next_multiple_of(PAGE), piped: None });
+        // There was room for it, and there is no less now.
+        if self.send_carefully(id, &joined) == Sent::Refused {
+            if let Some(connection) = self.connections.get_mut(id) {
+                connection.lose(joined.len());
+            }
+            self.out_of_memory(id);
+        }
+        if joined.capacity() <= SPARE_SIZE && self.joining.spare.len() < SPARE {
+            joined.clear();
+            self.joining.spare.push(joined);
+        }
+    }
+}
