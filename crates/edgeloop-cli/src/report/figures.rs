@@ -42,8 +42,7 @@ pub(super) fn times(kind: &str, times: &Quantiles) -> Vec<Figure> {
     let figure = |name: &str, label: &str, value: Option<f64>, needed: u64| {
         let is_lower_bound = times.is_lower_bound(name);
         let shown = match value {
-            Some(value) if is_lower_bound => format!("≥ {}", show::time(value)),
-            Some(value) => show::time(value),
+            Some(value) => show::bound(value, is_lower_bound),
             None => format!("needs {}", show::counted(needed, "sample")),
         };
         Figure { is_lower_bound, ..Figure::of(&format!("{kind}.{name}"), label, value, shown) }

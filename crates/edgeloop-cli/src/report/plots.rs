@@ -92,8 +92,8 @@ fn note(x: &Axis, curves: &[Curve<'_>], index: u32) -> (f64, f64, String) {
     let seen = curves.iter().filter(|curve| beyond <= to_f64(curve.times.samples()));
     for curve in seen {
         let Some(time) = time_at(curve.times, beyond) else { continue };
-        let bound = if time.is_lower_bound { "≥ " } else { "" };
-        let _ = write!(text, "\n{} {bound}{}", curve.name, show::time(micros(time.nanos)));
+        let shown = show::bound(micros(time.nanos), time.is_lower_bound);
+        let _ = write!(text, "\n{} {shown}", curve.name);
     }
     (part(index), part(index + 1.0), text)
 }

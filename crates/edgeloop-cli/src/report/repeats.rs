@@ -51,14 +51,9 @@ pub(super) fn section(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::Res
         write!(f, "<tr><th scope=\"row\">{}</th>", Text(&repeat.started))?;
         write!(f, "<td>{}/s</td>", show::rate(repeat.rate))?;
         let latency = &repeat.latency_us;
-        for (name, time) in [
-            ("p50", latency.figures.p50),
-            ("p99", latency.figures.p99),
-            ("max", latency.figures.max),
-        ] {
-            let is_bound = latency.is_lower_bound(name);
-            let time = time.map_or_else(|| "–".to_owned(), show::time);
-            write!(f, "<td>{}{time}</td>", if is_bound { "≥ " } else { "" })?;
+        for name in ["p50", "p99", "max"] {
+            let time = latency.shown(name).unwrap_or_else(|| "–".to_owned());
+            write!(f, "<td>{time}</td>")?;
         }
         for count in [repeat.messages, repeat.unanswered, repeat.errors] {
             write!(f, "<td>{}</td>", show::count(count))?;

@@ -16,18 +16,15 @@ pub(super) fn write(steps: Option<&[StepResults]>, f: &mut fmt::Formatter<'_>) -
     )?;
     for step in steps {
         let latency = &step.latency_us;
-        let time = |name: &str, value: Option<f64>| {
-            let bound = if latency.is_lower_bound(name) { "≥ " } else { "" };
-            value.map_or_else(|| "–".to_owned(), |value| format!("{bound}{}", show::time(value)))
-        };
+        let time = |name| latency.shown(name).unwrap_or_else(|| "–".to_owned());
         let texts = [
             step.asked(),
             step.answered(),
-            time("p50", latency.figures.p50),
-            time("p95", latency.figures.p95),
-            time("p99", latency.figures.p99),
-            time("p99_9", latency.figures.p99_9),
-            time("max", latency.figures.max),
+            time("p50"),
+            time("p95"),
+            time("p99"),
+            time("p99_9"),
+            time("max"),
             show::count(step.unanswered),
             show::count(step.missed),
         ];

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::histogram::pack;
 use super::lists;
+use super::show;
 use super::times::{Estimate, QUANTILES, Times, Waits, needed};
 use super::units::{micros, to_f64};
 
@@ -101,6 +102,11 @@ impl Quantiles {
 
     pub(crate) fn is_lower_bound(&self, name: &str) -> bool {
         self.lower_bounds.iter().any(|bound| bound == name)
+    }
+
+    /// A figure by its name, with its unit.
+    pub(crate) fn shown(&self, name: &str) -> Option<String> {
+        self.figures.get(name).map(|micros| show::bound(micros, self.is_lower_bound(name)))
     }
 }
 

@@ -44,6 +44,11 @@ impl Bounded {
         self.lower_bounds.iter().any(|bound| bound == name)
     }
 
+    /// A figure by its name, with its unit.
+    pub(crate) fn shown(&self, name: &str) -> Option<String> {
+        self.figures.get(name).map(|micros| show::bound(micros, self.is_lower_bound(name)))
+    }
+
     /// A figure by its name, unless it is a lower bound.
     fn exact(&self, name: &str) -> Option<f64> {
         self.figures.get(name).filter(|_| !self.is_lower_bound(name))
@@ -63,20 +68,13 @@ impl Repeat {
 
     /// The run in a line.
     pub(crate) fn line(&self) -> String {
-        let time = |name: &str, value: Option<f64>| match value {
-            Some(value) if self.latency_us.is_lower_bound(name) => {
-                format!("≥ {}", show::time(value))
-            }
-            Some(value) => show::time(value),
-            None => "-".to_owned(),
-        };
-        let latency = &self.latency_us.figures;
+        let time = |name| self.latency_us.shown(name).unwrap_or_else(|| "-".to_owned());
         format!(
             "{:>11}/s  p50 {:>8}  p99 {:>8}  max {:>8}  unanswered {}  errors {}",
             show::rate(self.rate),
-            time("p50", latency.p50),
-            time("p99", latency.p99),
-            time("max", latency.max),
+            time("p50"),
+            time("p99"),
+            time("max"),
             show::count(self.unanswered),
             show::count(self.errors)
         )

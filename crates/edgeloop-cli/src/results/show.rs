@@ -9,6 +9,11 @@ pub(crate) fn time(micros: f64) -> String {
     format!("{} {unit}", three_figures(value))
 }
 
+/// A time that is at least that, or just that.
+pub(crate) fn bound(micros: f64, is_lower_bound: bool) -> String {
+    format!("{}{}", if is_lower_bound { "≥ " } else { "" }, time(micros))
+}
+
 /// A number of bytes: `64 B`, `1.50 MB`.
 pub(crate) fn bytes(bytes: f64) -> String {
     let (value, unit) = scaled(bytes, &["B", "kB", "MB", "GB", "TB", "PB"]);

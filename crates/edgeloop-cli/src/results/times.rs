@@ -244,6 +244,10 @@ mod tests {
         let answered = times.answered_alone();
         assert_eq!(answered.quantile(0.9).map(|p90| p90.nanos / 100), Some(450));
         assert_eq!(answered.max().map(|max| max.is_lower_bound), Some(false));
+        for quantile in [0.5, 0.9, 0.95, 0.99] {
+            let alone = answered.quantile(quantile).map(|figure| figure.nanos);
+            assert_eq!(times.answered_quantile(quantile), alone, "{quantile}");
+        }
         let mean = times.mean().expect("some");
         assert!((mean - (1275.0 * 1000.0 + 510.0) / 100.0).abs() < 20.0, "{mean}");
     }

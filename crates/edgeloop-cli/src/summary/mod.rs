@@ -306,14 +306,9 @@ fn steps(results: &Results, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for step in steps {
         write!(f, "  {:<20}{:>16}{:>12}", step.span(), step.asked(), step.answered())?;
         let latency = &step.latency_us;
-        for (name, value) in [
-            ("p50", latency.figures.p50),
-            ("p99", latency.figures.p99),
-            ("max", latency.figures.max),
-        ] {
-            let text = value.map_or_else(|| "-".to_owned(), show::time);
-            let bound = if latency.is_lower_bound(name) { "≥ " } else { "" };
-            write!(f, "{:>10}", format!("{bound}{text}"))?;
+        for name in ["p50", "p99", "max"] {
+            let text = latency.shown(name).unwrap_or_else(|| "-".to_owned());
+            write!(f, "{text:>10}")?;
         }
         writeln!(f)?;
     }
@@ -326,8 +321,7 @@ fn steps(results: &Results, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 fn figure(times: &Quantiles, name: &str, value: Option<f64>, needed: u64, width: usize) -> String {
     match value {
-        Some(value) if times.is_lower_bound(name) => format!("≥ {}", show::time(value)),
-        Some(value) => show::time(value),
+        Some(value) => show::bound(value, times.is_lower_bound(name)),
         None if width < 24 => format!("(needs {})", show::count(needed)),
         None => format!("(needs {})", show::counted(needed, "sample")),
     }
