@@ -1,10 +1,10 @@
 //! `edgeloop bench`: a load generator that tells the truth about latency.
 //!
-//! `args` and `config` say what is asked for, `plan` is the run that this comes to, `exchange` what is
-//! sent to a service that does not echo, `profile` the steps of a rate. `run` starts its threads, each
-//! a `worker` on an event loop, with a `lane` for each connection. What they measure (`record`) comes
-//! back each second (`seconds`) and is shown (`live`). At the end `totals` makes the results of it,
-//! from which the summary and all files are made.
+//! `args` and `config` say what is asked for, `plan` is the run that this comes to, `exchange` what
+//! is sent to a service that does not echo, `profile` the steps of a rate. `run` starts its threads,
+//! each a `worker` on an event loop, with a `lane` for each connection. What they measure (`record`)
+//! comes back each second (`seconds`) and is shown (`live`). At the end `totals` makes the results
+//! of it, from which the summary and all files are made.
 
 pub(crate) mod args;
 pub(crate) mod config;

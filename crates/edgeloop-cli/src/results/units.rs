@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// In whole nanoseconds, and at most a quarter of those that can be told, so that sums stay far from
-/// the end of time.
+/// In whole nanoseconds. At most a quarter of those that a number has room for, so that sums of
+/// them don't overflow.
 pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).min(u64::MAX / 4)
 }

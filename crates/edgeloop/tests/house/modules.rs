@@ -1,12 +1,12 @@
 //! Modules point one way: in every crate, and in every folder of one.
 //!
-//! A file is a module here. It names another one by a path that begins with `crate`, `self`, `super`
-//! or a module of its own; its line `mod x;` names nothing, and what only tests name does not count.
-//! Two rules hold:
+//! A file is a module here. It names another one by a path that begins with `crate`, `self`,
+//! `super` or a module of its own. Its line `mod x;` names nothing, and what only tests name does
+//! not count. Two rules hold:
 //!
-//! - In each folder no module leads back to itself. There a module is one with all that stands below
-//!   it: a part may name the module that it is a part of, and that one its parts.
-//! - No module of a crate's root names one that stands behind it in the root's list, so that the list
+//! - In each folder no module leads back to itself. There a module is one with all that stands
+//!   below it: a part may name the module that it is a part of, and that one its parts.
+//! - No module of a crate's root names one that stands behind it in the root's list. So that list
 //!   is a list of layers.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -207,7 +207,8 @@ fn between_neighbours(arrows: &Arrows) -> Arrows {
     between
 }
 
-/// The shortest way from a module back to itself, if there is one, with the lines that name the next.
+/// The shortest way from a module back to itself, if there is one. With each module stands the line
+/// that names the next.
 fn circle<'a>(arrows: &'a Arrows, module: &'a str) -> Option<Vec<(&'a str, usize)>> {
     let mut ways = VecDeque::from([vec![(module, 0)]]);
     let mut seen = BTreeSet::new();
@@ -355,7 +356,7 @@ fn a_circle_is_found_out_however_long_it_is_and_wherever_it_stands() {
             ("one/part.rs", "use super::other::B;"),
             ("one/other.rs", "use crate::one::part::A;"),
         ]),
-        "a circle: crate::one::other (line 1) names crate::one::part (line 1) names crate::one::other",
+        "circle: crate::one::other (line 1) names crate::one::part (line 1) names crate::one::other",
     );
     expect_fault(
         &faults(&[
