@@ -19,7 +19,7 @@ macro_rules! shared {
 
 // Of the library.
 shared! {
-    input = "../../crates/edgeloop/src/input.rs";
+    input = "../../crates/edgeloop/src/input/mod.rs";
     output = "../../crates/edgeloop/src/output.rs";
     pipes = "../../crates/edgeloop/src/pipes.rs";
     time = "../../crates/edgeloop/src/time.rs";
@@ -33,6 +33,7 @@ shared! {
     bench = "../../crates/edgeloop-cli/src/bench/mod.rs";
     escape = "../../crates/edgeloop-cli/src/escape.rs";
     exit = "../../crates/edgeloop-cli/src/exit.rs";
+    generate = "../../crates/edgeloop-cli/src/generate/mod.rs";
     log = "../../crates/edgeloop-cli/src/log/mod.rs";
     nearest = "../../crates/edgeloop-cli/src/nearest.rs";
     outputs = "../../crates/edgeloop-cli/src/outputs/mod.rs";
@@ -44,4 +45,5 @@ shared! {
     usage = "../../crates/edgeloop-cli/src/usage.rs";
     values = "../../crates/edgeloop-cli/src/values.rs";
     variables = "../../crates/edgeloop-cli/src/variables.rs";
+    version = "../../crates/edgeloop-cli/src/version.rs";
 }

@@ -11,10 +11,12 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::bench;
 use crate::bench::args::BenchArgs;
 use crate::exit::Failure;
+use crate::generate::args::GenerateArgs;
 use crate::report;
 use crate::report::args::ReportArgs;
 use crate::serve::args::{ServeArgs, variable};
 use crate::usage;
+use crate::version;
 
 const ABOUT: &str =
     "An echo server on an epoll event loop that never loses a byte, and a load generator";
@@ -31,27 +33,31 @@ Durations are written like 500ms, 10m or 1h30m, sizes like 65536, 64KiB (65,536 
 counts like 10000 or 10k.
 
 Signals:
-  SIGTERM, SIGINT   Accept what waits in the backlog, then drain: connections are served on until \
-they end, those that are quiet for a second and owed nothing are closed, and the drain timeout \
-cuts off the rest. A second signal ends it at once; one within 100ms counts as the first
-  SIGHUP            Drain, unless it was ignored from the start (nohup); nothing during a drain
+  SIGTERM, SIGINT   Accept what waits in the backlog, then drain: connections
+                    are served on until they end, those that are quiet for a
+                    second and owed nothing are closed, and the drain timeout
+                    cuts off the rest. A second signal ends it at once; one
+                    within 100ms counts as the first
+  SIGHUP            Drain, unless it was ignored from the start (nohup); nothing
+                    during a drain
   SIGUSR1, SIGUSR2, SIGPIPE, SIGXFSZ, SIGTTOU
-                    Nothing. Lines that the log's file or terminal does not take are dropped and \
-counted
-  SIGTSTP, SIGCONT  Stop and go on. Others, such as SIGQUIT and SIGALRM, end it at once without \
-totals
+                    Nothing. Lines that the log's file or terminal does not take
+                    are dropped and counted
+  SIGTSTP, SIGCONT  Stop and go on. Others, such as SIGQUIT and SIGALRM, end it
+                    at once without totals
 
 Exit codes:
   0      All connections ended by themselves and the kernel accepted all output
-  1      The drain timeout cut connections off, or output was dropped (write timeouts, resets); \
-how many or how much is said
-  2      The command line or the environment is wrong, or an address can't be listened on
+  1      The drain timeout cut connections off, or output was dropped (write
+         timeouts, resets); how many or how much is said
+  2      The command line or the environment is wrong, or an address can't be
+         listened on
   70     A fatal error while running
   128+N  A second signal N: 130 for SIGINT, 143 for SIGTERM";
 
 /// The whole command line. Without a subcommand it is `serve`'s.
 #[derive(Debug, Parser)]
-#[command(name = "edgeloop", version, about = ABOUT)]
+#[command(name = "edgeloop", version, long_version = version::LONG.as_str(), about = ABOUT)]
 #[command(after_help = SEE_HELP, after_long_help = AFTER_HELP)]
 #[command(args_conflicts_with_subcommands = true, propagate_version = true)]
 struct CommandLine {
@@ -76,10 +82,13 @@ pub(crate) enum Command {
     #[command(display_name = "edgeloop", after_help = report::args::SEE_HELP)]
     #[command(after_long_help = report::args::AFTER_HELP)]
     Report(ReportArgs),
+    /// Make man pages or completions
+    #[command(display_name = "edgeloop", hide = true)]
+    Generate(GenerateArgs),
 }
 
 /// The grammar, with the environment variable of each of serve's options in its help.
-fn command() -> clap::Command {
+pub(crate) fn grammar() -> clap::Command {
     fn with_variables(command: clap::Command) -> clap::Command {
         command.mut_args(|arg| {
             if matches!(arg.get_id().as_str(), "help" | "version") {
@@ -109,7 +118,7 @@ pub(crate) enum Parsed {
 /// A [`Failure`] with one line, where clap would print several.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, Failure> {
     let args: Vec<OsString> = args.into_iter().collect();
-    let mut grammar = command();
+    let mut grammar = grammar();
     let parsed = grammar
         .try_get_matches_from_mut(&args)
         .and_then(|mut matches| CommandLine::from_arg_matches_mut(&mut matches));
@@ -126,7 +135,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, 
     let addresses = match &command {
         Command::Serve(args) => &args.address[..],
         Command::Bench(args) => std::slice::from_ref(&args.address),
-        Command::Report(_) => &[],
+        Command::Report(_) | Command::Generate(_) => &[],
     };
     let mut words = addresses.iter().filter_map(|address| address.to_str());
     match words.find_map(|word| usage::mistaken_command(word, &grammar)) {
@@ -158,7 +167,7 @@ mod tests {
 
     #[test]
     fn the_grammar_is_sound() {
-        command().debug_assert();
+        grammar().debug_assert();
     }
 
     #[test]
@@ -210,7 +219,7 @@ mod tests {
 
     #[test]
     fn each_command_has_the_version() {
-        for line in [&["-V"][..], &["serve", "-V"], &["bench", "--version"], &["report", "-V"]] {
+        for line in [&["-V"][..], &["serve", "-V"], &["bench", "-V"], &["report", "-V"]] {
             let args = std::iter::once("edgeloop").chain(line.iter().copied()).map(OsString::from);
             let Ok(Parsed::Print(version)) = parse(args) else { panic!("{line:?}") };
             let expected = format!("edgeloop {}\n", env!("CARGO_PKG_VERSION"));

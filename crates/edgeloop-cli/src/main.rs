@@ -14,6 +14,8 @@ mod summary;
 mod report;
 mod bench;
 mod serve;
+mod generate;
+mod version;
 mod usage;
 mod args;
 mod variables;
@@ -48,6 +50,7 @@ fn run() -> Result<Exit, Failure> {
         }
         Parsed::Run(Command::Bench(args)) => bench::bench(&args),
         Parsed::Run(Command::Report(args)) => report::report(&args),
+        Parsed::Run(Command::Generate(args)) => generate::generate(&args, &args::grammar()),
     }
 }
 

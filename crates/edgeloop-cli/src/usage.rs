@@ -57,6 +57,7 @@ pub(crate) fn describe(error: &clap::Error, args: &[OsString], grammar: &Command
     let command = named.filter(|command| command.get_name() != "help");
     let name = command.map_or_else(String::new, |command| format!(" {}", command.get_name()));
     let see = format!("see 'edgeloop{name} --help'");
+    let is_generate = command.is_some_and(|command| command.get_name() == "generate");
     let about = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(OneLine(text).to_string()),
         _ => None,
@@ -67,12 +68,19 @@ pub(crate) fn describe(error: &clap::Error, args: &[OsString], grammar: &Command
         ErrorKind::UnknownArgument if argument.starts_with('-') => {
             unknown_option(&argument, args, command.unwrap_or(grammar), grammar, &see)
         }
+        ErrorKind::UnknownArgument if is_generate => {
+            format!("unexpected argument '{argument}'; {see}")
+        }
         ErrorKind::UnknownArgument => {
             format!("unexpected argument '{argument}': one ADDRESS is enough; {see}")
         }
         ErrorKind::MissingRequiredArgument => {
             let (missing, example) = match command.map(Command::get_name) {
                 Some("report") => ("FILE", "report run.json -o page.html"),
+                Some("generate") if args.get(2).is_some_and(|what| what == "man") => {
+                    ("DIR", "generate man /usr/local/share/man/man1")
+                }
+                Some("generate") => ("SHELL", "generate completions bash"),
                 _ => ("ADDRESS", "bench 127.0.0.1:3000"),
             };
             format!("{missing} is missing, as in 'edgeloop {example}'; {see}")
@@ -89,6 +97,9 @@ pub(crate) fn describe(error: &clap::Error, args: &[OsString], grammar: &Command
             let names = grammar.get_subcommands().map(Command::get_name);
             let hint = question(&nearest(&wrong, names)).unwrap_or(see);
             format!("no command '{wrong}'; {hint}")
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            format!("what to generate is missing: 'man DIR' or 'completions SHELL'; {see}")
         }
         _ => format!("{}; {see}", essence(error)),
     }

@@ -118,9 +118,27 @@ fn the_short_help_has_one_line_for_each_option() {
 }
 
 #[test]
-fn the_version_is_printed() {
-    for line in [&["--version"][..], &["-V"], &["serve", "-V"], &["bench", "-V"]] {
-        assert_eq!(printed(line), format!("edgeloop {}\n", env!("CARGO_PKG_VERSION")));
+fn the_tables_of_the_help_keep_their_columns() {
+    for command in ["serve", "bench", "report"] {
+        let help = printed(&[command, "--help"]);
+        for heading in ["Signals:\n", "Exit codes:\n"] {
+            let Some((_, table)) = help.split_once(heading) else {
+                assert_eq!((command, heading), ("report", "Signals:\n"));
+                continue;
+            };
+            let rows = table.lines().take_while(|line| line.starts_with("  "));
+            for row in rows {
+                assert!(row.len() <= 80, "{row}");
+                // What begins a row is a key; what continues one is indented.
+                let is_row = !row.starts_with("   ");
+                let is_key = |word: &str| {
+                    word.starts_with("SIG")
+                        || word.starts_with(|digit: char| digit.is_ascii_digit())
+                };
+                let word = row.split_whitespace().next().unwrap_or_default();
+                assert!(!is_row || is_key(word), "{command}: {row}");
+            }
+        }
     }
 }
 

@@ -10,6 +10,9 @@ use edgeloop::{
     Action, Closed, ConnectionId, Context, EventLoop, Handler, Input, LoopContext, Origin, Sent,
 };
 
+/// The longest line that a member may write, in bytes.
+const MAX_LINE: usize = 4000;
+
 /// What all members share.
 #[derive(Default)]
 struct Room {
@@ -61,14 +64,18 @@ impl Handler for Room {
         member: &mut Member,
         input: &mut Input<'_>,
     ) -> Action {
-        while let Some(line) = input.take_until(b'\n') {
+        loop {
+            let line = match input.take_line(MAX_LINE) {
+                Ok(Some(line)) => line,
+                Ok(None) => return Action::Continue,
+                Err(_) => return Action::Close,
+            };
             // A terminal is at the other end: what could command it is left out (C34).
             let line: String =
                 String::from_utf8_lossy(line).chars().filter(|c| !c.is_control()).collect();
             self.hear(cx, line.trim());
             member.said += 1;
         }
-        Action::Continue
     }
 
     fn closed(&mut self, cx: &mut impl Context, member: Member, closed: &Closed) {
@@ -76,10 +83,6 @@ impl Handler for Room {
             let message = format!("* {name} leaves after {} lines\n", member.said);
             self.tell_others(cx, closed.id, &message);
         }
-    }
-
-    fn input_limit(&self, _: &Member) -> usize {
-        4096
     }
 }
 

@@ -10,6 +10,9 @@ use edgeloop::{Action, Closed, Config, Context, EventLoop, Handler, Input, Origi
 /// How long a client may think before it must have asked something.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The longest request, in bytes.
+const MAX_LINE: usize = 1000;
+
 struct Lines;
 
 /// What is remembered about one client.
@@ -36,9 +39,17 @@ impl Handler for Lines {
         client: &mut Client,
         input: &mut Input<'_>,
     ) -> Action {
-        // Half a line stays where it is: the loop keeps it and shows it again, in one piece with
-        // what follows. More than `input_limit` of it ends the connection.
-        while let Some(line) = input.take_until(b'\n') {
+        loop {
+            // Half a line stays where it is: the loop keeps it and shows it again, in one piece with
+            // what follows.
+            let line = match input.take_line(MAX_LINE) {
+                Ok(Some(line)) => line,
+                Ok(None) => break,
+                Err(error) => {
+                    let _ = cx.send(format!("error: {error}\n").as_bytes());
+                    return Action::Close;
+                }
+            };
             client.requests += 1;
             let Some(answer) = answer(&String::from_utf8_lossy(line)) else {
                 return Action::Close;
@@ -62,10 +73,6 @@ impl Handler for Lines {
 
     fn closed(&mut self, _: &mut impl Context, client: Client, closed: &Closed) {
         eprintln!("{}: {} requests, {closed}", closed.id, client.requests);
-    }
-
-    fn input_limit(&self, _: &Client) -> usize {
-        1024
     }
 }
 

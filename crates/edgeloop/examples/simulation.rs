@@ -53,7 +53,7 @@ impl Handler for Patient {
 
     fn data(&mut self, cx: &mut impl Context, sum: &mut u64, input: &mut Input<'_>) -> Action {
         // Half a line stays in the input, and is shown again with what follows.
-        while let Some(line) = input.take_until(b'\n') {
+        while let Ok(Some(line)) = input.take_line(100) {
             let Some(answer) = answer(sum, line) else { return Action::Reset };
             if !cx.send(answer.as_bytes()).is_accepted() {
                 return Action::Reset;

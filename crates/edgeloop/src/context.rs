@@ -108,11 +108,8 @@ impl<K: Kernel> Context for CallContext<'_, K> {
 
     #[inline(always)]
     fn send(&mut self, bytes: &[u8]) -> Sent {
-        match self.unsent {
-            Some(left) if left.get() == 0 => {
-                self.unsent = None;
-                self.core.send(self.id, bytes)
-            }
+        match self.unsent.take() {
+            Some(left) if left.get() == 0 => self.core.send(self.id, bytes),
             Some(_) => self.core.join(self.id, bytes),
             None => self.core.send_or_join(self.id, bytes),
         }

@@ -27,8 +27,8 @@
 //!     }
 //!
 //!     fn data(&mut self, cx: &mut impl Context, _: &mut (), input: &mut Input<'_>) -> Action {
-//!         while let Some(line) = input.take_until(b'\n') {
-//!             if !cx.send(format!("{}\n", line.len() - 1).as_bytes()).is_accepted() {
+//!         while let Ok(Some(line)) = input.take_line(1000) {
+//!             if !cx.send(format!("{}\n", line.len()).as_bytes()).is_accepted() {
 //!                 return Action::Reset;
 //!             }
 //!         }
@@ -92,7 +92,7 @@ pub use error::{Error, ErrorKind};
 pub use event_loop::EventLoop;
 pub use handler::{Action, Context, Handler, LoopContext, Origin, Sent, Stop};
 pub use id::ConnectionId;
-pub use input::Input;
+pub use input::{Input, TooLong, Unsigned};
 pub use kernel::{Kernel, Linux, SocketOption, Wake};
 pub use limits::raise_descriptor_limit;
 pub use mailbox::{Handle, SendError, SendErrorKind};

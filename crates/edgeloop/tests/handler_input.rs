@@ -13,7 +13,7 @@ fn lines(
 ) -> impl FnMut(&mut dyn Context, &mut Input<'_>) -> Action + Send + 'static {
     move |cx, input| {
         shown.send(input.to_vec()).expect("the test listens");
-        while let Some(line) = input.take_until(b'\n') {
+        while let Ok(Some(line)) = input.take_until(b"\n", usize::MAX) {
             let _ = cx.send(line);
         }
         Action::Continue

@@ -49,6 +49,24 @@ pub const SCRIPT: Tool = Tool {
     probe: &["--quiet", "--return", "--command", "true", "/dev/null"],
     advice: "script (bsdutils) is missing",
 };
+
+/// `bash`.
+pub const BASH: Tool = Tool { program: "bash", probe: &["-c", ":"], advice: "bash is missing" };
+
+/// `zsh`.
+pub const ZSH: Tool = Tool { program: "zsh", probe: &["-f", "-c", ":"], advice: "zsh is missing" };
+
+/// `fish`.
+pub const FISH: Tool =
+    Tool { program: "fish", probe: &["--no-config", "-c", "true"], advice: "fish is missing" };
+
+/// `git`.
+pub const GIT: Tool = Tool { program: "git", probe: &["--version"], advice: "git is missing" };
+
+/// `mandoc`, which judges man pages.
+pub const MANDOC: Tool =
+    Tool { program: "mandoc", probe: &["-T", "ascii", "/dev/null"], advice: "mandoc is missing" };
+
 /// `redis-server`.
 pub const REDIS: Tool =
     Tool { program: "redis-server", probe: &["--version"], advice: "redis-server is missing" };
@@ -79,6 +97,13 @@ pub const NETWORKS: Tool = Tool {
     program: "sh",
     probe: &["-c", "command -v nsenter && unshare -rn ip link set lo up"],
     advice: "no network can be made here (unshare, nsenter, ip)",
+};
+
+/// `systemd-analyze`, which judges units.
+pub const SYSTEMD_ANALYZE: Tool = Tool {
+    program: "systemd-analyze",
+    probe: &["--version"],
+    advice: "systemd-analyze is missing",
 };
 
 impl Tool {

@@ -37,8 +37,8 @@ pub fn arguments(data: &[u8]) {
     let serve = match args::parse(arguments) {
         Ok(Parsed::Run(Command::Serve(serve))) => serve,
         Ok(Parsed::Run(Command::Bench(bench))) => return expect_run(&bench),
-        // It has nothing but files, which are not looked at here.
-        Ok(Parsed::Run(Command::Report(_))) => return,
+        // They have nothing but files, which are not looked at here.
+        Ok(Parsed::Run(Command::Report(_) | Command::Generate(_))) => return,
         Ok(Parsed::Print(help)) => {
             assert!(!help.render().to_string().is_empty());
             return;

@@ -20,8 +20,10 @@ then it stays as it was. A FIFO, a device and - are written directly. A FIFO nee
 
 Exit codes:
   0      Done
-  1      Done, with network errors or unanswered messages, or nothing was answered
-  2      The command line is wrong, the address can't be resolved, or a file can't be written
+  1      Done, with network errors or unanswered messages, or nothing was
+         answered
+  2      The command line is wrong, the address can't be resolved, or a file
+         can't be written
   3      Bytes came back wrong: changed, missing, or more than were to come
   4      The rate could not be kept
   5      A --fail-if holds
@@ -30,10 +32,12 @@ Exit codes:
 If several apply, it is the first of 2, 3, 1, 4, 5.
 
 Signals:
-  SIGTERM, SIGINT, SIGHUP  End the run early; print and write what was measured. A second one, at least \
-100ms later, ends it at once without results; files stay as they were. SIGHUP does nothing if it was \
-ignored from the start (nohup)
-  SIGUSR1, SIGUSR2, SIGPIPE, SIGXFSZ, SIGTTOU  Nothing";
+  SIGTERM, SIGINT, SIGHUP
+         End the run early; print and write what was measured. A second one, at
+         least 100ms later, ends it at once without results; files stay as they
+         were. SIGHUP does nothing if it was ignored from the start (nohup)
+  SIGUSR1, SIGUSR2, SIGPIPE, SIGXFSZ, SIGTTOU
+         Nothing";
 
 /// The arguments of `edgeloop bench`.
 #[derive(Debug, Default, Args)]

@@ -249,12 +249,8 @@ impl<S> Connection<S> {
     /// Whether its input may go straight on to its output: nothing is queued or kept, and nothing is
     /// known of that only a receive can tell from emptiness.
     pub(crate) fn may_pass(&self) -> bool {
-        let otherwise = Flags::JOINED
-            | Flags::OUTPUT
-            | Flags::DRAIN
-            | Flags::SHOW
-            | Flags::KEPT
-            | Flags::FAILED;
+        let owed = Flags::JOINED | Flags::OUTPUT;
+        let otherwise = owed | Flags::DRAIN | Flags::SHOW | Flags::KEPT | Flags::FAILED;
         self.life == Life::Open && self.has(Flags::STREAMS) && !self.has(otherwise)
     }
 
@@ -293,7 +289,7 @@ impl<S> Connection<S> {
     pub(crate) fn take_kept(&mut self) -> (Vec<u8>, Scanned) {
         self.clear(Flags::SHOW | Flags::KEPT);
         let Some(cold) = &mut self.cold else { return Default::default() };
-        let taken = (std::mem::take(&mut cold.kept), cold.scanned);
+        let taken = (std::mem::take(&mut cold.kept), std::mem::take(&mut cold.scanned));
         self.cool();
         taken
     }

@@ -61,17 +61,17 @@ impl<K: Kernel> Core<K> {
         let before = connection.joined();
         let after = before + bytes.len();
         if bytes.len() >= LARGE || after > JOINED.min(self.config.high_watermark) {
-            return self.send_behind_joined(id, bytes);
+            return self.send_carefully(id, bytes);
         }
         let growth = after.next_multiple_of(PAGE) - before.next_multiple_of(PAGE);
         if connection.queued() + bytes.len() > self.config.output_limit
             || (growth > 0 && !self.memory.fits_aside(growth))
         {
-            return self.send_behind_joined(id, bytes);
+            return self.send_carefully(id, bytes);
         }
         if connection.join(bytes, &mut self.joining.spare).is_err() {
             self.refused();
-            return self.send_behind_joined(id, bytes);
+            return self.send_carefully(id, bytes);
         }
         if before == 0 {
             self.joining.connections.push(id);
@@ -82,13 +82,6 @@ impl<K: Kernel> Core<K> {
             self.limit_allowance();
         }
         Sent::Queued
-    }
-
-    /// Sends what is joined, and then these bytes.
-    #[cold]
-    fn send_behind_joined(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
-        self.send_joined(id);
-        self.send_carefully(id, bytes)
     }
 
     /// Sends what is joined on every connection.

@@ -34,6 +34,10 @@ impl<K: Kernel> Core<K> {
 
     #[cold]
     pub(super) fn send_carefully(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
+        // It goes behind what is joined.
+        if !bytes.is_empty() {
+            self.send_joined(id);
+        }
         let Some(connection) = self.connections.get_mut(id) else {
             self.metrics.stale += 1;
             return Sent::Gone;

@@ -82,11 +82,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             self.handler.trace(&Trace::Received { id, bytes });
         }
         let left = Cell::new(0);
-        let mut input = Input::counted(bytes, Scanned::default(), &left);
+        let mut input = Input::new(bytes).counted(&left);
         let action = data!(self, id, &mut input, Some(&left));
         if action != Action::Continue || !input.is_empty() {
-            let left = input.len();
-            let scanned = input.scanned();
+            let (left, scanned) = input.rest_of(bytes);
             self.after_data(id, count - left..count, scanned, action);
         }
     }
@@ -245,7 +244,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             }
             let Some(connection) = self.core.connections.get_mut(id) else { return };
             if connection.has(Flags::SHOW) && !discards {
-                let first = connection.active != self.core.now;
+                let first = connection.active != self.core.now && !connection.has(Flags::JOINED);
                 self.show(id, 0, first);
                 continue;
             }
@@ -320,7 +319,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 if count < self.buffer.len() / PASSING_PAYS {
                     connection.clear(Flags::STREAMS);
                 }
-                let first = connection.active != self.core.now;
+                let first = connection.active != self.core.now && !connection.has(Flags::JOINED);
                 connection.active = self.core.now;
                 connection.received();
                 if connection.life() == Life::Lingering {
@@ -388,9 +387,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     fn show_fresh(&mut self, id: ConnectionId, count: usize, first: bool) {
         self.note_received(id, count);
         let left = Cell::new(0);
-        let mut input = Input::counted(&self.buffer[..count], Scanned::default(), &left);
+        let mut input = Input::new(&self.buffer[..count]).counted(&left);
         let action = data!(self, id, &mut input, first.then_some(&left));
-        let (left, scanned) = (input.len(), input.scanned());
+        let (left, scanned) = input.rest_of(&self.buffer[..count]);
         self.after_data(id, count - left..count, scanned, action);
     }
 
@@ -411,9 +410,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         bytes.extend_from_slice(&self.buffer[..count]);
         let left = Cell::new(0);
-        let mut input = Input::counted(&bytes, scanned, &left);
+        let mut input = Input::with_scanned(&bytes, scanned, count).counted(&left);
         let action = data!(self, id, &mut input, first.then_some(&left));
-        let (left, scanned) = (input.len(), input.scanned());
+        let (left, scanned) = input.rest_of(&bytes);
         bytes.drain(..bytes.len() - left);
         if bytes.capacity() > 2 * left + 1024 {
             bytes.shrink_to(left);
@@ -470,9 +469,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             return self.core.doom(id, Reason::Finished, false);
         }
         let (bytes, scanned) = self.take_kept(id);
-        let mut input = Input::with_scanned(&bytes, scanned);
+        let mut input = Input::with_scanned(&bytes, scanned, 0);
         let action = call!(self, id, end, &mut input);
-        let left = input.len();
+        let (left, _) = input.rest_of(&bytes);
         if let Some(connection) = self.core.connections.get_mut(id) {
             connection.leave_unread(left);
         }

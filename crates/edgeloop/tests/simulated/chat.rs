@@ -26,7 +26,7 @@ impl Handler for Room {
     }
 
     fn data(&mut self, cx: &mut impl Context, (): &mut (), input: &mut Input<'_>) -> Action {
-        while let Some(line) = input.take_until(b'\n') {
+        while let Ok(Some(line)) = input.take_until(b"\n", usize::MAX) {
             let from = cx.id();
             for &member in self.members.iter().filter(|&&member| member != from) {
                 if cx.send_to(member, line) == Sent::Refused {

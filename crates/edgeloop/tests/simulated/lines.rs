@@ -24,7 +24,7 @@ impl Handler for Shout {
     }
 
     fn data(&mut self, cx: &mut impl Context, (): &mut (), input: &mut Input<'_>) -> Action {
-        while let Some(line) = input.take_until(b'\n') {
+        while let Ok(Some(line)) = input.take_until(b"\n", usize::MAX) {
             if line == b"QUIT\n" {
                 return Action::Close;
             }

@@ -52,6 +52,10 @@ pub(crate) struct Manner {
     pub(crate) size: usize,
     /// Leaves its own stream open for a millisecond when the peer's has ended.
     pub(crate) stays: usize,
+    /// Sends what it echoes by pieces.
+    pub(crate) splits: usize,
+    /// Sends the pieces so far at once.
+    pub(crate) flushes: usize,
 }
 
 impl Manner {
@@ -76,6 +80,8 @@ impl Manner {
         traces: false,
         size: 0,
         stays: 0,
+        splits: 0,
+        flushes: 0,
     };
 
     pub(crate) fn of(random: &mut Random) -> Self {
@@ -103,6 +109,8 @@ impl Manner {
             traces: random.chance(150),
             size: random.pick(&[0, 0, 0, 1, 2]),
             stays: random.pick(&[0, 0, 500]),
+            splits: random.pick(&[0, 300, 950]),
+            flushes: random.pick(&[0, 0, 0, 100]),
         }
     }
 }

@@ -75,6 +75,9 @@ pub fn run(
         // Or others would wait for the slot for ever.
         manner.abandons = 0;
     }
+    if manner.flushes > 0 {
+        world.vigil.budgets.joined = 0;
+    }
     if manner.panics + manner.births > 0 {
         // Behind a panic the phases of its turn begin once more.
         world.vigil.budgets = Budgets::NONE;

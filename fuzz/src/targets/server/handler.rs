@@ -58,7 +58,7 @@ impl Echo {
         }
         match self.taking {
             Taking::All => cx.send(input.take_all()).or_reset(),
-            Taking::Lines => take_each(cx, || input.take_until(b'\n')),
+            Taking::Lines => take_each(cx, || input.take_until(b"\n", usize::MAX).ok().flatten()),
             Taking::Frames(size) => {
                 take_each(cx, || (input.len() >= size).then(|| input.take(size)))
             }

@@ -6,6 +6,7 @@ mod endless;
 mod ends;
 mod first_read;
 mod own_time;
+mod parsing;
 mod passing;
 mod refused;
 mod spin;

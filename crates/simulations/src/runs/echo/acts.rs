@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use edgeloop::sim::internals::{Kind, Settings, Side};
-use edgeloop::{Action, ConnectionId, Context, LoopContext, Sent, Target};
+use edgeloop::{Action, ConnectionId, Context, Input, LoopContext, Sent, Target};
 
 use super::session::Session;
 use super::{DIALS, Echo, PAUSE, WAKE_UPS};
@@ -181,6 +181,29 @@ impl Echo {
             self.world.borrow_mut().wires[session.wire].known.given += count;
         }
         sent
+    }
+
+    /// Echoes the first bytes of the input, each piece of them by a send of its own. Returns what became of
+    /// the last.
+    pub(super) fn echo_by_pieces(
+        &mut self,
+        cx: &mut impl Context,
+        session: &mut Session,
+        input: &mut Input<'_>,
+        mut whole: usize,
+    ) -> Sent {
+        loop {
+            let splits = whole > 1 && self.random.chance(self.manner.splits);
+            let piece = if splits { self.random.size(1, whole - 1) } else { whole };
+            whole -= piece;
+            let sent = self.echo(cx, session, input.take(piece));
+            if whole == 0 || !sent.is_accepted() {
+                return sent;
+            }
+            if self.random.chance(self.manner.flushes) {
+                cx.flush(cx.id());
+            }
+        }
     }
 
     /// Sets, moves or cancels the connection's timeout.

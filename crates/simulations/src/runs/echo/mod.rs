@@ -168,7 +168,7 @@ impl Echo {
         self.may_panic(session);
         let whole =
             if self.manner.hoards { 0 } else { input.len() - input.len() % self.manner.piece };
-        let sent = self.echo(cx, session, input.take(whole));
+        let sent = self.echo_by_pieces(cx, session, input, whole);
         self.leaves(session, input.len());
         if sent == Sent::Refused && flooded && self.limits.low_ceiling {
             // It has itself left no room for that.
