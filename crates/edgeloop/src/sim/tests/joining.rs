@@ -24,7 +24,7 @@ fn sends_for(
     data: impl FnMut(&mut dyn Context, &mut Input<'_>) -> Action + 'static,
 ) -> Vec<usize> {
     let simulation = Simulation::new(1).calm().buffers(200_000..=200_000);
-    let peer = Script::new().send(says.to_vec()).expect(gets.to_vec()).finish().expect_end();
+    let peer = Script::new().send(says).expect(gets).finish().expect_end();
     let (simulation, sent) = watched(simulation.peer(peer));
     run(simulation, Probe::new().data(data));
     sent.take()
