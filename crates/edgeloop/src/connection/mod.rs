@@ -416,9 +416,8 @@ impl<S> Connection<S> {
             Life::Flushing if self.has(Flags::ENDED) => Next::Finish,
             Life::Flushing => Next::Linger,
             Life::Open if self.has(Flags::FINISHED) && self.has(Flags::ENDED) => Next::Finish,
-            Life::Open if self.has(Flags::FINISHED) && !self.has(Flags::FIN_SENT) => {
-                Next::HalfClose
-            }
+            Life::Open if self.has(Flags::FIN_SENT) => Next::Wait,
+            Life::Open if self.has(Flags::FINISHED) => Next::HalfClose,
             _ => Next::Wait,
         }
     }
