@@ -88,6 +88,18 @@ impl<K: Kernel> LoopContext for CallContext<'_, K> {
         self.core.flush_then_reset(id);
     }
 
+    fn relay(&mut self, source: ConnectionId, target: ConnectionId) {
+        self.core.relay(source, target);
+    }
+
+    fn unrelay(&mut self, source: ConnectionId) -> Option<u64> {
+        self.core.unrelay(source)
+    }
+
+    fn relayed(&self, source: ConnectionId) -> u64 {
+        self.core.relays.carried(source)
+    }
+
     fn connect(&mut self, to: Target, tag: u64) -> Result<ConnectionId, Error> {
         self.core.connect(to, tag)
     }

@@ -60,6 +60,9 @@ impl Flags {
     /// Our FIN is sent.
     pub(crate) const FIN_SENT: Self = Self(1 << 21);
 
+    /// Its input goes to another connection (C46).
+    pub(crate) const RELAYED: Self = Self(1 << 22);
+
     /// The queue is above its mark, with whichever consequence.
     pub(crate) const MARKED: Self = Self(Self::ABOVE.0 | Self::ABOVE_READING.0);
 
@@ -126,7 +129,7 @@ mod tests {
         for generation in [1, 2, 1 << 31, 1 << 32, (1 << GENERATION_BITS) - 1] {
             let mut state = State::new(NonZeroU64::new(generation).expect("not 0"));
             assert!(state.is_plain(generation) && !state.is_plain(generation ^ 1));
-            for bit in 0..22 {
+            for bit in 0..23 {
                 let flag = Flags(1 << bit);
                 state.set(flag);
                 assert!(state.any(flag) && !state.is_plain(generation));

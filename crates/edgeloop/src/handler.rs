@@ -116,6 +116,9 @@ pub trait Handler {
 
     /// The peer will send no more (its FIN was read). `input` shows what was left unconsumed.
     ///
+    /// What is not taken is discarded when the connection ends, unless it is
+    /// [relayed](LoopContext::relay) before.
+    ///
     /// The default closes once everything that is owed has been written (C5). Answering
     /// [`Action::Continue`] keeps the connection open for sending only, until it is closed or our stream
     /// is [finished](Action::Finish), too.
@@ -319,6 +322,28 @@ pub trait LoopContext: crate::sealed::Sealed {
 
     /// Ends a connection as [`Action::Reset`] does.
     fn reset(&mut self, id: ConnectionId);
+
+    /// Sends what comes from `source` to `target`, from now on, without asking the handler; for both ways
+    /// call it twice. By splice(2) where much comes, so that streams are not copied. What the handler has
+    /// left of the input goes first. The target must not be the target of another source.
+    ///
+    /// - The FIN of the source's peer ends our stream to the target ([`Action::Finish`]).
+    /// - While the target's queue is above the high watermark, the source is not read, and not idle.
+    /// - If one of the two ends before the source's stream has, the other ends, too: with a reset behind what
+    ///   it is owed ([`Action::FlushThenReset`]) if something broke, else as [`Action::Close`] ends it. The
+    ///   reason is [`Reason::RelayEnded`](crate::Reason::RelayEnded).
+    ///
+    /// [`Handler::data`] and [`Handler::end`] are not called for the source, [`Handler::drained`] not for
+    /// the target. Timeouts, limits and budgets hold as ever (C46). If the target can't be sent to, the
+    /// source is reset.
+    fn relay(&mut self, source: ConnectionId, target: ConnectionId);
+
+    /// Ends the relay from `source`: the handler is shown again what comes. Returns how many bytes it has
+    /// carried, or `None` if there was none.
+    fn unrelay(&mut self, source: ConnectionId) -> Option<u64>;
+
+    /// How many bytes of a connection's input relays have carried.
+    fn relayed(&self, source: ConnectionId) -> u64;
 
     /// Starts an outbound connection, to an address or to a [`Target`] with several of them.
     /// [`Handler::session`] is called with [`Origin::Connecting`] and this `tag` after the present

@@ -251,13 +251,17 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Whether its input may go straight on to its output: nothing is queued or kept, and nothing is
-    /// known of that only a receive can tell from emptiness.
+    /// Whether its input may go through a pipe: none is kept, and nothing is known of that only a receive
+    /// can tell from emptiness.
     pub(crate) fn may_pass(&self) -> bool {
-        let owed = Flags::JOINED | Flags::OUTPUT;
-        let otherwise =
-            owed | Flags::DRAIN | Flags::SHOW | Flags::KEPT | Flags::FINISHED | Flags::FAILED;
+        let otherwise = Flags::DRAIN | Flags::SHOW | Flags::KEPT | Flags::FAILED;
         self.life == Life::Open && self.has(Flags::STREAMS) && !self.has(otherwise)
+    }
+
+    /// Whether what comes through a pipe may go straight to its socket: nothing is owed before it.
+    pub(crate) fn takes_passed(&self) -> bool {
+        let owed = Flags::JOINED | Flags::OUTPUT;
+        self.life == Life::Open && self.is_sendable() && !self.has(owed)
     }
 
     /// Whether queued output may be written now.

@@ -214,6 +214,9 @@ impl<K: Kernel> Core<K> {
             Life::Connecting => self.doom(id, reason, false),
             Life::Open if connection.has(Flags::FAILED) => self.doom(id, Reason::Failed, true),
             Life::Open => {
+                let breaks = connection.has(Flags::ABORT);
+                self.part(id, breaks);
+                let Some(connection) = self.connections.get_mut(id) else { return };
                 let ended = reason == Reason::Closed && connection.has(Flags::ENDED);
                 let next = connection.begin_close(if ended { Reason::Finished } else { reason });
                 self.forget_kept(id);
@@ -252,12 +255,21 @@ impl<K: Kernel> Core<K> {
     /// Ends a connection with an RST once its output is written; see
     /// [`Action::FlushThenReset`](crate::Action::FlushThenReset).
     pub(crate) fn flush_then_reset(&mut self, id: ConnectionId) {
+        self.end_with_reset(id, Reason::Reset);
+    }
+
+    pub(super) fn end_with_reset(&mut self, id: ConnectionId, reason: Reason) {
         self.send_joined(id);
-        match self.connections.get_mut(id) {
-            Some(connection) if connection.life() == Life::Open => connection.set(Flags::ABORT),
-            _ => return self.reset(id),
+        let Some(connection) = self.connections.get_mut(id) else {
+            self.metrics.stale += 1;
+            return;
+        };
+        match connection.life() {
+            Life::Open | Life::Flushing => connection.set(Flags::ABORT),
+            Life::Doomed => return,
+            Life::Connecting | Life::Lingering => return self.doom(id, reason, true),
         }
-        self.begin_close(id, Reason::Reset);
+        self.begin_close(id, reason);
     }
 
     /// Does what follows from there being no more to write.
@@ -265,7 +277,10 @@ impl<K: Kernel> Core<K> {
         match next {
             Next::Wait => {}
             Next::Finish => self.doom(id, Reason::Finished, false),
-            Next::Reset => self.doom(id, Reason::Reset, true),
+            Next::Reset => {
+                let reason = self.connections.get(id).and_then(Connection::reason);
+                self.doom(id, reason.unwrap_or(Reason::Reset), true);
+            }
             Next::Linger => self.linger(id),
             Next::HalfClose => {
                 self.send_fin(id);
@@ -313,6 +328,7 @@ impl<K: Kernel> Core<K> {
             return;
         }
         let released = connection.doom(reason, abort);
+        self.part(id, abort);
         self.forget_waiting(id);
         self.release(released);
         if self.closing.try_reserve(1).is_err() {
@@ -327,6 +343,7 @@ impl<K: Kernel> Core<K> {
         let Some(connection) = self.connections.remove(id) else { return };
         self.wheel.cancel(id.slot());
         self.dialled.remove(&id.slot());
+        self.relays.forget(id);
         self.metrics.closed += 1;
         self.metrics.bytes_dropped += connection.dropped();
         let abort = connection.has(Flags::ABORT);

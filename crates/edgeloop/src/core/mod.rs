@@ -7,6 +7,7 @@ mod agenda;
 mod joining;
 mod life;
 mod options;
+mod relay;
 mod relief;
 mod sending;
 mod shortage;
@@ -40,6 +41,7 @@ use crate::wheel::Wheel;
 pub(crate) use agenda::Agenda;
 pub(crate) use joining::Joining;
 pub(crate) use options::{set_option, set_options};
+pub(crate) use relay::Relays;
 pub(crate) use shortage::Ballast;
 pub(crate) use spending::Spending;
 
@@ -83,6 +85,7 @@ pub(crate) struct Core<K: Kernel> {
     pub(crate) metrics: Metrics,
     pub(crate) spending: Spending,
     pub(crate) joining: Joining,
+    pub(crate) relays: Relays,
     pub(crate) agenda: Agenda,
     /// The time of this turn (C28).
     pub(crate) now: Time,
@@ -146,6 +149,7 @@ impl<K: Kernel> Core<K> {
             metrics: Metrics::default(),
             spending: Spending::default(),
             joining: Joining::default(),
+            relays: Relays::default(),
             agenda: Agenda::default(),
             now,
             alarm: Time::NEVER,
@@ -206,9 +210,10 @@ impl<K: Kernel> Core<K> {
 
     /// Lets a connection wait until queued output has shrunk.
     pub(crate) fn starve(&mut self, id: ConnectionId) {
+        let owed = self.is_owed(id);
         if let Some(connection) = self.connections.get_mut(id) {
             connection.set(Flags::STARVED);
-            if connection.has(Flags::OUTPUT) {
+            if owed {
                 self.starved.push(id.slot());
             } else {
                 self.waiting.push(id.slot());

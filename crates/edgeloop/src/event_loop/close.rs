@@ -151,6 +151,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             dropped: connection.dropped(),
             discarded: connection.discarded(),
             peer_ended: connection.has(Flags::ENDED),
+            relayed: self.core.relays.carried(id),
             errno: connection.error().map(rustix::io::Errno::raw_os_error),
         };
         if let Some(session) = self.sessions.remove(id.slot()) {
