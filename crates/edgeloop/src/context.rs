@@ -21,11 +21,13 @@ pub(crate) struct CallContext<'a, K: Kernel> {
     id: ConnectionId,
     /// How much of its input is left, if nothing was sent on this connection in this turn.
     unsent: Option<&'a Cell<usize>>,
+    /// The connection is plain: it was when the callback began, and nothing was done to any since.
+    is_plain: bool,
 }
 
 impl<'a, K: Kernel> CallContext<'a, K> {
     pub(crate) fn new(core: &'a mut Core<K>, id: ConnectionId) -> Self {
-        Self { core, id, unsent: None }
+        Self { core, id, unsent: None, is_plain: false }
     }
 
     /// The same for a connection of which it may be known that nothing was sent on it in this turn; then
@@ -36,7 +38,19 @@ impl<'a, K: Kernel> CallContext<'a, K> {
         id: ConnectionId,
         unsent: Option<&'a Cell<usize>>,
     ) -> Self {
-        Self { core, id, unsent }
+        Self { core, id, unsent, is_plain: false }
+    }
+
+    /// The same for a connection that is plain.
+    #[inline(always)]
+    pub(crate) fn plain(core: &'a mut Core<K>, id: ConnectionId, unsent: &'a Cell<usize>) -> Self {
+        Self { core, id, unsent: Some(unsent), is_plain: true }
+    }
+
+    /// The loop, to do something to a connection of it.
+    fn touch(&mut self) -> &mut Core<K> {
+        self.is_plain = false;
+        self.core
     }
 
     /// Whether something was sent on a connection of which nothing was known to be.
@@ -53,11 +67,11 @@ impl<K: Kernel> LoopContext for CallContext<'_, K> {
     }
 
     fn send_to(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
-        self.core.send_or_join(id, bytes)
+        self.touch().send_or_join(id, bytes)
     }
 
     fn flush(&mut self, id: ConnectionId) {
-        self.core.send_joined(id);
+        self.touch().send_joined(id);
     }
 
     fn queued(&self, id: ConnectionId) -> usize {
@@ -65,35 +79,35 @@ impl<K: Kernel> LoopContext for CallContext<'_, K> {
     }
 
     fn pause(&mut self, id: ConnectionId) {
-        self.core.pause(id);
+        self.touch().pause(id);
     }
 
     fn resume(&mut self, id: ConnectionId) {
-        self.core.resume(id);
+        self.touch().resume(id);
     }
 
     fn close(&mut self, id: ConnectionId) {
-        self.core.begin_close(id, Reason::Closed);
+        self.touch().begin_close(id, Reason::Closed);
     }
 
     fn finish(&mut self, id: ConnectionId) {
-        self.core.finish(id);
+        self.touch().finish(id);
     }
 
     fn reset(&mut self, id: ConnectionId) {
-        self.core.reset(id);
+        self.touch().reset(id);
     }
 
     fn flush_then_reset(&mut self, id: ConnectionId) {
-        self.core.flush_then_reset(id);
+        self.touch().flush_then_reset(id);
     }
 
     fn relay(&mut self, source: ConnectionId, target: ConnectionId) {
-        self.core.relay(source, target);
+        self.touch().relay(source, target);
     }
 
     fn unrelay(&mut self, source: ConnectionId) -> Option<u64> {
-        self.core.unrelay(source)
+        self.touch().unrelay(source)
     }
 
     fn relayed(&self, source: ConnectionId) -> u64 {
@@ -101,7 +115,7 @@ impl<K: Kernel> LoopContext for CallContext<'_, K> {
     }
 
     fn connect(&mut self, to: Target, tag: u64) -> Result<ConnectionId, Error> {
-        self.core.connect(to, tag)
+        self.touch().connect(to, tag)
     }
 
     fn local_address(&mut self, id: ConnectionId) -> io::Result<SocketAddr> {
@@ -134,6 +148,10 @@ impl<K: Kernel> Context for CallContext<'_, K> {
     #[inline(always)]
     fn send(&mut self, bytes: &[u8]) -> Sent {
         match self.unsent.take() {
+            Some(left) if left.get() == 0 && self.is_plain => {
+                self.is_plain = false;
+                self.core.send_plain(self.id, bytes)
+            }
             Some(left) if left.get() == 0 => self.core.send(self.id, bytes),
             Some(_) => self.core.join(self.id, bytes),
             None => self.core.send_or_join(self.id, bytes),

@@ -32,6 +32,23 @@ impl<K: Kernel> Core<K> {
         Sent::Written
     }
 
+    /// The same for a connection that is plain and has moved something in this turn.
+    #[inline(always)]
+    pub(crate) fn send_plain(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
+        let Some(connection) = self.connections.get_known(id) else {
+            return self.send_carefully(id, bytes);
+        };
+        if bytes.len() > self.spending.allowance || bytes.is_empty() {
+            return self.send_carefully(id, bytes);
+        }
+        let answer = self.kernel.send(&connection.socket, bytes);
+        if answer != Ok(bytes.len()) {
+            return self.send_on(id, Front::Bytes(bytes), answer);
+        }
+        self.spending.allowance -= bytes.len();
+        Sent::Written
+    }
+
     #[cold]
     pub(super) fn send_carefully(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
         // It goes behind what is joined.

@@ -83,7 +83,13 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         let left = Cell::new(0);
         let mut input = Input::new(bytes).counted(&left);
-        let action = data!(self, id, &mut input, Some(&left));
+        let action = if let Some(session) = self.sessions.get_mut(id.slot()) {
+            self.core.current = id;
+            let mut cx = CallContext::plain(&mut self.core, id, &left);
+            self.handler.data(&mut cx, session, &mut input)
+        } else {
+            Action::Continue
+        };
         if action != Action::Continue || !input.is_empty() {
             let (left, scanned) = input.rest_of(bytes);
             self.after_data(id, count - left..count, scanned, action);
