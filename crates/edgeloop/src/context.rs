@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::handler::{Context, LoopContext, Sent, Stop};
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
+use crate::metrics::Metrics;
 use crate::target::Target;
 use crate::time::Time;
 
@@ -76,6 +77,19 @@ impl<K: Kernel> LoopContext for CallContext<'_, K> {
 
     fn queued(&self, id: ConnectionId) -> usize {
         self.core.connections.get(id).map_or(0, Connection::queued)
+    }
+
+    fn poke(&mut self, id: ConnectionId) {
+        self.core.poke(id);
+    }
+
+    fn metrics(&self) -> Metrics {
+        self.core.metrics()
+    }
+
+    fn connections(&self) -> Vec<ConnectionId> {
+        let slots = 0..self.core.connections.end();
+        slots.filter_map(|slot| self.core.connections.at(slot)).collect()
     }
 
     fn pause(&mut self, id: ConnectionId) {

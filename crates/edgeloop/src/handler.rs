@@ -12,6 +12,7 @@ use crate::closed::Closed;
 use crate::error::Error;
 use crate::id::ConnectionId;
 use crate::input::Input;
+use crate::metrics::Metrics;
 use crate::notice::{Notice, Trace};
 use crate::target::Target;
 use crate::time::Time;
@@ -144,6 +145,13 @@ pub trait Handler {
         Action::Close
     }
 
+    /// [`LoopContext::poke`] or [`Handle::poke`](crate::Handle::poke) asked for this call, once for each time
+    /// (C47): something that the session waits for has happened elsewhere.
+    fn poked(&mut self, cx: &mut impl Context, session: &mut Self::Session) -> Action {
+        let _ = (cx, session);
+        Action::Continue
+    }
+
     /// The connection is gone; its descriptor is closed when this returns. Called exactly once for
     /// every session. Sending to this connection answers [`Sent::Gone`].
     fn closed(&mut self, cx: &mut impl Context, session: Self::Session, closed: &Closed) {
@@ -158,6 +166,12 @@ pub trait Handler {
 
     /// The time that [`LoopContext::wake_at`] set has come. It is not set any more.
     fn wake_up(&mut self, cx: &mut impl LoopContext) {
+        let _ = cx;
+    }
+
+    /// The loop begins to drain ([`Stop::Drain`]): the moment to tell clients that they should leave. Called
+    /// once for each stop, and not where everything ends at once.
+    fn draining(&mut self, cx: &mut impl LoopContext) {
         let _ = cx;
     }
 
@@ -304,6 +318,18 @@ pub trait LoopContext: crate::sealed::Sealed {
 
     /// How many bytes are queued for a connection and not yet accepted by the kernel.
     fn queued(&self, id: ConnectionId) -> usize;
+
+    /// Has a connection's handler called with its session ([`Handler::poked`]), later in this turn or in the
+    /// next one: how callbacks of one connection, or of the loop, reach the session of another. Each call
+    /// is one call of the handler, unless the connection ends before.
+    fn poke(&mut self, id: ConnectionId);
+
+    /// What the loop has counted until now.
+    fn metrics(&self) -> Metrics;
+
+    /// All connections that are there, also those that are being made or that end. Takes time and memory
+    /// for each.
+    fn connections(&self) -> Vec<ConnectionId>;
 
     /// Stops reading from a connection, as [`Action::Pause`] does.
     fn pause(&mut self, id: ConnectionId);

@@ -111,6 +111,8 @@ pub(crate) struct Core<K: Kernel> {
     /// Connections whose end is decided.
     pub(crate) closing: VecDeque<ConnectionId>,
     pub(crate) born: VecDeque<Born>,
+    /// Connections whose sessions are to be called.
+    pub(crate) poked: VecDeque<ConnectionId>,
     /// Whether the handler is told of each step, and outbound sockets of which it is still to be.
     pub(crate) traces: bool,
     pub(crate) registered: VecDeque<(ConnectionId, i32)>,
@@ -169,6 +171,7 @@ impl<K: Kernel> Core<K> {
             relief_at: Time::NEVER,
             closing: VecDeque::new(),
             born: VecDeque::new(),
+            poked: VecDeque::new(),
             traces: false,
             registered: VecDeque::new(),
             dialled: HashMap::new(),
@@ -243,6 +246,29 @@ impl<K: Kernel> Core<K> {
             self.schedule(id);
             self.list(id);
         }
+    }
+
+    /// Has a connection's session called.
+    pub(crate) fn poke(&mut self, id: ConnectionId) {
+        if self.connections.get(id).is_none() {
+            self.metrics.stale += 1;
+            return;
+        }
+        if self.poked.try_reserve(1).is_err() {
+            self.refused();
+        }
+        self.poked.push_back(id);
+        self.agenda.add(Agenda::POKED);
+    }
+
+    /// What the loop has counted.
+    pub(crate) fn metrics(&self) -> Metrics {
+        let mut metrics = self.metrics;
+        metrics.bytes_out = self.bytes_out();
+        metrics.output_held = self.memory.output_held();
+        metrics.input_held = self.memory.input_held();
+        metrics.connections = self.connections.len();
+        metrics
     }
 
     pub(crate) fn tell(&mut self, notice: Notice) {

@@ -54,6 +54,8 @@ pub(crate) struct Manner {
     pub(crate) stays: usize,
     /// Ends its own stream alone where it has had enough, and reads on.
     pub(crate) finishes: usize,
+    /// Has sessions called, from any callback.
+    pub(crate) pokes: usize,
     /// Sends what it echoes by pieces.
     pub(crate) splits: usize,
     /// Sends the pieces so far at once.
@@ -83,6 +85,7 @@ impl Manner {
         size: 0,
         stays: 0,
         finishes: 0,
+        pokes: 0,
         splits: 0,
         flushes: 0,
     };
@@ -113,6 +116,7 @@ impl Manner {
             size: random.pick(&[0, 0, 0, 1, 2]),
             stays: random.pick(&[0, 0, 500]),
             finishes: random.pick(&[0, 500]),
+            pokes: random.pick(&[0, 0, 100]),
             splits: random.pick(&[0, 300, 950]),
             flushes: random.pick(&[0, 0, 0, 100]),
         }

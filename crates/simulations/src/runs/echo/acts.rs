@@ -62,6 +62,10 @@ impl Echo {
                 if self.random.chance(500) { cx.reset(id) } else { cx.close(id) }
             }
         }
+        if self.manner.pokes > 0 {
+            let (id, _) = self.any_session();
+            self.may_poke(cx, id);
+        }
         if self.random.chance(self.manner.stale) && !self.gone.is_empty() {
             self.act_on_the_gone(cx);
         }
@@ -88,6 +92,17 @@ impl Echo {
             self.expect_below_the_ceiling(cx);
         }
         flooded
+    }
+
+    /// Has another session called, or its own.
+    pub(super) fn may_poke(&mut self, cx: &mut impl LoopContext, id: ConnectionId) {
+        if self.random.chance(self.manner.pokes) {
+            // One that is gone is not called, and what it was asked for before is forgotten with it.
+            if !self.gone.contains(&id) {
+                *self.poked.entry(id).or_default() += 1;
+            }
+            cx.poke(id);
+        }
     }
 
     /// Connects to a service, or to one after another.

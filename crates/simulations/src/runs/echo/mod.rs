@@ -6,6 +6,7 @@ mod served;
 pub(crate) mod session;
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub(crate) struct Echo {
     world: Rc<RefCell<World>>,
     sessions: Sessions,
     gone: Vec<ConnectionId>,
+    /// How often each connection is still to be poked.
+    poked: HashMap<ConnectionId, u32>,
     pub(crate) ends: Vec<End>,
     pub(crate) notices: Notices,
     pub(crate) seen: Seen,
@@ -67,6 +70,7 @@ impl Echo {
             world: Rc::clone(world),
             sessions: Rc::clone(sessions),
             gone: Vec::new(),
+            poked: HashMap::new(),
             ends: Vec::new(),
             notices: Notices::default(),
             seen: Seen::default(),
@@ -325,6 +329,7 @@ impl Echo {
         }
         self.seen.turned_away.remove(&closed.id);
         self.gone.push(closed.id);
+        self.poked.remove(&closed.id);
         let panics = self.random.chance(self.manner.panics);
         self.ends.push(End { session, closed: closed.clone() });
         if self.random.chance(self.manner.redials) {
@@ -333,6 +338,26 @@ impl Echo {
         if panics {
             self.panic_quietly("as planned, at the end");
         }
+    }
+
+    fn poked(&mut self, cx: &mut impl Context, session: &mut Session) -> Action {
+        self.called_back(cx, session);
+        // With small budgets many calls take many turns.
+        self.world.borrow_mut().vigil.woken_up();
+        let asked = self.poked.get_mut(&session.id).filter(|asked| **asked > 0);
+        let is_asked = asked.map(|asked| *asked -= 1).is_some();
+        self.expect(is_asked, "it is poked more often than asked (C47)", session);
+        self.may_set_alarm(cx, session);
+        self.may_panic(session);
+        Action::Continue
+    }
+
+    fn draining(&mut self, cx: &mut impl LoopContext) {
+        self.seen.drains += 1;
+        for id in cx.connections() {
+            self.may_poke(cx, id);
+        }
+        self.may_panic_alone();
     }
 
     fn notified(&mut self, cx: &mut impl LoopContext) {

@@ -112,6 +112,8 @@ pub(crate) struct Notices {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Seen {
     pub(crate) notified: u64,
+    /// How often draining began.
+    pub(crate) drains: u64,
     /// Acts on a connection that was gone.
     pub(crate) stale: u64,
     pub(crate) accepted: u64,
