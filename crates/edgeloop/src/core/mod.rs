@@ -1,6 +1,6 @@
 //! The loop without its handler: connections, memory, time, and what can be done to them.
 //!
-//! Callbacks reach this through [`Turn`](crate::context::Turn), so nothing here calls the handler.
+//! Callbacks reach this through [`CallContext`](crate::context::CallContext), so nothing here calls the handler.
 //! What a callback has to be told about is put on a list that a later phase of the turn works off.
 
 mod agenda;
