@@ -227,8 +227,11 @@ fn c46_a_client_that_breaks_takes_its_server_with_it() {
 #[test]
 fn c46_a_slow_reader_slows_its_sender_and_bounds_what_is_held() {
     const ALL: usize = 300_000;
+    // What is read beyond the mark and one read would be refused.
+    let config = Config::new().read_buffer(4096).watermarks(10_000, 1000);
+    let config = config.output_limit(15_000).pipes(0);
     let simulation = Simulation::new(1)
-        .config(Config::new().read_buffer(4096).watermarks(10_000, 1000).pipes(0))
+        .config(config)
         .calm()
         .buffers(2000..=2000)
         .service(upstream(), |_| Script::new().expect_end().send(bytes(3, ALL)).finish())
