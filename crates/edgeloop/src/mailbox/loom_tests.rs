@@ -162,7 +162,7 @@ impl Loop {
     fn letters_of(&self, sender: u8) -> Vec<u8> {
         let numbers = self.letters.iter().map(|letter| match letter {
             Letter::Send(_, bytes) => (bytes[0], bytes[1]),
-            Letter::Close(_) => panic!("nobody sent that"),
+            Letter::Close(_) | Letter::Poke(_) => panic!("nobody sent that"),
         });
         numbers.filter(|&(from, _)| from == sender).map(|(_, number)| number).collect()
     }
