@@ -1,0 +1,1 @@
+//! The server on the simulated kernel.
