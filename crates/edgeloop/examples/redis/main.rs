@@ -28,7 +28,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 
 use keys::Keys;
-use protocol::Reply::{self, Array, Null, Several, Unknown, Word};
+use protocol::Reply::{self, Array, Last, Null, Number, Several, Word};
 use protocol::{MAX_REQUEST, Request, integer};
 
 /// The most output that waits for one client, in bytes.
@@ -40,11 +40,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How many expired keys are removed in one turn.
 const EXPIRED_AT_ONCE: usize = 1000;
 
-/// The commands, to tell one with wrong arguments from one that is not known.
-const COMMANDS: &str = "APPEND COMMAND CONFIG DBSIZE DECR DECRBY DEL ECHO EXISTS EXPIRE FLUSHALL \
-    FLUSHDB GET INCR INCRBY INFO KEYS LINDEX LLEN LPOP LPUSH LRANGE MGET MSET PERSIST PEXPIRE PING \
-    PTTL PUBLISH QUIT RPOP RPUSH SELECT SET STRLEN SUBSCRIBE TTL TYPE UNSUBSCRIBE";
-
 /// What programs want to know of the configuration: nothing is saved to a disk.
 const SETTINGS: [[&[u8]; 2]; 2] = [[b"save", b""], [b"appendonly", b"no"]];
 
@@ -55,7 +50,6 @@ struct Server {
     /// When the loop is to wake up for the next key that expires.
     wakes: Option<Time>,
     clients: usize,
-    commands: u64,
     stops: bool,
 }
 
@@ -74,19 +68,18 @@ impl Server {
         client: &mut Client,
         input: &mut Input<'_>,
     ) -> Action {
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(64);
         loop {
-            out.clear();
-            let (reply, action) = match client.request.take(input) {
+            let reply = match client.request.take(input) {
                 Ok(None) => return Action::Continue,
-                Ok(Some(request)) => self.answer(cx, client, &request),
-                Err(error) => (Reply::Error(format!("ERR Protocol error: {error}")), Action::Close),
+                Ok(Some(request)) => self.run(cx, client, &request).unwrap_or_else(Reply::Error),
+                Err(error) => Last(Reply::Error(format!("ERR Protocol error: {error}")).into()),
             };
-            // Writing to a vector does not fail.
-            let _ = reply.write(&mut out);
+            out.clear();
+            reply.write(&mut out);
             match cx.send(&out) {
                 Sent::Refused => return Action::Reset,
-                _ if action != Action::Continue => return action,
+                _ if matches!(reply, Last(_)) => return Action::Close,
                 Sent::Written | Sent::Queued => {}
                 // The client asks faster than it reads. What is left in the input is shown again
                 // when the replies have drained.
@@ -95,53 +88,32 @@ impl Server {
         }
     }
 
-    fn answer<'a>(
-        &'a mut self,
-        cx: &mut impl Context,
-        client: &mut Client,
-        request: &[&'a [u8]],
-    ) -> (Reply<'a>, Action) {
-        let [name, args @ ..] = request else { return (Several(Vec::new()), Action::Continue) };
-        self.commands += 1;
-        let capitals = name.to_ascii_uppercase();
-        let action = if capitals == b"QUIT" { Action::Close } else { Action::Continue };
-        match self.run(cx, client, &capitals, args) {
-            Ok(Unknown) => (Reply::Error(unknown(&capitals, name, args)), action),
-            Ok(reply) => (reply, action),
-            Err(error) => (Reply::Error(error), action),
-        }
-    }
-
-    /// Runs a command, whose name is in capitals.
     fn run<'a>(
         &'a mut self,
         cx: &mut impl Context,
         client: &mut Client,
-        name: &[u8],
-        args: &[&'a [u8]],
+        request: &[&'a [u8]],
     ) -> Result<Reply<'a>, String> {
+        let [name, args @ ..] = request else { return Ok(Several(Vec::new())) };
         let subscribes = !client.channels.is_empty();
-        Ok(match (name, args) {
+        Ok(match (&*name.to_ascii_uppercase(), args) {
             (b"SUBSCRIBE", channels @ [_, ..]) => Several(
                 channels.iter().map(|channel| self.join(cx.id(), client, channel)).collect(),
             ),
-            (b"UNSUBSCRIBE", []) if subscribes => {
+            (b"UNSUBSCRIBE", []) if !subscribes => told("unsubscribe", Null, client),
+            (b"UNSUBSCRIBE", []) => {
                 let channels = client.channels.clone();
-                let replies =
-                    channels.into_iter().map(|channel| self.leave(cx.id(), client, channel));
+                let replies = channels.iter().map(|channel| self.leave(cx.id(), client, channel));
                 Several(replies.collect())
             }
-            (b"UNSUBSCRIBE", []) => told(b"unsubscribe", Null, client),
-            (b"UNSUBSCRIBE", channels) => {
-                let channels = channels.iter().map(|channel| channel.to_vec());
-                Several(channels.map(|channel| self.leave(cx.id(), client, channel)).collect())
-            }
+            (b"UNSUBSCRIBE", channels) => Several(
+                channels.iter().map(|channel| self.leave(cx.id(), client, channel)).collect(),
+            ),
             (b"PING", [] | [_]) if subscribes => {
-                let word = args.first().copied().unwrap_or_default();
-                Array(vec![Reply::bulk(&b"pong"[..]), Reply::bulk(word)])
+                Array([b"pong", args.first().copied().unwrap_or_default()].map(Reply::bulk).into())
             }
             (b"PING", []) => Word("PONG"),
-            (b"QUIT", _) => Word("OK"),
+            (b"QUIT", _) => Last(Word("OK").into()),
             _ if subscribes => {
                 let name = String::from_utf8_lossy(name).to_lowercase();
                 return Err(format!(
@@ -150,28 +122,31 @@ impl Server {
                 ));
             }
             (b"PUBLISH", [channel, message]) => self.publish(cx, channel, message),
-            (b"PING" | b"ECHO", [word]) => Reply::bulk(*word),
+            (b"PING" | b"ECHO", [word]) => Reply::bulk(word),
             (b"SELECT", [number]) if integer(number)? == 0 => Word("OK"),
             (b"SELECT", [_]) => return Err("ERR DB index is out of range".to_owned()),
-            (b"COMMAND", [what]) if what.eq_ignore_ascii_case(b"count") => {
-                Reply::count(COMMANDS.split(' ').count())
-            }
             // redis-cli asks for documentation, and does without.
             (b"COMMAND", _) => Array(Vec::new()),
             (b"CONFIG", [get, names @ ..]) if get.eq_ignore_ascii_case(b"get") => {
                 let known = SETTINGS.iter().filter(|[name, _]| names.contains(name)).flatten();
                 Array(known.map(|&word| Reply::bulk(word)).collect())
             }
-            (b"INFO", _) => Reply::Bulk(self.info().into_bytes().into()),
-            _ => self.keys.run(name, args)?,
+            (b"INFO", _) => {
+                let (clients, keys) = (self.clients, self.keys.len());
+                let info = format!(
+                    "# Server\r\nredis_version:7.0.0\r\n# Clients\r\nconnected_clients:{clients}\r\n\
+                     # Keyspace\r\ndb0:keys={keys},expires={},avg_ttl=0\r\n",
+                    self.keys.deadlines.len()
+                );
+                Reply::Bulk(info.into_bytes().into())
+            }
+            (capitals, _) => self.keys.run(capitals, request)?,
         })
     }
 
     fn publish(&mut self, cx: &mut impl Context, channel: &[u8], message: &[u8]) -> Reply<'static> {
-        let mut out = Vec::new();
-        let words = [b"message", channel, message].map(Reply::bulk);
-        let _ = Array(words.into()).write(&mut out);
-        let mut heard = 0;
+        let (mut out, mut heard) = (Vec::new(), 0);
+        Array([b"message", channel, message].map(Reply::bulk).into()).write(&mut out);
         for &id in self.channels.get(channel).into_iter().flatten() {
             match cx.send_to(id, &out) {
                 // It reads too slowly, and must not go on with a hole in what it reads.
@@ -180,39 +155,24 @@ impl Server {
                 _ => heard += 1,
             }
         }
-        Reply::count(heard)
+        Number(heard)
     }
 
     fn join<'a>(&mut self, id: ConnectionId, client: &mut Client, channel: &'a [u8]) -> Reply<'a> {
         client.channels.insert(channel.to_vec());
         self.channels.entry(channel.to_vec()).or_default().insert(id);
-        told(b"subscribe", Reply::bulk(channel), client)
+        told("subscribe", Reply::bulk(channel), client)
     }
 
-    fn leave(&mut self, id: ConnectionId, client: &mut Client, channel: Vec<u8>) -> Reply<'static> {
-        client.channels.remove(&channel);
-        if let Some(subscribers) = self.channels.get_mut(&channel) {
+    fn leave(&mut self, id: ConnectionId, client: &mut Client, channel: &[u8]) -> Reply<'static> {
+        client.channels.remove(channel);
+        if let Some(subscribers) = self.channels.get_mut(channel) {
             subscribers.remove(&id);
             if subscribers.is_empty() {
-                self.channels.remove(&channel);
+                self.channels.remove(channel);
             }
         }
-        told(b"unsubscribe", Reply::Bulk(channel.into()), client)
-    }
-
-    fn info(&self) -> String {
-        format!(
-            "# Server\r\nredis_version:7.0.0\r\nprocess_id:{}\r\n\r\n\
-             # Clients\r\nconnected_clients:{}\r\n\r\n\
-             # Stats\r\ntotal_commands_processed:{}\r\npubsub_channels:{}\r\n\r\n\
-             # Keyspace\r\ndb0:keys={},expires={},avg_ttl=0\r\n",
-            std::process::id(),
-            self.clients,
-            self.commands,
-            self.channels.len(),
-            self.keys.len(),
-            self.keys.deadlines.len(),
-        )
+        told("unsubscribe", Reply::Bulk(channel.to_vec().into()), client)
     }
 
     /// Has the loop wake up when the next key expires.
@@ -226,24 +186,8 @@ impl Server {
 }
 
 /// What a client is told that has subscribed or unsubscribed.
-fn told<'a>(what: &'a [u8], channel: Reply<'a>, client: &Client) -> Reply<'a> {
-    Array(vec![Reply::bulk(what), channel, Reply::count(client.channels.len())])
-}
-
-/// What is wrong with a command that was not run, in the words of Redis.
-fn unknown(capitals: &[u8], name: &[u8], args: &[&[u8]]) -> String {
-    let name = String::from_utf8_lossy(&name[..name.len().min(128)]);
-    if COMMANDS.split(' ').any(|known| known.as_bytes() == capitals) {
-        return format!("ERR wrong number of arguments for '{}' command", name.to_lowercase());
-    }
-    let mut first = String::new();
-    for arg in args {
-        let most = arg.len().min(128_usize.saturating_sub(first.len()));
-        if most > 0 {
-            first += &format!("'{}' ", String::from_utf8_lossy(&arg[..most]));
-        }
-    }
-    format!("ERR unknown command '{name}', with args beginning with: {first}")
+fn told<'a>(what: &'static str, channel: Reply<'a>, client: &Client) -> Reply<'a> {
+    Array(vec![Reply::bulk(what.as_bytes()), channel, Reply::count(client.channels.len())])
 }
 
 impl Handler for Server {
@@ -268,8 +212,8 @@ impl Handler for Server {
 
     fn closed(&mut self, _: &mut impl Context, mut client: Client, closed: &Closed) {
         self.clients -= 1;
-        while let Some(channel) = client.channels.pop_first() {
-            self.leave(closed.id, &mut client, channel);
+        for channel in client.channels.clone() {
+            self.leave(closed.id, &mut client, &channel);
         }
     }
 

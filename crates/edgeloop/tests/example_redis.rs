@@ -1,0 +1,330 @@
+//! The example `redis`, as a program: beside `redis-server`, by the tools of Redis, and under what
+//! clients do to it.
+
+use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+use testkit::{
+    Launch, PATIENCE, Peer, REDIS, REDIS_TOOLS, Server, eventually, eventually_some, skip_unless,
+};
+
+/// Builds the program, which no test of cargo's does by itself, as these tests are built.
+fn program() -> String {
+    let tests = std::env::current_exe().expect("a path");
+    let profile = tests.ancestors().nth(2).expect("a directory of the profile");
+    let name = profile.file_name().and_then(OsStr::to_str).expect("a name");
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--package", "edgeloop", "--example", "redis", "--profile"])
+        .arg(if name == "debug" { "dev" } else { name })
+        .arg("--target-dir")
+        .arg(profile.parent().expect("a target directory"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status();
+    assert!(built.expect("cargo").success(), "the example can't be built");
+    profile.join("examples/redis").to_str().expect("a path of characters").to_owned()
+}
+
+fn redis() -> Server {
+    Server::start(&program(), &["127.0.0.1:0"])
+}
+
+/// Redis itself, on a socket in a directory of its own. Dropping it kills that one process.
+struct Original {
+    process: Child,
+    socket: PathBuf,
+    _directory: TempDir,
+}
+
+impl Original {
+    fn start() -> Self {
+        let directory = TempDir::new().expect("a directory");
+        let socket = directory.path().join("socket");
+        let process = Command::new("redis-server")
+            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
+            .arg(&socket)
+            .current_dir(directory.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server");
+        Self { process, socket, _directory: directory }
+    }
+
+    fn connect(&self) -> UnixStream {
+        let stream =
+            eventually_some("redis-server listens", || UnixStream::connect(&self.socket).ok());
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream
+    }
+}
+
+impl Drop for Original {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A request as clients send it.
+fn request(words: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        bytes.extend(format!("${}\r\n", word.len()).bytes());
+        bytes.extend([word, &b"\r\n"[..]].concat());
+    }
+    bytes
+}
+
+/// The words of a line; `""` is an empty one, and `\r`, `\n` and `\0` are those bytes.
+fn words(line: &str) -> Vec<Vec<u8>> {
+    let word = |word: &str| match word {
+        "\"\"" => String::new(),
+        word => word.replace("\\r", "\r").replace("\\n", "\n").replace("\\0", "\0"),
+    };
+    line.split(' ').map(|one| word(one).into_bytes()).collect()
+}
+
+/// Sends this and an ECHO, and returns what comes before the reply to that.
+#[track_caller]
+fn reply(stream: &mut (impl Read + Write), bytes: &[u8]) -> String {
+    const MARK: &[u8] = b"$11\r\nthat-was-it\r\n";
+    stream.write_all(&[bytes, b"*2\r\n$4\r\nECHO\r\n", MARK].concat()).expect("it takes it");
+    let (mut all, mut piece) = (Vec::new(), [0; 4096]);
+    while !all.ends_with(MARK) {
+        let count = stream.read(&mut piece).expect("a reply");
+        assert!(count > 0, "the connection ended after {}", all.escape_ascii());
+        all.extend_from_slice(&piece[..count]);
+    }
+    all[..all.len() - MARK.len()].escape_ascii().to_string()
+}
+
+/// Commands, whose replies must be those of Redis to the byte.
+const COMMANDS: &str = r#"PING
+ping hello
+PING a b
+ECHO hello
+ECHO
+ECHO ""
+SELECT 0
+SELECT 99
+SELECT x
+SET
+SET k
+SET k v
+GET k
+GET
+GET k k
+get missing
+GeT k
+SET k v NX
+SET new v NX
+SET new w XX
+SET absent v XX
+GET absent
+SET k v NX XX
+SET k v FOO
+SET k v EX
+SET k v EX x
+SET k v EX 0
+SET k v EX -1
+SET k v PX 0
+SET k v EX 9223372036854775807
+SET k v EX 10 PX 10
+SET k v ex 100
+TTL k
+SET k v px 100000 nx
+SET k w xx px 100000
+GET k
+TTL k
+SET k v
+TTL k
+PTTL k
+TTL missing
+PTTL missing
+EXPIRE k 100
+TTL k
+PERSIST k
+TTL k
+PERSIST k
+PERSIST missing
+EXPIRE missing 10
+EXPIRE k x
+EXPIRE k 1.5
+EXPIRE k 9223372036854775807
+EXPIRE k -1
+EXISTS k
+SET k v
+PEXPIRE k 0
+GET k
+PEXPIRE missing x
+SET n 10
+INCR n
+INCRBY n 5
+INCRBY n -20
+DECR n
+DECRBY n 3
+DECRBY n -9223372036854775808
+INCRBY n x
+INCRBY n 01
+INCRBY n +1
+INCRBY n ""
+INCRBY n -0
+INCR fresh
+DECR fresher
+INCRBY freshest 9223372036854775807
+INCR freshest
+INCRBY freshest 1
+DECRBY lowest 9223372036854775807
+DECR lowest
+DECR lowest
+GET lowest
+SET s abc
+INCR s
+SET t 012
+INCR t
+APPEND s def
+APPEND other x
+GET s
+STRLEN s
+STRLEN missing
+STRLEN n
+EXPIRE n 100
+INCR n
+APPEND n 1
+TTL n
+MSET a 1 b 2 c 3
+MSET a
+MSET a 1 b
+MGET a b missing c
+MGET
+MGET a a a
+EXISTS a b missing a
+EXISTS
+DEL a a b missing
+DEL
+DEL missing
+RPUSH l a b c
+LPUSH l x y
+LPUSH l
+LLEN l
+LLEN missing
+LRANGE l 0 -1
+LRANGE l 1 2
+LRANGE l -2 -1
+LRANGE l -100 100
+LRANGE l 3 1
+LRANGE l 5 9
+LRANGE l 0 0
+LRANGE l -1 -100
+LRANGE l -100 -100
+LRANGE l x 1
+LRANGE missing 0 -1
+LRANGE missing x y
+LRANGE l 0 9223372036854775807
+LRANGE l -9223372036854775808 -1
+LINDEX l 0
+LINDEX l -1
+LINDEX l 99
+LINDEX l -99
+LINDEX l x
+LINDEX missing x
+LPOP l
+RPOP l
+LPOP l 2
+LPOP l 0
+LPOP l -1
+LPOP l x
+LPOP missing
+LPOP missing 2
+LPOP missing 0
+LPOP l 1 1
+RPOP l 100
+EXISTS l
+TYPE l
+RPUSH l z
+TYPE l
+TYPE s
+TYPE missing
+GET l
+STRLEN l
+APPEND l x
+INCR l
+SET l v NX
+LLEN s
+LPUSH s x
+LRANGE s 0 -1
+LINDEX s 0
+LPOP s
+LPOP s 2
+MGET s l
+SET l nowastring
+GET l
+RPUSH m 1
+EXPIRE m 100
+RPUSH m 2
+TTL m
+MSET m 1
+TTL m
+SET bin\r\n\0 x\r\n\0y
+GET bin\r\n\0
+KEYS bin*
+APPEND "" ""
+SET "" ""
+GET ""
+FLUSHALL
+DBSIZE
+SET one 1
+KEYS *
+KEYS o?e
+KEYS o?
+KEYS *n*
+KEYS *x*
+KEYS on
+KEYS one*
+KEYS ""
+KEYS
+DBSIZE
+DBSIZE x
+PUBLISH nobody hello
+PUBLISH nobody
+UNSUBSCRIBE
+UNSUBSCRIBE x y
+SUBSCRIBE
+TYPE
+TTL
+LLEN
+QUACK
+quack a b\r\n c
+QUACK 0123456789012345678901234567890123456789012345678901234567890123456789 0123456789012345678901234567890123456789012345678901234567890123456789 x y
+CONFIG GET save
+CONFIG GET appendonly"#;
+
+#[test]
+fn the_replies_are_those_of_redis_to_the_byte() {
+    if skip_unless("the_replies_are_those_of_redis_to_the_byte", REDIS) {
+        return;
+    }
+    let (original, server) = (Original::start(), redis());
+    let (mut theirs, mut ours) = (original.connect(), connect(&server));
+    let mut differences = Vec::new();
+    for line in COMMANDS.lines() {
+        let asked = request(&words(line));
+        let (theirs, ours) = (reply(&mut theirs, &asked), reply(&mut ours, &asked));
+        if theirs != ours {
+            differences.push(format!("{line}\n    redis: {theirs}\n    ours:  {ours}"));
+        }
+    }
+    assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
+}
+
+fn connect(server: &Server) -> TcpStream {
+    let stream = TcpStream::connect(server.address()).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream
+}
