@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -327,4 +327,209 @@ fn connect(server: &Server) -> TcpStream {
     let stream = TcpStream::connect(server.address()).expect("it listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream
+}
+
+/// What Redis says to what is not its protocol, and then it closes.
+#[test]
+fn the_errors_of_the_protocol_are_those_of_redis_to_the_byte() {
+    if skip_unless("the_errors_of_the_protocol_are_those_of_redis_to_the_byte", REDIS) {
+        return;
+    }
+    let (original, server) = (Original::start(), redis());
+    for bytes in [
+        "*1\r\n:1\r\n",
+        "*1\r\nPING\r\n",
+        "*x\r\n",
+        "*99999999999999999999\r\n",
+        "*1\r\n$-1\r\n",
+        "*1\r\n$x\r\n",
+        "*1\r\n$9223372036854775807\r\n",
+        "*2\r\n$4\r\nPING\r\n*\r\n",
+        "PING\r\n*0\r\n*-1\r\n\r\n  \r\nPING x\r\n*x\r\n",
+        "SUBSCRIBE a b a\r\nGET x\r\nPING\r\nPING x\r\nUNSUBSCRIBE b c\r\nUNSUBSCRIBE\r\n*x\r\n",
+        "SUBSCRIBE a\r\nQUIT\r\n",
+        "QUIT\r\nPING\r\n",
+    ] {
+        let mut theirs = original.connect();
+        theirs.write_all(bytes.as_bytes()).expect("it takes it");
+        let mut told = Vec::new();
+        theirs.read_to_end(&mut told).expect("it closes");
+        let ours = Peer::connect(server.address());
+        ours.send(bytes.as_bytes());
+        let ours = ours.receive_to_end();
+        assert_eq!(ours.escape_ascii().to_string(), told.escape_ascii().to_string(), "{bytes:?}");
+    }
+}
+
+/// Runs a tool of Redis against the server, with this at its standard input.
+#[track_caller]
+fn tool(server: &Server, name: &str, arguments: &[&str], input: &[u8]) -> String {
+    let mut tool = Command::new(name)
+        .args(["-h", "127.0.0.1", "-p", &server.port().to_string()])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the tool");
+    let mut stdin = tool.stdin.take().expect("a pipe");
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || stdin.write_all(&input));
+    let output = tool.wait_with_output().expect("the tool ends");
+    writer.join().expect("the writer").expect("it reads all");
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{name} {arguments:?}: {text}");
+    text
+}
+
+#[test]
+fn redis_cli_gets_its_answers() {
+    if skip_unless("redis_cli_gets_its_answers", REDIS_TOOLS) {
+        return;
+    }
+    let server = redis();
+    let cli = |words: &str| tool(&server, "redis-cli", &words.split(' ').collect::<Vec<_>>(), b"");
+    assert_eq!(cli("SET k v EX 100"), "OK\n");
+    assert_eq!(cli("GET k"), "v\n");
+    assert_eq!(cli("TTL k"), "100\n");
+    assert_eq!(cli("INCR n"), "1\n");
+    assert_eq!(cli("RPUSH l a b c"), "3\n");
+    assert_eq!(cli("LRANGE l 0 -1"), "a\nb\nc\n");
+    assert_eq!(cli("MGET k n missing"), "v\n1\n\n");
+    assert_eq!(cli("DBSIZE"), "3\n");
+    assert!(cli("INFO").contains("connected_clients:1"));
+    // As at a terminal, with its questions about commands.
+    let session =
+        tool(&server, "redis-cli", &[], b"PING\nGET k\nSET k\nEXISTS k\nFLUSHALL\nDBSIZE\n");
+    let replies =
+        ["PONG", "v", "ERR wrong number of arguments for 'set' command", "", "1", "OK", "0"];
+    assert_eq!(session.lines().collect::<Vec<_>>(), replies);
+}
+
+#[test]
+fn a_pipe_of_ten_thousand_commands_is_answered() {
+    if skip_unless("a_pipe_of_ten_thousand_commands_is_answered", REDIS_TOOLS) {
+        return;
+    }
+    let server = redis();
+    let commands: Vec<u8> = (0..10_000)
+        .flat_map(|number| request(&words(&format!("SET key:{number} value:{number}"))))
+        .collect();
+    let told = tool(&server, "redis-cli", &["--pipe"], &commands);
+    assert!(told.contains("errors: 0, replies: 10000"), "{told}");
+    assert_eq!(tool(&server, "redis-cli", &["DBSIZE"], b""), "10000\n");
+    assert_eq!(tool(&server, "redis-cli", &["GET", "key:9999"], b""), "value:9999\n");
+}
+
+#[test]
+fn redis_benchmark_runs_through() {
+    if skip_unless("redis_benchmark_runs_through", REDIS_TOOLS) {
+        return;
+    }
+    let server = redis();
+    let tests = "ping,set,get,incr,lpush,rpush,lpop,rpop,mset,lrange_100";
+    for flight in ["1", "16"] {
+        let arguments = ["-t", tests, "-P", flight, "-n", "2000", "-q", "-d", "100"];
+        let told = tool(&server, "redis-benchmark", &arguments, b"");
+        assert_eq!(told.matches("requests per second").count(), 12, "{told}");
+        assert!(!told.contains("rror") && !told.contains("WARN"), "{told}");
+    }
+}
+
+#[test]
+fn subscribers_of_redis_cli_hear_what_is_published() {
+    if skip_unless("subscribers_of_redis_cli_hear_what_is_published", REDIS_TOOLS) {
+        return;
+    }
+    let server = redis();
+    let listeners: Vec<_> = (0..3)
+        .map(|_| {
+            let port = server.port().to_string();
+            Launch::new("redis-cli").args(&["-p", &port, "SUBSCRIBE", "news"]).begin()
+        })
+        .collect();
+    let publish = |message: &str| tool(&server, "redis-cli", &["PUBLISH", "news", message], b"");
+    eventually("all three listen", || publish("first") == "3\n");
+    assert_eq!(publish("second"), "3\n");
+    assert_eq!(tool(&server, "redis-cli", &["PUBLISH", "olds", "x"], b""), "0\n");
+    // The server closes their connections at its end, and so they end.
+    server.signal(Signal::TERM);
+    for listener in listeners {
+        let process = listener.process();
+        eventually("it has heard the second message", || process.state().is_some());
+        process.signal(Signal::INT);
+        let heard = listener.end().stdout;
+        assert!(heard.starts_with("subscribe\nnews\n1\nmessage\nnews\n"), "{heard}");
+    }
+}
+
+#[test]
+fn a_signal_ends_it_when_its_clients_have_their_replies() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut server = redis();
+        let (idle, subscriber, busy) = (
+            Peer::connect(server.address()),
+            Peer::connect(server.address()),
+            Peer::connect(server.address()),
+        );
+        subscriber.send(b"SUBSCRIBE news\r\n");
+        subscriber.expect(b"*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n");
+        busy.send(&b"INCR n\r\n".repeat(1000));
+        busy.expect(b":1\r\n");
+        server.signal(signal);
+        let rest: String = (2..=1000).map(|number| format!(":{number}\r\n")).collect();
+        busy.expect(rest.as_bytes());
+        for peer in [busy, subscriber, idle] {
+            peer.expect_eof();
+        }
+        assert_eq!(server.exit_code_within(Duration::from_secs(20)), 0);
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut server = redis();
+    let peer = Peer::connect(server.address());
+    peer.send(b"*2\r\n$4\r\nECHO\r\n$9\r\nhalf");
+    server.signal(Signal::TERM);
+    eventually("nobody is let in any more", || Peer::try_connect(server.address()).is_err());
+    server.signal(Signal::TERM);
+    peer.expect_reset();
+    assert_eq!(server.exit_code_within(PATIENCE), 0);
+}
+
+#[test]
+fn wrong_arguments_are_told_in_one_line() {
+    let program = program();
+    for arguments in [&["nowhere"][..], &["127.0.0.1"], &["127.0.0.1:0", "more"], &["--help"]] {
+        let ended = Launch::new(&program).args(arguments).run();
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{arguments:?}");
+        assert!(ended.stderr.starts_with("usage: redis [ADDRESS]"), "{}", ended.stderr);
+        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    }
+    let taken = redis();
+    let ended = Launch::new(&program).args(&[&taken.address().to_string()]).run();
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.starts_with("redis: cannot listen on 127.0.0.1:"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_subscriber_that_does_not_read_is_reset_and_hurts_nobody() {
+    let server = redis();
+    let slow = Peer::narrow(server.address());
+    slow.send(b"SUBSCRIBE news\r\n");
+    slow.expect(b"*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n");
+    let publisher = Peer::connect(server.address());
+    let message = request(&[b"PUBLISH".to_vec(), b"news".to_vec(), vec![b'x'; 1 << 20]]);
+    let mut heard = b"1".to_vec();
+    let mut count = 0;
+    while heard == b"1" {
+        count += 1;
+        assert!(count < 64, "it is never given up");
+        publisher.send(&message);
+        heard = publisher.receive(4)[1..2].to_vec();
+    }
+    // What it is owed is bounded by 16 MiB, and by what the kernel holds.
+    assert!(count > 14, "given up after {count} MiB");
+    slow.expect_reset();
 }
