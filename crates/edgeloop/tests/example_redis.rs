@@ -2,11 +2,11 @@
 //! clients do to it.
 
 use std::ffi::OsStr;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -442,24 +442,50 @@ fn subscribers_of_redis_cli_hear_what_is_published() {
         return;
     }
     let server = redis();
-    let listeners: Vec<_> = (0..3)
-        .map(|_| {
-            let port = server.port().to_string();
-            Launch::new("redis-cli").args(&["-p", &port, "SUBSCRIBE", "news"]).begin()
-        })
-        .collect();
-    let publish = |message: &str| tool(&server, "redis-cli", &["PUBLISH", "news", message], b"");
-    eventually("all three listen", || publish("first") == "3\n");
-    assert_eq!(publish("second"), "3\n");
-    assert_eq!(tool(&server, "redis-cli", &["PUBLISH", "olds", "x"], b""), "0\n");
-    // The server closes their connections at its end, and so they end.
-    server.signal(Signal::TERM);
-    for listener in listeners {
-        let process = listener.process();
-        eventually("it has heard the second message", || process.state().is_some());
-        process.signal(Signal::INT);
-        let heard = listener.end().stdout;
-        assert!(heard.starts_with("subscribe\nnews\n1\nmessage\nnews\n"), "{heard}");
+    let mut listeners: Vec<_> = (0..3).map(|_| Listener::start(&server, "news")).collect();
+    let publish = |to: &str| tool(&server, "redis-cli", &["PUBLISH", to, "hello"], b"");
+    assert_eq!(publish("news"), "3\n");
+    assert_eq!(publish("olds"), "0\n");
+    assert_eq!(publish("news"), "3\n");
+    for listener in &mut listeners {
+        listener.expect(&["message", "news", "hello", "message", "news", "hello"]);
+    }
+    listeners.pop();
+    eventually("the others are left", || publish("news") == "2\n");
+}
+
+/// `redis-cli`, subscribed to a channel. Dropping it kills that one process.
+struct Listener {
+    process: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Listener {
+    fn start(server: &Server, channel: &str) -> Self {
+        let mut process = Command::new("redis-cli")
+            .args(["-p", &server.port().to_string(), "SUBSCRIBE", channel])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("redis-cli");
+        let stdout = process.stdout.take().expect("a pipe");
+        let mut listener = Self { process, lines: BufReader::new(stdout).lines() };
+        listener.expect(&["subscribe", channel, "1"]);
+        listener
+    }
+
+    #[track_caller]
+    fn expect(&mut self, lines: &[&str]) {
+        for line in lines {
+            assert_eq!(self.lines.next().expect("a line").expect("characters"), *line);
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
@@ -489,12 +515,17 @@ fn a_signal_ends_it_when_its_clients_have_their_replies() {
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let mut server = redis();
-    let peer = Peer::connect(server.address());
-    peer.send(b"*2\r\n$4\r\nECHO\r\n$9\r\nhalf");
+    // Who is owed something is waited for.
+    let slow = Peer::narrow(server.address());
+    let value = vec![b'x'; 4 << 20];
+    slow.send(&request(&[b"SET".to_vec(), b"k".to_vec(), value]));
+    slow.expect(b"+OK\r\n");
+    slow.send(b"GET k\r\nGET k\r\nGET k\r\n");
+    slow.expect(b"$4194304\r\n");
     server.signal(Signal::TERM);
     eventually("nobody is let in any more", || Peer::try_connect(server.address()).is_err());
     server.signal(Signal::TERM);
-    peer.expect_reset();
+    slow.expect_reset();
     assert_eq!(server.exit_code_within(PATIENCE), 0);
 }
 
