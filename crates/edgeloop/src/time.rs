@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// A point on the kernel's monotonic clock, in nanoseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A point on the kernel's monotonic clock, in nanoseconds. The default is [`ZERO`](Self::ZERO).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Time(u64);
 
 impl Time {

@@ -71,6 +71,13 @@ pub const MANDOC: Tool =
 pub const REDIS: Tool =
     Tool { program: "redis-server", probe: &["--version"], advice: "redis-server is missing" };
 
+/// `redis-cli` and `redis-benchmark`, which come with `redis-server`.
+pub const REDIS_TOOLS: Tool = Tool {
+    program: "sh",
+    probe: &["-c", "redis-cli --version && redis-benchmark --version"],
+    advice: "redis-cli or redis-benchmark (redis-tools) is missing",
+};
+
 /// `memcached`.
 pub const MEMCACHED: Tool =
     Tool { program: "memcached", probe: &["-h"], advice: "memcached is missing" };
