@@ -7,6 +7,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::servers::READ_BUFFER;
+
+/// How many rounds there are of what is measured one server after the other.
+pub(crate) const ROUNDS: u32 = 9;
+
+/// How long a server has its turn, in milliseconds.
+pub(crate) const TURN: u64 = 1_000;
+
 /// The whole command line.
 #[derive(Debug, Parser)]
 #[command(name = "comparisons", about = "Compares what edgeloop costs with its peers")]
@@ -138,7 +146,7 @@ pub(crate) struct PairArgs {
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub(crate) slice: Option<u64>,
     /// The read buffer of the servers that are told one, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = crate::plan::READ_BUFFER)]
+    #[arg(long, value_name = "BYTES", default_value_t = READ_BUFFER)]
     #[arg(value_parser = read_buffer)]
     pub(crate) read_buffer: usize,
     /// Write the figures
@@ -174,11 +182,11 @@ pub(crate) struct CountsArgs {
 #[derive(Debug, Args)]
 pub(crate) struct RoundsArgs {
     /// In each round every server has its turn
-    #[arg(long, value_name = "N", default_value_t = crate::whole::ROUNDS)]
+    #[arg(long, value_name = "N", default_value_t = ROUNDS)]
     #[arg(value_parser = clap::value_parser!(u32).range(6..))]
     pub(crate) rounds: u32,
     /// How long a turn lasts, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = crate::whole::TURN)]
+    #[arg(long, value_name = "MS", default_value_t = TURN)]
     #[arg(value_parser = clap::value_parser!(u64).range(20..=60_000))]
     pub(crate) turn: u64,
     /// Write the figures

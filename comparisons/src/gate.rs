@@ -11,7 +11,7 @@ use crate::counts::{self, Counted};
 use crate::failure::Failure;
 use crate::pair::{self, Settings};
 use crate::recorded::{self, MARGIN, Recorded};
-use crate::servers::{self, BARE, Contestant, EDGELOOP};
+use crate::servers::{self, BARE, Contestant, EDGELOOP, READ_BUFFER};
 use crate::shapes::SHAPES;
 use crate::targets::{CALLS, IDLE_BYTES, INSTRUCTIONS};
 use crate::{interrupt, ours, plan, results, show};
@@ -55,9 +55,9 @@ pub(crate) fn run(edgeloop: &Contestant) -> Result<bool, Failure> {
     }
     let rustc = results::rustc();
     let recorded = recorded::of(&rustc)?;
-    let one = counts::instructions::one(edgeloop, plan::READ_BUFFER);
+    let one = counts::instructions::one(edgeloop, READ_BUFFER);
     tell(instructions("1 connection", one, INSTRUCTIONS.0, &rustc, recorded, |all| all.one))?;
-    let fifty = counts::instructions::fifty(edgeloop, plan::READ_BUFFER);
+    let fifty = counts::instructions::fifty(edgeloop, READ_BUFFER);
     tell(instructions("50 connections", fifty, INSTRUCTIONS.1, &rustc, recorded, |all| all.fifty))?;
     tell(calls(edgeloop))?;
     tell(memory(edgeloop))?;
@@ -73,7 +73,7 @@ fn progress(edgeloop: &Contestant, shape: &crate::shapes::Shape) -> io::Result<H
     // The program has no chat; the library under it has.
     let server = if edgeloop.serves(service) { *edgeloop } else { library()? };
     let name = server.name();
-    let running = server.start(service, plan::READ_BUFFER)?;
+    let running = server.start(service, READ_BUFFER)?;
     let go_on = || {
         let _idle = (shape.idle > 0)
             .then(|| client::Holder::start(running.address(), shape.idle))
@@ -134,7 +134,7 @@ fn judge_instructions(
 
 /// System calls a message on one connection: by trace points, or else by strace.
 fn calls(edgeloop: &Contestant) -> io::Result<Held> {
-    let (each, by) = match counts::calls(edgeloop, plan::READ_BUFFER, 1) {
+    let (each, by) = match counts::calls(edgeloop, READ_BUFFER, 1) {
         Ok(calls) => (calls.all, "trace points"),
         Err(error) => match calls_by_strace(edgeloop) {
             Ok(each) => (each, "strace"),
@@ -151,7 +151,7 @@ fn calls(edgeloop: &Contestant) -> io::Result<Held> {
 
 fn calls_by_strace(edgeloop: &Contestant) -> io::Result<f64> {
     const MESSAGES: u32 = 1_000;
-    let server = edgeloop.start(Service::Echo, plan::READ_BUFFER)?;
+    let server = edgeloop.start(Service::Echo, READ_BUFFER)?;
     let mut crowd = client::crowd(server.address(), 1)?;
     let scratch = Scratch::new()?;
     let strace = Strace::start(server.process(), scratch.path())?;
@@ -161,7 +161,7 @@ fn calls_by_strace(edgeloop: &Contestant) -> io::Result<f64> {
 }
 
 fn memory(edgeloop: &Contestant) -> io::Result<Held> {
-    let held = counts::memory::of_idle(edgeloop, plan::READ_BUFFER)?;
+    let held = counts::memory::of_idle(edgeloop, READ_BUFFER)?;
     let connections = counts::memory::CONNECTIONS;
     let kernel = match held.kernel {
         Counted::Value(bytes) => format!("; the kernel has {bytes:.0}"),
@@ -181,8 +181,7 @@ fn ratio(shape: &str) -> io::Result<Held> {
         Ok(pair) => pair,
         Err(reason) => return Ok(Held::Open(format!("against {BARE}, {shape}: {reason}"))),
     };
-    let settings =
-        Settings { cycles: CYCLES, time: None, slice: None, read_buffer: plan::READ_BUFFER };
+    let settings = Settings { cycles: CYCLES, time: None, slice: None, read_buffer: READ_BUFFER };
     let mut above = Vec::new();
     for _ in 0..2 {
         let measured = pair::measure(&pair, &settings, &mut |_, _| ())?;

@@ -8,8 +8,7 @@ use peers::Service;
 
 use crate::client::{self, Until};
 use crate::pair::Round;
-use crate::plan::READ_BUFFER;
-use crate::servers::{BARE, BARE_SPINNING, Contestant, EDGELOOP, SPINNING};
+use crate::servers::{BARE, BARE_SPINNING, Contestant, EDGELOOP, READ_BUFFER, SPINNING};
 use crate::shapes;
 use crate::turns::{InTurn, Measurement};
 

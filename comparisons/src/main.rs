@@ -1,29 +1,30 @@
 //! Compares what edgeloop costs with its peers, and writes down what it came to.
 
-mod args;
+// The layers, lowest first: a module names only modules above it in this list. A test holds that.
 mod binary;
+mod interrupt;
+mod failure;
+mod process;
+mod place;
+mod ours;
+mod recorded;
+mod servers;
+mod args;
+mod shapes;
 mod client;
 mod counts;
-mod draw;
-mod failure;
-mod gate;
-mod interrupt;
-mod latency;
-mod ours;
-mod overload;
-mod pair;
-mod place;
-mod plan;
-mod process;
-mod recorded;
-mod results;
-mod servers;
-mod services;
-mod shapes;
-mod show;
 mod statistics;
-mod targets;
+mod pair;
+mod show;
+mod services;
 mod turns;
+mod latency;
+mod overload;
+mod results;
+mod targets;
+mod draw;
+mod plan;
+mod gate;
 mod whole;
 
 use std::process::ExitCode;
@@ -36,7 +37,6 @@ use failure::Failure;
 use pair::Settings;
 use peers::Service;
 use results::Results;
-use servers::Contestant;
 
 fn main() -> ExitCode {
     let line = match CommandLine::try_parse() {
@@ -88,12 +88,12 @@ fn run(line: CommandLine) -> Result<bool, Failure> {
         Some(Command::Overload(arguments)) => whole::overload(&arguments),
         Some(Command::Services(arguments)) => {
             let edgeloop = binary::edgeloop().map_err(|error| Failure::usage(error.to_string()))?;
-            prepare([])?;
+            servers::prepare([])?;
             services::compare(&arguments, &edgeloop)
         }
         Some(Command::Gate) => {
             let edgeloop = servers::find(servers::EDGELOOP)?;
-            prepare([edgeloop])?;
+            servers::prepare([edgeloop])?;
             gate::run(&edgeloop)
         }
         Some(Command::Draw(arguments)) => {
@@ -130,7 +130,7 @@ fn compare(arguments: &PairArgs) -> Result<bool, Failure> {
         slice: arguments.slice.map(Duration::from_millis),
         read_buffer: arguments.read_buffer,
     };
-    prepare([pair.of.server, pair.against.server])?;
+    servers::prepare([pair.of.server, pair.against.server])?;
     let bar = show::progress(settings.cycles.into());
     let measured = pair::measure(&pair, &settings, &mut |attempt, cycle| {
         bar.set_message(format!("run {attempt}"));
@@ -145,18 +145,6 @@ fn compare(arguments: &PairArgs) -> Result<bool, Failure> {
         results.write(path)?;
     }
     Ok(measured.valid_ratio().is_some())
-}
-
-/// What every measurement needs: the programs of the servers, and this process in its place.
-fn prepare(servers: impl IntoIterator<Item = Contestant>) -> Result<(), Failure> {
-    for server in servers {
-        // The program `edgeloop` is built here if it has to be, and not on the client's core alone.
-        let command = server.command(Service::Echo, plan::READ_BUFFER);
-        command.map_err(|error| Failure::usage(error.to_string()))?;
-    }
-    place::raise_descriptor_limit();
-    place::pin_client()?;
-    Ok(())
 }
 
 /// The servers and the shapes, for who wants to name some.

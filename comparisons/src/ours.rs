@@ -29,7 +29,8 @@ pub(crate) fn command(service: Service, read_buffer: usize) -> io::Result<Comman
 /// When it can't listen, or the loop fails.
 pub(crate) fn serve(service: Service, read_buffer: usize) -> io::Result<()> {
     // More than the library allows without asking: the shapes need it.
-    crate::place::raise_descriptor_limit();
+    // Who needs more than there are will say so.
+    let _ = edgeloop::raise_descriptor_limit();
     let config = Config::new().read_buffer(read_buffer);
     match service {
         Service::Echo => run(Echo, config),

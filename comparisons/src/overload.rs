@@ -7,8 +7,7 @@ use peers::Service;
 use serde::{Deserialize, Serialize};
 
 use crate::client::Flood;
-use crate::plan::READ_BUFFER;
-use crate::servers::{BARE, Contestant, EDGELOOP};
+use crate::servers::{BARE, Contestant, EDGELOOP, READ_BUFFER};
 use crate::turns::{InTurn, Measurement};
 
 /// Who is measured.

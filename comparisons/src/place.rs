@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::process::Signal;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::failure::named;
@@ -95,13 +95,6 @@ fn leads_its_session() -> bool {
 /// The session in a line of `/proc/PID/stat`: its sixth field (proc(5)).
 fn session(stat: &str) -> Option<i32> {
     field_behind_name(stat, 6)?.parse().ok()
-}
-
-/// Raises the limit of descriptors of this process, and of what it starts, to what is permitted.
-pub(crate) fn raise_descriptor_limit() {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // Who needs more than there are will say so.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 #[cfg(test)]

@@ -5,9 +5,6 @@ use crate::servers::{self, BARE, Contestant, WITHOUT_TIMEOUT};
 use crate::shapes::{self, SHAPES, Shape};
 use crate::targets;
 
-/// The read buffer of servers that are told one: what the targets for streams name.
-pub(crate) const READ_BUFFER: usize = 32 * 1024;
-
 /// The pair of these names.
 ///
 /// # Errors

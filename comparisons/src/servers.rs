@@ -11,6 +11,7 @@ use std::time::Duration;
 use peers::{Peer, Service};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::failure::Failure;
 use crate::place;
 use crate::process::{Process, wait_until};
 use crate::{binary, interrupt, ours};
@@ -20,6 +21,9 @@ const START: Duration = Duration::from_secs(30);
 
 /// How long valgrind may take to end a server and to write its log.
 const END: Duration = Duration::from_secs(10);
+
+/// The read buffer of servers that are told one: what the targets for streams name.
+pub(crate) const READ_BUFFER: usize = 32 * 1024;
 
 /// A server that can be started.
 #[derive(Debug, Clone, Copy)]
@@ -291,6 +295,19 @@ impl Drop for Server {
 fn address_in(line: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once("listening on ")?;
     rest.split_whitespace().next()?.parse().ok()
+}
+
+/// What every measurement needs: the programs of the servers, and this process in its place.
+pub(crate) fn prepare(servers: impl IntoIterator<Item = Contestant>) -> Result<(), Failure> {
+    for server in servers {
+        // The program `edgeloop` is built here if it has to be, and not on the client's core alone.
+        let command = server.command(Service::Echo, READ_BUFFER);
+        command.map_err(|error| Failure::usage(error.to_string()))?;
+    }
+    // Who needs more than there are will say so.
+    let _ = edgeloop::raise_descriptor_limit();
+    place::pin_client()?;
+    Ok(())
 }
 
 #[cfg(test)]

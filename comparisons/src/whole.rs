@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 
-use crate::args::{AllArgs, CountsArgs, RoundsArgs};
+use crate::args::{AllArgs, CountsArgs, ROUNDS, RoundsArgs, TURN};
 use crate::counts;
 use crate::failure::Failure;
 use crate::latency::LATENCY;
@@ -43,14 +43,14 @@ pub(crate) fn run(arguments: &AllArgs) -> Result<bool, Failure> {
         cycles: cycles.max(6),
         time: Some(TIME),
         slice: None,
-        read_buffer: plan::READ_BUFFER,
+        read_buffer: servers::READ_BUFFER,
     };
     // With a part of the shapes or servers asked for, the counts were not.
     let is_part = !arguments.shape.is_empty() || !arguments.against.is_empty();
     let counted: Vec<_> = if arguments.no_counts || is_part { Vec::new() } else { countable() };
     let in_turn = !arguments.no_latency && !is_part;
     let measured = pairs.iter().flat_map(|pair| [pair.of.server, pair.against.server]);
-    crate::prepare(measured.chain(counted.iter().copied()))?;
+    servers::prepare(measured.chain(counted.iter().copied()))?;
     let steps = pairs.len() as u64 * u64::from(settings.cycles);
     let turn = Duration::from_millis(TURN) / quick;
     let turns =
@@ -99,12 +99,6 @@ pub(crate) fn run(arguments: &AllArgs) -> Result<bool, Failure> {
     Ok(targets::ratios(&results.pairs).iter().find(missing).is_none())
 }
 
-/// How many rounds there are of what is measured one server after the other.
-pub(crate) const ROUNDS: u32 = 9;
-
-/// How long a server has its turn, in milliseconds.
-pub(crate) const TURN: u64 = 1_000;
-
 /// How many cycles a turn stands for on the progress line.
 const TURN_STEP: u64 = 15;
 
@@ -131,7 +125,7 @@ fn countable() -> Vec<Contestant> {
 }
 
 fn count_one(results: &mut Results, server: &Contestant, bar: &ProgressBar) -> Result<(), Failure> {
-    let counts = counts::count(server, plan::READ_BUFFER, &mut |what| {
+    let counts = counts::count(server, servers::READ_BUFFER, &mut |what| {
         bar.set_message(format!("{}: {what}", server.name()));
         bar.inc(STEP);
     })?;
@@ -154,7 +148,7 @@ pub(crate) fn counts(arguments: &CountsArgs) -> Result<bool, Failure> {
         };
         arguments.names.iter().map(find).collect::<Result<_, _>>()?
     };
-    crate::prepare(chosen.iter().copied())?;
+    servers::prepare(chosen.iter().copied())?;
     let mut results = Results::of_a_part();
     let bar = show::progress(chosen.len() as u64 * counts::STEPS * STEP);
     for server in &chosen {
@@ -184,7 +178,7 @@ fn alone<T>(
     take: fn(&mut Results, Vec<InTurn<T>>),
 ) -> Result<bool, Failure> {
     draw::check_writable(&[arguments.json.as_ref()])?;
-    crate::prepare(measurement.contestants()?)?;
+    servers::prepare(measurement.contestants()?)?;
     let bar = show::progress(turn_steps(measurement, arguments.rounds)?);
     let turn = Duration::from_millis(arguments.turn);
     let mut results = Results::of_a_part();

@@ -31,7 +31,6 @@ shared! {
     addresses = "../../crates/edgeloop-cli/src/addresses.rs";
     args = "../../crates/edgeloop-cli/src/args.rs";
     bench = "../../crates/edgeloop-cli/src/bench/mod.rs";
-    config = "../../crates/edgeloop-cli/src/config.rs";
     escape = "../../crates/edgeloop-cli/src/escape.rs";
     exit = "../../crates/edgeloop-cli/src/exit.rs";
     generate = "../../crates/edgeloop-cli/src/generate/mod.rs";
@@ -39,7 +38,10 @@ shared! {
     nearest = "../../crates/edgeloop-cli/src/nearest.rs";
     outputs = "../../crates/edgeloop-cli/src/outputs/mod.rs";
     report = "../../crates/edgeloop-cli/src/report/mod.rs";
+    results = "../../crates/edgeloop-cli/src/results/mod.rs";
+    serve = "../../crates/edgeloop-cli/src/serve/mod.rs";
     signals = "../../crates/edgeloop-cli/src/signals.rs";
+    summary = "../../crates/edgeloop-cli/src/summary/mod.rs";
     usage = "../../crates/edgeloop-cli/src/usage.rs";
     values = "../../crates/edgeloop-cli/src/values.rs";
     variables = "../../crates/edgeloop-cli/src/variables.rs";

@@ -18,19 +18,20 @@
 // Elsewhere than on Linux there is nothing to compare.
 #![cfg(target_os = "linux")]
 
+// The layers, lowest first: a module names only modules above it in this list. A test holds that.
+mod listen;
 mod compio;
 mod example;
-mod listen;
-mod mio;
 mod monoio;
-mod peer;
-mod polling;
-mod queue;
 mod service;
+mod queue;
+mod mio;
+mod polling;
 mod smol;
 mod tokio_copy;
 mod tokio_fanout;
 mod tokio_ready;
+mod peer;
 
 pub use peer::{Peer, all, find, serve};
 pub use service::Service;

@@ -7,8 +7,8 @@ use slab::Slab;
 use std::convert::Infallible;
 use std::io::{self, ErrorKind, Read};
 
-use crate::Service;
 use crate::queue::{Partial, Queue};
+use crate::service::Service;
 
 const EVENTS: usize = 1024;
 const LISTENER: Token = Token(usize::MAX);

@@ -6,9 +6,8 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::{
-    Service, compio, example, mio, monoio, polling, smol, tokio_copy, tokio_fanout, tokio_ready,
-};
+use crate::service::Service;
+use crate::{compio, example, mio, monoio, polling, smol, tokio_copy, tokio_fanout, tokio_ready};
 
 /// A server to compare with.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 
 use std::io::{self, ErrorKind, Write};
 
-use crate::Service;
+use crate::service::Service;
 
 /// What a socket did not take. Nothing is read from a connection while it owes something.
 #[derive(Debug, Default)]

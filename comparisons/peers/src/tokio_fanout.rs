@@ -10,8 +10,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::task::{LocalSet, spawn_local};
 
-use crate::Service;
 use crate::queue::{Partial, Queue};
+use crate::service::Service;
 
 struct Room {
     members: RefCell<Slab<Rc<Member>>>,

@@ -2,6 +2,10 @@
 
 mod block;
 mod document;
+/// The tool's own, so that both kinds of pages are written alike.
+#[path = "../../../crates/edgeloop-cli/src/report/html.rs"]
+#[allow(dead_code, reason = "a page of figures has no commands in it")]
+mod html;
 mod in_turn;
 mod markdown;
 mod page;

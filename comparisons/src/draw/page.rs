@@ -1,6 +1,7 @@
 //! The document as a page that needs nothing besides itself.
 
 use super::block::Block;
+use super::html::Text;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -56,27 +57,11 @@ fn table(rows: &[Vec<String>]) -> String {
 fn inline(text: &str) -> String {
     let mut html = String::new();
     for (index, part) in text.split('`').enumerate() {
-        let part = escaped(part);
+        let part = Text(part);
         if index % 2 == 1 {
             html.push_str(&format!("<code>{part}</code>"));
         } else {
-            html.push_str(&part);
-        }
-    }
-    html
-}
-
-/// A text that can't end the element or the attribute that it stands in.
-pub(super) fn escaped(text: &str) -> String {
-    let mut html = String::new();
-    for character in text.chars() {
-        match character {
-            '&' => html.push_str("&amp;"),
-            '<' => html.push_str("&lt;"),
-            '>' => html.push_str("&gt;"),
-            '"' => html.push_str("&quot;"),
-            character if character.is_control() => html.push('\u{fffd}'),
-            character => html.push(character),
+            html.push_str(&part.to_string());
         }
     }
     html

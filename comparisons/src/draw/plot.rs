@@ -1,7 +1,7 @@
 //! The plot: a row for each server, a column for each shape, and in each cell the cost of a message
 //! by bare epoll's. The colour says at a glance what the number says exactly.
 
-use super::page::escaped;
+use super::html::Text;
 use crate::results::Results;
 use crate::servers::{self, BARE};
 use crate::shapes::{SHAPES, Shape};
@@ -141,7 +141,7 @@ pub(super) fn svg(results: &Results) -> String {
             let y = TOP - 30 + 19 * line;
             svg.push_str(&format!(
                 "<text x=\"{x}\" y=\"{y}\" text-anchor=\"middle\" fill=\"#333\">{}</text>\n",
-                escaped(text)
+                Text(text)
             ));
         }
     }
@@ -160,7 +160,7 @@ fn draw_row(svg: &mut String, y: usize, row: &Row<'_>) {
         "<text x=\"{}\" y=\"{middle}\" text-anchor=\"end\" font-weight=\"{weight}\" fill=\"#111\">{}\
          </text>\n",
         NAME - 12,
-        escaped(row.name)
+        Text(row.name)
     ));
     for (column, cell) in row.cells.iter().enumerate() {
         let x = NAME + WIDTH * column;

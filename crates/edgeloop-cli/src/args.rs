@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::bench;
 use crate::bench::args::BenchArgs;
@@ -14,6 +14,7 @@ use crate::exit::Failure;
 use crate::generate::args::GenerateArgs;
 use crate::report;
 use crate::report::args::ReportArgs;
+use crate::serve::args::{ServeArgs, variable};
 use crate::usage;
 use crate::version;
 
@@ -86,137 +87,6 @@ pub(crate) enum Command {
     Generate(GenerateArgs),
 }
 
-/// The arguments of `edgeloop serve`. The environment variable of each is added by [`grammar`].
-#[derive(Debug, Default, Args)]
-#[allow(rustdoc::broken_intra_doc_links, reason = "the help prints its brackets as they are")]
-pub(crate) struct ServeArgs {
-    /// Where to listen: HOST:PORT, [IPV6]:PORT or PORT [default: 0.0.0.0:3000]
-    ///
-    /// PORT alone is 0.0.0.0:PORT. Several addresses are allowed. A host name stands for all its
-    /// addresses, port 0 for a free port. An IPv6 address can name its interface:
-    /// [fe80::1%eth0]:3000
-    #[arg(value_name = "ADDRESS")]
-    pub(crate) address: Vec<OsString>,
-
-    /// Maximum number of connections [default: what descriptors allow]
-    ///
-    /// Further clients wait in the backlog until a connection ends. The limit of descriptors
-    /// (ulimit -n) lowers it, with a warning
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    pub(crate) max_connections: Option<OsString>,
-
-    /// Close a connection after this long without traffic [default: 10m]
-    ///
-    /// none disables it
-    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
-    pub(crate) idle_timeout: Option<OsString>,
-
-    /// Reset a peer that takes no output for this long [default: 1m]
-    ///
-    /// A peer that reads less than a sixteenth of its receive buffer in this time cannot be told from
-    /// one that reads nothing. none disables it
-    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
-    pub(crate) write_timeout: Option<OsString>,
-
-    /// Probe an idle peer after this long [default: 2m or none]
-    ///
-    /// The default is 2m with --idle-timeout none, else none.
-    /// The kernel sends the probes, and ends the connection after as long again without an answer.
-    /// none sends none
-    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
-    pub(crate) keepalive: Option<OsString>,
-
-    /// Give up a peer that acknowledges nothing this long [default: none]
-    ///
-    /// The kernel does this, also where the peer has no room, and after the connection has ended
-    /// here. none leaves it to the kernel's own limits
-    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
-    pub(crate) user_timeout: Option<OsString>,
-
-    /// After a signal, serve open connections this long [default: 10s]
-    ///
-    /// Connections that are still open then are reset. 0 resets them at once, none waits until all
-    /// have ended
-    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
-    pub(crate) drain_timeout: Option<OsString>,
-
-    /// Maximum bytes queued [default: 256MiB or a quarter of memory]
-    ///
-    /// Bytes wait in a queue when a peer does not take its output. Near the limit, only peers that
-    /// are owed nothing are read, and those that take nothing may be reset. The memory allowed is
-    /// the least of the cgroup's, the process's and the machine's. What the kernel holds for sockets
-    /// comes on top: see --send-buffer
-    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
-    pub(crate) buffer_limit: Option<OsString>,
-
-    /// Send buffer of each socket [default: as the kernel tunes it]
-    ///
-    /// The kernel keeps what is in it after the connection has ended, too. It is lowered to
-    /// net.core.wmem_max; a warning says so
-    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
-    pub(crate) send_buffer: Option<OsString>,
-
-    /// Length of each listener's backlog [default: 4096]
-    ///
-    /// The kernel lowers it to net.core.somaxconn; a warning says so
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    pub(crate) backlog: Option<OsString>,
-
-    /// Events that one epoll wait takes at first [default: 512]
-    ///
-    /// The number grows up to 4096 while batches come back full
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    pub(crate) event_batch: Option<OsString>,
-
-    /// Maximum number of splice(2) pipes [default: 16]
-    ///
-    /// Streaming connections pass through them inside the kernel. Each pipe takes two descriptors.
-    /// Without a free pipe, bytes are copied; 0 copies everything
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    pub(crate) pipes: Option<OsString>,
-
-    /// Poll this long before sleeping, at most 1s [default: 0]
-    ///
-    /// After a turn with work, the loop polls for this long before it sleeps, while that pays off.
-    /// Polling takes a whole processor. 0 or none always sleeps
-    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
-    pub(crate) spin: Option<OsString>,
-
-    /// Do not accept IPv4 on an IPv6 address such as [::]
-    #[arg(long)]
-    pub(crate) ipv6_only: bool,
-
-    /// Format of the log on standard error: text or json [default: text]
-    ///
-    /// json writes one object a line
-    #[arg(long, value_name = "FORMAT", allow_hyphen_values = true)]
-    pub(crate) log_format: Option<OsString>,
-
-    /// Log each connection; -vv logs events and payload too
-    ///
-    /// -vv also logs descriptors. In the environment, the value is 0, 1 or 2. The last of -v and -q
-    /// counts
-    #[arg(short, long, action = clap::ArgAction::Count, overrides_with = "quiet")]
-    pub(crate) verbose: u8,
-
-    /// Log only errors and the addresses listened on
-    ///
-    /// The last of -v and -q counts
-    #[arg(short, long, overrides_with_all = ["verbose", "quiet"])]
-    pub(crate) quiet: bool,
-}
-
-/// The environment variable that stands for an option.
-pub(crate) fn variable(option: &str) -> String {
-    format!("EDGELOOP_{}", option.replace('-', "_").to_uppercase())
-}
-
-/// Every environment variable that is read.
-pub(crate) fn variables() -> Vec<String> {
-    let serve = ServeArgs::augment_args(clap::Command::new("serve"));
-    serve.get_arguments().map(|argument| variable(argument.get_id().as_str())).collect()
-}
-
 /// The grammar, with the environment variable of each of serve's options in its help.
 pub(crate) fn grammar() -> clap::Command {
     fn with_variables(command: clap::Command) -> clap::Command {
@@ -277,6 +147,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::serve::args::variables;
 
     fn serve(line: &[&str]) -> ServeArgs {
         let args = std::iter::once("edgeloop").chain(line.iter().copied()).map(OsString::from);

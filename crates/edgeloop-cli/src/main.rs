@@ -1,34 +1,32 @@
 //! The tool: reads the command line, does what it says, and maps the end to an exit code.
 
-mod addresses;
-mod args;
-mod bench;
-mod config;
-mod echo;
+// The layers, lowest first: a module names only modules above it in this list. A test holds that.
 mod escape;
 mod exit;
-mod generate;
-mod listeners;
-mod log;
 mod nearest;
-mod notices;
-mod operator;
-mod outputs;
-mod report;
-mod serve;
-mod signals;
-mod usage;
 mod values;
-mod variables;
+mod addresses;
+mod signals;
+mod log;
+mod outputs;
+mod results;
+mod summary;
+mod report;
+mod bench;
+mod serve;
+mod generate;
 mod version;
+mod usage;
+mod args;
+mod variables;
 
 use std::io::{self, Write};
 use std::panic::catch_unwind;
 use std::process::ExitCode;
 
 use args::{Command, Parsed};
-use config::ServeConfig;
 use exit::{Exit, Failure};
+use serve::config::ServeConfig;
 
 fn main() -> ExitCode {
     signals::prepare();
@@ -47,7 +45,7 @@ fn run() -> Result<Exit, Failure> {
         Parsed::Print(help) => print(&help),
         Parsed::Run(Command::Serve(args)) => {
             let config = ServeConfig::resolve(args, &|name| std::env::var_os(name))?;
-            let warnings = variables::strays(std::env::vars_os(), &args::variables());
+            let warnings = variables::strays(std::env::vars_os(), &serve::args::variables());
             Ok(serve::serve(&config, &warnings))
         }
         Parsed::Run(Command::Bench(args)) => bench::bench(&args),

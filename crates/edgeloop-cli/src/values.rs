@@ -1,14 +1,38 @@
 //! Reads the values of options. What is wrong is answered with what would have been right.
 
+use std::ffi::OsStr;
 use std::time::Duration;
 
 use edgeloop::MAX_SPIN;
+
+use crate::escape::OneLine;
+use crate::exit::Failure;
 
 /// The longest duration that a run can take.
 pub(crate) const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// The largest size: no object in memory is larger.
 const LARGEST_SIZE: usize = isize::MAX.unsigned_abs();
+
+/// Reads a value that was given under this name.
+pub(crate) fn read<T>(
+    name: &str,
+    value: &OsStr,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+) -> Result<T, Failure> {
+    let expected = match value.to_str() {
+        Some(text) => match parse(text) {
+            Ok(parsed) => return Ok(parsed),
+            Err(expected) => expected,
+        },
+        None => "expected UTF-8".to_owned(),
+    };
+    let value = value.to_string_lossy();
+    // The next option was taken for the value.
+    let is_option = name.starts_with("--") && value.starts_with("--");
+    let hint = if is_option { "; is its value missing?" } else { "" };
+    Err(Failure::usage(format!("invalid value '{}' for {name}: {expected}{hint}", OneLine(&value))))
+}
 
 /// A duration above zero, or `none`.
 pub(crate) fn timeout(text: &str) -> Result<Option<Duration>, String> {

@@ -4,10 +4,9 @@
 mod serve;
 mod valid;
 
-use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -16,64 +15,32 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use serve::{edgeloop, serve};
-use tempfile::TempDir;
-use testkit::{CHROMIUM, Ended, skip_unless};
+use testkit::{CHROMIUM, Ended, Files, skip_unless};
 
-/// A directory with the files of a test.
-struct Files(TempDir);
+/// A short run.
+#[track_caller]
+fn bench(options: &[&str]) {
+    let server = serve(&[]);
+    let address = server.address().to_string();
+    let common = ["bench", &address, "-q", "-c", "4", "--warmup", "100ms", "-d", "1s"];
+    let ended = edgeloop(&common).args(options).run();
+    // A machine with much else to do may be late, and says so.
+    assert!(matches!(ended.code, Some(0 | 4)), "{ended:?}");
+}
 
-impl Files {
-    fn new() -> Self {
-        Self(tempfile::tempdir().expect("a directory"))
-    }
+fn report(arguments: &[&str]) -> Ended {
+    edgeloop(&["report"]).args(arguments).run()
+}
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn name(&self, name: &str) -> String {
-        self.path(name).to_str().expect("UTF-8").to_owned()
-    }
-
-    #[track_caller]
-    fn text(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).expect(name)
-    }
-
-    #[track_caller]
-    fn json(&self, name: &str) -> Value {
-        serde_json::from_str(&self.text(name)).expect(name)
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.path(name), text).expect(name);
-    }
-
-    /// A short run; answers what it wrote to these files.
-    #[track_caller]
-    fn bench(&self, options: &[&str]) {
-        let server = serve(&[]);
-        let address = server.address().to_string();
-        let common = ["bench", &address, "-q", "-c", "4", "--warmup", "100ms", "-d", "1s"];
-        let ended = edgeloop(&common).args(options).run();
-        // A machine with much else to do may be late, and says so.
-        assert!(matches!(ended.code, Some(0 | 4)), "{ended:?}");
-    }
-
-    fn report(&self, arguments: &[&str]) -> Ended {
-        edgeloop(&["report"]).args(arguments).run()
-    }
-
-    #[track_caller]
-    fn expect_refused(&self, arguments: &[&str], words: &[&str]) {
-        let ended = self.report(arguments);
-        assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{ended:?}");
-        let line = ended.stderr.strip_suffix('\n').unwrap_or_default();
-        assert!(!line.contains(char::is_control), "not one line: {line:?}");
-        assert!(line.starts_with("edgeloop: "), "{line}");
-        for word in words {
-            assert!(line.contains(word), "{word}: {line}");
-        }
+#[track_caller]
+fn expect_refused(arguments: &[&str], words: &[&str]) {
+    let ended = report(arguments);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{ended:?}");
+    let line = ended.stderr.strip_suffix('\n').unwrap_or_default();
+    assert!(!line.contains(char::is_control), "not one line: {line:?}");
+    assert!(line.starts_with("edgeloop: "), "{line}");
+    for word in words {
+        assert!(line.contains(word), "{word}: {line}");
     }
 }
 
@@ -221,7 +188,7 @@ fn a_browser_shows_the_figures_of_the_results_and_asks_nobody_for_anything() {
     }
     let files = Files::new();
     let (json, page) = (files.name("a.json"), files.name("a.html"));
-    files.bench(&["-r", "500", "--json", &json, "--report", &page]);
+    bench(&["-r", "500", "--json", &json, "--report", &page]);
     let seen = see(files.text("a.html"));
     seen.expect_figures_of(&files.json("a.json"));
     seen.expect_on_a_phone_and_alone();
@@ -234,7 +201,7 @@ fn a_page_beside_a_baseline_fits_on_a_phone_and_its_texts_stay_texts() {
     }
     let files = Files::new();
     let (json, page, bad) = (files.name("a.json"), files.name("a.html"), files.name("bad.json"));
-    files.bench(&["-r", "500", "--repeat", "3", "--json", &json]);
+    bench(&["-r", "500", "--repeat", "3", "--json", &json]);
     let hostile = r#"</style></title><script src="/x">1</script><img src="/y" onerror="z()">"#;
     let mut results = files.json("a.json");
     for place in ["/machine/host", "/target/asked", "/options/command/1", "/started", "/edgeloop"] {
@@ -246,7 +213,7 @@ fn a_page_beside_a_baseline_fits_on_a_phone_and_its_texts_stay_texts() {
     results["errors"] = serde_json::json!({ hostile: 3 });
     results["verify"]["findings"] = serde_json::json!([hostile]);
     files.write("bad.json", &results.to_string());
-    let ended = files.report(&[&bad, "--baseline", &json, "-o", &page]);
+    let ended = report(&[&bad, "--baseline", &json, "-o", &page]);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     let seen = see(files.text("a.html"));
     seen.expect_on_a_phone_and_alone();
@@ -264,14 +231,14 @@ fn runs_that_were_made_at_once_are_merged() {
     let names = ["a.json", "b.json", "sum.json", "again.json"].map(|name| files.name(name));
     let [a, b, sum, again] = &names;
     thread::scope(|scope| {
-        scope.spawn(|| files.bench(&["-r", "500", "--json", a]));
-        scope.spawn(|| files.bench(&["-r", "700", "--json", b]));
+        scope.spawn(|| bench(&["-r", "500", "--json", a]));
+        scope.spawn(|| bench(&["-r", "700", "--json", b]));
     });
     // On a machine with much else to do they may begin far apart.
     let (mut late, early) = (files.json("b.json"), files.json("a.json"));
     late["measured_from"] = early["measured_from"].clone();
     files.write("b.json", &late.to_string());
-    let ended = files.report(&[a, b, "--json", sum, "-o", "-"]);
+    let ended = report(&[a, b, "--json", sum, "-o", "-"]);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
     assert!(ended.stdout.starts_with("<!DOCTYPE html>") && ended.stdout.contains("Merged from"));
     let (one, two, both) = (files.json("a.json"), files.json("b.json"), files.json("sum.json"));
@@ -284,7 +251,7 @@ fn runs_that_were_made_at_once_are_merged() {
     assert_eq!(samples(&both), samples(&one) + samples(&two));
     assert_eq!(both["options"]["connections"], 8);
     // What was merged is a run like any other, and a file alone stays what it is.
-    assert_eq!(files.report(&[sum, "--json", again]).code, Some(0));
+    assert_eq!(report(&[sum, "--json", again]).code, Some(0));
     assert_eq!(files.text("sum.json"), files.text("again.json"));
 }
 
@@ -293,34 +260,33 @@ fn files_that_hold_no_run_and_runs_that_do_not_fit_are_refused_in_a_line() {
     let files = Files::new();
     let names = ["a.json", "bad.json", "a.html"].map(|name| files.name(name));
     let [good, bad, page] = &names;
-    files.bench(&["--json", good]);
-    files.expect_refused(&[&files.name("none.json"), "-o", page], &["none.json", "No such file"]);
+    bench(&["--json", good]);
+    expect_refused(&[&files.name("none.json"), "-o", page], &["none.json", "No such file"]);
     files.write("bad.json", "latency: 3\n");
-    files.expect_refused(&[bad, "-o", page], &["bad.json", "is not JSON"]);
+    expect_refused(&[bad, "-o", page], &["bad.json", "is not JSON"]);
     files.write("bad.json", "{\"schema\": 7}");
-    files.expect_refused(&[bad, "-o", page], &["bad.json", "schema 7"]);
+    expect_refused(&[bad, "-o", page], &["bad.json", "schema 7"]);
     files.write("bad.json", &files.text("a.json").replace("\"messages\": ", "\"n\": "));
-    files.expect_refused(&[bad, "-o", page], &["bad.json", "missing field `messages`"]);
-    files.expect_refused(&[good, "--baseline", bad, "-o", page], &["bad.json", "missing field"]);
+    expect_refused(&[bad, "-o", page], &["bad.json", "missing field `messages`"]);
+    expect_refused(&[good, "--baseline", bad, "-o", page], &["bad.json", "missing field"]);
     let mut other = files.json("a.json");
     other["options"]["size"] = 65.into();
     files.write("bad.json", &other.to_string());
-    files.expect_refused(&[good, bad, "--force", "-o", page], &["would be counted twice"]);
-    files.expect_refused(&[good, good, "-o", page], &["a.json and", "would be counted twice"]);
+    expect_refused(&[good, bad, "--force", "-o", page], &["would be counted twice"]);
+    expect_refused(&[good, good, "-o", page], &["a.json and", "would be counted twice"]);
     other["id"] = "another".into();
     files.write("bad.json", &other.to_string());
-    files.expect_refused(&[good, bad, "-o", page], &["a.json", "bad.json", "size, 64 and 65"]);
+    expect_refused(&[good, bad, "-o", page], &["a.json", "bad.json", "size, 64 and 65"]);
     assert!(!Path::new(page).exists(), "a page of nothing was begun");
-    assert_eq!(files.report(&[good, bad, "--force", "-o", page]).code, Some(0));
+    assert_eq!(report(&[good, bad, "--force", "-o", page]).code, Some(0));
     other["options"]["size"] = 64.into();
     other["measured_from"] = "2026-01-01T00:00:00Z".into();
     files.write("bad.json", &other.to_string());
-    files
-        .expect_refused(&[good, bad, "-o", page], &["did not measure at the same time", "--force"]);
-    files.expect_refused(&[good], &["--output"]);
-    files.expect_refused(&[good, "-o", good], &["overwrite what is read"]);
-    files.expect_refused(&[good, "-o", "/nowhere/a.html"], &["cannot write /nowhere/a.html"]);
-    files.expect_refused(&["-", "-", "-o", page], &["only once"]);
+    expect_refused(&[good, bad, "-o", page], &["did not measure at the same time", "--force"]);
+    expect_refused(&[good], &["--output"]);
+    expect_refused(&[good, "-o", good], &["overwrite what is read"]);
+    expect_refused(&[good, "-o", "/nowhere/a.html"], &["cannot write /nowhere/a.html"]);
+    expect_refused(&["-", "-", "-o", page], &["only once"]);
 }
 
 #[test]

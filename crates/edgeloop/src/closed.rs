@@ -22,6 +22,9 @@ pub struct Closed {
     pub discarded: u64,
     /// Whether the peer's stream was received to its end, its FIN.
     pub peer_ended: bool,
+    /// How many bytes of input went to other connections by
+    /// [`relay`](crate::LoopContext::relay).
+    pub relayed: u64,
     /// The error number behind [`Reason::Failed`], [`Reason::ConnectFailed`] and
     /// [`Reason::Exhausted`].
     pub errno: Option<i32>,
@@ -98,6 +101,8 @@ pub enum Reason {
     Exhausted,
     /// A callback panicked (C32).
     Panicked,
+    /// The connection that it was [relayed](crate::LoopContext::relay) with has ended (C46).
+    RelayEnded,
     /// The outbound connection could not be made.
     ConnectFailed,
     /// The outbound connection was not made in time.
@@ -121,6 +126,7 @@ impl fmt::Display for Reason {
             Self::OutputLimit => "output limit reached",
             Self::Exhausted => "kernel out of resources",
             Self::Panicked => "handler panicked",
+            Self::RelayEnded => "relayed connection ended",
             Self::ConnectFailed => "connect failed",
             Self::ConnectTimeout => "connect timed out",
         })

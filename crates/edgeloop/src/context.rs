@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::handler::{Context, LoopContext, Sent, Stop};
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
+use crate::metrics::Metrics;
 use crate::target::Target;
 use crate::time::Time;
 
@@ -21,11 +22,13 @@ pub(crate) struct CallContext<'a, K: Kernel> {
     id: ConnectionId,
     /// How much of its input is left, if nothing was sent on this connection in this turn.
     unsent: Option<&'a Cell<usize>>,
+    /// The connection is plain: it was when the callback began, and nothing was done to any since.
+    is_plain: bool,
 }
 
 impl<'a, K: Kernel> CallContext<'a, K> {
     pub(crate) fn new(core: &'a mut Core<K>, id: ConnectionId) -> Self {
-        Self { core, id, unsent: None }
+        Self { core, id, unsent: None, is_plain: false }
     }
 
     /// The same for a connection of which it may be known that nothing was sent on it in this turn; then
@@ -36,7 +39,24 @@ impl<'a, K: Kernel> CallContext<'a, K> {
         id: ConnectionId,
         unsent: Option<&'a Cell<usize>>,
     ) -> Self {
-        Self { core, id, unsent }
+        Self { core, id, unsent, is_plain: false }
+    }
+
+    /// The same for a connection that is plain.
+    #[inline(always)]
+    pub(crate) fn plain(core: &'a mut Core<K>, id: ConnectionId, unsent: &'a Cell<usize>) -> Self {
+        Self { core, id, unsent: Some(unsent), is_plain: true }
+    }
+
+    /// The loop, to do something to a connection of it.
+    fn touch(&mut self) -> &mut Core<K> {
+        self.is_plain = false;
+        self.core
+    }
+
+    /// Whether something was sent on a connection of which nothing was known to be.
+    pub(crate) const fn has_sent(&self) -> bool {
+        self.unsent.is_none()
     }
 }
 
@@ -48,35 +68,68 @@ impl<K: Kernel> LoopContext for CallContext<'_, K> {
     }
 
     fn send_to(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
-        self.core.send_or_join(id, bytes)
+        self.touch().send_or_join(id, bytes)
     }
 
     fn flush(&mut self, id: ConnectionId) {
-        self.core.send_joined(id);
+        self.touch().send_joined(id);
     }
 
     fn queued(&self, id: ConnectionId) -> usize {
         self.core.connections.get(id).map_or(0, Connection::queued)
     }
 
+    fn poke(&mut self, id: ConnectionId) {
+        self.core.poke(id);
+    }
+
+    fn metrics(&self) -> Metrics {
+        self.core.metrics()
+    }
+
+    fn connections(&self) -> Vec<ConnectionId> {
+        let slots = 0..self.core.connections.end();
+        slots.filter_map(|slot| self.core.connections.at(slot)).collect()
+    }
+
     fn pause(&mut self, id: ConnectionId) {
-        self.core.pause(id);
+        self.touch().pause(id);
     }
 
     fn resume(&mut self, id: ConnectionId) {
-        self.core.resume(id);
+        self.touch().resume(id);
     }
 
     fn close(&mut self, id: ConnectionId) {
-        self.core.begin_close(id, Reason::Closed);
+        self.touch().begin_close(id, Reason::Closed);
+    }
+
+    fn finish(&mut self, id: ConnectionId) {
+        self.touch().finish(id);
     }
 
     fn reset(&mut self, id: ConnectionId) {
-        self.core.reset(id);
+        self.touch().reset(id);
+    }
+
+    fn flush_then_reset(&mut self, id: ConnectionId) {
+        self.touch().flush_then_reset(id);
+    }
+
+    fn relay(&mut self, source: ConnectionId, target: ConnectionId) {
+        self.touch().relay(source, target);
+    }
+
+    fn unrelay(&mut self, source: ConnectionId) -> Option<u64> {
+        self.touch().unrelay(source)
+    }
+
+    fn relayed(&self, source: ConnectionId) -> u64 {
+        self.core.relays.carried(source)
     }
 
     fn connect(&mut self, to: Target, tag: u64) -> Result<ConnectionId, Error> {
-        self.core.connect(to, tag)
+        self.touch().connect(to, tag)
     }
 
     fn local_address(&mut self, id: ConnectionId) -> io::Result<SocketAddr> {
@@ -109,6 +162,10 @@ impl<K: Kernel> Context for CallContext<'_, K> {
     #[inline(always)]
     fn send(&mut self, bytes: &[u8]) -> Sent {
         match self.unsent.take() {
+            Some(left) if left.get() == 0 && self.is_plain => {
+                self.is_plain = false;
+                self.core.send_plain(self.id, bytes)
+            }
             Some(left) if left.get() == 0 => self.core.send(self.id, bytes),
             Some(_) => self.core.join(self.id, bytes),
             None => self.core.send_or_join(self.id, bytes),

@@ -54,6 +54,15 @@ impl Flags {
     /// Output is joined: it leaves at the end of the turn at the latest (C45).
     pub(crate) const JOINED: Self = Self(1 << 19);
 
+    /// The handler has ended our stream: nothing can be sent any more (C44).
+    pub(crate) const FINISHED: Self = Self(1 << 20);
+
+    /// Our FIN is sent.
+    pub(crate) const FIN_SENT: Self = Self(1 << 21);
+
+    /// Its input goes to another connection (C46).
+    pub(crate) const RELAYED: Self = Self(1 << 22);
+
     /// The queue is above its mark, with whichever consequence.
     pub(crate) const MARKED: Self = Self(Self::ABOVE.0 | Self::ABOVE_READING.0);
 
@@ -120,7 +129,7 @@ mod tests {
         for generation in [1, 2, 1 << 31, 1 << 32, (1 << GENERATION_BITS) - 1] {
             let mut state = State::new(NonZeroU64::new(generation).expect("not 0"));
             assert!(state.is_plain(generation) && !state.is_plain(generation ^ 1));
-            for bit in 0..20 {
+            for bit in 0..23 {
                 let flag = Flags(1 << bit);
                 state.set(flag);
                 assert!(state.any(flag) && !state.is_plain(generation));

@@ -12,6 +12,7 @@ use crate::closed::Closed;
 use crate::error::Error;
 use crate::id::ConnectionId;
 use crate::input::Input;
+use crate::metrics::Metrics;
 use crate::notice::{Notice, Trace};
 use crate::target::Target;
 use crate::time::Time;
@@ -116,8 +117,12 @@ pub trait Handler {
 
     /// The peer will send no more (its FIN was read). `input` shows what was left unconsumed.
     ///
+    /// What is not taken is discarded when the connection ends, unless it is
+    /// [relayed](LoopContext::relay) before.
+    ///
     /// The default closes once everything that is owed has been written (C5). Answering
-    /// [`Action::Continue`] keeps the connection open for sending only.
+    /// [`Action::Continue`] keeps the connection open for sending only, until it is closed or our stream
+    /// is [finished](Action::Finish), too.
     fn end(
         &mut self,
         cx: &mut impl Context,
@@ -140,6 +145,13 @@ pub trait Handler {
         Action::Close
     }
 
+    /// [`LoopContext::poke`] or [`Handle::poke`](crate::Handle::poke) asked for this call, once for each time
+    /// (C47): something that the session waits for has happened elsewhere.
+    fn poked(&mut self, cx: &mut impl Context, session: &mut Self::Session) -> Action {
+        let _ = (cx, session);
+        Action::Continue
+    }
+
     /// The connection is gone; its descriptor is closed when this returns. Called exactly once for
     /// every session. Sending to this connection answers [`Sent::Gone`].
     fn closed(&mut self, cx: &mut impl Context, session: Self::Session, closed: &Closed) {
@@ -154,6 +166,12 @@ pub trait Handler {
 
     /// The time that [`LoopContext::wake_at`] set has come. It is not set any more.
     fn wake_up(&mut self, cx: &mut impl LoopContext) {
+        let _ = cx;
+    }
+
+    /// The loop begins to drain ([`Stop::Drain`]): the moment to tell clients that they should leave. Called
+    /// once for each stop, and not where everything ends at once.
+    fn draining(&mut self, cx: &mut impl LoopContext) {
         let _ = cx;
     }
 
@@ -230,8 +248,16 @@ pub enum Action {
     /// fails, reading goes on in spite of the pause: [`Handler::data`] is shown what the peer sent
     /// before, and then the connection ends.
     Pause,
+    /// Write what is owed, then end our stream with a FIN, and go on reading (C44). Nothing can be sent any
+    /// more; the answer to that is [`Sent::Gone`]. The connection ends when the peer's stream has ended,
+    /// too.
+    Finish,
     /// Write what is owed, then end the connection (C3, C6). No data callback comes any more.
     Close,
+    /// Write what is owed, then end the connection with an RST: what was sent reaches a peer that reads, and
+    /// is not taken for all there was. No data callback comes any more. What the kernel has accepted and
+    /// not yet sent, because the peer's window is closed, is lost by the RST and not counted.
+    FlushThenReset,
     /// End the connection now with an RST. What is still queued is dropped and counted.
     Reset,
 }
@@ -252,7 +278,8 @@ pub enum Sent {
     /// It would have exceeded the connection's output limit or the ceiling of the whole process.
     /// Nothing of it was written or queued.
     Refused,
-    /// The connection is closing, has failed, or is no longer there. Nothing was queued; if it failed
+    /// The connection or our stream of it is closing, has failed, or is no longer there. Nothing was
+    /// queued; if it failed
     /// just now, a part may have been written, and the rest counts as
     /// [dropped](crate::Closed::dropped).
     Gone,
@@ -292,6 +319,18 @@ pub trait LoopContext: crate::sealed::Sealed {
     /// How many bytes are queued for a connection and not yet accepted by the kernel.
     fn queued(&self, id: ConnectionId) -> usize;
 
+    /// Has a connection's handler called with its session ([`Handler::poked`]), later in this turn or in the
+    /// next one: how callbacks of one connection, or of the loop, reach the session of another. Each call
+    /// is one call of the handler, unless the connection ends before.
+    fn poke(&mut self, id: ConnectionId);
+
+    /// What the loop has counted until now.
+    fn metrics(&self) -> Metrics;
+
+    /// All connections that are there, also those that are being made or that end. Takes time and memory
+    /// for each.
+    fn connections(&self) -> Vec<ConnectionId>;
+
     /// Stops reading from a connection, as [`Action::Pause`] does.
     fn pause(&mut self, id: ConnectionId);
 
@@ -301,8 +340,36 @@ pub trait LoopContext: crate::sealed::Sealed {
     /// Ends a connection as [`Action::Close`] does.
     fn close(&mut self, id: ConnectionId);
 
+    /// Ends our stream of a connection as [`Action::Finish`] does.
+    fn finish(&mut self, id: ConnectionId);
+
+    /// Ends a connection as [`Action::FlushThenReset`] does.
+    fn flush_then_reset(&mut self, id: ConnectionId);
+
     /// Ends a connection as [`Action::Reset`] does.
     fn reset(&mut self, id: ConnectionId);
+
+    /// Sends what comes from `source` to `target`, from now on, without asking the handler; for both ways
+    /// call it twice. By splice(2) where much comes, so that streams are not copied. What the handler has
+    /// left of the input goes first. The target must not be the target of another source.
+    ///
+    /// - The FIN of the source's peer ends our stream to the target ([`Action::Finish`]).
+    /// - While the target's queue is above the high watermark, the source is not read, and not idle.
+    /// - If one of the two ends before the source's stream has, the other ends, too: with a reset behind what
+    ///   it is owed ([`Action::FlushThenReset`]) if something broke, else as [`Action::Close`] ends it. The
+    ///   reason is [`Reason::RelayEnded`](crate::Reason::RelayEnded).
+    ///
+    /// [`Handler::data`] and [`Handler::end`] are not called for the source, [`Handler::drained`] not for
+    /// the target. Timeouts, limits and budgets hold as ever (C46). If the target can't be sent to, the
+    /// source is reset.
+    fn relay(&mut self, source: ConnectionId, target: ConnectionId);
+
+    /// Ends the relay from `source`: the handler is shown again what comes. Returns how many bytes it has
+    /// carried, or `None` if there was none.
+    fn unrelay(&mut self, source: ConnectionId) -> Option<u64>;
+
+    /// How many bytes of a connection's input relays have carried.
+    fn relayed(&self, source: ConnectionId) -> u64;
 
     /// Starts an outbound connection, to an address or to a [`Target`] with several of them.
     /// [`Handler::session`] is called with [`Origin::Connecting`] and this `tag` after the present

@@ -3,18 +3,17 @@
 use std::fmt;
 use std::num::NonZeroU64;
 
-/// The bits of a generation; as many are left for flags in a connection's state word as for the slot
-/// in its id.
-pub(crate) const GENERATION_BITS: u32 = 42;
+/// The bits of a generation. The others of a connection's state word are its flags.
+pub(crate) const GENERATION_BITS: u32 = 41;
 
 /// The bits of a slot: the table has no more than so many.
-pub(crate) const SLOT_BITS: u32 = u64::BITS - GENERATION_BITS;
+pub(crate) const SLOT_BITS: u32 = 22;
 
 /// Names one connection of one loop.
 ///
 /// It is a slot and a generation, which counts the loop's connections. Slots are used again,
 /// generations are not, so an id that outlives its connection never reaches another client's (C17).
-/// They begin anew after 2⁴² connections, which takes a loop more than four years at 33,000 a second;
+/// They begin anew after 2⁴¹ connections, which takes a loop more than two years at 33,000 a second;
 /// an id that is older than that may name another connection, if that has the same slot.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(u64);
@@ -82,6 +81,6 @@ mod tests {
             assert_eq!(ConnectionId::from_bits(id.to_bits()), id);
             assert_eq!((id.slot(), id.non_zero()), (slot, generation));
         }
-        assert_eq!(ConnectionId::new(3, generation).to_string(), "4398046511103@3");
+        assert_eq!(ConnectionId::new(3, generation).to_string(), "2199023255551@3");
     }
 }

@@ -30,6 +30,7 @@ pub struct Handle<K: Kernel = Linux> {
 pub(crate) enum Letter {
     Send(ConnectionId, Box<[u8]>),
     Close(ConnectionId),
+    Poke(ConnectionId),
 }
 
 #[derive(Default)]
@@ -68,6 +69,7 @@ impl fmt::Debug for Letter {
         match self {
             Self::Send(id, bytes) => write!(f, "Send({id}, {} bytes)", bytes.len()),
             Self::Close(id) => write!(f, "Close({id})"),
+            Self::Poke(id) => write!(f, "Poke({id})"),
         }
     }
 }
@@ -140,6 +142,16 @@ impl<K: Kernel> Handle<K> {
         mail.stop = Some(mail.stop.map_or(stop, |earlier| earlier.stricter(stop)));
         drop(mail);
         self.wake();
+    }
+
+    /// Has a connection's handler called with its session ([`Handler::poked`](crate::Handler::poked)), in
+    /// the order of the calls and behind what was sent to it before. Does not block.
+    ///
+    /// # Errors
+    ///
+    /// When the mailbox is full or the loop is gone.
+    pub fn poke(&self, id: ConnectionId) -> Result<(), SendErrorKind> {
+        self.post(Letter::Poke(id)).map_err(|(kind, _)| kind)
     }
 
     fn post(&self, letter: Letter) -> Result<(), (SendErrorKind, Letter)> {

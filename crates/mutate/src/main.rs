@@ -5,6 +5,7 @@
 //! one of them or whose description holds one. Exit code 0 when every mutation was noticed, 1 when
 //! one survived or does not fit the code any more, 2 when it could not be tried.
 
+// The layers, lowest first: a module names only modules above it in this list. A test holds that.
 mod mutation;
 mod trial;
 

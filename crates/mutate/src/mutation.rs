@@ -10,7 +10,7 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Mutation {
-    /// `C1` to `C43`.
+    /// `C1` to `C47`.
     pub(crate) clause: String,
     /// What is wrong with the code then.
     pub(crate) what: String,
@@ -99,7 +99,7 @@ mod tests {
             assert_ne!(broken.as_deref(), Ok(text.as_str()), "{mutation:?} changes nothing");
             assert!(broken.is_ok(), "{broken:?}: {mutation:?}");
         }
-        for clause in 1..=43 {
+        for clause in 1..=47 {
             let name = format!("C{clause}");
             assert!(mutations.iter().any(|mutation| mutation.clause == name), "{name} has none");
         }

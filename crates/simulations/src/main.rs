@@ -3,6 +3,8 @@
 //! Exit code 0 when nothing was violated (and every planted bug was found), 1 when something was,
 //! 2 when the command could not be carried out. The summary is the last that is printed.
 
+// The layers, lowest first: a module names only modules above it in this list. A test holds that.
+mod output;
 mod many;
 mod planted;
 mod summary;
@@ -15,6 +17,7 @@ use clap::{Parser, Subcommand};
 use edgeloop::sim::Failure;
 use edgeloop::sim::internals::Follower;
 use many::for_each;
+use output::print;
 use simulations::{Outcome, alone, compare, in_pairs, run, shrink};
 use summary::{Scripts, Summary};
 
@@ -88,14 +91,6 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
-}
-
-/// Prints, and says what is wrong with standard output if anything is.
-fn print(text: &str) -> Result<(), String> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(|error| format!("standard output: {error}"))
 }
 
 fn run_seeds(seeds: Range<u64>) -> Result<bool, String> {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use mutate::{Edit, Laboratory};
 use serde::Deserialize;
 
+use crate::output::print;
+
 /// What a build and the runs of one bug may take.
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -102,9 +104,9 @@ pub(crate) fn find(words: &[String]) -> Result<bool, String> {
             }
             Err(why) => format!("{}: {why}\n", bug.name),
         };
-        crate::print(&line)?;
+        print(&line)?;
     }
-    crate::print(&format!("{found} of {} planted bugs were found\n", bugs.len()))?;
+    print(&format!("{found} of {} planted bugs were found\n", bugs.len()))?;
     Ok(found == bugs.len())
 }
 

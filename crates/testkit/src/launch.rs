@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 
 use crate::log::Log;
 use crate::process::Process;
-use crate::server::Server;
 use crate::trace::Trace;
-use crate::wait::{PATIENCE, eventually_some};
+use crate::wait::PATIENCE;
 
 /// A server about to be started.
 ///
@@ -26,7 +25,7 @@ pub struct Launch {
     shell: Vec<String>,
     wrapper: Vec<String>,
     trace: Option<Vec<String>>,
-    listeners: usize,
+    pub(crate) listeners: usize,
     stderr: Stderr,
 }
 
@@ -145,32 +144,6 @@ impl Launch {
         self
     }
 
-    /// Starts it and waits until it listens.
-    ///
-    /// # Panics
-    ///
-    /// When it cannot be started or does not say within [`PATIENCE`] that it listens.
-    #[must_use]
-    #[track_caller]
-    pub fn start(self) -> Server {
-        let (mut child, trace) = self.spawn();
-        let stderr = child.stderr.take().expect("a pipe for stderr");
-        // The server is killed when this is dropped, so it is made before anything can panic.
-        let mut server = Server::new(child, trace);
-        let (log, unread) = self.follow(stderr);
-        server.listens(log, unread, self.listeners);
-        server
-    }
-
-    /// Starts it without waiting for anything, its standard error unread: for a server that has
-    /// none. Its addresses are not known.
-    #[must_use]
-    #[track_caller]
-    pub fn start_mute(self) -> Server {
-        let (child, trace) = self.spawn();
-        Server::new(child, trace)
-    }
-
     /// Starts a program that is no server, and reads what it writes.
     #[must_use]
     #[track_caller]
@@ -193,8 +166,9 @@ impl Launch {
         self.begin().end()
     }
 
+    /// Starts it, with pipes for what it writes.
     #[track_caller]
-    fn spawn(&self) -> (Child, Option<Trace>) {
+    pub(crate) fn spawn(&self) -> (Child, Option<Trace>) {
         let mut words = Vec::new();
         if hangup_is_ignored() {
             // As nohup(1) leaves it; a program inherits that, and these tests send one.
@@ -226,7 +200,7 @@ impl Launch {
 
     /// Returns the log and, where it is to stay open, what nobody reads any more.
     #[track_caller]
-    fn follow(&self, stderr: ChildStderr) -> (Log, Option<BufReader<ChildStderr>>) {
+    pub(crate) fn follow(&self, stderr: ChildStderr) -> (Log, Option<BufReader<ChildStderr>>) {
         if self.stderr == Stderr::Read {
             return (Log::follow(stderr), None);
         }
@@ -292,7 +266,6 @@ impl Drop for Running {
     }
 }
 
-/// Reads a pipe beside the program that fills it, which could not end otherwise.
 /// Whether this process, and so each one that it starts, ignores SIGHUP.
 fn hangup_is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -302,21 +275,11 @@ fn hangup_is_ignored() -> bool {
     mask & 1 != 0
 }
 
+/// Reads a pipe beside the program that fills it, which could not end otherwise.
 fn read_to_end(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
     thread::spawn(move || {
         let mut text = Vec::new();
         let _ = pipe.read_to_end(&mut text);
         String::from_utf8_lossy(&text).into_owned()
-    })
-}
-
-/// Waits for a child to end, for `limit` at the most.
-#[track_caller]
-pub(crate) fn wait_for_end(child: &mut Child, limit: Duration) -> std::process::ExitStatus {
-    let start = Instant::now();
-    eventually_some("the server has ended", || {
-        let status = child.try_wait().expect("wait for the server");
-        assert!(status.is_some() || start.elapsed() < limit, "still running after {limit:?}");
-        status
     })
 }

@@ -12,25 +12,28 @@
 // Elsewhere the library says why nothing can be built; this says nothing beside it.
 #![cfg(target_os = "linux")]
 
+// The layers, lowest first: a module names only modules above it in this list. A test holds that.
 mod bytes;
-mod crowd;
-mod launch;
-mod limits;
-mod log;
 mod notes;
+mod files;
+mod limits;
 mod oddities;
-mod peer;
 mod process;
 mod replies;
-mod server;
 mod sockets;
 mod stopwatch;
 mod tools;
-mod trace;
 mod wait;
+mod log;
+mod peer;
+mod trace;
+mod launch;
+mod server;
+mod crowd;
 
 pub use bytes::{Prng, Stream, assert_same_bytes};
 pub use crowd::{Crowd, expect_poured, expect_rest, pour, pour_once, receive_once};
+pub use files::Files;
 pub use launch::{Ended, Launch, Running};
 pub use limits::{
     descriptors_granted, in_full, in_full_or_scaled_down, machine_to_myself, raise_descriptor_limit,

@@ -3,14 +3,14 @@
 use std::fmt;
 use std::io::BufReader;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::process::{Child, ChildStderr};
+use std::process::{Child, ChildStderr, ExitStatus};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::launch::{Launch, wait_for_end};
+use crate::launch::Launch;
 use crate::log::Log;
 use crate::process::Process;
 use crate::trace::Trace;
@@ -30,6 +30,34 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
 }
 
+impl Launch {
+    /// Starts it and waits until it listens.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started or does not say within [`PATIENCE`](crate::PATIENCE) that it listens.
+    #[must_use]
+    #[track_caller]
+    pub fn start(self) -> Server {
+        let (mut child, trace) = self.spawn();
+        let stderr = child.stderr.take().expect("a pipe for stderr");
+        // The server is killed when this is dropped, so it is made before anything can panic.
+        let mut server = Server::new(child, trace);
+        let (log, unread) = self.follow(stderr);
+        server.listens(log, unread, self.listeners);
+        server
+    }
+
+    /// Starts it without waiting for anything, its standard error unread: for a server that has
+    /// none. Its addresses are not known.
+    #[must_use]
+    #[track_caller]
+    pub fn start_mute(self) -> Server {
+        let (child, trace) = self.spawn();
+        Server::new(child, trace)
+    }
+}
+
 impl Server {
     /// Starts `program` and waits until it listens; [`Launch`] knows of more circumstances.
     #[must_use]
@@ -38,7 +66,7 @@ impl Server {
         Launch::new(program).args(arguments).start()
     }
 
-    pub(crate) fn new(child: Child, mut trace: Option<Trace>) -> Self {
+    fn new(child: Child, mut trace: Option<Trace>) -> Self {
         let process = Process::new(child.id());
         if let Some(trace) = &mut trace {
             trace.follow(process);
@@ -47,12 +75,7 @@ impl Server {
     }
 
     #[track_caller]
-    pub(crate) fn listens(
-        &mut self,
-        log: Log,
-        unread: Option<BufReader<ChildStderr>>,
-        listeners: usize,
-    ) {
+    fn listens(&mut self, log: Log, unread: Option<BufReader<ChildStderr>>, listeners: usize) {
         self.log = log;
         self.unread = unread;
         self.addresses = eventually_some("the server says that it listens", || {
@@ -308,6 +331,17 @@ fn address_in(line: &str) -> SocketAddr {
     let (_, rest) = line.split_once("listening on ").expect("a line that says it listens");
     let end = rest.find([' ', ',', '"', ';', '\u{1b}']).unwrap_or(rest.len());
     rest[..end].parse().unwrap_or_else(|_| panic!("no address after \"listening on\": {line}"))
+}
+
+/// Waits for a child to end, for `limit` at the most.
+#[track_caller]
+fn wait_for_end(child: &mut Child, limit: Duration) -> ExitStatus {
+    let start = Instant::now();
+    eventually_some("the server has ended", || {
+        let status = child.try_wait().expect("wait for the server");
+        assert!(status.is_some() || start.elapsed() < limit, "still running after {limit:?}");
+        status
+    })
 }
 
 #[cfg(test)]

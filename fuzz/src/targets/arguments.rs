@@ -10,8 +10,9 @@ use super::expect_line;
 use crate::args::{self, Command, Parsed};
 use crate::bench::args::BenchArgs;
 use crate::bench::config::BenchConfig;
-use crate::config::ServeConfig;
 use crate::exit::{Exit, Failure};
+use crate::serve;
+use crate::serve::config::ServeConfig;
 use crate::variables;
 
 /// Lines are arguments, and those that begin with `EDGELOOP_` and hold a `=` are the environment:
@@ -30,7 +31,7 @@ pub fn arguments(data: &[u8]) {
             _ => arguments.push(text),
         }
     }
-    for warning in variables::strays(strays, &args::variables()) {
+    for warning in variables::strays(strays, &serve::args::variables()) {
         expect_line(&warning);
     }
     let serve = match args::parse(arguments) {

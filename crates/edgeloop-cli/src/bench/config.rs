@@ -6,26 +6,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::args::BenchArgs;
-use super::exchange::{Asked, Shown};
+use super::exchange::asked::{Asked, Shown};
 use super::fail_if::Condition;
 use super::find::{Bound, Search};
-use super::payload::STREAMS;
+use super::payload::{LARGEST, STREAMS};
 use super::plan::{Extent, Load, Plan};
 use super::profile::Profile;
 use super::schedule::Arrival;
 use crate::addresses::Address;
-use crate::config::read;
 use crate::exit::Failure;
-use crate::values;
+use crate::values::{self, read};
 
 /// The most messages in flight if no number is asked for: what is remembered of each takes 16 bytes.
 const FLIGHTS: usize = 4_000_000;
 
 /// The most runs of one command.
 const REPEATS: u64 = 100;
-
-/// The largest message: offsets have room for many more, but answers are waited for whole.
-pub(crate) const LARGEST: usize = 1 << 30;
 
 /// The most histograms of the steps of a profile, for all threads: each takes a quarter of a megabyte.
 const HISTOGRAMS: u64 = 1000;

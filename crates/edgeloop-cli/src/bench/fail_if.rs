@@ -1,12 +1,9 @@
 //! Conditions on which a run fails: `p99>1ms`, or beside a baseline `p99>+10%`.
 
-use super::compare::{self, Noise, noises};
-use super::find::typed;
-use super::record::needed;
-use super::repeats::{FIGURES, shown};
-use super::results::{QUANTILES, Results, to_f64};
-use super::show;
 use crate::escape::OneLine;
+use crate::results::compare::{self, Noise, noises};
+use crate::results::show::typed;
+use crate::results::{FIGURES, QUANTILES, Results, needed, show, shown, to_f64};
 use crate::values;
 
 /// What must not be.
@@ -209,8 +206,8 @@ fn absolute(figure: &str, text: &str) -> Result<f64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::repeats::tests::repeats;
-    use crate::bench::results::tests::results;
+    use crate::results::samples::repeats;
+    use crate::results::samples::results;
 
     #[track_caller]
     fn failure(text: &str, new: &Results, old: &Results) -> Option<String> {
@@ -288,7 +285,7 @@ mod tests {
         expect_failure("p99.9>1h", &run, &run, few);
         expect_failure("p99.9<1us", &run, &run, few);
         let mut enough = results();
-        enough.latency_us.p99_9 = Some(5.0);
+        enough.latency_us.figures.p99_9 = Some(5.0);
         expect_failure("p99.9>+10%", &enough, &run, "and the baseline has 200");
         expect_failure("p99.9>+10%", &run, &enough, "and this run has 200");
     }
@@ -314,7 +311,7 @@ mod tests {
         let of = |figures: &[f64]| {
             let middle = figures[1];
             let mut run = Results { repeats: repeats(figures), rate: middle, ..results() };
-            run.latency_us.p99 = Some(middle);
+            run.latency_us.figures.p99 = Some(middle);
             run
         };
         let (old, new) = (of(&[99.0, 100.0, 101.0]), of(&[119.0, 120.0, 121.0]));

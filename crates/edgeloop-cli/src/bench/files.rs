@@ -4,9 +4,9 @@ use std::io::{BufWriter, Write as _};
 
 use super::config::BenchConfig;
 use super::interrupt::Interrupt;
-use super::results::Results;
 use crate::exit::Failure;
 use crate::outputs::{Output, Place, apart, same_input};
+use crate::results::Results;
 
 /// What the files are, before any of them is written.
 #[derive(Debug)]

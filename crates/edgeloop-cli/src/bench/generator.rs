@@ -2,12 +2,10 @@
 
 use super::monitor::Watched;
 use super::plan::{Load, Plan};
-use super::record::{Lags, Lateness, Times};
-use super::results::{Generator, QUANTILES, micros, to_f64};
+use super::record::{Lags, Lateness};
+use crate::results::{Generator, QUANTILES, Times, micros, to_f64};
 
-/// A thread that runs for more than this share of a closed loop is its limit, and so is one that waits
-/// for a processor for more than that.
-pub(super) const BUSY: f64 = 0.9;
+/// A thread that waits for a processor for more than this share of a closed loop is its limit, too.
 const WAITED: f64 = 0.1;
 
 impl Generator {
@@ -35,7 +33,7 @@ impl Generator {
             waited_us: watched.map(|it| micros(it.wait)),
             busy,
             waited,
-            is_bottleneck: is_closed && (limits(busy, BUSY) || limits(waited, WAITED)),
+            is_bottleneck: is_closed && (limits(busy, Self::BUSY) || limits(waited, WAITED)),
             marked: marked(latency, &lags),
         }
     }

@@ -8,7 +8,8 @@ use edgeloop::ConnectionId;
 use super::exchange::{Exchanges, Replies};
 use super::payload::{Payload, STREAMS};
 use super::schedule::Schedule;
-use super::verify::{Verdict, Verifier, Wrong};
+use super::verdict::{Verdict, Wrong};
+use super::verify::Verifier;
 
 /// How long a connection that was lost waits before it is opened again, at first and at the most.
 const BACKOFF: Duration = Duration::from_millis(10);

@@ -6,14 +6,12 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::intervals::Series;
 use super::plan::{Extent, Plan};
 use super::profile::Profile;
-use super::results::{Interval, to_f64};
-use super::run::{Moment, Second, Watcher};
-use super::show;
+use super::seconds::{Moment, Second, Watcher};
 use crate::log::{LogOutput, PlainLog};
 use crate::outputs::Output;
+use crate::results::{Interval, Series, show, to_f64};
 
 /// Of a run that is longer than this, only every tenth second gets a line.
 const LONG: Duration = Duration::from_secs(60);
@@ -113,7 +111,7 @@ impl<'a> Live<'a> {
     /// A line of what happened since the last.
     fn sum_up(&mut self) {
         let sum = std::mem::take(&mut self.since);
-        let interval = Interval::of(&sum);
+        let interval = sum.interval();
         self.log.line(&format!("{:>6} s  {}", tenths(interval.to_s()), line(&interval)));
     }
 
@@ -217,11 +215,11 @@ fn row(interval: &Interval, profile: Option<&Profile>) -> String {
 
 impl Watcher for Live<'_> {
     fn slice(&mut self, slice: &Second) {
-        self.series.slice(Interval::of(slice));
+        self.series.slice(slice.interval());
     }
 
     fn second(&mut self, second: &Second) {
-        let interval = Interval::of(second);
+        let interval = second.interval();
         self.table(&row(&interval, self.profile.as_deref()));
         self.answered += interval.messages;
         match &self.display {

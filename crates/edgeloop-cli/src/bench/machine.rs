@@ -3,8 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
-use super::results::Machine;
 use crate::escape::OneLine;
+use crate::results::Machine;
 
 /// This machine.
 pub(crate) fn machine() -> Machine {

@@ -1,45 +1,36 @@
 //! `edgeloop bench`: a load generator that tells the truth about latency.
 //!
-//! `args` and `config` say what is asked for, `plan` is the run that this comes to, `exchange` what is
-//! sent to a service that does not echo, `profile` the steps of a rate. `run` starts its
-//! threads, each a `worker` on an event loop, with a `lane` for each connection. What they measure
-//! (`record`) comes back each second, is shown (`live`), and becomes the `results`, from which the
-//! `summary` and all files are made.
+//! `args` and `config` say what is asked for, `plan` is the run that this comes to, `exchange` what
+//! is sent to a service that does not echo, `profile` the steps of a rate. `run` starts its threads,
+//! each a `worker` on an event loop, with a `lane` for each connection. What they measure (`record`)
+//! comes back each second (`seconds`) and is shown (`live`). At the end `totals` makes the results
+//! of it, from which the summary and all files are made.
 
 pub(crate) mod args;
-pub(crate) mod client;
-pub(crate) mod compare;
 pub(crate) mod config;
-mod distribution;
 mod ends;
 mod errors;
 mod exchange;
 mod fail_if;
 mod files;
-pub(crate) mod find;
+mod find;
 mod generator;
 mod gate;
 mod interrupt;
-mod intervals;
 mod lane;
-mod lines;
-mod lists;
 mod live;
 mod machine;
 mod monitor;
-mod outages;
 mod payload;
 mod plan;
-pub(crate) mod profile;
-pub(crate) mod record;
-pub(crate) mod repeats;
-pub(crate) mod results;
+mod profile;
+mod record;
 mod run;
 mod schedule;
 mod seconds;
-pub(crate) mod show;
-pub(crate) mod steps;
-pub(crate) mod summary;
+mod steps;
+mod totals;
+mod verdict;
 mod verify;
 mod worker;
 
@@ -48,24 +39,24 @@ use std::io::{self, Write};
 use std::time::SystemTime;
 
 use args::BenchArgs;
-use compare::Comparison;
 use config::BenchConfig;
 use fail_if::Condition;
 use files::Places;
-use find::{Search, Step};
+use find::Search;
 use interrupt::Interrupt;
 use live::Live;
 use plan::Load;
-use repeats::Repeat;
-use results::{Background, FAILED, Results, Series};
 use run::Done;
-use summary::Summary;
+use totals::Background;
 use worker::End;
 
 use crate::exit::{Exit, Failure};
 use crate::log::{PlainLog, last_line};
 use crate::outputs::{Output, standard_output};
 use crate::report::{self, Run};
+use crate::results::compare::Comparison;
+use crate::results::{FAILED, Results, Series, Step};
+use crate::summary::Summary;
 
 /// Runs as the command line says, and answers how it ended.
 ///
@@ -140,7 +131,7 @@ fn run_once(
     log: &PlainLog,
 ) -> Result<Results, Failure> {
     let (done, background, series) = measure(config, csv, interrupt, log)?;
-    Ok(Results::new(config, background, &done, series))
+    Ok(totals::results(config, background, &done, series))
 }
 
 fn measure(
@@ -178,7 +169,8 @@ fn repeat(
     let (mut done, mut background, mut series) = measure(&each, None, interrupt, log)?;
     let (mut repeats, mut failure) = (Vec::new(), None);
     let mut keep = |done: &Done, background: &Background| {
-        let repeat = Repeat::of(&Results::new(config, background.clone(), done, Series::default()));
+        let repeat =
+            totals::results(config, background.clone(), done, Series::default()).as_repeat();
         repeats.push(repeat);
         if let (Some(repeat), false) = (repeats.last(), config.quiet) {
             let (number, line) = (repeats.len(), repeat.line());
@@ -209,7 +201,7 @@ fn repeat(
             done.append(next);
         }
     }
-    let mut results = Results { repeats, ..Results::new(config, background, &done, series) };
+    let mut results = Results { repeats, ..totals::results(config, background, &done, series) };
     if failure.is_some() {
         FAILED.clone_into(&mut results.ended);
     }

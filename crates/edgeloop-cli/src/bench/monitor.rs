@@ -15,7 +15,7 @@ use edgeloop::Time;
 
 use super::gate::Gate;
 use super::record::{LATE, Lags};
-use super::results::nanos;
+use crate::results::nanos;
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_millis(10);

@@ -8,6 +8,9 @@
 //! carrying. The next word's product is a sum away, which processors make for several words at once:
 //! this is the greater part of what `bench` itself does with a large message.
 
+/// The largest message: offsets have room for many more, but answers are waited for whole.
+pub(crate) const LARGEST: usize = 1 << 30;
+
 /// The bytes of a word.
 pub(crate) const WORD: usize = 8;
 

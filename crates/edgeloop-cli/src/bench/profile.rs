@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use super::results::{self, to_f64};
+use crate::results::{self, MOST_STEPS, to_f64};
 use crate::values;
-
-/// Each step has a histogram of its own.
-pub(crate) const MOST: usize = 100;
 
 /// Steps of a rate, one after the other.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,8 +27,8 @@ impl Profile {
     /// What would have been right instead.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let steps = text.split(',').map(Step::parse).collect::<Result<Vec<_>, _>>()?;
-        if steps.len() > MOST {
-            return Err(format!("expected at most {MOST} steps, not {}", steps.len()));
+        if steps.len() > MOST_STEPS {
+            return Err(format!("expected at most {MOST_STEPS} steps, not {}", steps.len()));
         }
         let profile = Self { steps, text: text.to_owned() };
         if profile.messages() <= 0.0 {

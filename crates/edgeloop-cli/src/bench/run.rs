@@ -13,9 +13,9 @@ use super::interrupt::Interrupt;
 use super::monitor::{self, Monitor, Threads, Watched, monotonic};
 use super::plan::{Plan, Share};
 use super::record::{Before, Measured};
-use super::seconds::Seconds;
+use super::seconds::{Moment, Pool, Second, Seconds, Watcher};
 use super::steps::Steps;
-use super::verify::Verdict;
+use super::verdict::Verdict;
 use super::worker::{End, Outcome, Tick, Worker};
 use crate::exit::Failure;
 
@@ -24,58 +24,6 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// What a loop may queue for each connection: a chunk, as it lies in pages.
 const QUEUED: usize = 128 * 1024;
-
-/// A second of a run, or a part of one, of all threads together.
-#[derive(Debug, Default)]
-pub(crate) struct Second {
-    /// Which second it is or lies in, from 0 on, and when it begins.
-    pub(crate) number: u64,
-    pub(crate) from: Duration,
-    /// How much of it was measured.
-    pub(crate) span: Duration,
-    pub(crate) measured: Measured,
-    /// At its end.
-    pub(crate) alive: usize,
-    pub(crate) in_flight: usize,
-}
-
-impl Second {
-    /// Adds the next one to it.
-    pub(crate) fn add(&mut self, next: &Self) {
-        if self.span.is_zero() {
-            (self.number, self.from) = (next.number, next.from);
-        }
-        self.span += next.span;
-        self.measured.add(&next.measured);
-        (self.alive, self.in_flight) = (next.alive, next.in_flight);
-    }
-}
-
-/// Is shown how a run goes.
-pub(crate) trait Watcher {
-    /// All threads have told of this part of a second.
-    fn slice(&mut self, slice: &Second);
-
-    /// All threads have told of this second.
-    fn second(&mut self, second: &Second);
-
-    /// Called several times a second.
-    fn look(&mut self, moment: &Moment);
-
-    /// Something has to be said.
-    fn say(&mut self, line: &str);
-}
-
-/// How far a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Moment {
-    /// For how long it has run, with all that comes before it is measured.
-    pub(crate) elapsed: Duration,
-    /// How many connections it opened before it began.
-    pub(crate) opened: usize,
-    /// How long ago its warm-up began. None as long as connections are opened.
-    pub(crate) begun: Option<Duration>,
-}
 
 /// What a run has come to.
 #[derive(Debug)]
@@ -225,8 +173,6 @@ impl Job {
         let _ = self.reports.send(Report::Done(Box::new(outcome)));
     }
 }
-
-pub(super) type Pool = Arc<Mutex<Vec<Measured>>>;
 
 /// The loop of one thread.
 fn make(

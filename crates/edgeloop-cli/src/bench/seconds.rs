@@ -1,11 +1,85 @@
 //! Puts what threads tell of parts of a second together: into seconds, and into the whole.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::record::Measured;
-use super::run::{Pool, Second, Watcher};
 use super::worker::Tick;
+use crate::results::Interval;
+
+/// A second of a run, or a part of one, of all threads together.
+#[derive(Debug, Default)]
+pub(crate) struct Second {
+    /// Which second it is or lies in, from 0 on, and when it begins.
+    pub(crate) number: u64,
+    pub(crate) from: Duration,
+    /// How much of it was measured.
+    pub(crate) span: Duration,
+    pub(crate) measured: Measured,
+    /// At its end.
+    pub(crate) alive: usize,
+    pub(crate) in_flight: usize,
+}
+
+impl Second {
+    /// Its figures.
+    pub(crate) fn interval(&self) -> Interval {
+        let counts = &self.measured.counts;
+        Interval {
+            second: self.number,
+            from_s: self.from.as_secs_f64(),
+            seconds: self.span.as_secs_f64(),
+            messages: counts.messages,
+            in_time: counts.in_time,
+            unanswered: counts.unanswered,
+            bytes_sent: counts.bytes_sent,
+            bytes_received: counts.bytes_received,
+            errors: counts.errors.total(),
+            alive: self.alive as u64,
+            in_flight: self.in_flight as u64,
+            ..Interval::timed(&self.measured.latency)
+        }
+    }
+
+    /// Adds the next one to it.
+    pub(crate) fn add(&mut self, next: &Self) {
+        if self.span.is_zero() {
+            (self.number, self.from) = (next.number, next.from);
+        }
+        self.span += next.span;
+        self.measured.add(&next.measured);
+        (self.alive, self.in_flight) = (next.alive, next.in_flight);
+    }
+}
+
+/// Is shown how a run goes.
+pub(crate) trait Watcher {
+    /// All threads have told of this part of a second.
+    fn slice(&mut self, slice: &Second);
+
+    /// All threads have told of this second.
+    fn second(&mut self, second: &Second);
+
+    /// Called several times a second.
+    fn look(&mut self, moment: &Moment);
+
+    /// Something has to be said.
+    fn say(&mut self, line: &str);
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// For how long it has run, with all that comes before it is measured.
+    pub(crate) elapsed: Duration,
+    /// How many connections it opened before it began.
+    pub(crate) opened: usize,
+    /// How long ago its warm-up began. None as long as connections are opened.
+    pub(crate) begun: Option<Duration>,
+}
+
+/// Where threads get empty measurements from, and where spent ones go.
+pub(super) type Pool = Arc<Mutex<Vec<Measured>>>;
 
 /// The seconds of a run, one after the other.
 pub(super) struct Seconds<'a> {
@@ -93,7 +167,6 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::bench::run::Moment;
 
     /// Whole seconds and slices: number, messages, milliseconds measured.
     #[derive(Default)]

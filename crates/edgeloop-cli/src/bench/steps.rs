@@ -3,12 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::profile::Profile;
-use super::record::{LATE, Times};
-use super::results::{Quantiles, to_f64};
-use super::show;
+use super::record::LATE;
+use crate::results::{Quantiles, StepResults, Times, nanos, to_f64};
 
 /// The steps of a run, as they are measured.
 #[derive(Debug, Clone)]
@@ -94,53 +91,6 @@ impl Steps {
         }
         results
     }
-}
-
-impl StepResults {
-    /// From when to when it was.
-    pub(crate) fn span(&self) -> String {
-        let time = |seconds: f64| match seconds {
-            0.0 => "0 s".to_owned(),
-            seconds => show::time(seconds * 1e6),
-        };
-        format!("{} to {}", time(self.from_s), time(self.from_s + self.seconds))
-    }
-
-    /// What was asked for.
-    pub(crate) fn asked(&self) -> String {
-        let rate = show::asked_rate;
-        match self.asked_rate {
-            [0.0, 0.0] => "pause".to_owned(),
-            [begin, end] if begin == end => format!("{}/s", rate(begin)),
-            [begin, end] => format!("{} to {}/s", rate(begin), rate(end)),
-        }
-    }
-
-    /// What was answered.
-    pub(crate) fn answered(&self) -> String {
-        if self.messages > 0 { format!("{}/s", show::rate(self.rate)) } else { "none".to_owned() }
-    }
-}
-
-/// A step of a profile, of the messages that were due in it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct StepResults {
-    /// When it began, and how much of it was measured.
-    pub(crate) from_s: f64,
-    pub(crate) seconds: f64,
-    /// The rate that was asked for, at its beginning and at its end.
-    pub(crate) asked_rate: [f64; 2],
-    pub(crate) messages: u64,
-    pub(crate) unanswered: u64,
-    /// Those that were answered, if only later, by the seconds.
-    pub(crate) rate: f64,
-    /// Sends that came more than a millisecond after their time.
-    pub(crate) missed: u64,
-    pub(crate) latency_us: Quantiles,
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 4)
 }
 
 #[cfg(test)]

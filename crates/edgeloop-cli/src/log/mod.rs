@@ -15,12 +15,34 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::prelude::*;
 
-use crate::config::{Format, Verbosity};
 use crate::escape::OneLine;
 use backlog::Rank;
 use queue::Queue;
 use sink::GapLine;
 pub(crate) use terminal::LogOutput;
+
+/// How a line of the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Format {
+    #[default]
+    Text,
+    /// One object for each line.
+    Json,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) enum Verbosity {
+    /// Listening addresses and errors.
+    Quiet,
+    /// Beginning, end and warnings.
+    #[default]
+    Normal,
+    /// Connections too.
+    Connections,
+    /// Descriptors, events and payload too.
+    Everything,
+}
 
 /// The target of the lines that are written with `-q` too.
 const ALWAYS: &str = "edgeloop::always";

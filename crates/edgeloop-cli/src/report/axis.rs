@@ -1,7 +1,6 @@
 //! The axes of a chart: where a value lies on them, and which values are named.
 
-use crate::bench::results::to_f64;
-use crate::bench::show;
+use crate::results::{show, to_f64};
 
 /// A value that is named on an axis.
 #[derive(Debug, Clone, PartialEq)]

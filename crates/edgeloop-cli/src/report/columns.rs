@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::merge::add_measured;
-use crate::bench::results::{Interval, Results, to_f64};
+use crate::results::{Interval, Results, to_f64};
 
 /// The most columns: on a phone each is two or three dots wide.
 const MOST: u64 = 120;
@@ -88,7 +88,7 @@ impl Columns {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::samples;
+    use crate::results::samples;
 
     fn second(second: u64) -> Interval {
         let from_s = to_f64(second);

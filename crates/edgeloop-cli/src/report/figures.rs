@@ -1,9 +1,7 @@
 //! The figures of a run, each with the name that it has in files, and what tells two runs apart.
 
-use crate::bench::compare::{Noise, Verdict, signed};
-use crate::bench::record::needed;
-use crate::bench::results::{QUANTILES, Quantiles, Results, to_f64};
-use crate::bench::show;
+use crate::results::compare::{Noise, Verdict, signed};
+use crate::results::{QUANTILES, Quantiles, Results, needed, show, to_f64};
 
 /// A figure to be shown.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,19 +42,20 @@ pub(super) fn times(kind: &str, times: &Quantiles) -> Vec<Figure> {
     let figure = |name: &str, label: &str, value: Option<f64>, needed: u64| {
         let is_lower_bound = times.is_lower_bound(name);
         let shown = match value {
-            Some(value) if is_lower_bound => format!("≥ {}", show::time(value)),
-            Some(value) => show::time(value),
+            Some(value) => show::bound(value, is_lower_bound),
             None => format!("needs {}", show::counted(needed, "sample")),
         };
         Figure { is_lower_bound, ..Figure::of(&format!("{kind}.{name}"), label, value, shown) }
     };
-    let mut figures =
-        vec![figure("min", "min", times.min, 1), figure("mean", "mean", times.mean, 1)];
+    let mut figures = vec![
+        figure("min", "min", times.figures.min, 1),
+        figure("mean", "mean", times.figures.mean, 1),
+    ];
     for ((name, value, _), (quantile, _)) in times.each().into_iter().zip(QUANTILES) {
         let label = super::axis::percent(to_f64(needed(quantile)));
         figures.push(figure(name, &label, value, needed(quantile)));
     }
-    figures.push(figure("max", "max", times.max, 1));
+    figures.push(figure("max", "max", times.figures.max, 1));
     figures.push(Figure::whole(&format!("{kind}.samples"), "samples", times.samples));
     figures
 }
@@ -300,7 +299,7 @@ fn sources(sources: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::samples;
+    use crate::results::samples;
 
     fn figure<'a>(figures: &'a [Figure], name: &str) -> &'a Figure {
         figures.iter().find(|figure| figure.name == name).expect(name)
@@ -311,7 +310,7 @@ mod tests {
         let results = samples::open(&[10, 20, 30], &[40]);
         let times = times("latency_us", &results.latency_us);
         let median = figure(&times, "latency_us.p50");
-        assert_eq!(median.exact, results.latency_us.p50.map(|value| value.to_string()));
+        assert_eq!(median.exact, results.latency_us.figures.p50.map(|value| value.to_string()));
         assert_eq!((median.shown.as_str(), median.label.as_str()), ("20.0 µs", "50 %"));
         let p99 = figure(&times, "latency_us.p99");
         assert_eq!((&p99.exact, p99.shown.as_str()), (&None, "needs 100 samples"));

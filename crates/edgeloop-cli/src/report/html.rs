@@ -1,4 +1,6 @@
 //! Texts within a page: whatever they hold, they stay texts.
+//!
+//! The pages of `comparisons` are written with this file, too.
 
 use std::fmt::{self, Write};
 
@@ -39,6 +41,12 @@ pub(super) fn shell(command: &[String]) -> String {
         }
     };
     command.iter().map(quoted).collect::<Vec<_>>().join(" ").replace(" ; ", "\n")
+}
+
+/// What a section of a page writes of something.
+#[cfg(test)]
+pub(super) fn shown<T>(write: fn(&mut fmt::Formatter<'_>, &T) -> fmt::Result, of: &T) -> String {
+    fmt::from_fn(|f| write(f, of)).to_string()
 }
 
 #[cfg(test)]

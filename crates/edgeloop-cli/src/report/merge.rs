@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use super::parts::{shift, shifts, twice, unfit};
 use super::read::Run;
 use super::steps;
-use crate::bench::record::needed;
-use crate::bench::results::{
-    BANDS, Ends, FAILED, Generator, Interval, Late, Machine, Options, Quantiles, Results, Series,
-    Verify, Warmup, to_f64,
-};
 use crate::escape::OneLine;
 use crate::exit::Failure;
+use crate::results::{
+    BANDS, Ends, FAILED, Generator, Interval, Late, Machine, Options, Quantiles, Results, Series,
+    Verify, Warmup, needed, to_f64,
+};
 
 /// Merges runs; `force` merges those that don't fit together, too.
 ///
@@ -322,107 +321,4 @@ fn quantile(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::report::samples;
-
-    /// A run with an id of its own.
-    fn run(name: &str, results: Results) -> Run {
-        let results = Results { id: name.to_owned(), ..results };
-        Run::new(name.to_owned(), results).expect("results")
-    }
-
-    #[test]
-    fn percentiles_of_merged_runs_are_those_of_one_run_with_all_samples() {
-        let (mut one, mut other, mut all) = (Vec::new(), Vec::new(), Vec::new());
-        for sample in 1..=20_000_u64 {
-            let micros = 10 + sample * sample % 7919;
-            if sample % 3 == 0 { &mut one } else { &mut other }.push(micros);
-            all.push(micros);
-        }
-        let (one, other) = (samples::open(&one, &[]), samples::open(&other, &[]));
-        let whole = samples::open(&all, &[]);
-        let merged = merge(&[run("a", one), run("b", other)], false).expect("merged");
-        assert_eq!(merged.results.latency_us, whole.latency_us);
-        assert!(merged.results.latency_us.p99_99.is_some());
-        assert_eq!(merged.results.messages, 20_000);
-        assert_eq!(merged.name, "a, b");
-    }
-
-    #[test]
-    fn lower_bounds_are_those_of_all_that_was_never_answered() {
-        let some: Vec<u64> = (1..=99).collect();
-        let (one, other) = (samples::open(&some, &[]), samples::open(&some, &[98, 500]));
-        assert_eq!(one.latency_us.lower_bounds, [""; 0]);
-        let merged = merge(&[run("a", one), run("b", other)], false).expect("merged");
-        let latency = &merged.results.latency_us;
-        assert_eq!((latency.unanswered.count, latency.unanswered.min), (2, Some(98.0)));
-        assert!(latency.is_lower_bound("mean") && latency.is_lower_bound("max"));
-        assert!(!latency.is_lower_bound("p50") && !latency.is_lower_bound("p99"));
-        assert_eq!(merged.results.answered_us.samples, 198);
-        assert!(merged.results.answered_us.lower_bounds.is_empty());
-    }
-
-    #[test]
-    fn what_was_counted_is_added_and_the_longest_time_counts() {
-        let (mut one, mut other) = (samples::open(&[10, 20], &[]), samples::open(&[30], &[]));
-        one.errors.insert("reset".to_owned(), 2);
-        one.other_errors.insert("this".to_owned(), 1);
-        other.other_errors.insert("this".to_owned(), 2);
-        other.errors = BTreeMap::from([("reset".to_owned(), 1), ("refused".to_owned(), 5)]);
-        other.seconds = one.seconds + 0.5;
-        other.machine.host = "other".to_owned();
-        other.late = Some(Late { missed: 5, sends: 9, lag_us: 1500.0 });
-        let rates = (one.rate + other.rate, one.asked_rate, other.seconds);
-        let merged = merge(&[run("a", one.clone()), run("b", other)], false).expect("merged");
-        let results = &merged.results;
-        assert_eq!(results.errors["reset"], 3);
-        assert_eq!(results.other_errors["this"], 3);
-        assert_eq!(results.errors["refused"], 5);
-        assert_eq!((results.rate, results.seconds), (rates.0, rates.2));
-        assert_eq!(results.asked_rate, rates.1.map(|rate| 2.0 * rate));
-        assert_eq!(results.options.connections, 2 * one.options.connections);
-        assert_eq!((results.machine.host.as_str(), results.machine.processors), ("host, other", 4));
-        let same = [run("a", one.clone()), run("b", one.clone())];
-        let same = merge(&same, false).expect("merged").results;
-        assert_eq!(same.machine, one.machine, "a machine is counted once");
-        assert_eq!(results.target.addresses, one.target.addresses);
-        assert_eq!(results.target.connections["127.0.0.1:3000"], 100);
-        assert_eq!(results.late.as_ref().map(|late| late.missed), Some(5));
-        assert_eq!(results.options.command.iter().filter(|word| *word == ";").count(), 1);
-    }
-
-    #[test]
-    fn seconds_are_added_by_their_number() {
-        let second = |second, bands: &[(u32, u64)], max| Interval {
-            second,
-            from_s: to_f64(second),
-            messages: bands.iter().map(|band| band.1).sum(),
-            alive: 5,
-            p50_us: Some(1.0),
-            max_us: Some(max),
-            bands: bands.to_vec(),
-            ..samples::second()
-        };
-        let mut sum = vec![second(0, &[(40, 3), (44, 1)], 2.0), second(2, &[(40, 1)], 1.2)];
-        add_intervals(&mut sum, vec![second(1, &[(41, 1)], 1.3), second(0, &[(36, 95)], 0.6)]);
-        assert_eq!(sum.iter().map(|interval| interval.second).collect::<Vec<_>>(), [0, 1, 2]);
-        assert_eq!(sum[0].bands, [(36, 95), (40, 3), (44, 1)]);
-        assert_eq!((sum[0].messages, sum[0].alive, sum[0].max_us), (99, 10, Some(2.0)));
-        // The end of band 36 is 2 to the power of 37/4 nanoseconds.
-        assert_eq!(sum[0].p50_us, Some(9.25_f64.exp2() / 1000.0));
-        assert_eq!(sum[0].p99_us, None, "99 samples are too few");
-        assert_eq!((sum[1].alive, sum[1].p50_us), (5, Some(1.0)));
-    }
-
-    #[test]
-    fn a_quantile_from_bands_is_too_high_by_a_band_at_the_most() {
-        let bands = [(40, 50), (41, 49), (60, 1)];
-        let edge = |band: u32| (f64::from(band) / BANDS).exp2() / 1000.0;
-        assert_eq!(quantile(&bands, 0, 0.5, None), Some((edge(41), false)));
-        assert_eq!(quantile(&bands, 0, 0.99, None), Some((edge(42), false)));
-        assert_eq!(quantile(&bands, 0, 0.99, Some(1.3)), Some((1.3, false)));
-        assert_eq!(quantile(&bands, 0, 0.999, None), None);
-        assert_eq!(quantile(&bands, 900, 0.5, Some(7.0)), Some((7.0, true)));
-    }
-}
+mod tests;

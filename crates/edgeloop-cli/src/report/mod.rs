@@ -9,7 +9,6 @@ mod axis;
 mod chart;
 mod columns;
 mod figures;
-mod histogram;
 mod html;
 mod merge;
 mod page;
@@ -20,8 +19,6 @@ mod repeats;
 mod search;
 mod steps;
 mod tables;
-#[cfg(test)]
-mod samples;
 
 use std::ffi::OsStr;
 use std::io::{BufWriter, Write as _};
@@ -31,10 +28,10 @@ use args::ReportArgs;
 use page::Page;
 pub(crate) use read::Run;
 
-use crate::bench::results::Results;
 use crate::exit::{Exit, Failure};
 use crate::log;
 use crate::outputs::{Place, apart, put, same_input};
+use crate::results::Results;
 
 /// Draws a page of earlier runs, as the command line says.
 ///

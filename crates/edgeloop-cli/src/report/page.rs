@@ -12,9 +12,8 @@ use super::repeats;
 use super::search;
 use super::steps;
 use super::tables::{Noises, cell, seconds, table};
-use crate::bench::compare;
-use crate::bench::results::{Interval, Quantiles, Results};
-use crate::bench::{client, show, summary};
+use crate::results::{Interval, Quantiles, Results, compare, show};
+use crate::summary::{self, client};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -361,7 +360,7 @@ impl Page<'_> {
                 results.started.clone(),
                 show::count(results.options.connections as u64),
                 format!("{}/s", show::rate(results.rate)),
-                results.latency_us.p99.map_or_else(|| "–".to_owned(), show::time),
+                results.latency_us.figures.p99.map_or_else(|| "–".to_owned(), show::time),
                 show::count(errors),
             ];
             write!(f, "<tr><th scope=\"row\">{}</th>", Text(&part.name))?;
@@ -464,7 +463,7 @@ fn heat_map(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::samples;
+    use crate::results::samples;
 
     fn page(results: Results, baseline: Option<Results>) -> String {
         let run = Run::new("run.json".to_owned(), results).expect("results");

@@ -6,9 +6,7 @@ use super::axis::{self, Axis};
 use super::chart::{Chart, Layer};
 use super::columns::Columns;
 use super::read::Run;
-use crate::bench::record::{Estimate, Times};
-use crate::bench::results::{BANDS, Interval, Outage, micros, to_f64};
-use crate::bench::show;
+use crate::results::{BANDS, Estimate, Interval, Outage, Times, micros, show, to_f64};
 
 /// Of how many points the line of a percentile curve is made.
 const POINTS: u32 = 240;
@@ -94,8 +92,8 @@ fn note(x: &Axis, curves: &[Curve<'_>], index: u32) -> (f64, f64, String) {
     let seen = curves.iter().filter(|curve| beyond <= to_f64(curve.times.samples()));
     for curve in seen {
         let Some(time) = time_at(curve.times, beyond) else { continue };
-        let bound = if time.is_lower_bound { "≥ " } else { "" };
-        let _ = write!(text, "\n{} {bound}{}", curve.name, show::time(micros(time.nanos)));
+        let shown = show::bound(micros(time.nanos), time.is_lower_bound);
+        let _ = write!(text, "\n{} {shown}", curve.name);
     }
     (part(index), part(index + 1.0), text)
 }
@@ -273,7 +271,7 @@ fn seconds(columns: &Columns, column: &Interval) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::samples;
+    use crate::results::samples;
 
     fn run(answered: &[u64], unanswered: &[u64]) -> Run {
         Run::new("a".to_owned(), samples::open(answered, unanswered)).expect("results")

@@ -7,12 +7,11 @@ use std::io::{self, Read};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::histogram;
-use crate::bench::profile::MOST;
-use crate::bench::record::{LONGEST, Times};
-use crate::bench::results::{BANDS, Quantiles, Results, SCHEMA, to_f64};
 use crate::escape::OneLine;
 use crate::exit::Failure;
+use crate::results::{
+    BANDS, LONGEST, MOST_STEPS, Quantiles, Results, SCHEMA, Times, histogram, to_f64,
+};
 
 /// A run with its histograms unpacked.
 #[derive(Debug, Clone)]
@@ -122,8 +121,11 @@ impl Run {
             unpack(figures).map_err(|fault| format!("has a wrong {name}.histogram: {fault}"))
         };
         let steps = results.steps.as_deref().unwrap_or_default();
-        if steps.len() > MOST {
-            return Err(format!("has {} steps, and no run has more than {MOST}", steps.len()));
+        if steps.len() > MOST_STEPS {
+            return Err(format!(
+                "has {} steps, and no run has more than {MOST_STEPS}",
+                steps.len()
+            ));
         }
         let steps = steps.iter().map(|step| times(&step.latency_us, "steps.latency_us"));
         let steps = steps.collect::<Result<_, _>>()?;
@@ -168,7 +170,9 @@ fn impossible(results: &Results) -> Option<String> {
     times.extend(results.steps.iter().flatten().map(|step| &step.latency_us));
     let mut figures: Vec<_> = times
         .iter()
-        .flat_map(|times| [times.min, times.mean, times.max, times.unanswered.max])
+        .flat_map(|times| {
+            [times.figures.min, times.figures.mean, times.figures.max, times.unanswered.max]
+        })
         .chain(times.iter().flat_map(|times| times.each().map(|(_, value, _)| value)))
         .flatten()
         .collect();
@@ -176,8 +180,8 @@ fn impossible(results: &Results) -> Option<String> {
     figures.extend(results.asked_rate);
     for repeat in &results.repeats {
         figures.extend([repeat.rate, repeat.seconds]);
-        figures.extend(repeat.latency_us.each().into_iter().filter_map(|figure| figure.1));
-        figures.extend(repeat.answered_us.each().into_iter().filter_map(|figure| figure.1));
+        figures.extend(repeat.latency_us.figures.each().into_iter().filter_map(|figure| figure.1));
+        figures.extend(repeat.answered_us.figures.each().into_iter().filter_map(|figure| figure.1));
     }
     for step in results.steps.iter().flatten() {
         figures.extend([step.from_s, step.seconds, step.rate]);
@@ -207,7 +211,7 @@ fn band(nanos: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::samples;
+    use crate::results::samples;
 
     #[track_caller]
     fn expect_fault(text: &str, words: &str) {

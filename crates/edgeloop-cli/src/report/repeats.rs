@@ -4,11 +4,9 @@ use std::fmt;
 
 use super::html::Text;
 use super::tables::Noises;
-use crate::bench::compare::UNKNOWN;
-use crate::bench::find::typed;
-use crate::bench::repeats::spreads;
-use crate::bench::results::Results;
-use crate::bench::show;
+use crate::results::compare::UNKNOWN;
+use crate::results::show::typed;
+use crate::results::{Results, show, spreads};
 
 /// What is said of the differences to a baseline.
 pub(super) fn about(noises: &Noises) -> String {
@@ -53,10 +51,9 @@ pub(super) fn section(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::Res
         write!(f, "<tr><th scope=\"row\">{}</th>", Text(&repeat.started))?;
         write!(f, "<td>{}/s</td>", show::rate(repeat.rate))?;
         let latency = &repeat.latency_us;
-        for (name, time) in [("p50", latency.p50), ("p99", latency.p99), ("max", latency.max)] {
-            let is_bound = latency.is_lower_bound(name);
-            let time = time.map_or_else(|| "–".to_owned(), show::time);
-            write!(f, "<td>{}{time}</td>", if is_bound { "≥ " } else { "" })?;
+        for name in ["p50", "p99", "max"] {
+            let time = latency.shown(name).unwrap_or_else(|| "–".to_owned());
+            write!(f, "<td>{time}</td>")?;
         }
         for count in [repeat.messages, repeat.unanswered, repeat.errors] {
             write!(f, "<td>{}</td>", show::count(count))?;
@@ -69,17 +66,18 @@ pub(super) fn section(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::compare::Noise;
-    use crate::bench::repeats::tests::repeats;
-    use crate::report::samples;
+    use crate::report::html::shown;
+    use crate::results::compare::Noise;
+    use crate::results::samples;
+    use crate::results::samples::repeats;
 
     #[test]
     fn several_runs_show_their_spread() {
         let mut results = samples::open(&[10], &[]);
-        assert_eq!(samples::section(section, &results), "");
+        assert_eq!(shown(section, &results), "");
         results.repeats = repeats(&[30.0, 10.0, 20.0]);
         results.repeats[0].started = "<b>".to_owned();
-        let shown = samples::section(section, &results);
+        let shown = shown(section, &results);
         assert!(shown.contains("Spread of 3 runs"), "{shown}");
         let row = "data-spread=\"p50\"><th scope=\"row\">p50</th><td>20.0 µs</td><td>10.0 µs</td>\
                    <td>30.0 µs</td><td>100 %</td>";

@@ -3,9 +3,8 @@
 use std::fmt;
 
 use super::html::Text;
-use crate::bench::find::typed;
-use crate::bench::results::Results;
-use crate::bench::show;
+use crate::results::show::typed;
+use crate::results::{Results, show};
 
 /// Writes the section, if the results are those of a search.
 pub(super) fn section(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::Result {
@@ -58,8 +57,9 @@ pub(super) fn section(f: &mut fmt::Formatter<'_>, results: &Results) -> fmt::Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::find::{Ended, Found, Step};
-    use crate::report::samples;
+    use crate::report::html::shown;
+    use crate::results::samples;
+    use crate::results::{Ended, Found, Step};
 
     #[test]
     fn a_search_shows_its_bound_its_steps_and_its_verdict() {
@@ -79,7 +79,7 @@ mod tests {
             samples: 3000,
         };
         let mut results = samples::open(&[10], &[]);
-        assert_eq!(samples::section(section, &results), "");
+        assert_eq!(shown(section, &results), "");
         results.find = Some(Found {
             bound: "p99.9<1ms".to_owned(),
             figure: "p99_9".to_owned(),
@@ -89,7 +89,7 @@ mod tests {
             ended: Ended::Found,
             steps: vec![step(2000.0, Some("p99.9 is 2.00 ms")), step(1000.0, None)],
         });
-        let shown = samples::section(section, &results);
+        let shown = shown(section, &results);
         for words in [
             "<b>p99.9&lt;1ms</b>: up to 1,000 messages a second.",
             "data-knee=\"1000\"",

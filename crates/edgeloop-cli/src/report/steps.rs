@@ -4,10 +4,7 @@ use std::fmt;
 
 use super::html::Text;
 use super::read::Run;
-use crate::bench::record::Times;
-use crate::bench::results::{Quantiles, to_f64};
-use crate::bench::show;
-use crate::bench::steps::StepResults;
+use crate::results::{Quantiles, StepResults, Times, show, to_f64};
 
 /// The table of the steps, if there are any.
 pub(super) fn write(steps: Option<&[StepResults]>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -19,18 +16,15 @@ pub(super) fn write(steps: Option<&[StepResults]>, f: &mut fmt::Formatter<'_>) -
     )?;
     for step in steps {
         let latency = &step.latency_us;
-        let time = |name: &str, value: Option<f64>| {
-            let bound = if latency.is_lower_bound(name) { "≥ " } else { "" };
-            value.map_or_else(|| "–".to_owned(), |value| format!("{bound}{}", show::time(value)))
-        };
+        let time = |name| latency.shown(name).unwrap_or_else(|| "–".to_owned());
         let texts = [
             step.asked(),
             step.answered(),
-            time("p50", latency.p50),
-            time("p95", latency.p95),
-            time("p99", latency.p99),
-            time("p99_9", latency.p99_9),
-            time("max", latency.max),
+            time("p50"),
+            time("p95"),
+            time("p99"),
+            time("p99_9"),
+            time("max"),
             show::count(step.unanswered),
             show::count(step.missed),
         ];

@@ -7,8 +7,8 @@ use super::axis;
 use super::columns::Columns;
 use super::figures::{Figure, difference};
 use super::html::Text;
-use crate::bench::compare::{Noise, Verdict};
-use crate::bench::show;
+use crate::results::compare::{Noise, Verdict};
+use crate::results::show;
 
 /// A figure in an element, for people and for programs.
 pub(super) fn cell(

@@ -4,7 +4,8 @@ use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
-use rustix::net::{AddressFamily, SocketType, bind, socket};
+use rustix::net::sockopt::set_socket_reuseaddr;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 use tempfile::NamedTempFile;
 use testkit::{OddServer, Oddity, UNSHARE, eventually, eventually_some, skip_unless};
 
@@ -90,7 +91,11 @@ impl Name {
 /// Takes a port, at which nobody listens. None if it is taken.
 fn hold(address: SocketAddr) -> Option<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = socket(family, SocketType::STREAM, None).expect("a socket");
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(family, SocketType::STREAM, flags, None).expect("a socket");
+    // A program that another test starts has it, too, until it is executed. A server can listen on
+    // the port all the same.
+    set_socket_reuseaddr(&socket, true).expect("set SO_REUSEADDR");
     bind(&socket, &address).ok().map(|()| socket)
 }
 

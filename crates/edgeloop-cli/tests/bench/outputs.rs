@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{Read as _, Write as _};
+use std::ops::Deref;
 use std::os::unix::fs::{
     MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown, symlink,
 };
@@ -11,10 +12,8 @@ use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 use rustix::process::{Signal, getuid};
-use serde_json::Value;
-use tempfile::TempDir;
 use testkit::{
-    Ended, Launch, OddServer, Oddity, PYTHON, UNSHARE, eventually, holds_for, skip_unless,
+    Ended, Files, Launch, OddServer, Oddity, PYTHON, UNSHARE, eventually, holds_for, skip_unless,
 };
 
 use crate::run::{DONE, NETWORK_ERRORS, USAGE};
@@ -25,7 +24,15 @@ const OLD: &str = "what was there before";
 /// A server, and a directory with files.
 struct Desk {
     server: OddServer,
-    directory: TempDir,
+    files: Files,
+}
+
+impl Deref for Desk {
+    type Target = Files;
+
+    fn deref(&self) -> &Files {
+        &self.files
+    }
 }
 
 impl Desk {
@@ -34,22 +41,13 @@ impl Desk {
     }
 
     fn before(oddity: Oddity) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        Self { server: OddServer::start(oddity), directory }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn name(&self, name: &str) -> String {
-        self.path(name).to_str().expect("UTF-8").to_owned()
+        Self { server: OddServer::start(oddity), files: Files::new() }
     }
 
     /// Files with something in them.
     fn with_old(self, names: &[&str]) -> Self {
         for name in names {
-            fs::write(self.path(name), OLD).expect(name);
+            self.write(name, OLD);
         }
         self
     }
@@ -60,20 +58,10 @@ impl Desk {
         path
     }
 
-    #[track_caller]
-    fn text(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).expect(name)
-    }
-
-    #[track_caller]
-    fn json(&self, name: &str) -> Value {
-        serde_json::from_str(&self.text(name)).expect(name)
-    }
-
     /// These files are there, and no others.
     #[track_caller]
     fn expect_names(&self, names: &[&str]) {
-        let entries = fs::read_dir(self.directory.path()).expect("a directory");
+        let entries = fs::read_dir(self.directory()).expect("a directory");
         let mut found: Vec<_> = entries
             .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
             .collect();
@@ -93,7 +81,7 @@ impl Desk {
     fn bench(&self, options: &str) -> Launch {
         let address = self.server.address().to_string();
         let options: Vec<&str> = options.split_whitespace().collect();
-        let here = format!("cd '{}'", self.directory.path().display());
+        let here = format!("cd '{}'", self.directory().display());
         edgeloop(&["bench", &address, "-c", "2", "--warmup", "0", "-q"]).args(&options).shell(&here)
     }
 
@@ -514,7 +502,7 @@ fn reports_and_sums_are_files_of_the_same_kind() {
     fs::hard_link(desk.path("a"), desk.path("hard")).expect("a link");
     symlink("b", desk.path("link")).expect("a link");
     desk.fifo("fifo");
-    let here = format!("cd '{}'", desk.directory.path().display());
+    let here = format!("cd '{}'", desk.directory().display());
     let report = |arguments: &[&str]| edgeloop(&["report"]).args(arguments).shell(&here);
     for (output, json) in [("b", "./b"), ("b", "link"), ("new", "./new"), ("-", "/dev/stdout")] {
         let words: &[&str] = if output == "-" {

@@ -113,9 +113,12 @@ fn each_test_that_the_notes_name_for_a_complaint_is_there() {
     assert!(rows.iter().all(|row| row.contains("::")), "a complaint has no test: {rows:#?}");
     for name in names {
         let (module, test) = name.split_once("::").expect("a module and a test");
-        let folders = ["tests/bench", "tests", "src/report", "src/bench"];
-        let files = folders.map(|folder| here.join(folder).join(format!("{module}.rs")));
-        let found = files.iter().any(|file| {
+        let folders =
+            ["tests/bench", "tests", "src/report", "src/bench", "src/results", "src/summary"];
+        let mut files = folders.map(|folder| here.join(folder)).into_iter().flat_map(|folder| {
+            [folder.join(format!("{module}.rs")), folder.join(module).join("tests.rs")]
+        });
+        let found = files.any(|file| {
             let text = std::fs::read_to_string(file).unwrap_or_default();
             text.contains(&format!("#[test]\nfn {test}()"))
                 || text.contains(&format!("#[test]\n    fn {test}()"))

@@ -7,7 +7,8 @@
 //!       └───────────┴───────────┴────────────┴────────────┘  failed, reset, timed out, cut off
 //! ```
 //!
-//! - **Open**: the handler is served. Either side's stream may have ended already.
+//! - **Open**: the handler is served. Either side's stream may have ended already, and its end goes on
+//!   being read (C44).
 //! - **Flushing**: the handler has closed; what it sent is still being written (C3).
 //! - **Lingering**: our FIN is out; input is discarded until the peer's FIN (C6).
 //! - **Doomed**: its end is decided; the closing phase tells the handler and closes the descriptor.
@@ -143,6 +144,10 @@ pub(crate) enum Next {
     Finish,
     /// The peer's stream is not: shut the write side, and linger.
     Linger,
+    /// Shut the write side, and go on reading.
+    HalfClose,
+    /// End with a reset.
+    Reset,
 }
 
 impl<S> Entry for Connection<S> {
@@ -246,12 +251,17 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Whether its input may go straight on to its output: nothing is queued or kept, and nothing is
-    /// known of that only a receive can tell from emptiness.
+    /// Whether its input may go through a pipe: none is kept, and nothing is known of that only a receive
+    /// can tell from emptiness.
     pub(crate) fn may_pass(&self) -> bool {
-        let owed = Flags::JOINED | Flags::OUTPUT;
-        let otherwise = owed | Flags::DRAIN | Flags::SHOW | Flags::KEPT | Flags::FAILED;
+        let otherwise = Flags::DRAIN | Flags::SHOW | Flags::KEPT | Flags::FAILED;
         self.life == Life::Open && self.has(Flags::STREAMS) && !self.has(otherwise)
+    }
+
+    /// Whether what comes through a pipe may go straight to its socket: nothing is owed before it.
+    pub(crate) fn takes_passed(&self) -> bool {
+        let owed = Flags::JOINED | Flags::OUTPUT;
+        self.life == Life::Open && self.is_sendable() && !self.has(owed)
     }
 
     /// Whether queued output may be written now.
@@ -264,9 +274,14 @@ impl<S> Connection<S> {
         matches!(self.life, Life::Open | Life::Flushing)
     }
 
+    /// Whether the handler is served and our end has not failed.
+    pub(crate) fn is_served(&self) -> bool {
+        matches!(self.life, Life::Open | Life::Connecting) && !self.has(Flags::FAILED)
+    }
+
     /// Whether the handler may send.
     pub(crate) fn is_sendable(&self) -> bool {
-        matches!(self.life, Life::Open | Life::Connecting) && !self.has(Flags::FAILED)
+        self.is_served() && !self.has(Flags::FINISHED)
     }
 
     /// A call on the socket failed: the first error is kept, and the output is lost, but what can
@@ -397,14 +412,16 @@ impl<S> Connection<S> {
 
     /// What is to be done when some output was written.
     pub(crate) fn flushed(&self) -> Next {
+        if self.has(Flags::JOINED | Flags::OUTPUT) {
+            return Next::Wait;
+        }
         match self.life {
-            Life::Flushing if !self.has(Flags::OUTPUT) => {
-                if self.has(Flags::ENDED) {
-                    Next::Finish
-                } else {
-                    Next::Linger
-                }
-            }
+            Life::Flushing if self.has(Flags::ABORT) => Next::Reset,
+            Life::Flushing if self.has(Flags::ENDED) => Next::Finish,
+            Life::Flushing => Next::Linger,
+            Life::Open if self.has(Flags::FINISHED) && self.has(Flags::ENDED) => Next::Finish,
+            Life::Open if self.has(Flags::FIN_SENT) => Next::Wait,
+            Life::Open if self.has(Flags::FINISHED) => Next::HalfClose,
             _ => Next::Wait,
         }
     }

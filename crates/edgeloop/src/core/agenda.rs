@@ -22,6 +22,9 @@ impl Agenda {
     /// Output is joined, and leaves before the loop waits (C45).
     pub(crate) const JOINED: Self = Self(1 << 13);
 
+    /// Sessions are to be called (C47).
+    pub(crate) const POKED: Self = Self(1 << 14);
+
     /// The loop spins before it sleeps. This is never taken off: it makes each turn go the longer way,
     /// so that one of a loop that does not spin takes no instruction more.
     pub(crate) const SPIN: Self = Self(1 << 12);

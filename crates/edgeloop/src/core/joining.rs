@@ -6,12 +6,13 @@
 //! leave before the loop waits, or at once when there are [`JOINED`] of them or a [`LARGE`] send follows.
 
 use super::{Agenda, Core};
-use crate::connection::Life;
+use crate::connection::{Connection, Life};
 use crate::flags::Flags;
 use crate::handler::Sent;
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
 use crate::output::{PAGE, Released};
+use crate::time::Time;
 
 /// How many bytes are joined at the most. Where the high watermark is lower, that many.
 const JOINED: usize = 64 * 1024;
@@ -31,6 +32,16 @@ pub(crate) struct Joining {
     spare: Vec<Vec<u8>>,
     /// How many events this turn has, until all are served.
     pub(crate) events: usize,
+    /// The connection that has just begun, if nothing was sent on it.
+    pub(crate) unsent: Option<ConnectionId>,
+}
+
+impl Joining {
+    /// Whether nothing was sent on a connection in this turn: nothing moved on it, or it has just begun.
+    pub(crate) fn is_first<S>(&mut self, id: ConnectionId, it: &Connection<S>, now: Time) -> bool {
+        let has_begun = self.unsent.take() == Some(id);
+        (has_begun || it.active != now) && !it.has(Flags::JOINED)
+    }
 }
 
 impl<K: Kernel> Core<K> {
@@ -110,6 +121,10 @@ impl<K: Kernel> Core<K> {
                 connection.lose(joined.len());
             }
             self.out_of_memory(id);
+        }
+        // While something was joined it could not be idle, and its timer may have been dropped for that.
+        if self.wheel.deadline(id.slot()).is_none() {
+            self.schedule(id);
         }
         if joined.capacity() <= SPARE_SIZE && self.joining.spare.len() < SPARE {
             joined.clear();

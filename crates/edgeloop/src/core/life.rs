@@ -214,6 +214,9 @@ impl<K: Kernel> Core<K> {
             Life::Connecting => self.doom(id, reason, false),
             Life::Open if connection.has(Flags::FAILED) => self.doom(id, Reason::Failed, true),
             Life::Open => {
+                let breaks = connection.has(Flags::ABORT);
+                self.part(id, breaks);
+                let Some(connection) = self.connections.get_mut(id) else { return };
                 let ended = reason == Reason::Closed && connection.has(Flags::ENDED);
                 let next = connection.begin_close(if ended { Reason::Finished } else { reason });
                 self.forget_kept(id);
@@ -233,23 +236,80 @@ impl<K: Kernel> Core<K> {
         }
     }
 
-    pub(super) fn follow(&mut self, id: ConnectionId, next: Next) {
-        match next {
-            Next::Wait => {}
-            Next::Finish => self.doom(id, Reason::Finished, false),
-            Next::Linger => self.linger(id),
+    /// Ends our stream once its output is written; see [`Action::Finish`](crate::Action::Finish).
+    pub(crate) fn finish(&mut self, id: ConnectionId) {
+        self.send_joined(id);
+        let Some(connection) = self.connections.get_mut(id) else {
+            self.metrics.stale += 1;
+            return;
+        };
+        if matches!(connection.life(), Life::Open | Life::Connecting) {
+            connection.set(Flags::FINISHED);
+            if connection.is_served() {
+                let next = connection.flushed();
+                self.follow(id, next);
+            }
         }
     }
 
-    /// Sends our FIN and waits for the peer's (C6).
-    fn linger(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
+    /// Ends a connection with an RST once its output is written; see
+    /// [`Action::FlushThenReset`](crate::Action::FlushThenReset).
+    pub(crate) fn flush_then_reset(&mut self, id: ConnectionId) {
+        self.end_with_reset(id, Reason::Reset);
+    }
+
+    pub(super) fn end_with_reset(&mut self, id: ConnectionId, reason: Reason) {
+        self.send_joined(id);
+        let Some(connection) = self.connections.get_mut(id) else {
+            self.metrics.stale += 1;
+            return;
+        };
+        match connection.life() {
+            Life::Open | Life::Flushing => connection.set(Flags::ABORT),
+            Life::Doomed => return,
+            Life::Connecting | Life::Lingering => return self.doom(id, reason, true),
+        }
+        self.begin_close(id, reason);
+    }
+
+    /// Does what follows from there being no more to write.
+    pub(crate) fn follow(&mut self, id: ConnectionId, next: Next) {
+        match next {
+            Next::Wait => {}
+            Next::Finish => self.doom(id, Reason::Finished, false),
+            Next::Reset => {
+                let reason = self.connections.get(id).and_then(Connection::reason);
+                self.doom(id, reason.unwrap_or(Reason::Reset), true);
+            }
+            Next::Linger => self.linger(id),
+            Next::HalfClose => {
+                self.send_fin(id);
+            }
+        }
+    }
+
+    /// Sends our FIN, if it is not sent; returns whether the connection lives on.
+    fn send_fin(&mut self, id: ConnectionId) -> bool {
+        let Some(connection) = self.connections.get_mut(id) else { return false };
+        if connection.has(Flags::FIN_SENT) {
+            return true;
+        }
         if let Err(error) = persist(|| self.kernel.shutdown_write(&connection.socket)) {
             let released = connection.fail(error);
             self.release(released);
             self.doom(id, Reason::Failed, true);
+            return false;
+        }
+        connection.set(Flags::FIN_SENT);
+        true
+    }
+
+    /// Sends our FIN and waits for the peer's (C6).
+    fn linger(&mut self, id: ConnectionId) {
+        if !self.send_fin(id) {
             return;
         }
+        let Some(connection) = self.connections.get_mut(id) else { return };
         let draining = self.timeouts.drain.is_some();
         let timeout =
             if draining { self.config.drain_linger_timeout } else { self.config.linger_timeout };
@@ -268,6 +328,7 @@ impl<K: Kernel> Core<K> {
             return;
         }
         let released = connection.doom(reason, abort);
+        self.part(id, abort);
         self.forget_waiting(id);
         self.release(released);
         if self.closing.try_reserve(1).is_err() {
@@ -282,6 +343,7 @@ impl<K: Kernel> Core<K> {
         let Some(connection) = self.connections.remove(id) else { return };
         self.wheel.cancel(id.slot());
         self.dialled.remove(&id.slot());
+        self.relays.forget(id);
         self.metrics.closed += 1;
         self.metrics.bytes_dropped += connection.dropped();
         let abort = connection.has(Flags::ABORT);

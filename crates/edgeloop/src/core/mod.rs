@@ -1,12 +1,13 @@
 //! The loop without its handler: connections, memory, time, and what can be done to them.
 //!
-//! Callbacks reach this through [`Turn`](crate::context::Turn), so nothing here calls the handler.
+//! Callbacks reach this through [`CallContext`](crate::context::CallContext), so nothing here calls the handler.
 //! What a callback has to be told about is put on a list that a later phase of the turn works off.
 
 mod agenda;
 mod joining;
 mod life;
 mod options;
+mod relay;
 mod relief;
 mod sending;
 mod shortage;
@@ -40,6 +41,7 @@ use crate::wheel::Wheel;
 pub(crate) use agenda::Agenda;
 pub(crate) use joining::Joining;
 pub(crate) use options::{set_option, set_options};
+pub(crate) use relay::Relays;
 pub(crate) use shortage::Ballast;
 pub(crate) use spending::Spending;
 
@@ -83,6 +85,7 @@ pub(crate) struct Core<K: Kernel> {
     pub(crate) metrics: Metrics,
     pub(crate) spending: Spending,
     pub(crate) joining: Joining,
+    pub(crate) relays: Relays,
     pub(crate) agenda: Agenda,
     /// The time of this turn (C28).
     pub(crate) now: Time,
@@ -108,6 +111,8 @@ pub(crate) struct Core<K: Kernel> {
     /// Connections whose end is decided.
     pub(crate) closing: VecDeque<ConnectionId>,
     pub(crate) born: VecDeque<Born>,
+    /// Connections whose sessions are to be called.
+    pub(crate) poked: VecDeque<ConnectionId>,
     /// Whether the handler is told of each step, and outbound sockets of which it is still to be.
     pub(crate) traces: bool,
     pub(crate) registered: VecDeque<(ConnectionId, i32)>,
@@ -146,6 +151,7 @@ impl<K: Kernel> Core<K> {
             metrics: Metrics::default(),
             spending: Spending::default(),
             joining: Joining::default(),
+            relays: Relays::default(),
             agenda: Agenda::default(),
             now,
             alarm: Time::NEVER,
@@ -165,6 +171,7 @@ impl<K: Kernel> Core<K> {
             relief_at: Time::NEVER,
             closing: VecDeque::new(),
             born: VecDeque::new(),
+            poked: VecDeque::new(),
             traces: false,
             registered: VecDeque::new(),
             dialled: HashMap::new(),
@@ -206,9 +213,10 @@ impl<K: Kernel> Core<K> {
 
     /// Lets a connection wait until queued output has shrunk.
     pub(crate) fn starve(&mut self, id: ConnectionId) {
+        let owed = self.is_owed(id);
         if let Some(connection) = self.connections.get_mut(id) {
             connection.set(Flags::STARVED);
-            if connection.has(Flags::OUTPUT) {
+            if owed {
                 self.starved.push(id.slot());
             } else {
                 self.waiting.push(id.slot());
@@ -238,6 +246,29 @@ impl<K: Kernel> Core<K> {
             self.schedule(id);
             self.list(id);
         }
+    }
+
+    /// Has a connection's session called.
+    pub(crate) fn poke(&mut self, id: ConnectionId) {
+        if self.connections.get(id).is_none() {
+            self.metrics.stale += 1;
+            return;
+        }
+        if self.poked.try_reserve(1).is_err() {
+            self.refused();
+        }
+        self.poked.push_back(id);
+        self.agenda.add(Agenda::POKED);
+    }
+
+    /// What the loop has counted.
+    pub(crate) fn metrics(&self) -> Metrics {
+        let mut metrics = self.metrics;
+        metrics.bytes_out = self.bytes_out();
+        metrics.output_held = self.memory.output_held();
+        metrics.input_held = self.memory.input_held();
+        metrics.connections = self.connections.len();
+        metrics
     }
 
     pub(crate) fn tell(&mut self, notice: Notice) {
@@ -309,7 +340,7 @@ impl<K: Kernel> Core<K> {
 
     pub(crate) fn pause(&mut self, id: ConnectionId) {
         match self.connections.get_mut(id) {
-            Some(connection) if connection.is_sendable() => connection.set(Flags::PAUSED),
+            Some(connection) if connection.is_served() => connection.set(Flags::PAUSED),
             Some(_) => {}
             None => self.metrics.stale += 1,
         }

@@ -32,6 +32,23 @@ impl<K: Kernel> Core<K> {
         Sent::Written
     }
 
+    /// The same for a connection that is plain and has moved something in this turn.
+    #[inline(always)]
+    pub(crate) fn send_plain(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
+        let Some(connection) = self.connections.get_known(id) else {
+            return self.send_carefully(id, bytes);
+        };
+        if bytes.len() > self.spending.allowance || bytes.is_empty() {
+            return self.send_carefully(id, bytes);
+        }
+        let answer = self.kernel.send(&connection.socket, bytes);
+        if answer != Ok(bytes.len()) {
+            return self.send_on(id, Front::Bytes(bytes), answer);
+        }
+        self.spending.allowance -= bytes.len();
+        Sent::Written
+    }
+
     #[cold]
     pub(super) fn send_carefully(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
         // It goes behind what is joined.
@@ -43,7 +60,7 @@ impl<K: Kernel> Core<K> {
             return Sent::Gone;
         };
         if !connection.is_sendable() {
-            if connection.has(Flags::FAILED) {
+            if connection.has(Flags::FAILED) && !connection.has(Flags::FINISHED) {
                 // The handler could not know yet; its bytes are lost like those before them (C3).
                 connection.lose(bytes.len());
             }
@@ -82,11 +99,16 @@ impl<K: Kernel> Core<K> {
         self.send_on(id, Front::Bytes(bytes), answer)
     }
 
-    /// Passes up to `most` bytes of a connection's input on to its output, through a pipe (splice(2)).
-    /// There must be room for them. Answers how many, and what became of them, if it did. If not, only a receive can tell whether
+    /// Passes up to `most` bytes of a connection's input on to another's output, or to its own, through a
+    /// pipe (splice(2)). There must be room for them. Answers how many, and what became of them, if it did. If not, only a receive can tell whether
     /// there are any: at an urgent mark splice says EAGAIN for ever, and 0 if a FIN is queued behind it
     /// (seen on Linux 6.18). The connection may have failed by it.
-    pub(crate) fn pass(&mut self, id: ConnectionId, most: usize) -> Option<(usize, Sent)> {
+    pub(crate) fn pass(
+        &mut self,
+        id: ConnectionId,
+        target: ConnectionId,
+        most: usize,
+    ) -> Option<(usize, Sent)> {
         let connection = self.connections.get_mut(id)?;
         let pipe = match self.pipes.lend(self.now, || self.kernel.pipe()) {
             Ok(pipe) => pipe?,
@@ -117,8 +139,12 @@ impl<K: Kernel> Core<K> {
         connection.received();
         self.metrics.bytes_in += count as u64;
         let piped = Piped { pipe, count };
+        let Some(connection) = self.connections.get(target) else {
+            self.take_back(piped);
+            return Some((count, Sent::Gone));
+        };
         let answer = self.kernel.splice_out(self.pipes.get(pipe), &connection.socket, count);
-        let sent = self.send_on(id, Front::Piped(piped), answer);
+        let sent = self.send_on(target, Front::Piped(piped), answer);
         match sent {
             Sent::Written => self.take_back(Piped { pipe, count: 0 }),
             // The connection has the pipe, or failed, and what is left is lost.

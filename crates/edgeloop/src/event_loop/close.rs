@@ -8,7 +8,7 @@ use crate::connection::Life;
 use crate::context::CallContext;
 use crate::core::Agenda;
 use crate::flags::Flags;
-use crate::handler::{Handler, Stop};
+use crate::handler::{Handler, LoopContext, Stop};
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
 use crate::time::Time;
@@ -35,6 +35,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             // the peers is counted from the turn, and hold-ups are added to it.
             Stop::Drain(Some(after)) => self.core.kernel.now().after(after),
         };
+        let begins = self.drain.is_none();
         match &mut self.drain {
             Some(drain) => drain.deadline = drain.deadline.min(deadline),
             None => {
@@ -54,6 +55,11 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         self.core.remind(deadline);
         self.core.agenda.add(Agenda::ACCEPT);
         self.core.agenda.add(Agenda::DRAIN);
+        if begins && deadline > now {
+            self.core.current = ConnectionId::NONE;
+            let mut cx = CallContext::new(&mut self.core, ConnectionId::NONE);
+            draining(&mut self.handler, &mut cx);
+        }
     }
 
     /// Phase 8: walks over the connections, a budget's worth in each turn (C16).
@@ -151,6 +157,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             dropped: connection.dropped(),
             discarded: connection.discarded(),
             peer_ended: connection.has(Flags::ENDED),
+            relayed: self.core.relays.carried(id),
             errno: connection.error().map(rustix::io::Errno::raw_os_error),
         };
         if let Some(session) = self.sessions.remove(id.slot()) {
@@ -158,4 +165,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             self.handler.closed(&mut CallContext::new(&mut self.core, id), session, &closed);
         }
     }
+}
+
+/// Narrows the context to what [`Handler::draining`] may use: there is no connection in it.
+fn draining<H: Handler>(handler: &mut H, cx: &mut impl LoopContext) {
+    handler.draining(cx);
 }

@@ -4,11 +4,13 @@ use std::collections::VecDeque;
 use std::os::fd::AsFd;
 
 use super::EventLoop;
+use super::serve::call;
 use crate::closed::Reason;
+use crate::connection::{Connection, Life};
 use crate::context::CallContext;
 use crate::core::Agenda;
 use crate::error::{Error, ErrorKind, InCall};
-use crate::handler::{Handler, LoopContext, Sent};
+use crate::handler::{Action, Handler, LoopContext, Sent};
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
 use crate::mailbox::Letter;
@@ -87,6 +89,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                     }
                 }
                 Letter::Close(id) => self.core.begin_close(id, Reason::Closed),
+                Letter::Poke(id) => self.core.poke(id),
             }
         }
         self.letters = VecDeque::new();
@@ -94,6 +97,30 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             self.core.current = ConnectionId::NONE;
             let mut cx = CallContext::new(&mut self.core, ConnectionId::NONE);
             notified(&mut self.handler, &mut cx);
+        }
+    }
+}
+
+impl<H: Handler, K: Kernel> EventLoop<H, K> {
+    /// Phase 6, at its end: calls the sessions that are to be called, within the budget. Those that are
+    /// asked for meanwhile have their turn in the next turn.
+    pub(super) fn call_poked(&mut self) {
+        let count = self.core.poked.len().min(self.core.config.turn_jobs);
+        for _ in 0..count {
+            let Some(id) = self.core.poked.pop_front() else { break };
+            match self.core.connections.get(id).map(Connection::life) {
+                Some(Life::Connecting | Life::Open) => {
+                    let action = call!(self, id, poked);
+                    self.apply(id, action);
+                }
+                Some(_) => {}
+                None => self.core.metrics.stale += 1,
+            }
+        }
+        if self.core.poked.is_empty() {
+            self.core.poked = VecDeque::new();
+        } else {
+            self.core.agenda.add(Agenda::POKED);
         }
     }
 }

@@ -56,7 +56,7 @@ use spin::Spin;
 /// 3. **Events**: serve the connections that are ready, note the listeners and the mailbox.
 /// 4. **Ready list**: serve what an earlier turn cut off (C13), and what waits for memory (C11).
 /// 5. **Accept** new connections (C15), and read each at once, unless that was in vain too often.
-/// 6. **Mail** from other threads (C33).
+/// 6. **Mail** from other threads (C33), and sessions that are to be called (C47).
 /// 7. **Timers** that are due (C30), and the loop's wake-up.
 /// 8. **Stop**: begin to drain, or cut off what is left at the deadline (C37).
 /// 9. **Birth** of outbound connections: their sessions are made.
@@ -266,12 +266,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// What the loop has counted.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
-        let mut metrics = self.core.metrics;
-        metrics.bytes_out = self.core.bytes_out();
-        metrics.output_held = self.core.memory.output_held();
-        metrics.input_held = self.core.memory.input_held();
-        metrics.connections = self.core.connections.len();
-        metrics
+        self.core.metrics()
     }
 
     /// Serves on this thread until the loop is stopped and all connections have ended, or until
@@ -370,6 +365,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         if self.core.agenda.take(Agenda::MAIL) {
             self.read_mail();
+        }
+        if self.core.agenda.take(Agenda::POKED) {
+            self.call_poked();
         }
         if self.core.agenda.take(Agenda::TIMERS) || self.core.now >= self.core.alarm {
             self.run_timers();

@@ -40,7 +40,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         // Any phase may have been left half-way.
         self.core.agenda.add(Agenda::ACCEPT);
-        for item in [Agenda::READY, Agenda::STARVED, Agenda::MAIL, Agenda::TIMERS] {
+        for item in [Agenda::READY, Agenda::STARVED, Agenda::MAIL, Agenda::POKED, Agenda::TIMERS] {
             self.core.agenda.add(item);
         }
         for item in [Agenda::BORN, Agenda::CLOSING] {

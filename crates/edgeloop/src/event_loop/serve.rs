@@ -83,7 +83,13 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         let left = Cell::new(0);
         let mut input = Input::new(bytes).counted(&left);
-        let action = data!(self, id, &mut input, Some(&left));
+        let action = if let Some(session) = self.sessions.get_mut(id.slot()) {
+            self.core.current = id;
+            let mut cx = CallContext::plain(&mut self.core, id, &left);
+            self.handler.data(&mut cx, session, &mut input)
+        } else {
+            Action::Continue
+        };
         if action != Action::Continue || !input.is_empty() {
             let (left, scanned) = input.rest_of(bytes);
             self.after_data(id, count - left..count, scanned, action);
@@ -99,7 +105,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         scanned: Scanned,
         action: Action,
     ) {
-        if !left.is_empty() {
+        let relayed = self.core.connections.get(id).is_some_and(|it| it.has(Flags::RELAYED));
+        if !left.is_empty() && relayed {
+            self.core.carry(id, &self.buffer[left]);
+        } else if !left.is_empty() {
             let mut rest = Vec::new();
             if !self.grow_kept(id, &mut rest, left.len()) {
                 return;
@@ -188,6 +197,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 self.core.metrics.connected += 1;
                 let action = self.opened(id);
                 self.apply(id, action);
+                self.end_finished(id);
                 self.core.schedule(id);
                 self.serve(id);
             }
@@ -201,7 +211,11 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let Some(session) = self.sessions.get_mut(id.slot()) else { return Action::Continue };
         self.core.current = id;
         let left = Cell::new(0);
-        self.handler.opened(&mut CallContext::first(&mut self.core, id, Some(&left)), session)
+        let mut cx = CallContext::first(&mut self.core, id, Some(&left));
+        let action = self.handler.opened(&mut cx, session);
+        let has_sent = cx.has_sent();
+        self.core.joining.unsent = Some(id).filter(|_| !has_sent);
+        action
     }
 
     /// Writes and reads what a connection has waiting, within its budget for a turn (C13).
@@ -217,6 +231,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         connection.clear(Flags::FELL);
         let flushes = connection.wants_flushing();
         if (flushes && self.core.flush(id)) || fell {
+            if let Some(source) = self.core.relays.source(id) {
+                return self.core.resume(source);
+            }
             let action = call!(self, id, drained);
             self.apply(id, action);
         }
@@ -235,16 +252,17 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 return;
             }
             let discards = connection.life() == Life::Lingering;
-            let owed = connection.has(Flags::OUTPUT);
+            let failed = connection.has(Flags::FAILED);
+            let owed = self.core.is_owed(id);
             // Whoever can be sent nothing takes no memory.
-            let takes_none = discards || connection.has(Flags::FAILED);
+            let takes_none = discards || failed;
             if !takes_none && self.core.lacks_memory(id, owed) {
                 self.core.send_joined(id);
                 return self.core.starve(id);
             }
             let Some(connection) = self.core.connections.get_mut(id) else { return };
             if connection.has(Flags::SHOW) && !discards {
-                let first = connection.active != self.core.now && !connection.has(Flags::JOINED);
+                let first = self.core.joining.is_first(id, connection, self.core.now);
                 self.show(id, 0, first);
                 continue;
             }
@@ -267,10 +285,6 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// bytes, if any.
     fn pass(&mut self, id: ConnectionId, budget: usize) -> Option<usize> {
         let connection = self.core.connections.get(id)?;
-        if connection.has(Flags::JOINED) && connection.has(Flags::STREAMS) {
-            self.core.send_joined(id);
-        }
-        let connection = self.core.connections.get(id)?;
         let room = budget.min(self.core.memory.room());
         if !connection.may_pass()
             || !connection.wants_reading()
@@ -279,14 +293,24 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         {
             return None;
         }
-        let (count, sent) = self.core.pass(id, room)?;
+        let relayed = connection.has(Flags::RELAYED);
+        let target = if relayed { self.core.passes_to(id) } else { id };
+        self.core.send_joined(target);
+        if !self.core.connections.get(target)?.takes_passed() {
+            return None;
+        }
+        let (count, sent) = self.core.pass(id, target, room)?;
         if count < self.buffer.len() / PASSING_PAYS
             && let Some(connection) = self.core.connections.get_mut(id)
         {
             connection.clear(Flags::STREAMS);
         }
-        let action = call!(self, id, passed, count, sent);
-        self.apply(id, action);
+        if relayed {
+            self.core.carried(id, count, sent);
+        } else {
+            let action = call!(self, id, passed, count, sent);
+            self.apply(id, action);
+        }
         Some(count)
     }
 
@@ -297,8 +321,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             return;
         }
         self.core.current = id;
+        let relayed = self.core.connections.get(id).is_some_and(|it| it.has(Flags::RELAYED));
         if let Some(session) = self.sessions.get(id.slot())
-            && self.handler.echoes(session)
+            && (relayed || self.handler.echoes(session))
             && let Some(connection) = self.core.connections.get_mut(id)
         {
             connection.set(Flags::STREAMS);
@@ -319,7 +344,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 if count < self.buffer.len() / PASSING_PAYS {
                     connection.clear(Flags::STREAMS);
                 }
-                let first = connection.active != self.core.now && !connection.has(Flags::JOINED);
+                let first = self.core.joining.is_first(id, connection, self.core.now);
                 connection.active = self.core.now;
                 connection.received();
                 if connection.life() == Life::Lingering {
@@ -377,10 +402,25 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// nothing was sent on the connection in this turn.
     #[inline(never)]
     fn show(&mut self, id: ConnectionId, count: usize, first: bool) {
-        if self.core.connections.get(id).is_some_and(|c| c.has(Flags::KEPT)) {
+        let Some(connection) = self.core.connections.get(id) else { return };
+        if connection.has(Flags::RELAYED) {
+            self.carry(id, count);
+        } else if connection.has(Flags::KEPT) {
             self.show_kept(id, count, first);
         } else {
             self.show_fresh(id, count, first);
+        }
+    }
+
+    /// Sends input of a relayed connection on: what was kept of it, and `count` bytes of the buffer.
+    fn carry(&mut self, id: ConnectionId, count: usize) {
+        self.note_received(id, count);
+        let (kept, _) = self.take_kept(id);
+        if !kept.is_empty() {
+            self.core.carry(id, &kept);
+        }
+        if count > 0 {
+            self.core.carry(id, &self.buffer[..count]);
         }
     }
 
@@ -436,8 +476,11 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if connection.life() != Life::Open {
             return connection.leave_unread(rest.len());
         }
+        if connection.has(Flags::RELAYED) {
+            return self.core.carry(id, &rest);
+        }
         // One whose output has failed can't pause: nothing else would end it.
-        if action == Action::Pause && connection.is_sendable() {
+        if action == Action::Pause && connection.is_served() {
             connection.set(Flags::PAUSED);
         }
         // Only a handler that waits for more has reached its limit; one that paused, or that we
@@ -468,14 +511,35 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if connection.life() == Life::Lingering {
             return self.core.doom(id, Reason::Finished, false);
         }
-        let (bytes, scanned) = self.take_kept(id);
+        if connection.has(Flags::RELAYED) {
+            self.carry(id, 0);
+            self.core.carry_end(id);
+            return self.end_finished(id);
+        }
+        let (mut bytes, scanned) = self.take_kept(id);
         let mut input = Input::with_scanned(&bytes, scanned, 0);
         let action = call!(self, id, end, &mut input);
-        let (left, _) = input.rest_of(&bytes);
-        if let Some(connection) = self.core.connections.get_mut(id) {
+        let (left, scanned) = input.rest_of(&bytes);
+        if left > 0 && action == Action::Continue {
+            // A relay may be made of it, in which it goes first.
+            let rest = bytes.split_off(bytes.len() - left);
+            self.keep(id, rest, scanned, action);
+        } else if let Some(connection) = self.core.connections.get_mut(id) {
             connection.leave_unread(left);
         }
         self.apply(id, action);
+        self.end_finished(id);
+    }
+
+    /// Ends our stream if that was asked for before it could be done, and the connection if both streams are
+    /// at their ends.
+    fn end_finished(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.core.connections.get(id)
+            && connection.life() == Life::Open
+        {
+            let next = connection.flushed();
+            self.core.follow(id, next);
+        }
     }
 
     /// Does what a callback answered.
@@ -491,6 +555,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         match action {
             Action::Continue => {}
             Action::Pause => self.core.pause(id),
+            Action::Finish => self.core.finish(id),
+            Action::FlushThenReset => self.core.flush_then_reset(id),
             Action::Close => self.core.begin_close(id, Reason::Closed),
             Action::Reset => self.core.reset(id),
         }

@@ -167,6 +167,22 @@ impl<H: Handler> Handler for Watched<H> {
         self.journal.leave();
     }
 
+    fn poked(&mut self, cx: &mut impl Context, session: &mut H::Session) -> Action {
+        // With small budgets many calls take many turns.
+        self.world.borrow_mut().vigil.woken_up();
+        self.called_back("poked", cx.id(), None);
+        let action = self.handler.poked(cx, session);
+        self.answered("poked", action, 0);
+        action
+    }
+
+    fn draining(&mut self, cx: &mut impl LoopContext) {
+        self.journal.enter(Inside::Callback("draining"));
+        self.tell(|| "draining".to_owned());
+        self.handler.draining(cx);
+        self.journal.leave();
+    }
+
     fn notified(&mut self, cx: &mut impl LoopContext) {
         self.journal.enter(Inside::Callback("notified"));
         self.tell(|| "notified".to_owned());

@@ -6,6 +6,7 @@ mod frames;
 mod lines;
 mod outbound;
 mod proxy;
+mod relay;
 mod seeds;
 mod steps;
 mod stop;

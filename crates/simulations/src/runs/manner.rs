@@ -52,6 +52,10 @@ pub(crate) struct Manner {
     pub(crate) size: usize,
     /// Leaves its own stream open for a millisecond when the peer's has ended.
     pub(crate) stays: usize,
+    /// Ends its own stream alone where it has had enough, and reads on.
+    pub(crate) finishes: usize,
+    /// Has sessions called, from any callback.
+    pub(crate) pokes: usize,
     /// Sends what it echoes by pieces.
     pub(crate) splits: usize,
     /// Sends the pieces so far at once.
@@ -80,6 +84,8 @@ impl Manner {
         traces: false,
         size: 0,
         stays: 0,
+        finishes: 0,
+        pokes: 0,
         splits: 0,
         flushes: 0,
     };
@@ -109,6 +115,8 @@ impl Manner {
             traces: random.chance(150),
             size: random.pick(&[0, 0, 0, 1, 2]),
             stays: random.pick(&[0, 0, 500]),
+            finishes: random.pick(&[0, 500]),
+            pokes: random.pick(&[0, 0, 100]),
             splits: random.pick(&[0, 300, 950]),
             flushes: random.pick(&[0, 0, 0, 100]),
         }

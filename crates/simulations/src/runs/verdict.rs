@@ -77,6 +77,9 @@ fn check_counts(world: &World, echo: &Echo, metrics: &Metrics) -> Result<(), Str
     if !(cut_off..=cut_off + turned_away).contains(&metrics.cut_off) {
         return Err(format!("it counted {} cut off, and there were {cut_off}", metrics.cut_off));
     }
+    if seen.drains > 1 {
+        return Err(format!("it was told {} times that it drains", seen.drains));
+    }
     if world.ended_at.is_some() && seen.notified != 1 {
         return Err(format!("it was notified {} times", seen.notified));
     }

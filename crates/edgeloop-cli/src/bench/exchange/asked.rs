@@ -9,11 +9,10 @@ use std::sync::Arc;
 use super::framing::{Framing, Pattern};
 use super::{Exchange, Exchanges};
 use crate::bench::args::BenchArgs;
-use crate::bench::config::LARGEST;
-use crate::config::read;
+use crate::bench::payload::LARGEST;
 use crate::escape::OneLine;
 use crate::exit::Failure;
-use crate::values;
+use crate::values::{self, read};
 
 /// How many bytes of a text the results show.
 const SHOWN: usize = 200;

@@ -2,23 +2,16 @@
 //!
 //! Replies are told apart as their bytes come, however the stream is cut. None is kept in memory.
 
-mod asked;
+pub(crate) mod asked;
 mod framing;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::sync::Arc;
 
-pub(crate) use asked::{Asked, Shown};
 use framing::Framing;
 
-use super::verify::{SHOWN, Verdict, Wrong};
-use crate::escape::Payload;
-
-/// How many bytes of a wrong reply are kept to be shown, and as many of what was expected: one more
-/// than is shown, so that a longer one is marked.
-const KEPT: usize = 65;
+use super::verdict::{KEPT, SHOWN, Verdict, Wrong, WrongReply};
 
 /// The messages of a run, sent in turn on each connection, and their replies.
 #[derive(Debug, PartialEq, Eq)]
@@ -243,37 +236,5 @@ impl Replies {
             verdict.wrong_replies += 1;
             verdict.replies.extend(self.difference.take().map(|difference| *difference));
         }
-    }
-}
-
-/// A reply that is not as expected.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct WrongReply {
-    stream: u64,
-    /// The message that it answers, of those of its connection, from 0 on.
-    message: u64,
-    /// The first byte that differs.
-    offset: u64,
-    /// What came from there on, and what was expected: the first bytes of both.
-    came: Vec<u8>,
-    expected: Vec<u8>,
-}
-
-impl fmt::Display for WrongReply {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        struct Part<'a>(&'a [u8]);
-        impl fmt::Display for Part<'_> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                if self.0.is_empty() { f.write_str("its end") } else { Payload(self.0).fmt(f) }
-            }
-        }
-        let Self { stream, message, offset, came, expected } = self;
-        write!(
-            f,
-            "connection {stream}, message {message}: the reply differs at offset {offset}: {}, \
-             expected {}",
-            Part(came),
-            Part(expected)
-        )
     }
 }

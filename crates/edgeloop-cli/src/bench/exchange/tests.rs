@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use testkit::Prng;
 
-use super::asked::unescape;
+use super::asked::{Asked, unescape};
 use super::framing::{Framing, Pattern};
-use super::{Asked, Exchange, Exchanges, Replies};
+use super::{Exchange, Exchanges, Replies};
 use crate::bench::args::BenchArgs;
-use crate::bench::verify::{Finding, Verdict, Wrong};
+use crate::bench::verdict::{Finding, Verdict, Wrong};
 
 /// The length of the reply at the beginning of a stream, if it has come to its end.
 fn model(framing: &Framing, bytes: &[u8]) -> Option<usize> {

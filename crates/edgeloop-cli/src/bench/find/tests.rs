@@ -1,7 +1,7 @@
 //! What a search tries, and what it concludes.
 
 use super::*;
-use crate::bench::results::tests::results;
+use crate::results::samples::results;
 
 /// A service whose 99th percentile is 100 µs up to this rate, and 5 ms above it.
 fn service(knee: f64) -> impl FnMut(f64, Duration) -> Option<Results> {
@@ -9,7 +9,7 @@ fn service(knee: f64) -> impl FnMut(f64, Duration) -> Option<Results> {
     move |rate, _| {
         let mut results = usual.clone();
         results.rate = rate;
-        results.latency_us.p99 = Some(if rate <= knee { 100.0 } else { 5000.0 });
+        results.latency_us.figures.p99 = Some(if rate <= knee { 100.0 } else { 5000.0 });
         Some(results)
     }
 }
@@ -94,8 +94,14 @@ fn each_step_is_planned_to_have_enough_samples() {
                 let mut results = usual.clone();
                 let time = Some(if rate <= knee { 1.0 } else { 5e6 });
                 let latency = &mut results.latency_us;
-                (latency.mean, latency.p50, latency.p95, latency.p99) = (time, time, time, time);
-                (latency.p99_9, latency.p99_99, latency.max) = (time, time, time);
+                (
+                    latency.figures.mean,
+                    latency.figures.p50,
+                    latency.figures.p95,
+                    latency.figures.p99,
+                ) = (time, time, time, time);
+                (latency.figures.p99_9, latency.figures.p99_99, latency.figures.max) =
+                    (time, time, time);
                 Some(results)
             };
             let plan = plan(bound, None, None).expect("defaults suffice for each figure");
@@ -148,7 +154,7 @@ fn what_is_done_for_enough_samples_is_said_and_what_can_not_be_is_refused() {
 fn fewer_samples_than_were_planned_are_the_end_of_it() {
     let run = |rate, _| {
         let mut results = results();
-        results.latency_us.p99 = (rate > 100.0).then_some(5000.0);
+        results.latency_us.figures.p99 = (rate > 100.0).then_some(5000.0);
         Some(results)
     };
     let (_, found) = search(&from(1000.0), run, |_| {});
@@ -160,7 +166,7 @@ fn fewer_samples_than_were_planned_are_the_end_of_it() {
 fn a_late_sender_and_lost_messages_are_no_held_rate() {
     let bound = Bound::parse("p99<1s").expect("a bound");
     let mut late = results();
-    late.late = Some(crate::bench::results::Late { missed: 5, sends: 10, lag_us: 2000.0 });
+    late.late = Some(crate::results::Late { missed: 5, sends: 10, lag_us: 2000.0 });
     assert!(bound.failing(&late).expect("late").contains("sender"));
     let mut lost = results();
     lost.unanswered = 1;
@@ -169,6 +175,6 @@ fn a_late_sender_and_lost_messages_are_no_held_rate() {
     broken.errors.insert("reset".to_owned(), 2);
     assert_eq!(bound.failing(&broken).as_deref(), Some("2 errors"));
     let mut few = results();
-    few.latency_us.p99 = None;
+    few.latency_us.figures.p99 = None;
     assert!(bound.failing(&few).expect("few").contains("too few samples"));
 }

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use edgeloop::{LoopContext, Stop};
 
-use super::{End, Phase, SECOND, Worker, nanos};
+use super::{End, Phase, SECOND, Worker};
 use crate::bench::lane::Stage;
 use crate::bench::plan::Load;
-use crate::bench::record::Times;
-use crate::bench::results::to_f64;
 use crate::bench::schedule::Schedule;
 use crate::bench::steps::Steps;
+use crate::results::{Times, nanos, to_f64};
 
 /// How long a run that ends with its last message waits for any byte to move, in nanoseconds.
 const STALLED: u64 = 10 * SECOND;

@@ -20,7 +20,6 @@ mod tests;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use edgeloop::{Action, Closed, Context, Handler, Input, LoopContext, Origin, Time};
 
@@ -32,7 +31,8 @@ use super::payload::Payload;
 use super::plan::{Load, Share};
 use super::record::{Before, Measured};
 use super::steps::Steps;
-use super::verify::Verdict;
+use super::verdict::Verdict;
+use crate::results::nanos;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -417,9 +417,4 @@ impl Handler for Worker {
         }
         self.await_next(cx);
     }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    // Far enough from the end of time that sums don't reach it.
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).min(u64::MAX / 4)
 }

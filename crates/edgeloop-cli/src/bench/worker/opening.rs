@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use edgeloop::{Context, LoopContext};
 
-use super::{End, LOOK, Phase, Worker, nanos};
+use super::{End, LOOK, Phase, Worker};
 use crate::bench::errors::Cause;
 use crate::bench::lane::{Flight, Stage};
 use crate::bench::plan::Load;
 use crate::bench::schedule::Schedule;
 use crate::bench::steps::Steps;
+use crate::results::nanos;
 
 /// How many connections are being made at a time: a backlog has room for more.
 const CONNECTING: usize = 256;

@@ -9,16 +9,18 @@ use edgeloop::sim::{Faults, Script, Simulation, check};
 use super::{End, Outcome, Worker};
 use crate::bench::args::BenchArgs;
 use crate::bench::errors::Class;
-use crate::bench::exchange::{Asked, Exchanges};
+use crate::bench::exchange::Exchanges;
+use crate::bench::exchange::asked::Asked;
 use crate::bench::gate::Gate;
 use crate::bench::payload::Payload;
 use crate::bench::plan::tests::plan;
 use crate::bench::plan::{Extent, Load, Plan};
 use crate::bench::profile::Profile;
-use crate::bench::record::{Measured, Times};
+use crate::bench::record::Measured;
 use crate::bench::run::settings;
 use crate::bench::schedule::Arrival;
-use crate::bench::verify::Wrong;
+use crate::bench::verdict::Wrong;
+use crate::results::Times;
 
 const MILLI: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -394,15 +396,15 @@ fn what_a_step_of_a_profile_does_stands_in_its_own_figures() {
     let steps = ran.outcome.steps.expect("steps").results(profile, 4 * SECOND);
     let messages: Vec<u64> = steps.iter().map(|step| step.messages).collect();
     assert_eq!(messages, [1000, 2000, 0, 500]);
-    assert!(steps[0].latency_us.max.expect("some") < 1000.0);
-    assert!(steps[3].latency_us.max.expect("some") < 1000.0);
+    assert!(steps[0].latency_us.figures.max.expect("some") < 1000.0);
+    assert!(steps[3].latency_us.figures.max.expect("some") < 1000.0);
     // Of 2,000 a second the last 1,000 have waited for a second down to half of one, evenly, so that
     // a tenth of all have waited for 900 ms and more.
     let second = &steps[1].latency_us;
-    let p90 = second.p90.expect("some");
+    let p90 = second.figures.p90.expect("some");
     assert!((890_000.0..=910_000.0).contains(&p90), "{p90}");
-    assert!((995_000.0..=1_010_000.0).contains(&second.max.expect("some")));
-    assert_eq!((steps[2].latency_us.p50, steps[2].rate), (None, 0.0));
+    assert!((995_000.0..=1_010_000.0).contains(&second.figures.max.expect("some")));
+    assert_eq!((steps[2].latency_us.figures.p50, steps[2].rate), (None, 0.0));
 }
 
 #[test]

@@ -5,9 +5,12 @@ mod deadlines;
 mod endless;
 mod ends;
 mod first_read;
+mod half_close;
+mod joining;
 mod own_time;
 mod parsing;
 mod passing;
+mod poking;
 mod refused;
 mod spin;
 mod stopping;
@@ -42,6 +45,7 @@ struct Probe {
     input_limit: usize,
     timeout: Callback,
     wake_up: OfLoop,
+    poked: Callback,
     /// Whether what streams may pass unseen, and what did, with what became of it.
     echoes: bool,
     passed: Vec<(usize, Sent)>,
@@ -60,6 +64,7 @@ impl Probe {
             input_limit: usize::MAX,
             timeout: Box::new(|_| Action::Continue),
             wake_up: Box::new(|_| {}),
+            poked: Box::new(|_| Action::Continue),
             echoes: false,
             passed: Vec::new(),
             drained: 0,
@@ -88,6 +93,11 @@ impl Probe {
 
     fn wake_up(mut self, call: impl FnMut(&mut dyn LoopContext) + 'static) -> Self {
         self.wake_up = Box::new(call);
+        self
+    }
+
+    fn poked(mut self, call: impl FnMut(&mut dyn Context) -> Action + 'static) -> Self {
+        self.poked = Box::new(call);
         self
     }
 
@@ -136,6 +146,10 @@ impl Handler for Probe {
 
     fn timeout(&mut self, cx: &mut impl Context, (): &mut ()) -> Action {
         (self.timeout)(cx)
+    }
+
+    fn poked(&mut self, cx: &mut impl Context, (): &mut ()) -> Action {
+        (self.poked)(cx)
     }
 
     fn wake_up(&mut self, cx: &mut impl LoopContext) {

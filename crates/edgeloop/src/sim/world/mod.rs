@@ -271,7 +271,10 @@ impl World {
         };
         if meaning(error) == Meaning::Exhausted {
             match (call, wire) {
-                (Call::Receive, Some(wire)) => self.wires[wire].known.exhausted[0] = true,
+                (Call::Receive, Some(wire)) => {
+                    self.wires[wire].known.exhausted[0] = true;
+                    self.wires[wire].lacked = true;
+                }
                 (Call::Send | Call::SpliceOut, Some(wire)) => {
                     self.wires[wire].known.exhausted[1] = true;
                     self.wires[wire].lacked = true;

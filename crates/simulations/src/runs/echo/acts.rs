@@ -62,6 +62,10 @@ impl Echo {
                 if self.random.chance(500) { cx.reset(id) } else { cx.close(id) }
             }
         }
+        if self.manner.pokes > 0 {
+            let (id, _) = self.any_session();
+            self.may_poke(cx, id);
+        }
         if self.random.chance(self.manner.stale) && !self.gone.is_empty() {
             self.act_on_the_gone(cx);
         }
@@ -88,6 +92,17 @@ impl Echo {
             self.expect_below_the_ceiling(cx);
         }
         flooded
+    }
+
+    /// Has another session called, or its own.
+    pub(super) fn may_poke(&mut self, cx: &mut impl LoopContext, id: ConnectionId) {
+        if self.random.chance(self.manner.pokes) {
+            // One that is gone is not called, and what it was asked for before is forgotten with it.
+            if !self.gone.contains(&id) {
+                *self.poked.entry(id).or_default() += 1;
+            }
+            cx.poke(id);
+        }
     }
 
     /// Connects to a service, or to one after another.
@@ -278,13 +293,19 @@ impl Echo {
         self.answer(session, Action::Pause)
     }
 
+    /// The end of what it sends on a connection that has had enough.
+    pub(super) fn leave(&mut self, session: &mut Session) -> Action {
+        session.finished = self.random.chance(self.manner.finishes);
+        self.answer(session, if session.finished { Action::Finish } else { Action::Close })
+    }
+
     /// The answer of a callback, with what it means for the connection.
     pub(super) fn answer(&self, session: &Session, action: Action) -> Action {
         let known = &mut self.world.borrow_mut().wires[session.wire].known;
         match action {
-            Action::Close | Action::Reset => known.served = false,
+            Action::Close | Action::FlushThenReset | Action::Reset => known.served = false,
             Action::Pause => known.paused = true,
-            Action::Continue => {}
+            Action::Continue | Action::Finish => {}
         }
         action
     }

@@ -6,6 +6,7 @@ mod served;
 pub(crate) mod session;
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub(crate) struct Echo {
     world: Rc<RefCell<World>>,
     sessions: Sessions,
     gone: Vec<ConnectionId>,
+    /// How often each connection is still to be poked.
+    poked: HashMap<ConnectionId, u32>,
     pub(crate) ends: Vec<End>,
     pub(crate) notices: Notices,
     pub(crate) seen: Seen,
@@ -67,6 +70,7 @@ impl Echo {
             world: Rc::clone(world),
             sessions: Rc::clone(sessions),
             gone: Vec::new(),
+            poked: HashMap::new(),
             ends: Vec::new(),
             notices: Notices::default(),
             seen: Seen::default(),
@@ -163,6 +167,13 @@ impl Echo {
         if input.len() > session.left {
             session.heard = cx.now();
         }
+        if session.finished {
+            // All that comes is read, and none of it can be echoed.
+            let gone = cx.send(input.take_all()) == Sent::Gone;
+            self.expect(gone, "more can be sent behind the server's end", session);
+            self.leaves(session, 0);
+            return Action::Continue;
+        }
         let flooded = self.meddle(cx);
         self.may_set_alarm(cx, session);
         self.may_panic(session);
@@ -175,7 +186,7 @@ impl Echo {
             self.give_up(session.wire);
         }
         if session.echoed >= self.manner.enough {
-            return self.answer(session, Action::Close);
+            return self.leave(session);
         }
         if let Some(pause) = self.may_pause(cx, session, sent) {
             return pause;
@@ -199,6 +210,7 @@ impl Echo {
         self.called_back(cx, session);
         self.expect(self.manner.echoes, "bytes passed unseen", session);
         self.expect(!session.ended, "more is passed behind the end", session);
+        self.expect(!session.finished, "more is passed behind the server's end", session);
         self.expect(!session.is_paused(), "more is passed, though the handler paused", session);
         session.heard = cx.now();
         self.expect(sent != Sent::Refused, "what passes is refused", session);
@@ -215,7 +227,7 @@ impl Echo {
         self.may_set_alarm(cx, session);
         self.may_panic(session);
         if session.echoed >= self.manner.enough {
-            return self.answer(session, Action::Close);
+            return self.leave(session);
         }
         if flooded {
             // That may have failed, and whoever has failed is read to its end (C7).
@@ -236,6 +248,11 @@ impl Echo {
         self.expect(!session.ended, "its stream ends once more", session);
         session.ended = true;
         self.may_panic(session);
+        if session.finished {
+            // The loop ends the connection whatever the answer, because nothing is left to do.
+            self.leaves(session, 0);
+            return Action::Continue;
+        }
         let sent = self.echo(cx, session, input.take_all());
         self.leaves(session, 0);
         if sent == Sent::Refused && self.manner.hoards {
@@ -303,8 +320,8 @@ impl Echo {
             // A letter of another thread did not fit under the ceiling.
             self.give_up(session.wire);
         }
-        if closed.reason == Reason::WriteTimeout {
-            // Nor did our own kernel take what was meant for it.
+        if matches!(closed.reason, Reason::WriteTimeout | Reason::CutOff) {
+            // Nor did our own kernel take what was meant for it, or give what came from it.
             let lacked = self.world.borrow().wires[session.wire].lacked;
             if lacked {
                 self.give_up(session.wire);
@@ -312,6 +329,7 @@ impl Echo {
         }
         self.seen.turned_away.remove(&closed.id);
         self.gone.push(closed.id);
+        self.poked.remove(&closed.id);
         let panics = self.random.chance(self.manner.panics);
         self.ends.push(End { session, closed: closed.clone() });
         if self.random.chance(self.manner.redials) {
@@ -320,6 +338,26 @@ impl Echo {
         if panics {
             self.panic_quietly("as planned, at the end");
         }
+    }
+
+    fn poked(&mut self, cx: &mut impl Context, session: &mut Session) -> Action {
+        self.called_back(cx, session);
+        // With small budgets many calls take many turns.
+        self.world.borrow_mut().vigil.woken_up();
+        let asked = self.poked.get_mut(&session.id).filter(|asked| **asked > 0);
+        let is_asked = asked.map(|asked| *asked -= 1).is_some();
+        self.expect(is_asked, "it is poked more often than asked (C47)", session);
+        self.may_set_alarm(cx, session);
+        self.may_panic(session);
+        Action::Continue
+    }
+
+    fn draining(&mut self, cx: &mut impl LoopContext) {
+        self.seen.drains += 1;
+        for id in cx.connections() {
+            self.may_poke(cx, id);
+        }
+        self.may_panic_alone();
     }
 
     fn notified(&mut self, cx: &mut impl LoopContext) {

@@ -66,6 +66,14 @@ impl<const TRACE: bool, const SIZE: usize> Handler for Served<TRACE, SIZE> {
         self.0.closed(cx, padded.session, closed);
     }
 
+    fn poked(&mut self, cx: &mut impl Context, padded: &mut Padded<SIZE>) -> Action {
+        self.0.poked(cx, &mut padded.session)
+    }
+
+    fn draining(&mut self, cx: &mut impl LoopContext) {
+        self.0.draining(cx);
+    }
+
     fn notified(&mut self, cx: &mut impl LoopContext) {
         self.0.notified(cx);
     }

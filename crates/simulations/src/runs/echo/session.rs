@@ -34,6 +34,8 @@ pub(crate) struct Session {
     pub(crate) left: usize,
     /// The peer's stream has ended.
     pub(crate) ended: bool,
+    /// The server's stream has ended, and it goes on reading.
+    pub(crate) finished: bool,
 }
 
 impl Session {
@@ -53,6 +55,7 @@ impl Session {
             alarm: None,
             left: 0,
             ended: false,
+            finished: false,
         }
     }
 
@@ -109,6 +112,8 @@ pub(crate) struct Notices {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Seen {
     pub(crate) notified: u64,
+    /// How often draining began.
+    pub(crate) drains: u64,
     /// Acts on a connection that was gone.
     pub(crate) stale: u64,
     pub(crate) accepted: u64,

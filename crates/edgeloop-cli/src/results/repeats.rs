@@ -4,10 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::find::typed;
 use super::lists;
-use super::results::{Quantiles, Results};
-use super::show;
+use super::quantiles::{Figures, Quantiles};
+use super::show::{self, typed};
 
 /// The figures that are compared from run to run. But for the rate, less is better.
 pub(crate) const FIGURES: [&str; 10] =
@@ -23,83 +22,40 @@ pub(crate) struct Repeat {
     pub(crate) messages: u64,
     pub(crate) unanswered: u64,
     pub(crate) errors: u64,
-    pub(crate) latency_us: Figures,
-    pub(crate) answered_us: Figures,
+    pub(crate) latency_us: Bounded,
+    pub(crate) answered_us: Bounded,
 }
 
-/// Times in microseconds, as in [`Quantiles`].
+/// The figures of a run, and which of them may be larger, because messages were never answered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Figures {
-    pub(crate) min: Option<f64>,
-    pub(crate) mean: Option<f64>,
-    pub(crate) p50: Option<f64>,
-    pub(crate) p90: Option<f64>,
-    pub(crate) p95: Option<f64>,
-    pub(crate) p99: Option<f64>,
-    pub(crate) p99_9: Option<f64>,
-    pub(crate) p99_99: Option<f64>,
-    pub(crate) max: Option<f64>,
+pub(crate) struct Bounded {
+    #[serde(flatten)]
+    pub(crate) figures: Figures,
     #[serde(deserialize_with = "lists::at_most::<_, _, 20>")]
     pub(crate) lower_bounds: Vec<String>,
 }
 
-impl Figures {
-    fn of(times: &Quantiles) -> Self {
-        Self {
-            min: times.min,
-            mean: times.mean,
-            p50: times.p50,
-            p90: times.p90,
-            p95: times.p95,
-            p99: times.p99,
-            p99_9: times.p99_9,
-            p99_99: times.p99_99,
-            max: times.max,
-            lower_bounds: times.lower_bounds.clone(),
-        }
+impl Bounded {
+    pub(super) fn of(times: &Quantiles) -> Self {
+        Self { figures: times.figures.clone(), lower_bounds: times.lower_bounds.clone() }
     }
 
     pub(crate) fn is_lower_bound(&self, name: &str) -> bool {
         self.lower_bounds.iter().any(|bound| bound == name)
     }
 
-    /// A figure by its name, unless it is a lower bound.
-    fn exact(&self, name: &str) -> Option<f64> {
-        let is_bound = self.is_lower_bound(name);
-        self.each().into_iter().find(|one| one.0 == name && !is_bound)?.1
+    /// A figure by its name, with its unit.
+    pub(crate) fn shown(&self, name: &str) -> Option<String> {
+        self.figures.get(name).map(|micros| show::bound(micros, self.is_lower_bound(name)))
     }
 
-    /// All of them with their names.
-    pub(crate) fn each(&self) -> [(&'static str, Option<f64>); 9] {
-        [
-            ("min", self.min),
-            ("mean", self.mean),
-            ("p50", self.p50),
-            ("p90", self.p90),
-            ("p95", self.p95),
-            ("p99", self.p99),
-            ("p99_9", self.p99_9),
-            ("p99_99", self.p99_99),
-            ("max", self.max),
-        ]
+    /// A figure by its name, unless it is a lower bound.
+    fn exact(&self, name: &str) -> Option<f64> {
+        self.figures.get(name).filter(|_| !self.is_lower_bound(name))
     }
 }
 
 impl Repeat {
-    pub(crate) fn of(results: &Results) -> Self {
-        Self {
-            started: results.started.clone(),
-            ended: results.ended.clone(),
-            seconds: results.seconds,
-            rate: results.rate,
-            messages: results.messages,
-            unanswered: results.unanswered,
-            errors: results.errors.values().sum(),
-            latency_us: Figures::of(&results.latency_us),
-            answered_us: Figures::of(&results.answered_us),
-        }
-    }
-
     /// A figure by the name that it has in results: `rate`, `latency_us.p99`.
     fn figure(&self, name: &str) -> Option<f64> {
         match name.split_once('.') {
@@ -112,20 +68,13 @@ impl Repeat {
 
     /// The run in a line.
     pub(crate) fn line(&self) -> String {
-        let time = |name: &str, value: Option<f64>| match value {
-            Some(value) if self.latency_us.lower_bounds.iter().any(|bound| bound == name) => {
-                format!("≥ {}", show::time(value))
-            }
-            Some(value) => show::time(value),
-            None => "-".to_owned(),
-        };
-        let latency = &self.latency_us;
+        let time = |name| self.latency_us.shown(name).unwrap_or_else(|| "-".to_owned());
         format!(
             "{:>11}/s  p50 {:>8}  p99 {:>8}  max {:>8}  unanswered {}  errors {}",
             show::rate(self.rate),
-            time("p50", latency.p50),
-            time("p99", latency.p99),
-            time("max", latency.max),
+            time("p50"),
+            time("p99"),
+            time("max"),
             show::count(self.unanswered),
             show::count(self.errors)
         )
@@ -203,23 +152,9 @@ impl fmt::Display for Table<'_> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-    use crate::bench::results::tests::results;
-
-    /// Runs whose rate and whose latencies are all the same figure.
-    pub(crate) fn repeats(figures: &[f64]) -> Vec<Repeat> {
-        let one = |&figure: &f64| {
-            let mut results = results();
-            results.rate = figure;
-            let latency = &mut results.latency_us;
-            (latency.min, latency.mean, latency.p50) = (Some(figure), Some(figure), Some(figure));
-            (latency.p90, latency.p95, latency.p99) = (Some(figure), Some(figure), Some(figure));
-            latency.max = Some(figure);
-            Repeat::of(&results)
-        };
-        figures.iter().map(one).collect()
-    }
+    use crate::results::samples::repeats;
 
     #[test]
     fn the_spread_is_that_of_the_runs() {

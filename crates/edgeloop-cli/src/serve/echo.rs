@@ -8,9 +8,9 @@ use edgeloop::{
     Action, Closed, Context, Handler, Input, LoopContext, Notice, Origin, Sent, Time, Trace,
 };
 
+use super::operator::{Operated, Operator};
 use crate::escape::Payload;
 use crate::log::millis;
-use crate::operator::{Operated, Operator};
 
 /// Echoes, and logs no connection.
 #[derive(Debug)]

@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::find::typed;
 use super::repeats::{FIGURES, figures, shown};
-use super::results::{Results, to_f64};
-use super::show;
+use super::run::Results;
+use super::show::{self, typed};
+use super::units::to_f64;
 
 /// Of fewer runs on a side no noise is told.
 const LEAST_RUNS: usize = 3;
@@ -184,15 +184,11 @@ const MEANS: &str = "with noise: geometric means of the repeats; equal runs diff
 
 /// A figure of results by its short name: `rate`, `p99`. And whether it is a lower bound.
 pub(crate) fn figure(results: &Results, name: &str) -> Option<(f64, bool)> {
+    if name == "rate" {
+        return Some((results.rate, false));
+    }
     let latency = &results.latency_us;
-    let value = match name {
-        "rate" => return Some((results.rate, false)),
-        "min" => latency.min,
-        "mean" => latency.mean,
-        "max" => latency.max,
-        name => latency.each().into_iter().find(|one| one.0 == name)?.1,
-    };
-    value.map(|value| (value, latency.is_lower_bound(name)))
+    latency.figures.get(name).map(|value| (value, latency.is_lower_bound(name)))
 }
 
 /// In what two runs were asked for different things, with both of them.
@@ -308,8 +304,8 @@ pub(crate) fn signed(percent: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::repeats::tests::repeats;
-    use crate::bench::results::tests::results;
+    use crate::results::samples::repeats;
+    use crate::results::samples::results;
 
     /// Numbers that are the same each time: splitmix64 (Steele, Lea and Flood, 2014).
     struct Random(u64);

@@ -1,17 +1,15 @@
-//! The seconds of a run, each with its own figures, and for a short run the parts of each second.
+//! A second of a run, or a part of one, with its own figures.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::lists;
-use super::outages::Outage;
-use super::record::Estimate;
-use super::results::{lower_bounds, micros, to_f64};
-use super::run::Second;
+use super::times::{Estimate, Times};
+use super::units::{micros, to_f64};
 
 /// A second of the run, or a tenth of one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Interval {
     /// In which second of the measured time it lies, and when it begins.
     pub(crate) second: u64,
@@ -47,35 +45,25 @@ pub(crate) struct Interval {
 pub(crate) const BANDS: f64 = 4.0;
 
 impl Interval {
-    pub(crate) fn of(second: &Second) -> Self {
-        let (latency, counts) = (&second.measured.latency, &second.measured.counts);
+    /// An interval in which messages took these times. What was counted is yet to be filled in.
+    pub(crate) fn timed(latency: &Times) -> Self {
         let mut bands: BTreeMap<u32, u64> = BTreeMap::new();
         for value in latency.answered().iter_recorded() {
             *bands.entry(band(value.value_iterated_to())).or_default() += value.count_at_value();
         }
         let figure = |estimate: Option<Estimate>| estimate.map(|figure| micros(figure.nanos));
-        let answered = latency.answered_alone();
+        let answered = latency.answered();
         Self {
-            second: second.number,
-            from_s: second.from.as_secs_f64(),
-            seconds: second.span.as_secs_f64(),
-            messages: counts.messages,
-            in_time: counts.in_time,
-            unanswered: counts.unanswered,
-            bytes_sent: counts.bytes_sent,
-            bytes_received: counts.bytes_received,
-            errors: counts.errors.total(),
-            alive: second.alive as u64,
-            in_flight: second.in_flight as u64,
             p50_us: figure(latency.quantile(0.5)),
             p95_us: figure(latency.quantile(0.95)),
             p99_us: figure(latency.quantile(0.99)),
             max_us: figure(latency.max()),
-            lower_bounds: lower_bounds(latency),
-            answered_p50_us: figure(answered.quantile(0.5)),
-            answered_p99_us: figure(answered.quantile(0.99)),
-            answered_max_us: figure(answered.max()),
+            lower_bounds: latency.lower_bounds(),
+            answered_p50_us: latency.answered_quantile(0.5).map(micros),
+            answered_p99_us: latency.answered_quantile(0.99).map(micros),
+            answered_max_us: (!answered.is_empty()).then(|| micros(answered.max())),
             bands: bands.into_iter().collect(),
+            ..Self::default()
         }
     }
 
@@ -98,45 +86,6 @@ impl Interval {
     }
 }
 
-/// A run over time.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Series {
-    pub(crate) seconds: Vec<Interval>,
-    /// The parts of each second, unless the run was too long for them.
-    pub(crate) slices: Vec<Interval>,
-}
-
-/// As many slices are kept at the most: those of a minute.
-const SLICES: usize = 600;
-
-impl Series {
-    pub(crate) fn slice(&mut self, slice: Interval) {
-        // All of them or none.
-        if slice.second >= 60 {
-            self.slices = Vec::new();
-        } else if self.slices.len() < SLICES {
-            self.slices.push(slice);
-        }
-    }
-
-    /// Adds a run that was made after this one. Its seconds are numbered on.
-    pub(crate) fn append(&mut self, later: Self) {
-        let first = self.seconds.last().map_or(0, |last| last.second + 1);
-        let shift = |one: Interval| {
-            let (second, from_s) = (first + one.second, to_f64(first) + one.from_s);
-            Interval { second, from_s, ..one }
-        };
-        self.seconds.extend(later.seconds.into_iter().map(shift));
-        later.slices.into_iter().map(shift).for_each(|slice| self.slice(slice));
-    }
-
-    /// When nothing was answered, as exactly as this can tell.
-    pub(crate) fn outages(&self, asked_rate: Option<f64>) -> Vec<Outage> {
-        let finest = if self.slices.is_empty() { &self.seconds } else { &self.slices };
-        Outage::of(finest, asked_rate)
-    }
-}
-
 /// The band of the heat map in which a time lies.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small number")]
 fn band(nanos: u64) -> u32 {
@@ -146,11 +95,12 @@ fn band(nanos: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::results;
 
     #[test]
     fn every_time_lies_in_a_band() {
-        let interval = &results::tests::results().intervals[0];
+        let mut times = Times::default();
+        (1..=200).for_each(|sample| times.record(sample * 10_000));
+        let interval = Interval::timed(&times);
         assert_eq!(interval.bands.iter().map(|band| band.1).sum::<u64>(), 200);
         // Four to a doubling: 10 µs lie in band 4 log2(10,000).
         assert_eq!((band(1), band(2), band(10_000)), (0, 4, 53));

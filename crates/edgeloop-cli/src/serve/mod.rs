@@ -1,16 +1,23 @@
 //! `edgeloop serve`: the one place where things happen, in the order in which they do.
 
+pub(crate) mod args;
+pub(crate) mod config;
+mod listeners;
+mod notices;
+mod operator;
+mod echo;
+
 use std::time::{Duration, Instant};
 
 use edgeloop::{DEFAULT_BUFFER_LIMIT, EventLoop, Handler, MemoryLimit, Metrics};
 use nix::sys::signal::Signal;
 
-use crate::config::{ServeConfig, Verbosity};
-use crate::echo::{Echo, LoggedEcho};
+use config::ServeConfig;
+use echo::{Echo, LoggedEcho};
+use operator::{Operated, Operator};
+
 use crate::exit::{Exit, Failure};
-use crate::listeners;
-use crate::log::{self, Log, TOTALS, millis};
-use crate::operator::{Operated, Operator};
+use crate::log::{self, Log, TOTALS, Verbosity, millis};
 use crate::signals::Signals;
 
 /// Serves until a signal, and returns how it ended. The log has said everything about it, the

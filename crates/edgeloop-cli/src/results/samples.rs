@@ -1,50 +1,21 @@
 //! Results to test with.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use crate::bench::record::Times;
-use crate::bench::results::{
-    Cost, Ends, Generator, Interval, Machine, Options, Quantiles, Results, SCHEMA, Verify, Warmup,
-    to_f64,
-};
-
-/// A section of a page, as it shows these results.
-pub(super) fn section(
-    write: fn(&mut fmt::Formatter<'_>, &Results) -> fmt::Result,
-    results: &Results,
-) -> String {
-    fmt::from_fn(|f| write(f, results)).to_string()
-}
+use super::interval::Interval;
+use super::quantiles::Quantiles;
+use super::repeats::Repeat;
+use super::run::{Cost, Ends, Generator, Machine, Options, Results, SCHEMA, Verify, Warmup};
+use super::times::Times;
+use super::units::to_f64;
 
 /// A second in which nothing happened.
-pub(super) fn second() -> Interval {
-    Interval {
-        second: 0,
-        from_s: 0.0,
-        seconds: 1.0,
-        messages: 0,
-        in_time: 0,
-        unanswered: 0,
-        bytes_sent: 0,
-        bytes_received: 0,
-        errors: 0,
-        alive: 0,
-        in_flight: 0,
-        p50_us: None,
-        p95_us: None,
-        p99_us: None,
-        max_us: None,
-        lower_bounds: Vec::new(),
-        answered_p50_us: None,
-        answered_p99_us: None,
-        answered_max_us: None,
-        bands: Vec::new(),
-    }
+pub(crate) fn second() -> Interval {
+    Interval { seconds: 1.0, ..Interval::default() }
 }
 
 /// A run in the open loop: after how many microseconds messages were answered, or given up.
-pub(super) fn open(answered: &[u64], unanswered: &[u64]) -> Results {
+pub(crate) fn open(answered: &[u64], unanswered: &[u64]) -> Results {
     let mut times = Times::default();
     answered.iter().for_each(|micros| times.record(micros * 1000));
     unanswered.iter().for_each(|micros| times.record_unanswered(micros * 1000, 1));
@@ -147,4 +118,33 @@ pub(super) fn open(answered: &[u64], unanswered: &[u64]) -> Results {
             Interval { second: 1, from_s: 1.0, ..second() },
         ],
     }
+}
+
+/// A run of 200 messages, one every millisecond, in 10 to 2,000 µs.
+pub(crate) fn results() -> Results {
+    let micros: Vec<u64> = (1..=200).map(|sample| sample * 10).collect();
+    let mut latency = Times::default();
+    micros.iter().for_each(|micros| latency.record(micros * 1000));
+    let counts = Interval {
+        seconds: 0.2,
+        messages: 200,
+        in_time: 200,
+        alive: 1,
+        ..Interval::timed(&latency)
+    };
+    Results { seconds: 0.2, rate: 1000.0, intervals: vec![counts], ..open(&micros, &[]) }
+}
+
+/// Runs whose rate and whose latencies are all the same figure.
+pub(crate) fn repeats(figures: &[f64]) -> Vec<Repeat> {
+    let one = |&figure: &f64| {
+        let mut results = results();
+        results.rate = figure;
+        let latency = &mut results.latency_us.figures;
+        (latency.min, latency.mean, latency.p50) = (Some(figure), Some(figure), Some(figure));
+        (latency.p90, latency.p95, latency.p99) = (Some(figure), Some(figure), Some(figure));
+        latency.max = Some(figure);
+        results.as_repeat()
+    };
+    figures.iter().map(one).collect()
 }

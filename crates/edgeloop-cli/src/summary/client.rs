@@ -2,9 +2,7 @@
 
 use std::fmt::Write;
 
-use super::generator::BUSY;
-use super::results::Generator;
-use super::show;
+use crate::results::{Generator, show};
 
 /// What this client did that figures with a mark may come from.
 pub(crate) fn marks(generator: &Generator) -> Option<String> {
@@ -31,7 +29,7 @@ pub(crate) fn bottleneck(generator: &Generator) -> Option<String> {
         return None;
     }
     let percent = |share: Option<f64>| format!("{:.0} %", share.unwrap_or(0.0) * 100.0);
-    Some(if generator.busy > Some(BUSY) {
+    Some(if generator.busy > Some(Generator::BUSY) {
         format!(
             "this client was the limit, not the service: one of its threads was busy for {} of the \
              time; use more threads (-t) or machines",
@@ -74,7 +72,7 @@ pub(super) fn line(generator: &Generator) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::results::tests::results;
+    use crate::results::samples::results;
 
     #[test]
     fn a_client_that_was_the_limit_says_so() {

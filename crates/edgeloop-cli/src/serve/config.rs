@@ -8,11 +8,11 @@ use edgeloop::{
     MIN_SEND_BUFFER,
 };
 
+use super::args::{ServeArgs, variable};
 use crate::addresses::Address;
-use crate::args::{ServeArgs, variable};
-use crate::escape::OneLine;
 use crate::exit::Failure;
-use crate::values;
+use crate::log::{Format, Verbosity};
+use crate::values::{self, read};
 
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,29 +33,6 @@ pub(crate) struct ServeConfig {
     pub(crate) drain_timeout: Option<Duration>,
     pub(crate) format: Format,
     pub(crate) verbosity: Verbosity,
-}
-
-/// How a line of the log is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Format {
-    #[default]
-    Text,
-    /// One object for each line.
-    Json,
-}
-
-/// How much is logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(crate) enum Verbosity {
-    /// Listening addresses and errors.
-    Quiet,
-    /// Beginning, end and warnings.
-    #[default]
-    Normal,
-    /// Connections too.
-    Connections,
-    /// Descriptors, events and payload too.
-    Everything,
 }
 
 /// The environment, as a function of the variable's name.
@@ -150,26 +127,6 @@ impl Given {
         let read = |value: &OsString| read(&self.name, value, parse);
         self.value.as_ref().map(read).transpose()
     }
-}
-
-/// Reads a value that was given under this name.
-pub(crate) fn read<T>(
-    name: &str,
-    value: &OsStr,
-    parse: impl FnOnce(&str) -> Result<T, String>,
-) -> Result<T, Failure> {
-    let expected = match value.to_str() {
-        Some(text) => match parse(text) {
-            Ok(parsed) => return Ok(parsed),
-            Err(expected) => expected,
-        },
-        None => "expected UTF-8".to_owned(),
-    };
-    let value = value.to_string_lossy();
-    // The next option was taken for the value.
-    let is_option = name.starts_with("--") && value.starts_with("--");
-    let hint = if is_option { "; is its value missing?" } else { "" };
-    Err(Failure::usage(format!("invalid value '{}' for {name}: {expected}{hint}", OneLine(&value))))
 }
 
 fn addresses(args: &[OsString], environment: Environment<'_>) -> Result<Vec<Address>, Failure> {

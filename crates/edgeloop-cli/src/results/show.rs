@@ -9,6 +9,11 @@ pub(crate) fn time(micros: f64) -> String {
     format!("{} {unit}", three_figures(value))
 }
 
+/// A time that is at least that, or just that.
+pub(crate) fn bound(micros: f64, is_lower_bound: bool) -> String {
+    format!("{}{}", if is_lower_bound { "≥ " } else { "" }, time(micros))
+}
+
 /// A number of bytes: `64 B`, `1.50 MB`.
 pub(crate) fn bytes(bytes: f64) -> String {
     let (value, unit) = scaled(bytes, &["B", "kB", "MB", "GB", "TB", "PB"]);
@@ -90,6 +95,11 @@ fn three_figures(value: f64) -> String {
 /// `1 message`, `2 messages`.
 pub(crate) fn counted(number: u64, what: &str) -> String {
     format!("{} {what}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
+/// The name of a figure as one types it: `p99_9` is p99.9.
+pub(crate) fn typed(figure: &str) -> String {
+    figure.replace('_', ".")
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use edgeloop::{LoopContext, Notice, Stop};
 use nix::sys::signal::Signal;
 
-use crate::notices::Notices;
+use super::notices::Notices;
 use crate::signals::{PAUSE, Signals, Wish};
 
 /// What a handler has for its operator.

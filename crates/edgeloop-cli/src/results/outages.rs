@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::intervals::Interval;
+use super::interval::Interval;
 
 /// A time in which nothing was answered, in seconds of the measured time.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -66,8 +66,7 @@ fn usual(intervals: &[Interval]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::results::to_f64;
-    use crate::bench::run::Second;
+    use crate::results::to_f64;
 
     /// Tenths of a second with so many answers each, of 1 ms.
     fn slices(answers: &[u64], in_flight: u64) -> Vec<Interval> {
@@ -79,7 +78,7 @@ mod tests {
             in_time: messages,
             in_flight,
             answered_max_us: (messages > 0).then_some(1000.0),
-            ..Interval::of(&Second::default())
+            ..Interval::default()
         };
         answers.iter().enumerate().map(slice).collect()
     }

@@ -2,13 +2,9 @@
 
 use std::fmt;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::Deserializer;
 
-use super::results::{Quantiles, to_f64};
-use super::show;
+use crate::results::{Quantiles, histogram, show, to_f64};
 
 /// The most lines: with more, each stands for ten times the time instead of about twice.
 const LINES: usize = 12;
@@ -29,8 +25,7 @@ pub(super) struct Distribution {
 impl Distribution {
     /// None if there is nothing to be shown.
     pub(super) fn of(times: &Quantiles) -> Option<Self> {
-        let bytes = STANDARD.decode(&times.histogram).ok()?;
-        let answered: Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).ok()?;
+        let answered = histogram::unpack(&times.histogram).ok()?;
         let unanswered = times.unanswered.count;
         let fine = bars(&answered, &[1.0, 2.0, 5.0]);
         let bars = if fine.len() > LINES { bars(&answered, &[1.0]) } else { fine };
@@ -125,7 +120,7 @@ fn bar(count: u64, most: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::record::Times;
+    use crate::results::Times;
 
     fn lines(answered: &[(u64, u64)], unanswered: u64) -> Vec<String> {
         let mut times = Times::default();

@@ -1,4 +1,5 @@
-//! Unpacks histograms that came from a file, without trusting what they say of their own size.
+//! Packs histograms for a file in the encoding that other tools read, and unpacks those of a file
+//! without trusting what they say of their own size.
 
 use std::io::Read as _;
 
@@ -6,9 +7,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flate2::read::ZlibDecoder;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::Deserializer;
+use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 
-use crate::bench::record::LONGEST;
+use super::times::{DIGITS, LONGEST};
 
 /// The longest text of a histogram, and the most bytes that it unpacks to. One of `bench` has 33,792
 /// counts of nine bytes at the most.
@@ -23,15 +24,20 @@ const PLAIN: u32 = 0x1c84_9313;
 /// highest one and a ratio.
 const HEADER: usize = 40;
 
-/// The significant figures that `bench` keeps.
-const DIGITS: u32 = 3;
+/// Packs a histogram: a V2 log, deflated and in Base64.
+pub(crate) fn pack(histogram: &Histogram<u64>) -> String {
+    let mut bytes = Vec::new();
+    // Writing into memory can't fail.
+    let _ = V2DeflateSerializer::new().serialize(histogram, &mut bytes);
+    STANDARD.encode(bytes)
+}
 
 /// Unpacks a histogram of the times of a run.
 ///
 /// # Errors
 ///
 /// When it is none, or one that no run has.
-pub(super) fn unpack(text: &str) -> Result<Histogram<u64>, String> {
+pub(crate) fn unpack(text: &str) -> Result<Histogram<u64>, String> {
     if text.len() > LONGEST_TEXT {
         return Err(format!("{} characters, where {LONGEST_TEXT} are the most", text.len()));
     }
@@ -68,7 +74,7 @@ fn check(plain: &[u8]) -> Result<(), String> {
         let has = plain.len().saturating_sub(HEADER);
         return Err(format!("it claims {counts} bytes of counts and has {has}"));
     }
-    if digits != DIGITS || lowest != 1 || highest != LONGEST {
+    if digits != u32::from(DIGITS) || lowest != 1 || highest != LONGEST {
         return Err(format!(
             "it is from {lowest} to {highest} ns with {digits} figures, and not from 1 to {LONGEST} \
              with {DIGITS}"
@@ -83,7 +89,7 @@ mod tests {
 
     use flate2::Compression;
     use flate2::write::ZlibEncoder;
-    use hdrhistogram::serialization::{Serializer as _, V2DeflateSerializer, V2Serializer};
+    use hdrhistogram::serialization::V2Serializer;
 
     use super::*;
 
@@ -115,10 +121,7 @@ mod tests {
 
     #[test]
     fn a_histogram_of_a_run_is_unpacked() {
-        let mut bytes = Vec::new();
-        let mut serializer = V2DeflateSerializer::new();
-        serializer.serialize(&histogram(LONGEST, 3), &mut bytes).expect("written");
-        let read = unpack(&STANDARD.encode(bytes)).expect("a histogram");
+        let read = unpack(&pack(&histogram(LONGEST, 3))).expect("a histogram");
         assert_eq!((read.len(), read.max()), (7, 2));
         assert_eq!(unpack(&packed(&plain(LONGEST, 3))).expect("a histogram").len(), 7);
     }

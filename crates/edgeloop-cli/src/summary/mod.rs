@@ -1,13 +1,13 @@
 //! The summary of a run: one screen, a unit on every figure, and nothing left out that went wrong.
 
+pub(crate) mod client;
+mod distribution;
+
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
-use super::client;
-use super::distribution::Distribution;
-use super::repeats;
-use super::results::{FAILED, Late, Options, Outage, Quantiles, Results, to_f64};
-use super::show;
+use crate::results::{FAILED, Late, Options, Outage, Quantiles, Results, Table, show, to_f64};
+use distribution::Distribution;
 
 /// The summary of a run.
 pub(crate) struct Summary<'a> {
@@ -39,7 +39,7 @@ impl fmt::Display for Summary<'_> {
             steps(results, f)?;
         }
         if !results.repeats.is_empty() {
-            write!(f, "{}", repeats::Table(&results.repeats))?;
+            write!(f, "{}", Table(&results.repeats))?;
         }
         row(f, "connections", &connections(results))?;
         if results.target.addresses.len() > 1 {
@@ -274,15 +274,15 @@ fn times(results: &Results, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let _ = write!(head, "{:>width$}", format!("{name}{space}"));
     }
     writeln!(f, "\n{}", head.trim_end())?;
-    line(f, "min", &|times| ("min", figure(times, "min", times.min, 1, width)))?;
-    line(f, "mean", &|times| ("mean", figure(times, "mean", times.mean, 1, width)))?;
+    line(f, "min", &|times| ("min", figure(times, "min", times.figures.min, 1, width)))?;
+    line(f, "mean", &|times| ("mean", figure(times, "mean", times.figures.mean, 1, width)))?;
     for (index, label) in ["50 %", "90 %", "95 %", "99 %", "99.9 %", "99.99 %"].iter().enumerate() {
         line(f, label, &|times| {
             let (name, value, needed) = times.each()[index];
             (name, figure(times, name, value, needed, width))
         })?;
     }
-    line(f, "max", &|times| ("max", figure(times, "max", times.max, 1, width)))?;
+    line(f, "max", &|times| ("max", figure(times, "max", times.figures.max, 1, width)))?;
     line(f, "samples", &|times| ("samples", show::count(times.samples)))?;
     if columns.iter().any(|(_, times)| !times.lower_bounds.is_empty()) {
         row(f, "", "≥ at the least: some of these messages were never answered")?;
@@ -306,10 +306,9 @@ fn steps(results: &Results, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for step in steps {
         write!(f, "  {:<20}{:>16}{:>12}", step.span(), step.asked(), step.answered())?;
         let latency = &step.latency_us;
-        for (name, value) in [("p50", latency.p50), ("p99", latency.p99), ("max", latency.max)] {
-            let text = value.map_or_else(|| "-".to_owned(), show::time);
-            let bound = if latency.is_lower_bound(name) { "≥ " } else { "" };
-            write!(f, "{:>10}", format!("{bound}{text}"))?;
+        for name in ["p50", "p99", "max"] {
+            let text = latency.shown(name).unwrap_or_else(|| "-".to_owned());
+            write!(f, "{text:>10}")?;
         }
         writeln!(f)?;
     }
@@ -322,8 +321,7 @@ fn steps(results: &Results, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 fn figure(times: &Quantiles, name: &str, value: Option<f64>, needed: u64, width: usize) -> String {
     match value {
-        Some(value) if times.is_lower_bound(name) => format!("≥ {}", show::time(value)),
-        Some(value) => show::time(value),
+        Some(value) => show::bound(value, times.is_lower_bound(name)),
         None if width < 24 => format!("(needs {})", show::count(needed)),
         None => format!("(needs {})", show::counted(needed, "sample")),
     }
@@ -438,8 +436,8 @@ fn cost(results: &Results) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::results::tests::results;
-    use crate::bench::steps::StepResults;
+    use crate::results::StepResults;
+    use crate::results::samples::results;
 
     fn shown(results: &Results) -> String {
         let text = Summary { results, verbose: true }.to_string();
@@ -474,7 +472,7 @@ mod tests {
     #[test]
     fn a_run_says_what_it_is_called() {
         let labelled = Results { label: Some("new allocator".to_owned()), ..results() };
-        assert!(shown(&labelled).starts_with("new allocator: 127.0.0.1:7: 1 connection"));
+        assert!(shown(&labelled).starts_with("new allocator: 127.0.0.1:3000: 50 connections"));
     }
 
     #[test]
