@@ -8,7 +8,7 @@ use testkit::{Launch, PATIENCE, Peer, Server, eventually};
 use crate::body::{MAX_BODY, MAX_LINE};
 use crate::request::{MAX_HEAD, MAX_HEADERS};
 use crate::server::HEAD_TIMEOUT;
-use crate::{HELLO, generated, ok, program, start};
+use crate::{HELLO, PROGRAM, generated, ok, start};
 
 /// Takes the dates out of answers.
 fn undated(answers: &[u8]) -> String {
@@ -291,15 +291,14 @@ fn a_signal_ends_it_when_what_was_asked_is_answered() {
 
 #[test]
 fn wrong_arguments_are_told_in_a_line() {
-    let program = program();
     for arguments in [&[][..], &["nonsense"], &["127.0.0.1"], &["127.0.0.1:0", "more"]] {
-        let ended = Launch::new(&program).args(arguments).run();
+        let ended = Launch::new(&PROGRAM).args(arguments).run();
         assert_eq!(ended.code, Some(2), "{arguments:?}: {}", ended.stderr);
         assert_eq!(ended.stderr, "usage: http ADDRESS, such as 127.0.0.1:8080\n", "{arguments:?}");
     }
     let server = start();
     let address = server.address().to_string();
-    let ended = Launch::new(&program).args(&[&address]).run();
+    let ended = Launch::new(&PROGRAM).args(&[&address]).run();
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     let expected = format!("http: cannot listen on {address}: ");
     assert!(ended.stderr.starts_with(&expected), "{}", ended.stderr);
