@@ -65,7 +65,7 @@ impl Peer {
 }
 
 impl Server {
-    /// Answers requests. Breaks when no more has arrived, or when there is no room for more answers.
+    /// Answers requests, until no more has arrived or there is no room for more answers.
     fn serve(&mut self, cx: &mut impl Context, peer: &mut Peer, input: &mut Input<'_>) -> Flow {
         loop {
             self.generate(cx, peer)?;
