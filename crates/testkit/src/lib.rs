@@ -48,8 +48,9 @@ pub use server::{Closing, Server};
 pub use sockets::{Socket, SocketState, TcpSockets};
 pub use stopwatch::Stopwatch;
 pub use tools::{
-    BASH, CHROMIUM, FISH, GIT, HAPROXY, MANDOC, MEMCACHED, NC, NETWORKS, NGINX, PYTHON, REDIS,
-    REDIS_TOOLS, SCRIPT, SOCAT, STRACE, SYSTEMD_ANALYZE, Tool, UNSHARE, VALGRIND, ZSH, skip_unless,
+    AB, BASH, CHROMIUM, CURL, FISH, GIT, HAPROXY, MANDOC, MEMCACHED, NC, NETWORKS, NGINX, PYTHON,
+    REDIS, REDIS_TOOLS, SCRIPT, SOCAT, STRACE, SYSTEMD_ANALYZE, Tool, UNSHARE, VALGRIND, WRK, ZSH,
+    skip_unless,
 };
 pub use trace::{Call, Mark, Trace, turns};
 pub use wait::{PATIENCE, SetOnDrop, eventually, eventually_some, holds_for, within};

@@ -88,6 +88,17 @@ pub const NGINX: Tool = Tool { program: "nginx", probe: &["-v"], advice: "nginx 
 /// `haproxy`.
 pub const HAPROXY: Tool = Tool { program: "haproxy", probe: &["-v"], advice: "haproxy is missing" };
 
+/// `curl`.
+pub const CURL: Tool = Tool { program: "curl", probe: &["--version"], advice: "curl is missing" };
+
+/// `wrk`, which ends with 1 when it is asked for its version.
+pub const WRK: Tool =
+    Tool { program: "sh", probe: &["-c", "wrk --version | grep -q wrk"], advice: "wrk is missing" };
+
+/// `ab`, the benchmark of Apache.
+pub const AB: Tool =
+    Tool { program: "ab", probe: &["-V"], advice: "ab (apache2-utils) is missing" };
+
 /// `chromium`, the browser, whose probe begins no session.
 pub const CHROMIUM: Tool =
     Tool { program: "chromium", probe: &["--version"], advice: "chromium is missing" };
