@@ -69,7 +69,7 @@ impl<K: Kernel> LoopContext for CallContext<'_, K> {
     }
 
     fn resume(&mut self, id: ConnectionId) {
-        self.core.resume(id);
+        self.core.resume_by_handler(id);
     }
 
     fn close(&mut self, id: ConnectionId) {
