@@ -6,6 +6,7 @@
 //! what it is owed if something broke, else as [`Action::Close`](crate::Action::Close) ends it.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use super::Core;
 use crate::closed::Reason;
@@ -18,46 +19,71 @@ use crate::kernel::Kernel;
 /// Who is relayed with whom.
 #[derive(Debug)]
 pub(crate) struct Relays {
-    /// By slots.
-    ends: HashMap<u32, End>,
+    ends: HashMap<ConnectionId, End, BuildHasherDefault<IdHasher>>,
     /// Whose `end` callback runs: what is left of its input comes before the end.
     pub(crate) ending: ConnectionId,
 }
 
-/// What a connection has to do with relays.
+/// What a connection has to do with relays. A proxy has one for each connection, so it is kept small.
 #[derive(Debug)]
 struct End {
-    id: ConnectionId,
     /// Where its input goes, and from where output comes.
     target: ConnectionId,
     source: ConnectionId,
-    /// How many bytes of its input have gone to others.
-    carried: u64,
-    /// Whether it is kept from being read by its target's queue, and whether the handler paused it: it is
-    /// read again when neither is so.
-    held: bool,
-    paused: bool,
+    /// How many bytes of its input have gone to others, and above them [`HELD`] and [`PAUSED`].
+    state: u64,
+}
+
+/// It is kept from being read by its target's queue. It is read again when it is not, nor paused.
+const HELD: u64 = 1 << 63;
+/// The handler paused it.
+const PAUSED: u64 = 1 << 62;
+
+const _: () = assert!(size_of::<(ConnectionId, End)>() == 32);
+
+/// Spreads ids, which are looked up for each message that is relayed. No peer chooses them.
+#[derive(Debug, Default)]
+pub(crate) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u64(byte.into()));
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        // The table takes both ends of the word.
+        self.0 = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+impl End {
+    const fn carried(&self) -> u64 {
+        self.state & !(HELD | PAUSED)
+    }
 }
 
 impl Default for Relays {
     fn default() -> Self {
-        Self { ends: HashMap::new(), ending: ConnectionId::NONE }
+        Self { ends: HashMap::default(), ending: ConnectionId::NONE }
     }
 }
 
 impl Relays {
     fn get(&self, id: ConnectionId) -> Option<&End> {
-        self.ends.get(&id.slot()).filter(|end| end.id == id)
+        self.ends.get(&id)
     }
 
     fn get_mut(&mut self, id: ConnectionId) -> Option<&mut End> {
-        self.ends.get_mut(&id.slot()).filter(|end| end.id == id)
+        self.ends.get_mut(&id)
     }
 
     fn of(&mut self, id: ConnectionId) -> &mut End {
         let none = ConnectionId::NONE;
-        let new = || End { id, target: none, source: none, carried: 0, held: false, paused: false };
-        self.ends.entry(id.slot()).or_insert_with(new)
+        self.ends.entry(id).or_insert(End { target: none, source: none, state: 0 })
     }
 
     /// Where a connection's input goes.
@@ -72,14 +98,14 @@ impl Relays {
 
     /// How many bytes of a connection's input have gone to others.
     pub(crate) fn carried(&self, id: ConnectionId) -> u64 {
-        self.get(id).map_or(0, |end| end.carried)
+        self.get(id).map_or(0, End::carried)
     }
 
     /// The connection is gone.
     pub(super) fn forget(&mut self, id: ConnectionId) {
-        self.ends.remove(&id.slot());
+        self.ends.remove(&id);
         if self.ends.is_empty() {
-            self.ends = HashMap::new();
+            self.ends = HashMap::default();
         }
     }
 }
@@ -111,7 +137,7 @@ impl<K: Kernel> Core<K> {
         }
         self.unrelay(source);
         let end = self.relays.of(source);
-        (end.target, end.held, end.paused) = (target, false, false);
+        (end.target, end.state) = (target, end.carried());
         self.relays.of(target).source = source;
         let Some(connection) = self.connections.get_mut(source) else { return };
         connection.set(Flags::RELAYED);
@@ -132,7 +158,7 @@ impl<K: Kernel> Core<K> {
         }
         let end = self.relays.get_mut(source)?;
         end.target = ConnectionId::NONE;
-        let carried = end.carried;
+        let carried = end.carried();
         if let Some(connection) = self.connections.get_mut(source) {
             connection.clear(Flags::RELAYED | Flags::STREAMS);
         }
@@ -146,8 +172,12 @@ impl<K: Kernel> Core<K> {
     /// lets it be read.
     pub(super) fn pause_relayed(&mut self, source: ConnectionId, paused: bool) -> bool {
         let Some(end) = self.relays.get_mut(source) else { return true };
-        end.paused = paused;
-        !end.held
+        if paused {
+            end.state |= PAUSED;
+        } else {
+            end.state &= !PAUSED;
+        }
+        end.state & HELD == 0
     }
 
     /// Keeps a relayed connection from being read while the queue of its target is above the high watermark.
@@ -168,7 +198,7 @@ impl<K: Kernel> Core<K> {
             && let Some(end) = self.relays.get_mut(source)
         {
             connection.set(Flags::PAUSED);
-            end.held = true;
+            end.state |= HELD;
         }
     }
 
@@ -176,7 +206,9 @@ impl<K: Kernel> Core<K> {
     /// stays so.
     pub(crate) fn release_held(&mut self, source: ConnectionId) {
         let Some(end) = self.relays.get_mut(source) else { return };
-        if std::mem::take(&mut end.held) && !end.paused {
+        let (held, paused) = (end.state & HELD != 0, end.state & PAUSED != 0);
+        end.state &= !HELD;
+        if held && !paused {
             self.resume(source);
         }
         if self.connections.get(source).is_some_and(|it| it.has(Flags::ENDED)) {
@@ -265,7 +297,7 @@ impl<K: Kernel> Core<K> {
         let failed = sent == Sent::Gone && self.connections.get(target).is_some_and(failed);
         if sent.is_accepted() || failed {
             if let Some(end) = self.relays.get_mut(source) {
-                end.carried += count as u64;
+                end.state += count as u64;
             }
             if sent == Sent::AboveMark || failed {
                 self.hold(source);

@@ -231,7 +231,7 @@ fn c46_little_memory_and_deadlines_slow_honest_streams_and_end_none() {
         let config = Config::new()
             .watermarks(16_000, 1000)
             .buffer_limit(edgeloop::MIN_BUFFER_LIMIT)
-            .pipes(seed as usize % 2)
+            .pipes(usize::from(seed.is_multiple_of(2)))
             .idle_timeout(Some(Duration::from_secs(20)))
             .write_timeout(Some(Duration::from_secs(20)));
         let pour = |it: u64| bytes(it, 60_000);
