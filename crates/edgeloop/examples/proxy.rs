@@ -11,7 +11,7 @@
 //!   second signal in any case.
 
 use std::error::Error;
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -97,7 +97,7 @@ fn config() -> Config {
     Config::new().connect_timeout(Some(CONNECT_TIMEOUT)).idle_timeout(Some(IDLE_TIMEOUT))
 }
 
-fn resolve(argument: OsString) -> Result<SocketAddr, Box<dyn Error>> {
+fn resolve(argument: &OsStr) -> Result<SocketAddr, Box<dyn Error>> {
     let name = argument.to_string_lossy();
     let mut addresses = name.to_socket_addrs().map_err(|error| format!("{name}: {error}"))?;
     Ok(addresses.next().ok_or_else(|| format!("{name}: no address of that name"))?)
@@ -116,7 +116,7 @@ fn run(listen: SocketAddr, upstreams: &[SocketAddr]) -> Result<(), Box<dyn Error
 }
 
 fn main() -> ExitCode {
-    let arguments = std::env::args_os().skip(1).map(resolve).collect::<Result<Vec<_>, _>>();
+    let arguments: Result<Vec<_>, _> = std::env::args_os().skip(1).map(|it| resolve(&it)).collect();
     let (code, error) = match arguments.as_deref() {
         Ok([listen, upstreams @ ..]) if !upstreams.is_empty() => match run(*listen, upstreams) {
             Ok(()) => return ExitCode::SUCCESS,
