@@ -101,7 +101,7 @@ impl<K: Kernel> LoopContext for CallContext<'_, K> {
     }
 
     fn resume(&mut self, id: ConnectionId) {
-        self.touch().resume(id);
+        self.touch().resume_by_handler(id);
     }
 
     fn close(&mut self, id: ConnectionId) {

@@ -361,7 +361,7 @@ pub trait LoopContext: crate::sealed::Sealed {
     ///
     /// [`Handler::data`] and [`Handler::end`] are not called for the source, [`Handler::drained`] not for
     /// the target. Timeouts, limits and budgets hold as ever (C46). If the target can't be sent to, the
-    /// source is reset.
+    /// source is reset; if the source is gone, the target is.
     fn relay(&mut self, source: ConnectionId, target: ConnectionId);
 
     /// Ends the relay from `source`: the handler is shown again what comes. Returns how many bytes it has

@@ -419,11 +419,16 @@ impl<S> Connection<S> {
             Life::Flushing if self.has(Flags::ABORT) => Next::Reset,
             Life::Flushing if self.has(Flags::ENDED) => Next::Finish,
             Life::Flushing => Next::Linger,
-            Life::Open if self.has(Flags::FINISHED) && self.has(Flags::ENDED) => Next::Finish,
+            Life::Open if self.has(Flags::FINISHED) && self.is_read() => Next::Finish,
             Life::Open if self.has(Flags::FIN_SENT) => Next::Wait,
             Life::Open if self.has(Flags::FINISHED) => Next::HalfClose,
             _ => Next::Wait,
         }
+    }
+
+    /// Whether the peer's stream has ended, and none of it waits to be relayed.
+    const fn is_read(&self) -> bool {
+        self.has(Flags::ENDED) && !(self.has(Flags::RELAYED) && self.has(Flags::KEPT))
     }
 
     /// Our FIN is out: waits for the peer's, for `timeout` and for `discardable` bytes at most (C6).

@@ -327,8 +327,10 @@ impl<K: Kernel> Core<K> {
         if connection.life() == Life::Doomed {
             return;
         }
+        // What waits for a connection that is not made is lost, and what it waited for never comes.
+        let breaks = abort || connection.life() == Life::Connecting;
         let released = connection.doom(reason, abort);
-        self.part(id, abort);
+        self.part(id, breaks);
         self.forget_waiting(id);
         self.release(released);
         if self.closing.try_reserve(1).is_err() {

@@ -340,9 +340,22 @@ impl<K: Kernel> Core<K> {
 
     pub(crate) fn pause(&mut self, id: ConnectionId) {
         match self.connections.get_mut(id) {
-            Some(connection) if connection.is_served() => connection.set(Flags::PAUSED),
+            Some(connection) if connection.is_served() => {
+                connection.set(Flags::PAUSED);
+                if connection.has(Flags::RELAYED) {
+                    self.pause_relayed(id, true);
+                }
+            }
             Some(_) => {}
             None => self.metrics.stale += 1,
+        }
+    }
+
+    /// The handler wants a connection to be read again.
+    pub(crate) fn resume_by_handler(&mut self, id: ConnectionId) {
+        let relayed = self.connections.get(id).is_some_and(|it| it.has(Flags::RELAYED));
+        if !relayed || self.pause_relayed(id, false) {
+            self.resume(id);
         }
     }
 

@@ -6,6 +6,7 @@
 //! what it is owed if something broke, else as [`Action::Close`](crate::Action::Close) ends it.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use super::Core;
 use crate::closed::Reason;
@@ -16,36 +17,73 @@ use crate::id::ConnectionId;
 use crate::kernel::Kernel;
 
 /// Who is relayed with whom.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Relays {
-    /// By slots.
-    ends: HashMap<u32, End>,
+    ends: HashMap<ConnectionId, End, BuildHasherDefault<IdHasher>>,
+    /// Whose `end` callback runs: what is left of its input comes before the end.
+    pub(crate) ending: ConnectionId,
 }
 
-/// What a connection has to do with relays.
+/// What a connection has to do with relays. A proxy has one for each connection, so it is kept small.
 #[derive(Debug)]
 struct End {
-    id: ConnectionId,
     /// Where its input goes, and from where output comes.
     target: ConnectionId,
     source: ConnectionId,
-    /// How many bytes of its input have gone to others.
-    carried: u64,
+    /// How many bytes of its input have gone to others, and above them [`HELD`] and [`PAUSED`].
+    state: u64,
+}
+
+/// It is kept from being read by its target's queue. It is read again when it is not, nor paused.
+const HELD: u64 = 1 << 63;
+/// The handler paused it.
+const PAUSED: u64 = 1 << 62;
+
+const _: () = assert!(size_of::<(ConnectionId, End)>() == 32);
+
+/// Spreads ids, which are looked up for each message that is relayed. No peer chooses them.
+#[derive(Debug, Default)]
+pub(crate) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u64(byte.into()));
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        // The table takes both ends of the word.
+        self.0 = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+impl End {
+    const fn carried(&self) -> u64 {
+        self.state & !(HELD | PAUSED)
+    }
+}
+
+impl Default for Relays {
+    fn default() -> Self {
+        Self { ends: HashMap::default(), ending: ConnectionId::NONE }
+    }
 }
 
 impl Relays {
     fn get(&self, id: ConnectionId) -> Option<&End> {
-        self.ends.get(&id.slot()).filter(|end| end.id == id)
+        self.ends.get(&id)
     }
 
     fn get_mut(&mut self, id: ConnectionId) -> Option<&mut End> {
-        self.ends.get_mut(&id.slot()).filter(|end| end.id == id)
+        self.ends.get_mut(&id)
     }
 
     fn of(&mut self, id: ConnectionId) -> &mut End {
         let none = ConnectionId::NONE;
-        let new = || End { id, target: none, source: none, carried: 0 };
-        self.ends.entry(id.slot()).or_insert_with(new)
+        self.ends.entry(id).or_insert(End { target: none, source: none, state: 0 })
     }
 
     /// Where a connection's input goes.
@@ -60,14 +98,14 @@ impl Relays {
 
     /// How many bytes of a connection's input have gone to others.
     pub(crate) fn carried(&self, id: ConnectionId) -> u64 {
-        self.get(id).map_or(0, |end| end.carried)
+        self.get(id).map_or(0, End::carried)
     }
 
     /// The connection is gone.
     pub(super) fn forget(&mut self, id: ConnectionId) {
-        self.ends.remove(&id.slot());
+        self.ends.remove(&id);
         if self.ends.is_empty() {
-            self.ends = HashMap::new();
+            self.ends = HashMap::default();
         }
     }
 }
@@ -80,27 +118,32 @@ impl<K: Kernel> Core<K> {
         };
         if !is_served(self.connections.get(source)) {
             self.metrics.stale += 1;
+            // What the target waits for never comes.
+            if self.connections.get(target).is_some_and(Connection::is_sendable) {
+                self.end_with_reset(target, Reason::RelayEnded);
+            }
             return;
         }
         let takes = self.connections.get(target).is_some_and(Connection::is_sendable);
+        // Nothing is left to come of a stream whose end has gone to its target before.
+        let is_over = |it: &Connection<_>| it.has(Flags::ENDED) && !it.has(Flags::KEPT);
+        let is_over = self.connections.get(source).is_some_and(is_over);
+        if is_over && self.connections.get(target).is_none_or(|it| it.has(Flags::FINISHED)) {
+            return;
+        }
         if !takes || self.relays.source(target).is_some_and(|other| other != source) {
             // Nothing of what comes could go anywhere.
             return self.flush_then_reset(source);
         }
         self.unrelay(source);
-        self.relays.of(source).target = target;
+        let end = self.relays.of(source);
+        (end.target, end.state) = (target, end.carried());
         self.relays.of(target).source = source;
         let Some(connection) = self.connections.get_mut(source) else { return };
         connection.set(Flags::RELAYED);
         if connection.has(Flags::ENDED) {
             // Nothing more comes that would be read.
-            let kept = connection.kept();
-            let (bytes, _) = connection.take_kept();
-            self.memory.keep(source.slot(), kept, 0);
-            if !bytes.is_empty() {
-                self.carry(source, &bytes);
-            }
-            return self.carry_end(source);
+            return self.carry_kept(source);
         }
         self.resume(source);
         self.list(source);
@@ -115,13 +158,69 @@ impl<K: Kernel> Core<K> {
         }
         let end = self.relays.get_mut(source)?;
         end.target = ConnectionId::NONE;
-        let carried = end.carried;
+        let carried = end.carried();
         if let Some(connection) = self.connections.get_mut(source) {
             connection.clear(Flags::RELAYED | Flags::STREAMS);
         }
-        // It may have been kept from being read by its target.
-        self.resume(source);
+        self.release_held(source);
+        // Whether it waits for memory was its target's business.
+        self.feed(source);
         Some(carried)
+    }
+
+    /// The handler pauses a connection that is relayed, or lets it be read again. Returns whether its target
+    /// lets it be read.
+    pub(super) fn pause_relayed(&mut self, source: ConnectionId, paused: bool) -> bool {
+        let Some(end) = self.relays.get_mut(source) else { return true };
+        if paused {
+            end.state |= PAUSED;
+        } else {
+            end.state &= !PAUSED;
+        }
+        end.state & HELD == 0
+    }
+
+    /// Keeps a relayed connection from being read while the queue of its target is above the high watermark.
+    /// Returns whether it does. One that has failed is read to its end (C7).
+    pub(crate) fn holds(&mut self, source: ConnectionId) -> bool {
+        let above =
+            |core: &Self, target| core.connections.get(target).is_some_and(Connection::is_above);
+        let held = self.relays.target(source).is_some_and(|target| above(self, target));
+        if held {
+            self.hold(source);
+        }
+        held && self.connections.get(source).is_some_and(Connection::is_served)
+    }
+
+    fn hold(&mut self, source: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(source) else { return };
+        if connection.is_served()
+            && let Some(end) = self.relays.get_mut(source)
+        {
+            connection.set(Flags::PAUSED);
+            end.state |= HELD;
+        }
+    }
+
+    /// Its target does not keep a connection from being read any more. One that was paused by the handler
+    /// stays so.
+    pub(crate) fn release_held(&mut self, source: ConnectionId) {
+        let Some(end) = self.relays.get_mut(source) else { return };
+        let (held, paused) = (end.state & HELD != 0, end.state & PAUSED != 0);
+        end.state &= !HELD;
+        if held && !paused {
+            self.resume(source);
+        }
+        if self.connections.get(source).is_some_and(|it| it.has(Flags::ENDED)) {
+            self.carry_kept(source);
+        }
+    }
+
+    /// Whether a connection gets what comes from another that is not read for now. It is not idle then.
+    pub(crate) fn waits_for_source(&self, id: ConnectionId) -> bool {
+        let waits = Flags::PAUSED | Flags::STARVED | Flags::RETRY;
+        let source = self.relays.source(id).filter(|&source| source != id);
+        source.and_then(|source| self.connections.get(source)).is_some_and(|it| it.has(waits))
     }
 
     /// Where a connection's input goes by a pipe: to its target, or back to itself.
@@ -138,37 +237,89 @@ impl<K: Kernel> Core<K> {
         target.unwrap_or(connection).has(Flags::OUTPUT)
     }
 
+    /// Sends what is kept of a relayed connection's input on, as far as its target takes it, and behind it the
+    /// end of the peer's stream, if that has come.
+    pub(crate) fn carry_kept(&mut self, source: ConnectionId) {
+        while let Some(connection) = self.connections.get_mut(source)
+            && connection.has(Flags::RELAYED)
+        {
+            if !connection.has(Flags::KEPT) {
+                if connection.has(Flags::ENDED) && self.relays.ending != source {
+                    self.carry_end(source);
+                }
+                return;
+            }
+            if self.holds(source) {
+                return;
+            }
+            let Some(connection) = self.connections.get_mut(source) else { return };
+            let kept = connection.kept();
+            let (bytes, scanned) = connection.take_kept();
+            // What is not above its mark has room for a read (C10).
+            let (piece, rest) = bytes.split_at(bytes.len().min(self.config.read_buffer));
+            connection.keep(rest.to_vec(), scanned);
+            let left = connection.kept();
+            self.memory.keep(source.slot(), kept, left);
+            self.carry(source, piece);
+        }
+    }
+
     /// Sends input of a relayed connection on.
     pub(crate) fn carry(&mut self, source: ConnectionId, bytes: &[u8]) {
-        let Some(target) = self.relays.target(source) else { return };
-        let sent = self.send(target, bytes);
-        self.carried(source, bytes.len(), sent);
+        match self.relays.target(source) {
+            Some(target) => {
+                let sent = self.send(target, bytes);
+                self.carried(source, target, bytes.len(), sent);
+            }
+            // What was sent before has ended it.
+            None => self.leave_unread(source, bytes.len()),
+        }
+    }
+
+    fn leave_unread(&mut self, id: ConnectionId, count: usize) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.leave_unread(count);
+        }
     }
 
     /// This much of a connection's input went to its target, with this answer.
-    pub(crate) fn carried(&mut self, source: ConnectionId, count: usize, sent: Sent) {
-        if sent.is_accepted()
-            && let Some(end) = self.relays.get_mut(source)
-        {
-            end.carried += count as u64;
-        }
-        match sent {
-            Sent::Written | Sent::Queued => {}
-            Sent::AboveMark => self.pause(source),
-            // Its bytes are lost, and nobody may take what follows for the whole.
-            Sent::Refused | Sent::Gone => {
-                if let Some(connection) = self.connections.get_mut(source) {
-                    connection.leave_unread(count);
-                }
-                self.flush_then_reset(source);
+    pub(crate) fn carried(
+        &mut self,
+        source: ConnectionId,
+        target: ConnectionId,
+        count: usize,
+        sent: Sent,
+    ) {
+        // One that has failed accounts for what it can't send; its end, which follows, ends the source. Until
+        // then what it has received is read, and goes to the source, if it is relayed.
+        let failed =
+            |it: &Connection<_>| it.has(Flags::FAILED | Flags::ABORT) && !it.has(Flags::FINISHED);
+        let failed = sent == Sent::Gone && self.connections.get(target).is_some_and(failed);
+        if sent.is_accepted() || failed {
+            if let Some(end) = self.relays.get_mut(source) {
+                end.state += count as u64;
             }
+            if sent == Sent::AboveMark || failed {
+                self.hold(source);
+            }
+            return;
         }
+        // Its bytes are lost, and nobody may take what follows for the whole.
+        self.leave_unread(source, count);
+        self.flush_then_reset(source);
     }
 
-    /// The stream of a relayed connection's peer has ended.
-    pub(crate) fn carry_end(&mut self, source: ConnectionId) {
+    /// All of a relayed connection's input was carried, to its end.
+    fn carry_end(&mut self, source: ConnectionId) {
         if let Some(target) = self.relays.target(source) {
             self.finish(target);
+        }
+        // Our own stream may have ended before.
+        if let Some(connection) = self.connections.get(source)
+            && connection.life() == Life::Open
+        {
+            let next = connection.flushed();
+            self.follow(source, next);
         }
     }
 
@@ -185,8 +336,10 @@ impl<K: Kernel> Core<K> {
         if let Some(end) = self.relays.get_mut(source) {
             end.target = none;
         }
-        let has_ended =
-            |core: &Self, id| core.connections.get(id).is_none_or(|it| it.has(Flags::ENDED));
+        let has_ended = |core: &Self, id| {
+            let ended = |it: &Connection<_>| it.has(Flags::ENDED) && !it.has(Flags::KEPT);
+            core.connections.get(id).is_none_or(ended)
+        };
         // Behind the end of its stream a connection owes its target nothing, and is owed nothing by a source
         // whose stream has ended.
         let (all_sent, all_got) = (has_ended(self, id) && !breaks, has_ended(self, source));

@@ -377,8 +377,11 @@ impl<K: Kernel> Core<K> {
         let fell = connection.falls(self.config.low_watermark);
         let next = connection.flushed();
         if !connection.has(Flags::OUTPUT) {
-            // It is owed nothing, and so is read whatever others are owed.
+            // It is owed nothing, and so is read whatever others are owed; so is whoever waits to send it more.
             self.feed(id);
+            if let Some(source) = self.relays.source(id) {
+                self.feed(source);
+            }
             // From here on the idle timeout counts, which may be the shorter one.
             self.schedule(id);
         }

@@ -105,10 +105,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         scanned: Scanned,
         action: Action,
     ) {
-        let relayed = self.core.connections.get(id).is_some_and(|it| it.has(Flags::RELAYED));
-        if !left.is_empty() && relayed {
-            self.core.carry(id, &self.buffer[left]);
-        } else if !left.is_empty() {
+        if !left.is_empty() {
             let mut rest = Vec::new();
             if !self.grow_kept(id, &mut rest, left.len()) {
                 return;
@@ -232,7 +229,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let flushes = connection.wants_flushing();
         if (flushes && self.core.flush(id)) || fell {
             if let Some(source) = self.core.relays.source(id) {
-                return self.core.resume(source);
+                return self.core.release_held(source);
             }
             let action = call!(self, id, drained);
             self.apply(id, action);
@@ -251,6 +248,11 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             if !connection.wants_reading() {
                 return;
             }
+            let relayed = connection.has(Flags::RELAYED);
+            if relayed && self.core.holds(id) {
+                return;
+            }
+            let Some(connection) = self.core.connections.get(id) else { return };
             let discards = connection.life() == Life::Lingering;
             let failed = connection.has(Flags::FAILED);
             let owed = self.core.is_owed(id);
@@ -306,7 +308,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             connection.clear(Flags::STREAMS);
         }
         if relayed {
-            self.core.carried(id, count, sent);
+            self.core.carried(id, target, count, sent);
         } else {
             let action = call!(self, id, passed, count, sent);
             self.apply(id, action);
@@ -415,11 +417,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// Sends input of a relayed connection on: what was kept of it, and `count` bytes of the buffer.
     fn carry(&mut self, id: ConnectionId, count: usize) {
         self.note_received(id, count);
-        let (kept, _) = self.take_kept(id);
-        if !kept.is_empty() {
-            self.core.carry(id, &kept);
-        }
-        if count > 0 {
+        // What is kept is carried before anything is received.
+        if count == 0 {
+            self.core.carry_kept(id);
+        } else {
             self.core.carry(id, &self.buffer[..count]);
         }
     }
@@ -476,9 +477,6 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if connection.life() != Life::Open {
             return connection.leave_unread(rest.len());
         }
-        if connection.has(Flags::RELAYED) {
-            return self.core.carry(id, &rest);
-        }
         // One whose output has failed can't pause: nothing else would end it.
         if action == Action::Pause && connection.is_served() {
             connection.set(Flags::PAUSED);
@@ -489,6 +487,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let length = rest.len();
         connection.keep(rest, scanned);
         self.core.memory.keep(id.slot(), 0, connection.kept());
+        if connection.has(Flags::RELAYED) {
+            // The callback has made it so.
+            return self.core.carry_kept(id);
+        }
         if let Some(session) = self.sessions.get(id.slot())
             && waits
             && length >= self.handler.input_limit(session)
@@ -512,20 +514,25 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             return self.core.doom(id, Reason::Finished, false);
         }
         if connection.has(Flags::RELAYED) {
-            self.carry(id, 0);
-            self.core.carry_end(id);
+            self.core.carry_kept(id);
             return self.end_finished(id);
         }
         let (mut bytes, scanned) = self.take_kept(id);
         let mut input = Input::with_scanned(&bytes, scanned, 0);
+        self.core.relays.ending = id;
         let action = call!(self, id, end, &mut input);
+        self.core.relays.ending = ConnectionId::NONE;
         let (left, scanned) = input.rest_of(&bytes);
-        if left > 0 && action == Action::Continue {
+        let relayed = self.core.connections.get(id).is_some_and(|it| it.has(Flags::RELAYED));
+        if left > 0 && (action == Action::Continue || relayed) {
             // A relay may be made of it, in which it goes first.
             let rest = bytes.split_off(bytes.len() - left);
             self.keep(id, rest, scanned, action);
         } else if let Some(connection) = self.core.connections.get_mut(id) {
             connection.leave_unread(left);
+        }
+        if relayed {
+            self.core.carry_kept(id);
         }
         self.apply(id, action);
         self.end_finished(id);

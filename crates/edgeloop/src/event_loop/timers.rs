@@ -58,7 +58,12 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if self.quiet_due(id) != Due::Idle(reason) || self.core.agenda.has(Agenda::MAIL) {
             return;
         }
-        let Some(connection) = self.core.connections.get(id) else { return };
+        let waits = self.core.waits_for_source(id);
+        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        if waits && !connection.has(Flags::OUTPUT) {
+            connection.active = self.core.now;
+            return self.core.schedule(id);
+        }
         if connection.has(Flags::OUTPUT) {
             // It can't be flushed either: nothing has moved for so long.
             self.core.doom(id, reason, true);

@@ -7,6 +7,7 @@ mod lines;
 mod outbound;
 mod proxy;
 mod relay;
+mod relay_shapes;
 mod seeds;
 mod steps;
 mod stop;

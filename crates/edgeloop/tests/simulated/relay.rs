@@ -8,17 +8,17 @@ use std::time::Duration;
 use edgeloop::sim::{Faults, Random, Script, Simulation, check};
 use edgeloop::{Action, Closed, Config, ConnectionId, Context, Handler, Input, Origin, Reason};
 
-fn upstream() -> SocketAddr {
+pub(super) fn upstream() -> SocketAddr {
     "10.0.0.1:80".parse().expect("an address")
 }
 
 /// Joins each client with a connection to a server behind it.
 #[derive(Default)]
-struct Relay {
+pub(super) struct Relay {
     clients: HashMap<ConnectionId, ConnectionId>,
     /// Joins them before the connection to the server is made.
     early: bool,
-    ends: Vec<(bool, Closed)>,
+    pub(super) ends: Vec<(bool, Closed)>,
 }
 
 impl Relay {
@@ -63,17 +63,21 @@ impl Handler for Relay {
         Action::Continue
     }
 
-    fn closed(&mut self, _: &mut impl Context, is_server: bool, closed: &Closed) {
+    fn closed(&mut self, cx: &mut impl Context, is_server: bool, closed: &Closed) {
+        if is_server && !self.early && closed.reason == Reason::ConnectFailed {
+            // It was relayed with nobody yet.
+            cx.reset(self.clients[&closed.id]);
+        }
         self.ends.push((is_server, closed.clone()));
     }
 }
 
-fn relays(early: bool) -> Relay {
+pub(super) fn relays(early: bool) -> Relay {
     Relay { early, ..Relay::default() }
 }
 
 /// Bytes of a stream by its name.
-fn bytes(seed: u64, count: usize) -> Vec<u8> {
+pub(super) fn bytes(seed: u64, count: usize) -> Vec<u8> {
     let mut random = Random::new(seed);
     (0..count).map(|_| u8::try_from(random.below(256)).expect("a byte")).collect()
 }
@@ -139,8 +143,8 @@ fn pieces(mut script: Script, mut bytes: &[u8], random: &mut Random) -> Script {
     script
 }
 
-/// A run of several pairs with sizes and settings of chance.
-fn pairs(simulation: Simulation, seed: u64) -> (Simulation, usize) {
+/// A run of several pairs with sizes and settings of chance, which the loop may end at any step or not.
+pub(super) fn pairs(simulation: Simulation, seed: u64, may_end: bool) -> (Simulation, usize) {
     let mut random = Random::new(seed);
     let high = random.size(1, 4000);
     let read_buffer = random.size(1, 2000);
@@ -152,14 +156,15 @@ fn pairs(simulation: Simulation, seed: u64) -> (Simulation, usize) {
         .pipes(random.pick(&[0, 1, 16]))
         .event_batch(random.size(1, 8));
     let count = random.size(1, 5);
+    let of = move |script: Script| if may_end { script.may_end() } else { script };
     let talk = Talk::of(&mut random);
     let mut simulation = simulation.config(config).buffers(random.size(1, 3000)..=5000);
     for _ in 0..count {
-        simulation = simulation.peer(talk.script(false, &mut random));
+        simulation = simulation.peer(of(talk.script(false, &mut random)));
     }
     let service = random.next();
     simulation = simulation.service(upstream(), move |number| {
-        talk.script(true, &mut Random::new(service ^ number as u64))
+        of(talk.script(true, &mut Random::new(service ^ number as u64)))
     });
     (simulation, count)
 }
@@ -169,7 +174,7 @@ fn c46_each_end_gets_what_the_other_has_sent_and_its_end_whatever_passes() {
     for early in [false, true] {
         check(0..100, |simulation| {
             let seed = simulation.seed();
-            let (simulation, count) = pairs(simulation.faults(Faults::passing()), seed);
+            let (simulation, count) = pairs(simulation.faults(Faults::passing()), seed, false);
             let report = simulation.run(relays(early))?;
             let ends = report.handler.ends;
             assert_eq!(ends.len(), 2 * count);
