@@ -1,6 +1,5 @@
 //! The example `proxy`, as a program: between real clients and real servers, whatever they do.
 
-use std::ffi::OsStr;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
@@ -8,25 +7,9 @@ use std::thread;
 
 use rustix::process::Signal;
 use testkit::{
-    Launch, NC, PATIENCE, Peer, SOCAT, Server, Stream, assert_same_bytes, eventually,
+    Launch, NC, PATIENCE, Peer, SOCAT, Server, Stream, assert_same_bytes, eventually, example,
     in_full_or_scaled_down, skip_unless,
 };
-
-/// Builds the program, which no test of cargo's does by itself, as these tests are built.
-fn program() -> String {
-    let tests = std::env::current_exe().expect("a path");
-    let profile = tests.ancestors().nth(2).expect("a directory of the profile");
-    let name = profile.file_name().and_then(OsStr::to_str).expect("a name");
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--package", "edgeloop", "--example", "proxy", "--profile"])
-        .arg(if name == "debug" { "dev" } else { name })
-        .arg("--target-dir")
-        .arg(profile.parent().expect("a target directory"))
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status();
-    assert!(built.expect("cargo").success(), "the example can't be built");
-    profile.join("examples/proxy").to_str().expect("a path of characters").to_owned()
-}
 
 /// A server behind the proxy: what connects to it is taken one by one.
 struct Upstream(TcpListener);
@@ -56,7 +39,7 @@ fn proxy(upstreams: &[SocketAddr]) -> Server {
     let upstreams: Vec<_> = upstreams.iter().map(ToString::to_string).collect();
     let mut arguments = vec!["127.0.0.1:0"];
     arguments.extend(upstreams.iter().map(String::as_str));
-    Server::start(&program(), &arguments)
+    Server::start(&example("proxy"), &arguments)
 }
 
 /// A proxy, a client of it, and the other end of that.
@@ -219,7 +202,7 @@ fn a_second_signal_ends_it_at_once() {
 
 #[test]
 fn wrong_arguments_are_told_in_one_line() {
-    let program = program();
+    let program = example("proxy");
     for (arguments, words) in [
         (&[][..], "usage: proxy LISTEN UPSTREAM..."),
         (&["127.0.0.1:0"], "usage: proxy LISTEN UPSTREAM..."),

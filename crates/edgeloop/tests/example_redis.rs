@@ -1,7 +1,6 @@
 //! The example `redis`, as a program: beside `redis-server`, by the tools of Redis, and under what
 //! clients do to it.
 
-use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -12,27 +11,12 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tempfile::TempDir;
 use testkit::{
-    Launch, PATIENCE, Peer, REDIS, REDIS_TOOLS, Server, eventually, eventually_some, skip_unless,
+    Launch, PATIENCE, Peer, REDIS, REDIS_TOOLS, Server, eventually, eventually_some, example,
+    skip_unless,
 };
 
-/// Builds the program, which no test of cargo's does by itself, as these tests are built.
-fn program() -> String {
-    let tests = std::env::current_exe().expect("a path");
-    let profile = tests.ancestors().nth(2).expect("a directory of the profile");
-    let name = profile.file_name().and_then(OsStr::to_str).expect("a name");
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--package", "edgeloop", "--example", "redis", "--profile"])
-        .arg(if name == "debug" { "dev" } else { name })
-        .arg("--target-dir")
-        .arg(profile.parent().expect("a target directory"))
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status();
-    assert!(built.expect("cargo").success(), "the example can't be built");
-    profile.join("examples/redis").to_str().expect("a path of characters").to_owned()
-}
-
 fn redis() -> Server {
-    Server::start(&program(), &["127.0.0.1:0"])
+    Server::start(&example("redis"), &["127.0.0.1:0"])
 }
 
 /// Redis itself, on a socket in a directory of its own. Dropping it kills that one process.
@@ -531,7 +515,7 @@ fn a_second_signal_ends_it_at_once() {
 
 #[test]
 fn wrong_arguments_are_told_in_one_line() {
-    let program = program();
+    let program = example("redis");
     for arguments in [&["nowhere"][..], &["127.0.0.1"], &["127.0.0.1:0", "more"], &["--help"]] {
         let ended = Launch::new(&program).args(arguments).run();
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{arguments:?}");

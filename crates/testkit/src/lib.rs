@@ -14,6 +14,7 @@
 
 // The layers, lowest first: a module names only modules above it in this list. A test holds that.
 mod bytes;
+mod examples;
 mod notes;
 mod files;
 mod limits;
@@ -33,6 +34,7 @@ mod crowd;
 
 pub use bytes::{Prng, Stream, assert_same_bytes};
 pub use crowd::{Crowd, expect_poured, expect_rest, pour, pour_once, receive_once};
+pub use examples::example;
 pub use files::Files;
 pub use launch::{Ended, Launch, Running};
 pub use limits::{

@@ -11,7 +11,6 @@ mod clients;
 mod raw;
 mod simulated;
 
-use std::process::Command;
 use std::sync::LazyLock;
 
 use testkit::Server;
@@ -19,19 +18,8 @@ use testkit::Server;
 /// What `/` answers.
 const HELLO: &[u8] = b"Hello, world!\n";
 
-/// The path of the program. Cargo has made it already, but when this test is run by itself.
-static PROGRAM: LazyLock<String> = LazyLock::new(|| {
-    let this = std::env::current_exe().expect("the path of this program");
-    let profile = this.ancestors().nth(2).expect("the directory of the profile");
-    let target = profile.parent().expect("the target directory");
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "-p", "edgeloop", "--example", "http", "--target-dir"])
-        .arg(target)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status();
-    assert!(built.is_ok_and(|status| status.success()), "the example can't be built");
-    target.join("debug/examples/http").to_str().expect("a path in UTF-8").to_owned()
-});
+/// The path of the program.
+static PROGRAM: LazyLock<String> = LazyLock::new(|| testkit::example("http"));
 
 fn start() -> Server {
     Server::start(&PROGRAM, &["127.0.0.1:0"])
