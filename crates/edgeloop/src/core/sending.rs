@@ -17,33 +17,29 @@ use crate::pipes::Pipes;
 impl<K: Kernel> Core<K> {
     #[inline(always)]
     pub(crate) fn send(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
-        let Some(connection) = self.connections.get_plain(id) else {
-            return self.send_carefully(id, bytes);
-        };
-        if bytes.len() > self.spending.allowance || bytes.is_empty() {
-            return self.send_carefully(id, bytes);
-        }
-        let answer = self.kernel.send(&connection.socket, bytes);
-        if answer != Ok(bytes.len()) {
-            return self.send_on(id, Front::Bytes(bytes), answer);
-        }
-        connection.active = self.now;
-        self.spending.allowance -= bytes.len();
-        Sent::Written
+        self.send_straight::<false>(id, bytes)
     }
 
     /// The same for a connection that is plain and has moved something in this turn.
     #[inline(always)]
     pub(crate) fn send_plain(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
-        let Some(connection) = self.connections.get_known(id) else {
-            return self.send_carefully(id, bytes);
-        };
+        self.send_straight::<true>(id, bytes)
+    }
+
+    #[inline(always)]
+    fn send_straight<const KNOWN: bool>(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
+        let connections = &mut self.connections;
+        let connection = if KNOWN { connections.get_known(id) } else { connections.get_plain(id) };
+        let Some(connection) = connection else { return self.send_carefully(id, bytes) };
         if bytes.len() > self.spending.allowance || bytes.is_empty() {
             return self.send_carefully(id, bytes);
         }
         let answer = self.kernel.send(&connection.socket, bytes);
         if answer != Ok(bytes.len()) {
             return self.send_on(id, Front::Bytes(bytes), answer);
+        }
+        if !KNOWN {
+            connection.active = self.now;
         }
         self.spending.allowance -= bytes.len();
         Sent::Written
