@@ -68,6 +68,9 @@ impl<K: Kernel> LoopContext for CallContext<'_, K> {
     }
 
     fn send_to(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
+        if id == self.id {
+            return self.send(bytes);
+        }
         // Of what is left in the input, more may follow for the same connection.
         if self.unsent.is_some_and(|left| left.get() > 0) {
             return self.touch().join(id, bytes);

@@ -65,6 +65,17 @@ fn c45_what_follows_the_first_send_is_one_more_call() {
 }
 
 #[test]
+fn c45_a_callback_sends_to_its_own_connection_by_its_name_as_well() {
+    let sends = sends_for(b"hello", b"one two three", |cx, input| {
+        let _ = input.take_all();
+        assert!(cx.send_to(cx.id(), b"one").is_accepted());
+        assert!(cx.send(b" two").is_accepted() && cx.send(b" three").is_accepted());
+        Action::Continue
+    });
+    assert_eq!(sends, [3, 10]);
+}
+
+#[test]
 fn c45_what_is_joined_is_sent_at_once_where_that_is_asked_for() {
     let sends = sends_for(b"hello", b"one two", |cx, input| {
         assert_eq!(cx.send(b"one"), Sent::Queued, "there is input left");
