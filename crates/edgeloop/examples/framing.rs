@@ -4,7 +4,7 @@
 //! `cargo run -p edgeloop --example framing PROTOCOL [ADDRESS]`, with one of:
 //!
 //! - `lines`: up to LF or CRLF. Try it with `nc 127.0.0.1 3000`.
-//! - `frames`: a length of 4 bytes, big-endian, and so many bytes.
+//! - `frames`: a length of 4 bytes, big-endian, and that many bytes.
 //! - `records`: a header of 8 bytes, big-endian, and a body. A record that the server does not know
 //!   is answered with `UNKNOWN`, and the connection goes on.
 //!

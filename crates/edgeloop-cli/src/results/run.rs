@@ -17,7 +17,7 @@ use super::search::Found;
 use super::show;
 use super::steps::StepResults;
 
-/// The version of the format. It grows when a figure is left out or comes to mean something else.
+/// The version of the format. It grows when a figure is left out or changes its meaning.
 pub(crate) const SCHEMA: u32 = 2;
 
 /// A whole run.

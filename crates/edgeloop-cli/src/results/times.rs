@@ -194,7 +194,7 @@ impl Waits {
     }
 }
 
-/// The rank of a quantile among so many samples.
+/// The rank of a quantile among this many samples.
 fn rank(quantile: f64, samples: u64) -> f64 {
     let samples = to_f64(samples);
     (quantile * samples).ceil().clamp(1.0, samples.max(1.0))

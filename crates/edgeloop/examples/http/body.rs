@@ -1,4 +1,4 @@
-//! The body of a request: so many bytes, or chunks (RFC 9112, 7.1).
+//! The body of a request: of a stated length, or in chunks (RFC 9112, 7.1).
 
 use edgeloop::Input;
 
@@ -74,7 +74,7 @@ pub(crate) fn number(digits: &[u8], radix: u32) -> Result<usize, Status> {
     if digits.is_empty() || !digits.iter().all(|&digit| char::from(digit).is_digit(radix)) {
         return Err(BAD_REQUEST);
     }
-    // Of so many digits that they make no number, the number is too large.
+    // With more digits than a number holds, the number is too large.
     let length = str::from_utf8(digits).map(|digits| usize::from_str_radix(digits, radix));
     length.into_iter().flatten().find(|&length| length <= MAX_BODY).ok_or(TOO_LARGE)
 }

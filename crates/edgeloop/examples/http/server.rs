@@ -17,7 +17,7 @@ pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Generated bodies repeat this, and are sent in pieces of at most so many bytes.
+/// Generated bodies repeat this, and are sent in pieces of at most this many bytes.
 pub(crate) const PATTERN: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
 const PIECE: usize = 32 * 1024;
 static PATTERNS: [[u8; PATTERN.len()]; PIECE / PATTERN.len()] = [*PATTERN; _];
@@ -65,7 +65,7 @@ impl Peer {
 }
 
 impl Server {
-    /// Answers requests, until no more has arrived or there is no room for more answers.
+    /// Replies to requests, until no more has arrived or there is no room for more answers.
     fn serve(&mut self, cx: &mut impl Context, peer: &mut Peer, input: &mut Input<'_>) -> Flow {
         loop {
             self.generate(cx, peer)?;
@@ -110,7 +110,7 @@ impl Server {
         accepted(cx.send(&self.answer))
     }
 
-    /// Answers with an error, and closes, since it is uncertain where the next request begins. The
+    /// Replies with an error, and closes, since it is uncertain where the next request begins. The
     /// loop lingers, so that the client gets to read it.
     fn refuse(&mut self, cx: &mut impl Context, status: Status) -> Action {
         self.begin(cx, status, "Content-Length: 0\r\nConnection: close\r\n\r\n");

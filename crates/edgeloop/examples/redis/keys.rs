@@ -274,7 +274,7 @@ impl Keys {
         }
     }
 
-    /// When so many units of so many milliseconds are over. For all but SET, less than nothing is nothing.
+    /// When this many units, each of this many milliseconds, are over. For all but SET, less than nothing is nothing.
     fn deadline(&self, count: &[u8], unit: u64, command: &str) -> Result<Time, String> {
         let count = integer(count)?.max(if command == "set" { -1 } else { 0 });
         let millis = u64::try_from(count).ok().and_then(|count| count.checked_mul(unit));

@@ -61,7 +61,7 @@ struct Client {
 }
 
 impl Server {
-    /// Answers all requests that have arrived whole.
+    /// Replies to all requests that have arrived whole.
     fn serve(
         &mut self,
         cx: &mut impl Context,

@@ -63,7 +63,7 @@ impl<S> Connection<S> {
         self.cold.as_ref().map_or(0, |cold| cold.output.held())
     }
 
-    /// By how much memory queueing so many bytes would grow the queue.
+    /// By how much memory queueing this many bytes would grow the queue.
     pub(crate) fn growth(&self, count: usize) -> usize {
         match &self.cold {
             Some(cold) => cold.output.growth(count),

@@ -20,9 +20,12 @@ const JOINED: usize = 64 * 1024;
 /// A send of this many bytes is not worth a copy.
 const LARGE: usize = 16 * 1024;
 
-/// How many emptied buffers are kept for the next turn, and how large they may be.
+/// How many emptied buffers are kept for the next turn, and how many bytes each may hold.
 const SPARE: usize = 64;
 const SPARE_SIZE: usize = 4 * 1024;
+
+/// How many connections the list may have room for that is kept for the next turn.
+const LISTED: usize = 4 * 1024;
 
 /// Whose output is joined, and buffers for more.
 #[derive(Debug, Default)]
@@ -102,7 +105,7 @@ impl<K: Kernel> Core<K> {
             self.send_joined(id);
         }
         // Sending calls no handler, so that nothing was joined meanwhile.
-        if connections.capacity() <= SPARE_SIZE {
+        if connections.capacity() <= LISTED {
             self.joining.connections = connections;
         }
     }

@@ -95,10 +95,12 @@ impl<K: Kernel> Core<K> {
         self.send_on(id, Front::Bytes(bytes), answer)
     }
 
-    /// Passes up to `most` bytes of a connection's input on to another's output, or to its own, through a
-    /// pipe (splice(2)). There must be room for them. Answers how many, and what became of them, if it did. If not, only a receive can tell whether
-    /// there are any: at an urgent mark splice says EAGAIN for ever, and 0 if a FIN is queued behind it
-    /// (seen on Linux 6.18). The connection may have failed by it.
+    /// Passes up to `most` bytes of a connection's input on to another's output, or to its own, through
+    /// a pipe (splice(2)). There must be room for them. Returns how many, and what became of them.
+    ///
+    /// With `None`, only a receive can tell whether there are any: at an urgent mark splice says EAGAIN
+    /// for ever, and 0 if a FIN is queued behind it (seen on Linux 6.18). The connection may have failed
+    /// by it.
     pub(crate) fn pass(
         &mut self,
         id: ConnectionId,
