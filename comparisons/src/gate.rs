@@ -30,7 +30,7 @@ enum Held {
     Open(String),
 }
 
-/// All checks, with a line for each. Answers whether none failed.
+/// All checks, with a line for each. Returns whether none failed.
 pub(crate) fn run(edgeloop: &Contestant) -> Result<bool, Failure> {
     let mut good = true;
     let mut tell = |held: io::Result<Held>| -> Result<(), Failure> {

@@ -1,5 +1,5 @@
-//! How long a message takes there and back on one connection, with servers that spin among them. The
-//! client spins, too.
+//! How long a message takes there and back on one connection, with servers that spin among them.
+//! The client spins, too.
 
 use std::io;
 use std::time::{Duration, Instant};

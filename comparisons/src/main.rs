@@ -67,7 +67,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Does what was asked for. Answers whether it came to what it should.
+/// Does what was asked for. Returns whether it came to what it should.
 fn run(line: CommandLine) -> Result<bool, Failure> {
     match line.command {
         Some(Command::Server { name, service, read_buffer }) => {

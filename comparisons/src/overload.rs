@@ -41,8 +41,8 @@ pub(crate) struct Overloaded {
     pub(crate) answered: f64,
     /// The part of the messages that waited for the server before they could be sent.
     pub(crate) held: f64,
-    /// The 99th percentile of the time since a message was due, in milliseconds: of the connection in
-    /// the middle, and of the worst.
+    /// The 99th percentile of the time since a message was due, in milliseconds: of the connection
+    /// in the middle, and of the worst.
     pub(crate) median_p99: f64,
     pub(crate) worst_p99: f64,
 }

@@ -106,7 +106,8 @@ pub(crate) struct Cost {
     pub(crate) units_per_second: f64,
     /// Of the whole run.
     pub(crate) units: u64,
-    /// How long a round took, where a shape has rounds; on one connection, a message there and back.
+    /// How long a round took, where a shape has rounds; on one connection, a message there and
+    /// back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) round: Option<Round>,
 }
@@ -259,9 +260,9 @@ impl Taken {
     }
 }
 
-/// The orders of a cycle's slices, one cycle after the other: each is followed by its reverse, and in
-/// all of them together every server stands as often in each place and next to each other. On one
-/// connection, one that stood always in the middle was 2 % cheaper.
+/// The orders of a cycle's slices, one cycle after the other: each is followed by its reverse, and
+/// in all of them together every server stands as often in each place and next to each other. On
+/// one connection, one that stood always in the middle was 2 % cheaper.
 const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [2, 1, 0], [1, 2, 0], [0, 2, 1], [2, 0, 1], [1, 0, 2]];
 
 /// The one, the other, and the other again.

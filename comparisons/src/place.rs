@@ -64,7 +64,8 @@ pub(crate) fn launch(core: usize, program: &[OsString]) -> io::Result<Infallible
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "no program to launch"));
     };
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    // A session of its own is a scheduling group of its own. It fails for who leads a group already.
+    // A session of its own is a scheduling group of its own. It fails for who leads a group
+    // already.
     let _ = rustix::process::setsid();
     become_important();
     pin(core)?;

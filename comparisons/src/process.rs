@@ -108,8 +108,8 @@ impl Process {
         }
     }
 
-    /// Waits until it has one thread, or so long that it seems to need more. What a program has started
-    /// for its beginning alone may outlast that a little.
+    /// Waits until it has one thread, or so long that it seems to need more. What a program has
+    /// started for its beginning alone may outlast that a little.
     pub(crate) fn wait_for_one_thread(self) -> io::Result<()> {
         wait_until(BEGINNING, || Ok(self.threads()?.len() == 1)).map(drop)
     }
@@ -161,14 +161,14 @@ fn parse_state(stat: &str) -> Option<char> {
     field_behind_name(stat, 3)?.chars().next()
 }
 
-/// A field of a line of `/proc/PID/stat`, by its number in proc(5): one behind the second field, the name
-/// of the program, which stands in parentheses and may hold any character.
+/// A field of a line of `/proc/PID/stat`, by its number in proc(5): one behind the second field,
+/// the name of the program, which stands in parentheses and may hold any character.
 pub(crate) fn field_behind_name(stat: &str, number: usize) -> Option<&str> {
     let (_, fields) = stat.rsplit_once(')')?;
     fields.split_whitespace().nth(number.checked_sub(3)?)
 }
 
-/// Tries until the condition holds, but no longer than so. Answers whether it does.
+/// Tries until the condition holds, but no longer than so. Returns whether it does.
 pub(crate) fn wait_until(
     limit: Duration,
     mut holds: impl FnMut() -> io::Result<bool>,

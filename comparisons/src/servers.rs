@@ -53,8 +53,8 @@ pub(crate) const WITHOUT_TIMEOUT: &str = "edgeloop-no-idle-timeout";
 /// The program that polls before it sleeps.
 pub(crate) const SPINNING: &str = "edgeloop-spin";
 
-/// The examples that print. They take seconds for a round with thousands of connections, and minutes
-/// for their counts.
+/// The examples that print. They take seconds for a round with thousands of connections, and
+/// minutes for their counts.
 pub(crate) const PRINTING: [&str; 2] = ["example-printing", "example-go-printing"];
 
 /// The limit of latency: bare epoll in C that never sleeps.
@@ -133,13 +133,14 @@ impl Contestant {
         }
     }
 
-    /// Whether it polls where others sleep. It keeps its core busy, so it takes part where servers run
-    /// one after the other.
+    /// Whether it polls where others sleep. It keeps its core busy, so it takes part where servers
+    /// run one after the other.
     pub(crate) fn spins(&self) -> bool {
         [SPINNING, BARE_SPINNING].contains(&self.name())
     }
 
-    /// Whether it prints what it gets, which takes longer than anything else that a server does here.
+    /// Whether it prints what it gets, which takes longer than anything else that a server does
+    /// here.
     pub(crate) fn prints(&self) -> bool {
         PRINTING.contains(&self.name())
     }

@@ -1,5 +1,5 @@
-//! `edgeloop bench` beside the load generators that come with the services of others: the same service,
-//! the same load, in turn. Where the service is the limit, both must find the same rate.
+//! `edgeloop bench` beside the load generators that come with the services of others: the same
+//! service, the same load, in turn. Where the service is the limit, both must find the same rate.
 
 use std::fs;
 use std::io;
@@ -36,7 +36,8 @@ struct Load {
     service: Service,
     tool: &'static str,
     package: &'static str,
-    /// The tool's arguments; `{address}`, `{port}`, `{seconds}`, `{messages}` and `{directory}` are filled in.
+    /// The tool's arguments; `{address}`, `{port}`, `{seconds}`, `{messages}` and `{directory}` are
+    /// filled in.
     theirs: &'static str,
     read: fn(&str) -> Option<Figures>,
     /// The options of `edgeloop bench`, each a whole argument.
@@ -136,7 +137,7 @@ const LOADS: [Load; 6] = [
 /// The share of sets in the load of memaslap is a tenth; the others are gets.
 const GETS: usize = 9;
 
-/// Measures all loads, or those that are named. Answers whether the rates are the same.
+/// Measures all loads, or those that are named. Returns whether the rates are the same.
 pub(crate) fn compare(arguments: &ServicesArgs, edgeloop: &Path) -> Result<bool, Failure> {
     for name in &arguments.load {
         if !LOADS.iter().any(|load| load.name == *name) {

@@ -49,8 +49,9 @@ fn median_of_sorted(sorted: &[f64]) -> f64 {
 
 /// Which of so many sorted samples bound the 95 % interval of the median, counted from 0.
 ///
-/// Each sample lies below the median with probability 1/2, so their number below it is binomial. The
-/// lower rank is the highest for which at most 2.5 % lie outside on its side; the upper one mirrors it.
+/// Each sample lies below the median with probability 1/2, so their number below it is binomial.
+/// The lower rank is the highest for which at most 2.5 % lie outside on its side; the upper one
+/// mirrors it.
 fn ranks(samples: usize) -> Option<(usize, usize)> {
     let n = f64::from(u32::try_from(samples).ok()?);
     // The logarithm of C(n, i) / 2^n, for i = 0: whole binomials would overflow.

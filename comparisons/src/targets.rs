@@ -212,8 +212,8 @@ pub(crate) fn latencies(all: &[Latency]) -> Vec<Bound> {
     bounds
 }
 
-/// Under overload, the bounds of the peak by the throughput, which is 95 % of it at least, and of the
-/// worst connection's p99 by that of the one in the middle.
+/// Under overload, the bounds of the peak by the throughput, which is 95 % of it at least, and of
+/// the worst connection's p99 by that of the one in the middle.
 const PEAK_BY_ANSWERED: f64 = 1.0 / 0.95;
 const WORST_BY_MEDIAN: f64 = 3.0;
 

@@ -1,8 +1,8 @@
-//! Servers measured one after the other, each alone with the client: for what two of them on one core
-//! would spoil.
+//! Servers measured one after the other, each alone with the client: for what two of them on one
+//! core would spoil.
 //!
-//! The processor's speed drifts meanwhile. So there are rounds, in each of which every server has its
-//! turn, and ratios are taken within a round.
+//! The processor's speed drifts meanwhile. So there are rounds, in each of which every server has
+//! its turn, and ratios are taken within a round.
 
 use std::io;
 use std::time::Duration;

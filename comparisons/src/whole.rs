@@ -25,8 +25,8 @@ const TIME: Duration = Duration::from_secs(60);
 /// By so much fewer are a quick run's.
 const QUICK: u32 = 5;
 
-/// Measures everything that was asked for. Answers whether all of it could be measured that a target
-/// names.
+/// Measures everything that was asked for. Returns whether all of it could be measured that a
+/// target names.
 pub(crate) fn run(arguments: &AllArgs) -> Result<bool, Failure> {
     let files = &arguments.files;
     draw::check_writable(&[files.json.as_ref(), files.report.as_ref(), files.markdown.as_ref()])?;
@@ -170,8 +170,8 @@ pub(crate) fn overload(arguments: &RoundsArgs) -> Result<bool, Failure> {
     alone(arguments, &OVERLOAD, Results::take_overload)
 }
 
-/// Measures one server after the other, and shows what it came to. Answers whether every bound that was
-/// measured holds.
+/// Measures one server after the other, and shows what it came to. Returns whether every bound that
+/// was measured holds.
 fn alone<T>(
     arguments: &RoundsArgs,
     measurement: &Measurement<T>,

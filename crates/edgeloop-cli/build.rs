@@ -1,7 +1,7 @@
 //! Tells the tool what it was built from, and with what: see `src/version.rs`.
 //!
-//! Its variables don't begin with `EDGELOOP_`: `cargo run` sets them for the tool, too, which warns of
-//! unknown options.
+//! Its variables don't begin with `EDGELOOP_`: `cargo run` sets them for the tool, too, which warns
+//! of unknown options.
 //!
 //! It needs no network and no git. It runs again when another commit is checked out, and at no
 //! other time; the same commit, target and compiler give the same binary.

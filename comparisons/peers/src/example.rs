@@ -4,8 +4,8 @@
 //! listener registered level-triggered, connections registered for `IN | RDHUP | ET`, and a handler
 //! chosen by the event. Its faults are its own, and stay:
 //!
-//! - it reads once, 32 KiB at the most, for each edge: what is behind that stays in the kernel until
-//!   more arrives, so whoever sends more than that and waits for it waits for ever;
+//! - it reads once, 32 KiB at the most, for each edge: what is behind that stays in the kernel
+//!   until more arrives, so whoever sends more than that and waits for it waits for ever;
 //! - it writes once: what the socket doesn't take is lost;
 //! - data that arrives together with a FIN is not read;
 //! - a connection that is reset is never closed, and its descriptor leaks;

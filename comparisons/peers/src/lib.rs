@@ -1,9 +1,9 @@
 //! The servers that edgeloop is compared with, each in its best idiomatic form.
 //!
 //! Every server listens on a port of its own on the loopback, says `listening on 127.0.0.1:PORT` on
-//! its standard output, and serves on one thread until a signal ends it (the runtimes of smol and Go
-//! have more). Those in C and Go are programs that the build script compiles; those in Rust run in the
-//! caller's own program, started again.
+//! its standard output, and serves on one thread until a signal ends it (the runtimes of smol and
+//! Go have more). Those in C and Go are programs that the build script compiles; those in Rust run
+//! in the caller's own program, started again.
 //!
 //! ```no_run
 //! use peers::{Service, find};

@@ -236,8 +236,8 @@ impl Peer {
     }
 
     /// The command that starts it, with a read buffer of so many bytes. Those written in Rust are
-    /// the program that asks, started again with `server NAME SERVICE READ_BUFFER`: its `main` has to
-    /// hand these three to [`serve`].
+    /// the program that asks, started again with `server NAME SERVICE READ_BUFFER`: its `main` has
+    /// to hand these three to [`serve`].
     ///
     /// # Panics
     ///
@@ -274,7 +274,8 @@ impl Peer {
     }
 }
 
-/// Serves, in this thread, and returns only if that can't go on. A peer that is a program of its own takes this process over.
+/// Serves, in this thread, and returns only if that can't go on. A peer that is a program of its
+/// own takes this process over.
 ///
 /// # Errors
 ///

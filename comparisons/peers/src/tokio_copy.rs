@@ -1,4 +1,5 @@
-//! tokio, as its users write it: a task and a buffer for each connection, on a runtime of this thread.
+//! tokio, as its users write it: a task and a buffer for each connection, on a runtime of this
+//! thread.
 
 use std::convert::Infallible;
 use std::io;

@@ -35,9 +35,9 @@ async fn serve(mut stream: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Echoes until there is nothing to read, and then waits for more; the end of the stream is nothing,
-/// and what the socket didn't take is copied out of the buffer. `poll_read` knows, as `try_read` does
-/// not, that a short read empties the socket.
+/// Echoes until there is nothing to read, and then waits for more; the end of the stream is
+/// nothing, and what the socket didn't take is copied out of the buffer. `poll_read` knows, as
+/// `try_read` does not, that a short read empties the socket.
 fn pass_on(stream: &mut TcpStream, context: &mut Context<'_>) -> Poll<io::Result<Option<Vec<u8>>>> {
     BUFFER.with_borrow_mut(|buffer| {
         loop {

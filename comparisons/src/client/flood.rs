@@ -1,9 +1,9 @@
 //! Messages on a schedule, whatever the server makes of them: an open loop, for a server that can't
 //! keep up.
 //!
-//! The client must be cheaper than the server, or it is the one that can't. So messages that are due
-//! at once go with one call, and answers are discarded by the kernel, as with streams. The bytes are
-//! compared before and after.
+//! The client must be cheaper than the server, or it is the one that can't. So messages that are
+//! due at once go with one call, and answers are discarded by the kernel, as with streams. The
+//! bytes are compared before and after.
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,8 +23,8 @@ const WINDOW: usize = 64;
 /// After so many rounds over all connections it is looked whether the run was interrupted.
 const LOOK: u32 = 4096;
 
-/// Messages at a steady rate, dealt out to connections in turn. Everything about one follows from its
-/// number, so nothing is kept for those that wait.
+/// Messages at a steady rate, dealt out to connections in turn. Everything about one follows from
+/// its number, so nothing is kept for those that wait.
 #[derive(Debug, Clone, Copy)]
 struct Schedule {
     connections: usize,
@@ -67,8 +67,8 @@ impl Line {
         self.received / BYTES
     }
 
-    /// Sends what is `due`, as far as the window and the socket allow. Returns how many messages were
-    /// begun, and of these the ones that had been held back.
+    /// Sends what is `due`, as far as the window and the socket allow. Returns how many messages
+    /// were begun, and of these the ones that had been held back.
     fn send(&mut self, due: usize, messages: &[u8]) -> io::Result<(usize, usize)> {
         let allowed = due.min(self.answered() + WINDOW);
         let wanted = (allowed * BYTES).saturating_sub(self.sent);
@@ -94,8 +94,8 @@ pub(crate) struct Flooded {
     pub(crate) answered: f64,
     /// The part of the messages that was held back because the server had not answered enough.
     pub(crate) held: f64,
-    /// The 99th percentile of the time from when a message was due to its answer, of the connection in
-    /// the middle and of the worst one, in milliseconds.
+    /// The 99th percentile of the time from when a message was due to its answer, of the connection
+    /// in the middle and of the worst one, in milliseconds.
     pub(crate) median: f64,
     pub(crate) worst: f64,
 }
@@ -163,8 +163,9 @@ impl Flood {
         })
     }
 
-    /// From the beginning: sends what is due for so long, and then waits for the rest of the answers;
-    /// each is told. Returns how many messages were begun, and how many of them had been held back.
+    /// From the beginning: sends what is due for so long, and then waits for the rest of the
+    /// answers; each is told. Returns how many messages were begun, and how many of them had been
+    /// held back.
     fn run(
         &mut self,
         length: Duration,

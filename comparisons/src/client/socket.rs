@@ -100,8 +100,8 @@ impl Socket {
     }
 
     /// Acknowledges what was received, now. The kernel waits up to 40 ms for something to send the
-    /// acknowledgement with, and the timer of that fires on the core of the servers: whichever of them
-    /// is being loaded by then would be charged.
+    /// acknowledgement with, and the timer of that fires on the core of the servers: whichever of
+    /// them is being loaded by then would be charged.
     pub(super) fn acknowledge(&self) -> io::Result<()> {
         // The first makes it send what it owes; the second takes it back to waiting (tcp(7)).
         sockopt::set_tcp_quickack(&self.stream, true)?;

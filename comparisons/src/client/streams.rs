@@ -1,7 +1,7 @@
 //! Streams: bytes without a pause, so many of them unanswered at any time.
 //!
-//! While it is measured the client has its kernel discard what comes back. To copy it would make the
-//! client the slower end, and a server that waits for its client sleeps and wakes for every few
+//! While it is measured the client has its kernel discard what comes back. To copy it would make
+//! the client the slower end, and a server that waits for its client sleeps and wakes for every few
 //! pieces. The bytes are compared before and after.
 
 use std::io;

@@ -1,9 +1,9 @@
 //! Connections that come, say one thing, and go, one after the other.
 //!
 //! The client ends first and waits for the server's end, so that the whole life of a connection
-//! lies in the slice. Its port then rests in TIME_WAIT. Linux takes such a port again after a second
-//! on loopback (`tcp_tw_reuse` of 2, the default); where all of one address rest, the next address
-//! of 127.0.0.0/8 is taken.
+//! lies in the slice. Its port then rests in TIME_WAIT. Linux takes such a port again after a
+//! second on loopback (`tcp_tw_reuse` of 2, the default); where all of one address rest, the next
+//! address of 127.0.0.0/8 is taken.
 
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpStream};

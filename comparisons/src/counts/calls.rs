@@ -1,6 +1,7 @@
 //! System calls, counted by the kernel's trace points while the server runs at full speed.
 //!
-//! strace stops the server at every call, which changes what comes in one batch. perf(1) only counts.
+//! strace stops the server at every call, which changes what comes in one batch. perf(1) only
+//! counts.
 
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};

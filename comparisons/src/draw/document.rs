@@ -1,5 +1,5 @@
-//! What the document says: the method in short, the targets, the ratios, the counts, and where a peer
-//! is ahead.
+//! What the document says: the method in short, the targets, the ratios, the counts, and where a
+//! peer is ahead.
 
 use super::block::{Block, heading, paragraph, parse, row};
 use crate::counts::{Counted, Counts};

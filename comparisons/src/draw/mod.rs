@@ -1,4 +1,5 @@
-//! The results as a reader gets them: one document, drawn for terminals, for Markdown, and as a page.
+//! The results as a reader gets them: one document, drawn for terminals, for Markdown, and as a
+//! page.
 
 mod block;
 mod document;

@@ -33,7 +33,8 @@ fn main() -> ExitCode {
     // A panic is a fault of ours, and has been said by then; see `log`.
     let ended = catch_unwind(run).unwrap_or(Ok(Exit::Fatal));
     let exit = ended.unwrap_or_else(|failure| {
-        // Not `eprintln`, which panics when standard error is closed or full, and waits when it is stuck.
+        // Not `eprintln`, which panics when standard error is closed or full, and waits when it is
+        // stuck.
         log::last_line(&failure.line);
         failure.exit
     });

@@ -1,9 +1,9 @@
 //! The signals: which ones are taken and what they mean (C37, C38).
 //!
-//! Those that are taken are blocked, and read from a descriptor (signalfd(2)) that a loop can watch. So
-//! nobody has to wait for them on a thread of its own (see
-//! [`EventLoop::notify_on`](edgeloop::EventLoop::notify_on) for what one costs), no handler interrupts a
-//! system call, and what the parent blocked or ignored does not matter.
+//! Those that are taken are blocked, and read from a descriptor (signalfd(2)) that a loop can
+//! watch. So nobody has to wait for them on a thread of its own (see
+//! [`EventLoop::notify_on`](edgeloop::EventLoop::notify_on) for what one costs), no handler
+//! interrupts a system call, and what the parent blocked or ignored does not matter.
 
 use std::fs;
 use std::io;
@@ -14,15 +14,16 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-/// A second signal that comes sooner is the first: GNU timeout signals a process and then its group.
+/// A second signal that comes sooner is the first: GNU timeout signals a process and then its
+/// group.
 pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 
-/// They do nothing, during a drain either: users' signals without a use here, the file size limit and
-/// the terminal, of which writing says more (C35).
+/// They do nothing, during a drain either: users' signals without a use here, the file size limit
+/// and the terminal, of which writing says more (C35).
 const IGNORED: [Signal; 4] = [Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGXFSZ, Signal::SIGTTOU];
 
-/// Blocks the signals that are to do nothing and unblocks all others, whatever the parent blocked. Has
-/// to come before the first thread is started.
+/// Blocks the signals that are to do nothing and unblocks all others, whatever the parent blocked.
+/// Has to come before the first thread is started.
 pub(crate) fn prepare() {
     // It can't fail: there is no such mask that is none.
     let _ = IGNORED.into_iter().collect::<SigSet>().thread_set_mask();
@@ -76,8 +77,8 @@ impl Signals {
 
     /// What was asked for since the last call. Never blocks.
     ///
-    /// Two signals that come within [`PAUSE`] are one. When one came is not known, so what is there has
-    /// to be read once behind that time, before another one counts: see
+    /// Two signals that come within [`PAUSE`] are one. When one came is not known, so what is there
+    /// has to be read once behind that time, before another one counts: see
     /// [`is_settled`](Self::is_settled).
     pub(crate) fn next(&mut self) -> Option<Wish> {
         let arms = self.first.is_some_and(|first| first.elapsed() >= PAUSE);
@@ -123,7 +124,8 @@ impl AsFd for Signals {
     }
 }
 
-/// Whether the parent had SIGHUP ignored, as nohup does: then the program is to outlive its terminal.
+/// Whether the parent had SIGHUP ignored, as nohup does: then the program is to outlive its
+/// terminal.
 fn ignores_hangup() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -212,8 +212,8 @@ fn c03_stalled_connections_leave_nothing_in_the_kernel() {
     pour(&peers, &mut vec![Stream::new(5); peers.len()]);
     for peer in &peers {
         server.closing_of(peer.address());
-        // The close follows the line of log. A plain one would leave an orphan here, with megabytes,
-        // until the peer reads.
+        // The close follows the line of log. A plain one would leave an orphan here, with
+        // megabytes, until the peer reads.
         eventually("nothing is left", || state(&server, peer.address()).is_none());
     }
 }

@@ -89,8 +89,8 @@ fn c18_descriptors_are_neither_duplicated_nor_deregistered() {
 fn first_registration() -> usize {
     let server = server(&[]).traced(&["-e", "trace=epoll_ctl"]).start();
     Peer::connect(server.address()).expect_echo(b"hello");
-    // Connections alone are registered for output. Whether the first one comes before the first wait
-    // or after it is up to chance.
+    // Connections alone are registered for output. Whether the first one comes before the first
+    // wait or after it is up to chance.
     eventually_some("the connection is registered", || {
         let calls = server.trace().calls();
         let registers = |call: &testkit::Call| call.arguments.contains("EPOLLOUT");
@@ -176,7 +176,8 @@ fn c20_descriptors_are_born_so() {
     }
     let server = server(&[]).traced(SOCKETS_AND_EVENTS).start();
     Peer::connect(server.address()).expect_echo(b"hello");
-    // A newcomer is answered before the next accept, of which strace shows the flags once it is done.
+    // A newcomer is answered before the next accept, of which strace shows the flags once it is
+    // done.
     server.trace().rest(Mark::START, "the loop rests after the echo", |calls| {
         calls.iter().any(|call| call.name == "sendto")
     });

@@ -1,5 +1,5 @@
-//! What the kernel is asked to do for each connection: to probe it (C43), and to bound what it holds of it
-//! (C11).
+//! What the kernel is asked to do for each connection: to probe it (C43), and to bound what it
+//! holds of it (C11).
 
 mod serve;
 
@@ -50,8 +50,8 @@ fn c43_that_nobody_notices_the_vanished_is_said_at_start() {
     assert_eq!(says(&["--keepalive", "none"]), 0);
 }
 
-/// Connects, hears an echo, and vanishes: nothing tells the other end. TCP_REPAIR, which is 19, takes the
-/// socket away without a FIN.
+/// Connects, hears an echo, and vanishes: nothing tells the other end. TCP_REPAIR, which is 19,
+/// takes the socket away without a FIN.
 const VANISH: &str = r#"
 import socket, sys
 peer = socket.create_connection(("127.0.0.1", int(sys.argv[1])))

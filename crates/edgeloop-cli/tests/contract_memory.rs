@@ -113,8 +113,8 @@ fn c10_below_the_low_watermark_reading_goes_on_without_an_edge() {
     peers[0].expect_eof();
 }
 
-/// What 64 blocked peers may cost: each may hold its high watermark and one read beyond it, 128 KiB;
-/// a quarter more and a mebibyte are for the allocator.
+/// What 64 blocked peers may cost: each may hold its high watermark and one read beyond it, 128
+/// KiB; a quarter more and a mebibyte are for the allocator.
 #[track_caller]
 fn expect_bounded(server: &Server, before: usize) {
     let grown = resident(server).saturating_sub(before);
@@ -233,8 +233,8 @@ fn c11_the_smallest_ceiling_deadlocks_nobody() {
     eventually("all get what they have sent", tries);
 }
 
-/// They pour until the server says that its ceiling is reached. That they are blocked for a while is not
-/// enough on a busy machine.
+/// They pour until the server says that its ceiling is reached. That they are blocked for a while
+/// is not enough on a busy machine.
 #[track_caller]
 fn pour_to_the_ceiling(server: &Server, peers: &[Peer], streams: &mut [Stream]) {
     eventually("the ceiling is reached", || {
@@ -293,8 +293,8 @@ fn kilobytes(server: &Server, what: &str) -> usize {
     number.unwrap_or_else(|| panic!("{what} is missing in:\n{status}"))
 }
 
-/// A server that may have 2 MiB more than it needs at rest, of what `ulimit` counts with this option, and
-/// that may queue as much as it likes.
+/// A server that may have 2 MiB more than it needs at rest, of what `ulimit` counts with this
+/// option, and that may queue as much as it likes.
 #[track_caller]
 fn expect_survival(what: &str, option: &str) {
     let _turn = machine_to_myself();

@@ -17,8 +17,8 @@ use testkit::{
 /// Numbers of peers, and options with which one batch of events takes fewer.
 const CASES: [(usize, &[&str]); 2] = [(20, &["--event-batch", "1"]), (600, &[])];
 
-/// Does this when the server has been stopped for longer than `span`, and lets it go on. So what the
-/// peers do comes behind the server's own alarm. Returns how long ago `begin` was when it was
+/// Does this when the server has been stopped for longer than `span`, and lets it go on. So what
+/// the peers do comes behind the server's own alarm. Returns how long ago `begin` was when it was
 /// stopped: longer than `span` only if this machine has held us up.
 #[track_caller]
 fn after_a_stop(server: &Server, begin: Instant, span: Duration, act: impl FnOnce()) -> Duration {

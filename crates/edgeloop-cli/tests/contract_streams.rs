@@ -28,7 +28,8 @@ fn sent(calls: &[Call]) -> i64 {
     moved(calls, "splice").1 / 2 + moved(calls, "sendto").1
 }
 
-/// The end of the trace, once so many bytes went out in all and the loop rests: strace may lag behind.
+/// The end of the trace, once so many bytes went out in all and the loop rests: strace may lag
+/// behind.
 #[track_caller]
 fn mark_after(server: &Server, bytes: usize) -> Mark {
     let all_sent = |calls: &[Call]| sent(calls) == bytes as i64;
@@ -72,8 +73,8 @@ fn c09_a_stream_passes_through_a_pipe_and_no_buffer() {
         peer.expect(part);
     }
     let calls = server.trace().expect(mark, "all has been sent", |calls| sent(calls) == MIB as i64);
-    // Where a part ended in few bytes, the stream had ended, and the next one begins with a copy of a
-    // whole buffer.
+    // Where a part ended in few bytes, the stream had ended, and the next one begins with a copy of
+    // a whole buffer.
     let copied = moved(&calls, "sendto").1;
     assert!(copied <= MIB as i64 / 2, "{copied} bytes copied, though it streams: {calls:#?}");
 }

@@ -12,14 +12,14 @@ use testkit::{
     holds_for, machine_to_myself, pour, pour_once, skip_unless,
 };
 
-/// How long after its last byte each of `times` peers is sent off: by the clock, and without the time
-/// for which others had the machine.
+/// How long after its last byte each of `times` peers is sent off: by the clock, and without the
+/// time for which others had the machine.
 fn ends_of_idle_peers(idle: &str, times: usize) -> Vec<(Duration, Duration)> {
     let server = serve(&["--idle-timeout", idle]);
     (0..times)
         .map(|_| {
-            // The turn in which the server receives it begins later than this: a new connection may be
-            // read in the turn that accepts it. It ends the connection before we see it.
+            // The turn in which the server receives it begins later than this: a new connection may
+            // be read in the turn that accepts it. It ends the connection before we see it.
             let watch = Stopwatch::start(&[server.process()]);
             let peer = Peer::connect(server.address());
             peer.expect_echo(b"my last word");

@@ -203,7 +203,8 @@ fn while_there_is_nothing_to_log_the_loop_is_the_only_thread() {
     eventually("the log has nothing to do", || server.process().threads().len() == 1);
     Peer::connect(server.address()).expect_echo(b"hello");
     assert_eq!(server.process().threads().len(), 1, "an echo takes another thread");
-    // Nobody waits for the signal, and it ends the loop nevertheless, with all that there is to say.
+    // Nobody waits for the signal, and it ends the loop nevertheless, with all that there is to
+    // say.
     server.signal(Signal::TERM);
     assert_eq!(server.exit_code_within(PATIENCE), 0);
     server.log().expect_line("SIGTERM: draining");

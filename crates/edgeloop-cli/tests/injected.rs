@@ -202,7 +202,8 @@ fn a_passing_shortage_of_buffers_loses_nothing() {
 /// One peer's call fails `times` times in a row, while another peer is quiet.
 #[track_caller]
 fn shortage(call: &str, error: &str, times: usize) -> (Server, Peer, Peer) {
-    // By then there was one such call for each of the two peers, and a receive in vain when it came.
+    // By then there was one such call for each of the two peers, and a receive in vain when it
+    // came.
     let first = if call == "recvfrom" { 5 } else { 3 };
     let fault = format!("inject={call}:error={error}:when={first}..{}", first - 1 + times);
     let mut trace = SOCKETS_AND_EVENTS.to_vec();
@@ -314,8 +315,8 @@ fn c22_a_wait_that_is_always_interrupted_does_not_spin() {
     let waits = "epoll_wait,epoll_pwait,epoll_pwait2";
     let fault = format!("inject={waits}:error=EINTR:when=1..960");
     let server = server(&[]).traced(&["-e", &format!("trace={waits}"), "-e", &fault]).start();
-    // Behind each 64 the loop sleeps, for 1 ms, 2, 4 and so on up to 100, unless strace takes so long
-    // for this number, which is no spin.
+    // Behind each 64 the loop sleeps, for 1 ms, 2, 4 and so on up to 100, unless strace takes so
+    // long for this number, which is no spin.
     time_of_injected(&server, 960, Instant::now());
     Peer::connect(server.address()).expect_echo(b"when that is over");
     assert!(server.log().lines_with("interrupted again and again").len() <= 1);

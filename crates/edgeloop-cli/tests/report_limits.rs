@@ -1,4 +1,5 @@
-//! The memory that a report takes: of a run of a day, and of files that claim to be larger than any run.
+//! The memory that a report takes: of a run of a day, and of files that claim to be larger than any
+//! run.
 
 mod serve;
 

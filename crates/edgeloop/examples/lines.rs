@@ -40,8 +40,8 @@ impl Handler for Lines {
         input: &mut Input<'_>,
     ) -> Action {
         loop {
-            // Half a line stays where it is: the loop keeps it and shows it again, in one piece with
-            // what follows.
+            // Half a line stays where it is: the loop keeps it and shows it again, in one piece
+            // with what follows.
             let line = match input.take_line(MAX_LINE) {
                 Ok(Some(line)) => line,
                 Ok(None) => break,

@@ -2,13 +2,13 @@
 //!
 //! `cargo run --release -p edgeloop --example proxy LISTEN UPSTREAM...`
 //!
-//! - An upstream that refuses, or doesn't answer within [`CONNECT_TIMEOUT`], is skipped for the next one.
-//!   When none is left, the client is reset.
-//! - A client or an upstream that ends its stream still receives the other one. A reset is passed on, behind
-//!   what came before it.
+//! - An upstream that refuses, or doesn't answer within [`CONNECT_TIMEOUT`], is skipped for the
+//!   next one. When none is left, the client is reset.
+//! - A client or an upstream that ends its stream still receives the other one. A reset is passed
+//!   on, behind what came before it.
 //! - A pair on which nothing moves for [`IDLE_TIMEOUT`] is closed.
-//! - On SIGTERM or SIGINT the proxy accepts no more, lets the streams end, and exits: after [`PATIENCE`] or a
-//!   second signal in any case.
+//! - On SIGTERM or SIGINT the proxy accepts no more, lets the streams end, and exits: after
+//!   [`PATIENCE`] or a second signal in any case.
 
 use std::error::Error;
 use std::ffi::OsStr;

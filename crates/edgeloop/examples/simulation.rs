@@ -1,5 +1,5 @@
-//! A handler under faults: one with a bug that the usual tests don't show is caught by the simulated
-//! kernel in less than a second, and the mended one passes a thousand seeds.
+//! A handler under faults: one with a bug that the usual tests don't show is caught by the
+//! simulated kernel in less than a second, and the mended one passes a thousand seeds.
 //!
 //! `cargo run -p edgeloop --example simulation`. It exits with 0 if the bug was caught as told.
 

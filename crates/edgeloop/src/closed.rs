@@ -16,9 +16,9 @@ pub struct Closed {
     /// How many bytes the handler had sent and the kernel had not accepted (C3). Bytes that the
     /// kernel accepted are not counted, though TCP can still lose them after a reset.
     pub dropped: u64,
-    /// How many bytes of input the handler did not take: left over when the connection ended, or come
-    /// after it was closed and received only so that our output was not destroyed (C6). Bytes that
-    /// were still in the kernel are not counted.
+    /// How many bytes of input the handler did not take: left over when the connection ended, or
+    /// come after it was closed and received only so that our output was not destroyed (C6). Bytes
+    /// that were still in the kernel are not counted.
     pub discarded: u64,
     /// Whether the peer's stream was received to its end, its FIN.
     pub peer_ended: bool,
@@ -37,9 +37,9 @@ impl Closed {
         self.errno.map(io::Error::from_raw_os_error)
     }
 
-    /// Whether both streams were carried to their ends: the peer's was received to its FIN and all of it
-    /// taken, and ours was accepted by the kernel to its FIN. A connection that was closed for being
-    /// idle, or by the handler, is clean only if the peer then ended its stream, too.
+    /// Whether both streams were carried to their ends: the peer's was received to its FIN and all
+    /// of it taken, and ours was accepted by the kernel to its FIN. A connection that was closed
+    /// for being idle, or by the handler, is clean only if the peer then ended its stream, too.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.peer_ended
@@ -88,12 +88,13 @@ pub enum Reason {
     DrainQuiet,
     /// The drain deadline, or a stop without a drain, cut it off.
     CutOff,
-    /// The bytes that its handler left unconsumed reached [`Handler::input_limit`](crate::Handler::input_limit).
+    /// The bytes that its handler left unconsumed reached
+    /// [`Handler::input_limit`](crate::Handler::input_limit).
     InputLimit,
     /// Kept input filled its share of the memory, and this connection held the most of it (C11).
     InputShare,
-    /// Queued output filled its share of the memory, and this connection had taken none of its own for
-    /// longest (C11).
+    /// Queued output filled its share of the memory, and this connection had taken none of its own
+    /// for longest (C11).
     OutputShare,
     /// A send from another thread did not fit under the output limit.
     OutputLimit,

@@ -72,8 +72,8 @@ pub const MAX_EVENT_BATCH: usize = 4096;
 /// The largest [`Config::pipes`].
 pub const MAX_PIPES: usize = 1024;
 
-/// The default of [`Config::keepalive`] where there is no idle timeout. What lies between the two ends,
-/// such as a NAT, seldom forgets a connection sooner.
+/// The default of [`Config::keepalive`] where there is no idle timeout. What lies between the two
+/// ends, such as a NAT, seldom forgets a connection sooner.
 pub const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(120);
 
 /// The smallest [`Config::send_buffer`].
@@ -128,64 +128,67 @@ impl Config {
     }
 
     /// The most connections at a time, accepted, connecting and lingering ones included (C24).
-    /// `None`, the default, leaves a reserve below the process's soft limit of descriptors, and those of
-    /// listeners and pipes.
-    /// A number above that is lowered to it, and none is above 4,194,304.
+    /// `None`, the default, leaves a reserve below the process's soft limit of descriptors, and
+    /// those of listeners and pipes. A number above that is lowered to it, and none is above
+    /// 4,194,304.
     #[must_use]
     pub const fn max_connections(mut self, connections: Option<usize>) -> Self {
         self.max_connections = connections;
         self
     }
 
-    /// Closes a connection on which nothing was received and no output moved for this long.
-    /// `None`, the default, never does; then [`keepalive`](Self::keepalive) is on. Output that waits is the
+    /// Closes a connection on which nothing was received and no output moved for this long. `None`,
+    /// the default, never does; then [`keepalive`](Self::keepalive) is on. Output that waits is the
     /// write timeout's.
     ///
-    /// A paused connection is not idle. Before a connection is closed its socket is read once more, and
-    /// time in which the loop did not run does not count (C39): after a stop of the process, peers have
-    /// their time again.
+    /// A paused connection is not idle. Before a connection is closed its socket is read once more,
+    /// and time in which the loop did not run does not count (C39): after a stop of the process,
+    /// peers have their time again.
     #[must_use]
     pub const fn idle_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.idle_timeout = timeout;
         self
     }
 
-    /// Resets a connection whose peer takes none of the output that waits for it for this long;
-    /// 60 s by default. While output waits, a send is tried in each eighth of that time, since the kernel
-    /// does not tell of a little room; so the timeout acts at most an eighth later. Time in which the
-    /// loop did not run does not count (C39).
+    /// Resets a connection whose peer takes none of the output that waits for it for this long; 60
+    /// s by default. While output waits, a send is tried in each eighth of that time, since the
+    /// kernel does not tell of a little room; so the timeout acts at most an eighth later. Time in
+    /// which the loop did not run does not count (C39).
     ///
-    /// A peer that reads too slowly looks like one that does not read at all. Once its receive buffer is full,
-    /// its kernel announces room only when a sixteenth of it is free (`__tcp_select_window`, Linux 6.18), and
-    /// until then nothing of its reading can be seen from here, neither by `TCP_INFO` nor by `SIOCOUTQ`.
-    /// With the 6 MiB that a receive buffer grows to by default (`net.ipv4.tcp_rmem`), that is a peer that
-    /// reads less than 6.4 kB a second. Where such peers are to be served, this must be longer.
+    /// A peer that reads too slowly looks like one that does not read at all. Once its receive
+    /// buffer is full, its kernel announces room only when a sixteenth of it is free
+    /// (`__tcp_select_window`, Linux 6.18), and until then nothing of its reading can be seen from
+    /// here, neither by `TCP_INFO` nor by `SIOCOUTQ`. With the 6 MiB that a receive buffer grows to
+    /// by default (`net.ipv4.tcp_rmem`), that is a peer that reads less than 6.4 kB a second. Where
+    /// such peers are to be served, this must be longer.
     #[must_use]
     pub const fn write_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.write_timeout = timeout;
         self
     }
 
-    /// Lets the kernel probe a connection after this long without traffic (`SO_KEEPALIVE`, tcp(7)), so that
-    /// a peer that has vanished is noticed (C43). It gives the connection up after as long again
-    /// without an answer. The default is [`DEFAULT_KEEPALIVE`] if there is no idle timeout, and `None`, which
-    /// never probes, if there is one. From 1 s to 32,767 s, in whole seconds, rounded up.
+    /// Lets the kernel probe a connection after this long without traffic (`SO_KEEPALIVE`, tcp(7)),
+    /// so that a peer that has vanished is noticed (C43). It gives the connection up after as long
+    /// again without an answer. The default is [`DEFAULT_KEEPALIVE`] if there is no idle timeout,
+    /// and `None`, which never probes, if there is one. From 1 s to 32,767 s, in whole seconds,
+    /// rounded up.
     ///
-    /// Listeners pass it on to what they accept, without a call more for each; an outbound connection costs
-    /// four.
+    /// Listeners pass it on to what they accept, without a call more for each; an outbound
+    /// connection costs four.
     #[must_use]
     pub const fn keepalive(mut self, after: Option<Duration>) -> Self {
         self.keepalive = Some(after);
         self
     }
 
-    /// After how long without an acknowledgement, or with a peer that has no room for more, the kernel gives a
-    /// connection up with `ETIMEDOUT` (`TCP_USER_TIMEOUT`, tcp(7)). `None`, the default, leaves that to
-    /// the kernel: some 15 minutes, or never while the peer answers. In milliseconds.
+    /// After how long without an acknowledgement, or with a peer that has no room for more, the
+    /// kernel gives a connection up with `ETIMEDOUT` (`TCP_USER_TIMEOUT`, tcp(7)). `None`, the
+    /// default, leaves that to the kernel: some 15 minutes, or never while the peer answers. In
+    /// milliseconds.
     ///
     /// Unlike [`write_timeout`](Self::write_timeout) it counts for what the kernel has accepted,
-    /// too, also when the loop has closed the connection: it bounds for how long a peer that does not
-    /// read makes the kernel keep that ([`send_buffer`](Self::send_buffer) bounds how much).
+    /// too, also when the loop has closed the connection: it bounds for how long a peer that does
+    /// not read makes the kernel keep that ([`send_buffer`](Self::send_buffer) bounds how much).
     #[must_use]
     pub const fn user_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.user_timeout = timeout;
@@ -193,11 +196,11 @@ impl Config {
     }
 
     /// The send buffer of each socket (`SO_SNDBUF`, socket(7)), which the kernel doubles and
-    /// `net.core.wmem_max` caps. `None`, the default, lets the kernel tune it, up to `net.ipv4.tcp_wmem`:
-    /// 4 MiB for each connection on most systems.
+    /// `net.core.wmem_max` caps. `None`, the default, lets the kernel tune it, up to
+    /// `net.ipv4.tcp_wmem`: 4 MiB for each connection on most systems.
     ///
-    /// What it holds counts in no limit of the loop, and is kept when the connection has ended, until the
-    /// peer has it or the kernel gives up.
+    /// What it holds counts in no limit of the loop, and is kept when the connection has ended,
+    /// until the peer has it or the kernel gives up.
     #[must_use]
     pub const fn send_buffer(mut self, bytes: Option<usize>) -> Self {
         self.send_buffer = bytes;
@@ -244,42 +247,44 @@ impl Config {
         self
     }
 
-    /// Whether a connection is read on above its high watermark; `false` by default. It is for handlers
-    /// whose output is no answer to their input: a client that waits for the other end to read would
-    /// keep it waiting, if that end waits for its answers to be read. Such a handler bounds its output
-    /// itself: it stops at [`Sent::AboveMark`](crate::Sent::AboveMark), and goes on from
-    /// [`Handler::drained`](crate::Handler::drained). The limits hold as ever.
+    /// Whether a connection is read on above its high watermark; `false` by default. It is for
+    /// handlers whose output is no answer to their input: a client that waits for the other end to
+    /// read would keep it waiting, if that end waits for its answers to be read. Such a handler
+    /// bounds its output itself: it stops at [`Sent::AboveMark`](crate::Sent::AboveMark), and goes
+    /// on from [`Handler::drained`](crate::Handler::drained). The limits hold as ever.
     #[must_use]
     pub const fn read_above_mark(mut self, reads: bool) -> Self {
         self.read_above_mark = reads;
         self
     }
 
-    /// How long before the loop's wake-up ([`LoopContext::wake_at`](crate::LoopContext::wake_at)) it
-    /// polls instead of sleeping; zero by default. A thread that sleeps is late by what the kernel
-    /// takes to run it again: some 50 µs, more where processors save power. A thread that polls is
-    /// late by a turn, and takes its whole processor for so long.
+    /// How long before the loop's wake-up ([`LoopContext::wake_at`](crate::LoopContext::wake_at))
+    /// it polls instead of sleeping; zero by default. A thread that sleeps is late by what the
+    /// kernel takes to run it again: some 50 µs, more where processors save power. A thread that
+    /// polls is late by a turn, and takes its whole processor for so long.
     #[must_use]
     pub const fn busy_poll(mut self, before: Duration) -> Self {
         self.busy_poll = before;
         self
     }
 
-    /// How long the loop polls before it sleeps, [`MAX_SPIN`] at the most; zero, the default, for not at
-    /// all. A thread that sleeps is late by what the kernel takes to run it again, some 50 µs; one that
-    /// polls is late by a system call, and takes its whole processor meanwhile. So it is for machines
-    /// with a processor to spare, where the next message follows sooner than that.
+    /// How long the loop polls before it sleeps, [`MAX_SPIN`] at the most; zero, the default, for
+    /// not at all. A thread that sleeps is late by what the kernel takes to run it again, some 50
+    /// µs; one that polls is late by a system call, and takes its whole processor meanwhile. So it
+    /// is for machines with a processor to spare, where the next message follows sooner than that.
     ///
-    /// A spin begins where the loop would sleep and something has moved since it last would have: a byte
-    /// in or out, or a connection that began or ended. It counts from its first poll on, and ends with
-    /// the first thing that moves. If nothing does, it was in vain, and the loop sleeps, until there is
-    /// an event; an idle loop makes no call. What can wake a sleeping loop ends a spin as well: an event, a
-    /// timer, a letter or a stop of another thread; one by which nothing moves does not make it longer.
+    /// A spin begins where the loop would sleep and something has moved since it last would have: a
+    /// byte in or out, or a connection that began or ended. It counts from its first poll on, and
+    /// ends with the first thing that moves. If nothing does, it was in vain, and the loop sleeps,
+    /// until there is an event; an idle loop makes no call. What can wake a sleeping loop ends a
+    /// spin as well: an event, a timer, a letter or a stop of another thread; one by which nothing
+    /// moves does not make it longer.
     ///
-    /// It adapts to whether that pays. A spin in vain changes nothing yet; behind two in a row the loop
-    /// sleeps the next time without one, behind three the next 3 times, then 7, 15, 31 and 63 times. One
-    /// that pays ends that. [`Metrics::spins`](crate::Metrics::spins) and
-    /// [`Metrics::spins_paid`](crate::Metrics::spins_paid) say how often it did. Each poll is a turn.
+    /// It adapts to whether that pays. A spin in vain changes nothing yet; behind two in a row the
+    /// loop sleeps the next time without one, behind three the next 3 times, then 7, 15, 31 and 63
+    /// times. One that pays ends that. [`Metrics::spins`](crate::Metrics::spins) and
+    /// [`Metrics::spins_paid`](crate::Metrics::spins_paid) say how often it did. Each poll is a
+    /// turn.
     #[must_use]
     pub const fn spin(mut self, most: Duration) -> Self {
         self.spin = most;
@@ -298,13 +303,13 @@ impl Config {
     /// that handlers left unconsumed, the rest is for output. At least [`MIN_BUFFER_LIMIT`].
     ///
     /// The default is 256 MiB, or a quarter of the memory that the place allows if that is less
-    /// ([`MemoryLimit`]): the rest is for the program, its tables, and the buffers of sockets, which a
-    /// cgroup of version 2 counts, too.
+    /// ([`MemoryLimit`]): the rest is for the program, its tables, and the buffers of sockets,
+    /// which a cgroup of version 2 counts, too.
     /// [`EventLoop::buffer_limit`](crate::EventLoop::buffer_limit) returns what holds.
     ///
-    /// Near the ceiling of output, connections with queued output are not read, so that their peers' kernels
-    /// stop them. Those without are served on, a page of input at a time. If there is no room for that,
-    /// connections whose sockets have taken nothing for 250 ms are reset, with
+    /// Near the ceiling of output, connections with queued output are not read, so that their
+    /// peers' kernels stop them. Those without are served on, a page of input at a time. If there
+    /// is no room for that, connections whose sockets have taken nothing for 250 ms are reset, with
     /// [`Reason::OutputShare`](crate::Reason::OutputShare).
     ///
     /// It does not count what the kernel holds for sockets; see [`send_buffer`](Self::send_buffer).
@@ -324,21 +329,23 @@ impl Config {
     }
 
     /// How many pipes the loop has at the most for the connections of a handler that
-    /// [echoes](crate::Handler::echoes); 16 by default, at most [`MAX_PIPES`]. A pipe has two descriptors, which the connection
-    /// cap leaves free (C24); where a process may have few descriptors, there is one pipe in 64 at the
-    /// most. The loop makes a pipe when it needs one, and while nobody reads too slowly it needs one only.
-    /// With none, or when all are taken, bytes are copied instead.
+    /// [echoes](crate::Handler::echoes); 16 by default, at most [`MAX_PIPES`]. A pipe has two
+    /// descriptors, which the connection cap leaves free (C24); where a process may have few
+    /// descriptors, there is one pipe in 64 at the most. The loop makes a pipe when it needs one,
+    /// and while nobody reads too slowly it needs one only. With none, or when all are taken, bytes
+    /// are copied instead.
     #[must_use]
     pub const fn pipes(mut self, pipes: usize) -> Self {
         self.pipes = pipes;
         self
     }
 
-    /// What one turn does at the most (C13, C15, C16): `bytes` read and written for one
-    /// connection (256 KiB by default), `accepts` for one listener (128), and `jobs` each of
-    /// timers, letters of other threads, and closings (1,024). What callbacks send counts: beyond `bytes`,
-    /// or twice as much where it comes in small messages, it is queued for the next turn, and
-    /// [`Sent::Queued`](crate::Sent::Queued) or [`Sent::AboveMark`](crate::Sent::AboveMark) is the answer.
+    /// What one turn does at the most (C13, C15, C16): `bytes` read and written for one connection
+    /// (256 KiB by default), `accepts` for one listener (128), and `jobs` each of timers, letters
+    /// of other threads, and closings (1,024). What callbacks send counts: beyond `bytes`, or twice
+    /// as much where it comes in small messages, it is queued for the next turn, and
+    /// [`Sent::Queued`](crate::Sent::Queued) or [`Sent::AboveMark`](crate::Sent::AboveMark) is the
+    /// answer.
     #[must_use]
     pub const fn budgets(mut self, bytes: usize, accepts: usize, jobs: usize) -> Self {
         self.turn_bytes = bytes;

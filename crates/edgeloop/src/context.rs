@@ -31,8 +31,8 @@ impl<'a, K: Kernel> CallContext<'a, K> {
         Self { core, id, unsent: None, is_plain: false }
     }
 
-    /// The same for a connection of which it may be known that nothing was sent on it in this turn; then
-    /// `unsent` is how much of its input the callback has not taken.
+    /// The same for a connection of which it may be known that nothing was sent on it in this turn;
+    /// then `unsent` is how much of its input the callback has not taken.
     #[inline(always)]
     pub(crate) fn first(
         core: &'a mut Core<K>,

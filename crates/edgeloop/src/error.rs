@@ -7,7 +7,8 @@ use rustix::io::Errno;
 
 /// What the loop could not do.
 ///
-/// Shows as one line: `cannot listen on 0.0.0.0:3000: Address already in use (os error 98) in bind`.
+/// Shows as one line: `cannot listen on 0.0.0.0:3000: Address already in use (os error 98) in
+/// bind`.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,

@@ -51,9 +51,9 @@ use crate::time::Time;
 /// }
 /// ```
 pub trait Handler {
-    /// What the handler keeps for each connection. It may be of any size and takes no more memory than
-    /// that; one above 64 bytes is allocated by itself. It's moved when it is made and when it ends,
-    /// by way of the loop's stack: put into a `Box` what does not fit there a few times.
+    /// What the handler keeps for each connection. It may be of any size and takes no more memory
+    /// than that; one above 64 bytes is allocated by itself. It's moved when it is made and when it
+    /// ends, by way of the loop's stack: put into a `Box` what does not fit there a few times.
     type Session;
 
     /// Whether [`trace`](Handler::trace) is called. The default, `false`, compiles it out.
@@ -85,25 +85,27 @@ pub trait Handler {
         input: &mut Input<'_>,
     ) -> Action;
 
-    /// Whether [`data`](Handler::data) does nothing with this connection's input but to send all of it
-    /// back on the same connection; `false` by default.
+    /// Whether [`data`](Handler::data) does nothing with this connection's input but to send all of
+    /// it back on the same connection; `false` by default.
     ///
-    /// Where it answers `true` and much comes in, the loop passes the bytes on inside the kernel, by
-    /// splice(2) through a pipe. For them [`passed`](Handler::passed) is called and not `data`. Whatever
-    /// else holds for input and output holds for them, too: their order, backpressure, limits, and what
-    /// is said about them at the end. It is asked whenever a read has filled the whole buffer.
+    /// Where it answers `true` and much comes in, the loop passes the bytes on inside the kernel,
+    /// by splice(2) through a pipe. For them [`passed`](Handler::passed) is called and not `data`.
+    /// Whatever else holds for input and output holds for them, too: their order, backpressure,
+    /// limits, and what is said about them at the end. It is asked whenever a read has filled the
+    /// whole buffer.
     ///
-    /// A pipe raises SIGPIPE when its bytes are for a connection that is gone, so the loop makes none where
-    /// that signal is neither ignored nor blocked in the loop's thread (C8). Rust's runtime ignores it. A
-    /// program that changes that later must not answer `true` here. Without `/proc`, which alone tells
-    /// of it, bytes are copied.
+    /// A pipe raises SIGPIPE when its bytes are for a connection that is gone, so the loop makes
+    /// none where that signal is neither ignored nor blocked in the loop's thread (C8). Rust's
+    /// runtime ignores it. A program that changes that later must not answer `true` here. Without
+    /// `/proc`, which alone tells of it, bytes are copied.
     fn echoes(&self, session: &Self::Session) -> bool {
         let _ = session;
         false
     }
 
-    /// So many bytes arrived and were sent back unseen, as [`echoes`](Handler::echoes) allowed; `sent`
-    /// is what became of them, as if they had been given to [`Context::send`]. They are never refused.
+    /// So many bytes arrived and were sent back unseen, as [`echoes`](Handler::echoes) allowed;
+    /// `sent` is what became of them, as if they had been given to [`Context::send`]. They are
+    /// never refused.
     fn passed(
         &mut self,
         cx: &mut impl Context,
@@ -121,8 +123,8 @@ pub trait Handler {
     /// [relayed](LoopContext::relay) before.
     ///
     /// The default closes once everything that is owed has been written (C5). Answering
-    /// [`Action::Continue`] keeps the connection open for sending only, until it is closed or our stream
-    /// is [finished](Action::Finish), too.
+    /// [`Action::Continue`] keeps the connection open for sending only, until it is closed or our
+    /// stream is [finished](Action::Finish), too.
     fn end(
         &mut self,
         cx: &mut impl Context,
@@ -145,8 +147,8 @@ pub trait Handler {
         Action::Close
     }
 
-    /// [`LoopContext::poke`] or [`Handle::poke`](crate::Handle::poke) asked for this call, once for each time
-    /// (C47): something that the session waits for has happened elsewhere.
+    /// [`LoopContext::poke`] or [`Handle::poke`](crate::Handle::poke) asked for this call, once for
+    /// each time (C47): something that the session waits for has happened elsewhere.
     fn poked(&mut self, cx: &mut impl Context, session: &mut Self::Session) -> Action {
         let _ = (cx, session);
         Action::Continue
@@ -158,8 +160,9 @@ pub trait Handler {
         let _ = (cx, session, closed);
     }
 
-    /// [`Handle::notify`](crate::Handle::notify) was called, once or several times since the last, or
-    /// something has arrived where [`EventLoop::notify_on`](crate::EventLoop::notify_on) watches.
+    /// [`Handle::notify`](crate::Handle::notify) was called, once or several times since the last,
+    /// or something has arrived where [`EventLoop::notify_on`](crate::EventLoop::notify_on)
+    /// watches.
     fn notified(&mut self, cx: &mut impl LoopContext) {
         let _ = cx;
     }
@@ -169,8 +172,8 @@ pub trait Handler {
         let _ = cx;
     }
 
-    /// The loop begins to drain ([`Stop::Drain`]): the moment to tell clients that they should leave. Called
-    /// once for each stop, and not where everything ends at once.
+    /// The loop begins to drain ([`Stop::Drain`]): the moment to tell clients that they should
+    /// leave. Called once for each stop, and not where everything ends at once.
     fn draining(&mut self, cx: &mut impl LoopContext) {
         let _ = cx;
     }
@@ -248,15 +251,16 @@ pub enum Action {
     /// fails, reading goes on in spite of the pause: [`Handler::data`] is shown what the peer sent
     /// before, and then the connection ends.
     Pause,
-    /// Write what is owed, then end our stream with a FIN, and go on reading (C44). Nothing can be sent any
-    /// more; the answer to that is [`Sent::Gone`]. The connection ends when the peer's stream has ended,
-    /// too.
+    /// Write what is owed, then end our stream with a FIN, and go on reading (C44). Nothing can be
+    /// sent any more; the answer to that is [`Sent::Gone`]. The connection ends when the peer's
+    /// stream has ended, too.
     Finish,
     /// Write what is owed, then end the connection (C3, C6). No data callback comes any more.
     Close,
-    /// Write what is owed, then end the connection with an RST: what was sent reaches a peer that reads, and
-    /// is not taken for all there was. No data callback comes any more. What the kernel has accepted and
-    /// not yet sent, because the peer's window is closed, is lost by the RST and not counted.
+    /// Write what is owed, then end the connection with an RST: what was sent reaches a peer that
+    /// reads, and is not taken for all there was. No data callback comes any more. What the kernel
+    /// has accepted and not yet sent, because the peer's window is closed, is lost by the RST and
+    /// not counted.
     FlushThenReset,
     /// End the connection now with an RST. What is still queued is dropped and counted.
     Reset,
@@ -268,9 +272,9 @@ pub enum Action {
 pub enum Sent {
     /// The kernel took all of it.
     Written,
-    /// The rest waits, below the high watermark: for the end of the turn, to leave together with what else
-    /// is sent in it; for the peer; or for the next turn, if this one has sent enough on this connection
-    /// ([`Config::budgets`](crate::Config::budgets)).
+    /// The rest waits, below the high watermark: for the end of the turn, to leave together with
+    /// what else is sent in it; for the peer; or for the next turn, if this one has sent enough on
+    /// this connection ([`Config::budgets`](crate::Config::budgets)).
     Queued,
     /// The rest waits for the peer, and the queue is now above the high watermark: whoever fills
     /// it should stop until the [`drained`](Handler::drained) callback (C10).
@@ -278,9 +282,8 @@ pub enum Sent {
     /// It would have exceeded the connection's output limit or the ceiling of the whole process.
     /// Nothing of it was written or queued.
     Refused,
-    /// The connection or our stream of it is closing, has failed, or is no longer there. Nothing was
-    /// queued; if it failed
-    /// just now, a part may have been written, and the rest counts as
+    /// The connection or our stream of it is closing, has failed, or is no longer there. Nothing
+    /// was queued; if it failed just now, a part may have been written, and the rest counts as
     /// [dropped](crate::Closed::dropped).
     Gone,
 }
@@ -308,27 +311,27 @@ pub trait LoopContext: crate::sealed::Sealed {
     fn now(&self) -> Time;
 
     /// Sends bytes to any connection of this loop. Never blocks: what the socket does not take is
-    /// copied into the connection's queue. See [`Sent`] for the answers, and [`Context::send`] for when
-    /// they leave.
+    /// copied into the connection's queue. See [`Sent`] for the answers, and [`Context::send`] for
+    /// when they leave.
     fn send_to(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent;
 
-    /// Sends what was sent to this connection in this turn and is joined, now and not before the loop
-    /// waits; see [`Context::send`]. One system call, or none.
+    /// Sends what was sent to this connection in this turn and is joined, now and not before the
+    /// loop waits; see [`Context::send`]. One system call, or none.
     fn flush(&mut self, id: ConnectionId);
 
     /// How many bytes are queued for a connection and not yet accepted by the kernel.
     fn queued(&self, id: ConnectionId) -> usize;
 
-    /// Has a connection's handler called with its session ([`Handler::poked`]), later in this turn or in the
-    /// next one: how callbacks of one connection, or of the loop, reach the session of another. Each call
-    /// is one call of the handler, unless the connection ends before.
+    /// Has a connection's handler called with its session ([`Handler::poked`]), later in this turn
+    /// or in the next one: how callbacks of one connection, or of the loop, reach the session of
+    /// another. Each call is one call of the handler, unless the connection ends before.
     fn poke(&mut self, id: ConnectionId);
 
     /// What the loop has counted until now.
     fn metrics(&self) -> Metrics;
 
-    /// All connections that are there, also those that are being made or that end. Takes time and memory
-    /// for each.
+    /// All connections that are there, also those that are being made or that end. Takes time and
+    /// memory for each.
     fn connections(&self) -> Vec<ConnectionId>;
 
     /// Stops reading from a connection, as [`Action::Pause`] does.
@@ -349,23 +352,26 @@ pub trait LoopContext: crate::sealed::Sealed {
     /// Ends a connection as [`Action::Reset`] does.
     fn reset(&mut self, id: ConnectionId);
 
-    /// Sends what comes from `source` to `target`, from now on, without asking the handler; for both ways
-    /// call it twice. By splice(2) where much comes, so that streams are not copied. What the handler has
-    /// left of the input goes first. The target must not be the target of another source.
+    /// Sends what comes from `source` to `target`, from now on, without asking the handler; for
+    /// both ways call it twice. By splice(2) where much comes, so that streams are not copied. What
+    /// the handler has left of the input goes first. The target must not be the target of another
+    /// source.
     ///
     /// - The FIN of the source's peer ends our stream to the target ([`Action::Finish`]).
-    /// - While the target's queue is above the high watermark, the source is not read, and not idle.
-    /// - If one of the two ends before the source's stream has, the other ends, too: with a reset behind what
-    ///   it is owed ([`Action::FlushThenReset`]) if something broke, else as [`Action::Close`] ends it. The
-    ///   reason is [`Reason::RelayEnded`](crate::Reason::RelayEnded).
+    /// - While the target's queue is above the high watermark, the source is not read, and not
+    ///   idle.
+    /// - If one of the two ends before the source's stream has, the other ends, too: with a reset
+    ///   behind what it is owed ([`Action::FlushThenReset`]) if something broke, else as
+    ///   [`Action::Close`] ends it. The reason is
+    ///   [`Reason::RelayEnded`](crate::Reason::RelayEnded).
     ///
-    /// [`Handler::data`] and [`Handler::end`] are not called for the source, [`Handler::drained`] not for
-    /// the target. Timeouts, limits and budgets hold as ever (C46). If the target can't be sent to, the
-    /// source is reset; if the source is gone, the target is.
+    /// [`Handler::data`] and [`Handler::end`] are not called for the source, [`Handler::drained`]
+    /// not for the target. Timeouts, limits and budgets hold as ever (C46). If the target can't be
+    /// sent to, the source is reset; if the source is gone, the target is.
     fn relay(&mut self, source: ConnectionId, target: ConnectionId);
 
-    /// Ends the relay from `source`: the handler is shown again what comes. Returns how many bytes it has
-    /// carried, or `None` if there was none.
+    /// Ends the relay from `source`: the handler is shown again what comes. Returns how many bytes
+    /// it has carried, or `None` if there was none.
     fn unrelay(&mut self, source: ConnectionId) -> Option<u64>;
 
     /// How many bytes of a connection's input relays have carried.
@@ -373,25 +379,26 @@ pub trait LoopContext: crate::sealed::Sealed {
 
     /// Starts an outbound connection, to an address or to a [`Target`] with several of them.
     /// [`Handler::session`] is called with [`Origin::Connecting`] and this `tag` after the present
-    /// callback has returned, and then [`Handler::opened`], or [`Handler::closed`] with the reason why
-    /// it could not be made: that of the last address that was tried.
+    /// callback has returned, and then [`Handler::opened`], or [`Handler::closed`] with the reason
+    /// why it could not be made: that of the last address that was tried.
     ///
     /// A connection that turns out to be one with itself counts as refused: it is what becomes of a
-    /// connect to a port of this machine at which nobody listens, when the kernel happens to give the
-    /// socket that very port (RFC 9293, 3.5).
+    /// connect to a port of this machine at which nobody listens, when the kernel happens to give
+    /// the socket that very port (RFC 9293, 3.5).
     ///
     /// # Errors
     ///
-    /// When the connection cap is reached, the loop is cutting off what is left behind a stop (until
-    /// then a loop that drains connects), the socket can't be made, or none of the addresses lets
-    /// itself be begun with.
+    /// When the connection cap is reached, the loop is cutting off what is left behind a stop
+    /// (until then a loop that drains connects), the socket can't be made, or none of the addresses
+    /// lets itself be begun with.
     fn connect(&mut self, to: Target, tag: u64) -> Result<ConnectionId, Error>;
 
     /// The address of a connection's own end (getsockname(2)); one system call.
     ///
     /// # Errors
     ///
-    /// When the connection is gone ([`NotConnected`](io::ErrorKind::NotConnected)), or the call fails.
+    /// When the connection is gone ([`NotConnected`](io::ErrorKind::NotConnected)), or the call
+    /// fails.
     fn local_address(&mut self, id: ConnectionId) -> io::Result<SocketAddr>;
 
     /// The address of a connection's other end (getpeername(2)); one system call. Of an outbound
@@ -404,15 +411,16 @@ pub trait LoopContext: crate::sealed::Sealed {
     fn peer_address(&mut self, id: ConnectionId) -> io::Result<SocketAddr>;
 
     /// Sets, moves or (with `None`) cancels the loop's wake-up: [`Handler::wake_up`] is called once
-    /// this time has come, never early. There is one for the whole loop, exact to the nanosecond but for
-    /// what the kernel takes to wake the thread, which [`Config::busy_poll`](crate::Config::busy_poll)
-    /// avoids; timeouts of connections ([`Context::set_timeout`]) have ticks of 1 ms.
+    /// this time has come, never early. There is one for the whole loop, exact to the nanosecond
+    /// but for what the kernel takes to wake the thread, which
+    /// [`Config::busy_poll`](crate::Config::busy_poll) avoids; timeouts of connections
+    /// ([`Context::set_timeout`]) have ticks of 1 ms.
     ///
     /// A wake-up that is set keeps the loop running, until it is told to stop.
     fn wake_at(&mut self, at: Option<Time>);
 
-    /// Reads the monotonic clock: what [`now`](Self::now) answers, but not as of the beginning of the
-    /// turn. No system call where the kernel's vDSO can read the clock (vdso(7)).
+    /// Reads the monotonic clock: what [`now`](Self::now) answers, but not as of the beginning of
+    /// the turn. No system call where the kernel's vDSO can read the clock (vdso(7)).
     fn clock(&mut self) -> Time;
 
     /// Stops the loop: see [`Stop`].
@@ -426,13 +434,12 @@ pub trait Context: LoopContext {
 
     /// Sends bytes on this connection.
     ///
-    /// What callbacks send to one connection within a turn leaves together, in at most two system calls:
-    /// send each reply by itself, and a pipeline of a hundred costs one call (C45). The first send goes
-    /// out at once, straight from `bytes`, if the callback has taken all of its input, so that one
-    /// message is never copied. What follows is copied, and leaves before the loop waits; or at once,
-    /// when there are 64 KiB of it, or as much as the high watermark, or 16 KiB are sent at once.
-    /// [`flush`](LoopContext::flush) sends
-    /// it earlier.
+    /// What callbacks send to one connection within a turn leaves together, in at most two system
+    /// calls: send each reply by itself, and a pipeline of a hundred costs one call (C45). The
+    /// first send goes out at once, straight from `bytes`, if the callback has taken all of its
+    /// input, so that one message is never copied. What follows is copied, and leaves before the
+    /// loop waits; or at once, when there are 64 KiB of it, or as much as the high watermark, or 16
+    /// KiB are sent at once. [`flush`](LoopContext::flush) sends it earlier.
     fn send(&mut self, bytes: &[u8]) -> Sent;
 
     /// Sets, moves or (with `None`) cancels this connection's timeout, counted from now.

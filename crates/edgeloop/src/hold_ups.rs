@@ -75,8 +75,8 @@ mod tests {
         assert_eq!(hold_ups.after(at(5000)), Duration::ZERO, "the turn before was just now");
     }
 
-    /// Found by the simulated kernel (seed 760077): a connection was closed later than it should be,
-    /// by all the time that had passed between the last look and its last byte.
+    /// Found by the simulated kernel (seed 760077): a connection was closed later than it should
+    /// be, by all the time that had passed between the last look and its last byte.
     #[test]
     fn c39_a_hold_up_lengthens_nothing_by_more_than_the_time_since() {
         let mut hold_ups = HoldUps::default();

@@ -5,8 +5,8 @@
 //! - [`Context`] is what a callback acts through: sending, pausing, closing, connecting.
 //! - [`Handle`] reaches the loop from other threads.
 //! - [`epoll`] is the wrapper underneath, usable alone.
-//! - `sim`, with the feature of that name, is a simulated kernel to test a handler on: every schedule
-//!   and every failing call comes from a seed.
+//! - `sim`, with the feature of that name, is a simulated kernel to test a handler on: every
+//!   schedule and every failing call comes from a seed.
 //!
 //! No async runtime, no thread but yours, no `unsafe`. Linux only.
 //!

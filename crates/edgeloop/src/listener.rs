@@ -92,7 +92,7 @@ impl<S> Listener<S> {
         self.ready && self.paused_until <= now
     }
 
-    /// A connection was accepted; answers whether the listener is to be closed now.
+    /// A connection was accepted; returns whether the listener is to be closed now.
     pub(crate) fn accepted(&mut self) -> bool {
         self.pause = FIRST_PAUSE;
         self.errors = 0;
@@ -102,7 +102,7 @@ impl<S> Listener<S> {
         self.closing_after == Some(0)
     }
 
-    /// The backlog is empty; answers whether the listener is to be closed now.
+    /// The backlog is empty; returns whether the listener is to be closed now.
     pub(crate) fn emptied(&mut self) -> bool {
         self.ready = false;
         self.pause = FIRST_PAUSE;
@@ -110,14 +110,14 @@ impl<S> Listener<S> {
         self.is_closing()
     }
 
-    /// A connection was lost before it was accepted; answers whether accepting is to pause, because that
-    /// happened too often in a row.
+    /// A connection was lost before it was accepted; returns whether accepting is to pause, because
+    /// that happened too often in a row.
     pub(crate) const fn skipped(&mut self) -> bool {
         self.errors = (self.errors + 1) % ERRORS_IN_A_ROW;
         self.errors == 0
     }
 
-    /// Pauses; answers whether it has just begun to.
+    /// Pauses; returns whether it has just begun to.
     pub(crate) fn pause(&mut self, now: Time) -> bool {
         let begins = self.pause == FIRST_PAUSE;
         self.paused_until = now.after(self.pause);
@@ -125,7 +125,7 @@ impl<S> Listener<S> {
         begins
     }
 
-    /// A descriptor is free again; answers whether anybody may be waiting for one.
+    /// A descriptor is free again; returns whether anybody may be waiting for one.
     pub(crate) fn resume(&mut self) -> bool {
         self.paused_until = Time::ZERO;
         self.ready

@@ -144,8 +144,9 @@ impl<K: Kernel> Handle<K> {
         self.wake();
     }
 
-    /// Has a connection's handler called with its session ([`Handler::poked`](crate::Handler::poked)), in
-    /// the order of the calls and behind what was sent to it before. Does not block.
+    /// Has a connection's handler called with its session
+    /// ([`Handler::poked`](crate::Handler::poked)), in the order of the calls and behind what was
+    /// sent to it before. Does not block.
     ///
     /// # Errors
     ///

@@ -24,7 +24,8 @@ pub struct Metrics {
     pub bytes_discarded: u64,
     /// Turns of the loop.
     pub turns: u64,
-    /// Turns behind a wait that could not block, because something was left to do or was polled for.
+    /// Turns behind a wait that could not block, because something was left to do or was polled
+    /// for.
     pub polls: u64,
     /// Times that the loop began to poll before it slept ([`Config::spin`](crate::Config::spin)).
     pub spins: u64,
@@ -41,8 +42,8 @@ pub struct Metrics {
     pub cap_reached: u64,
     /// Connections closed because epoll could not register them (C19).
     pub registrations_failed: u64,
-    /// Times that queued output came near the ceiling, which pauses reading from connections that have
-    /// output queued (C11).
+    /// Times that queued output came near the ceiling, which pauses reading from connections that
+    /// have output queued (C11).
     pub memory_pauses: u64,
     /// Connections given up because queued output filled its share of the memory (C11).
     pub given_up: u64,

@@ -21,8 +21,8 @@ pub enum Notice {
         /// What `net.core.somaxconn` allows.
         somaxconn: u32,
     },
-    /// Accepting pauses: for want of descriptors or memory (C23), or because it fails again and again
-    /// (C22). Told once, until a connection is accepted or none waits.
+    /// Accepting pauses: for want of descriptors or memory (C23), or because it fails again and
+    /// again (C22). Told once, until a connection is accepted or none waits.
     AcceptPaused {
         /// The listener.
         listener: SocketAddr,
@@ -41,8 +41,8 @@ pub enum Notice {
         /// The error of accept4(2).
         error: io::Error,
     },
-    /// The loop's wait is interrupted again and again though hardly any time passes. The loop sleeps
-    /// between its waits, up to 100 ms, as long as that goes on (C22).
+    /// The loop's wait is interrupted again and again though hardly any time passes. The loop
+    /// sleeps between its waits, up to 100 ms, as long as that goes on (C22).
     WaitInterrupted,
     /// A connection could not be registered with epoll and was closed (C19).
     RegistrationFailed {

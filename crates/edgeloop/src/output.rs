@@ -107,9 +107,9 @@ impl Output {
         whole + if last > 0 { self.size_for(last) } else { 0 }
     }
 
-    /// How large the chunk for the last `count` bytes of a push is: twice as large as the last chunk that
-    /// is there, if that is more than they need, so that many small messages leave in few sends. It never
-    /// is more than [`CHUNK`].
+    /// How large the chunk for the last `count` bytes of a push is: twice as large as the last
+    /// chunk that is there, if that is more than they need, so that many small messages leave in
+    /// few sends. It never is more than [`CHUNK`].
     fn size_for(&self, count: usize) -> usize {
         let twice = self.chunks.back().map_or(0, |last| 2 * last.capacity());
         count.max(twice).min(CHUNK).next_multiple_of(PAGE)
@@ -146,8 +146,8 @@ impl Output {
         Ok(grown)
     }
 
-    /// Queues bytes that are in a pipe, in a queue that is empty; answers by how much the memory held
-    /// has grown. The pages are the kernel's, and counted as if they were full.
+    /// Queues bytes that are in a pipe, in a queue that is empty; answers by how much the memory
+    /// held has grown. The pages are the kernel's, and counted as if they were full.
     pub(crate) fn adopt(&mut self, piped: Piped) -> usize {
         debug_assert!(self.is_empty(), "what is in the pipe would overtake what is queued");
         self.piped = Some(piped);

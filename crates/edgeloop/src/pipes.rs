@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use crate::time::Time;
 
-/// How long no pipe is lent when one could not be made or used; doubles while that is in vain. Whatever
-/// was the reason may be over by then: descriptors come back, and so does a place's `/proc`.
+/// How long no pipe is lent when one could not be made or used; doubles while that is in vain.
+/// Whatever was the reason may be over by then: descriptors come back, and so does a place's
+/// `/proc`.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -54,8 +55,8 @@ impl<P> Pipes<P> {
         now >= self.paused_until && !self.places.is_empty()
     }
 
-    /// Lends an empty pipe, which `make` makes if there is none; answers `None` if all are lent, or in a
-    /// pause.
+    /// Lends an empty pipe, which `make` makes if there is none; returns `None` if all are lent, or
+    /// in a pause.
     pub(crate) fn lend<E>(
         &mut self,
         now: Time,
@@ -89,8 +90,8 @@ impl<P> Pipes<P> {
         }
     }
 
-    /// Takes a pipe back, with so many bytes in it. Answers it if it is to be closed: because bytes are
-    /// left that nobody may get, or because one that is empty is there already (C12).
+    /// Takes a pipe back, with so many bytes in it. Answers it if it is to be closed: because bytes
+    /// are left that nobody may get, or because one that is empty is there already (C12).
     pub(crate) fn give_back(&mut self, pipe: PipeId, left: usize) -> Option<P> {
         let enough = self.places.iter().any(|place| matches!(place, Place::Empty(_)));
         match std::mem::replace(&mut self.places[pipe.0], Place::Vacant) {
@@ -103,8 +104,8 @@ impl<P> Pipes<P> {
         }
     }
 
-    /// A pipe could not be made, or not be used: none is lent for a while. Answers the empty one, to be
-    /// closed.
+    /// A pipe could not be made, or not be used: none is lent for a while. Returns the empty one,
+    /// to be closed.
     pub(crate) fn pause(&mut self, now: Time) -> Option<P> {
         self.paused_until = now.after(self.pause);
         self.pause = (2 * self.pause).min(LONGEST_PAUSE);
@@ -116,7 +117,7 @@ impl<P> Pipes<P> {
         self.pause = FIRST_PAUSE;
     }
 
-    /// Nobody needs a pipe now. Answers the empty one, to be closed.
+    /// Nobody needs a pipe now. Returns the empty one, to be closed.
     pub(crate) fn shed(&mut self) -> Option<P> {
         let empty = self.places.iter_mut().find(|place| matches!(place, Place::Empty(_)))?;
         match std::mem::replace(empty, Place::Vacant) {

@@ -1,5 +1,5 @@
-//! How much memory the place allows that this process runs in: its cgroup and those above it, its own
-//! limits, the machine (C11).
+//! How much memory the place allows that this process runs in: its cgroup and those above it, its
+//! own limits, the machine (C11).
 //!
 //! Files are read through a function, so that every place can be tested on any machine.
 
@@ -12,8 +12,8 @@ use rustix::process::{Resource, getrlimit};
 /// The tightest limit of memory that was found, and where.
 ///
 /// Considered are `memory.max` and `memory.high` of the process's cgroup and of those above it
-/// (cgroups(7); `memory.limit_in_bytes` in version 1), RLIMIT_AS and RLIMIT_DATA (getrlimit(2)), and the
-/// memory of the machine.
+/// (cgroups(7); `memory.limit_in_bytes` in version 1), RLIMIT_AS and RLIMIT_DATA (getrlimit(2)),
+/// and the memory of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryLimit {
     bytes: u64,
@@ -76,7 +76,8 @@ fn of_cgroups(read: Read<'_>) -> Vec<MemoryLimit> {
     };
     let mut limits = Vec::new();
     for line in groups.lines() {
-        // hierarchy:controllers:path (cgroups(7)). Version 2 has the hierarchy 0 and no controllers.
+        // hierarchy:controllers:path (cgroups(7)). Version 2 has the hierarchy 0 and no
+        // controllers.
         let mut parts = line.splitn(3, ':');
         let (Some(number), Some(controllers), Some(path)) =
             (parts.next(), parts.next(), parts.next())
@@ -103,7 +104,8 @@ fn collect(
     unified: bool,
     limits: &mut Vec<MemoryLimit>,
 ) {
-    // A container may see its own cgroup where the hierarchy begins, and know it by the host's name.
+    // A container may see its own cgroup where the hierarchy begins, and know it by the host's
+    // name.
     let below = path.strip_prefix(&mount.root).unwrap_or(Path::new(""));
     let cgroup = mount.point.join(below);
     let names: &[&str] =
@@ -213,7 +215,8 @@ mod tests {
 
     #[test]
     fn c11_a_container_that_sees_its_cgroup_as_the_root_finds_its_limit() {
-        // With a namespace of its own it is at the root; without, the root of the mount has its name.
+        // With a namespace of its own it is at the root; without, the root of the mount has its
+        // name.
         let mounts = UNIFIED.replace("0:26 /", "0:26 /docker/1f");
         for (group, mounts) in [("0::/\n", UNIFIED), ("0::/docker/1f\n", &mounts)] {
             let files = [

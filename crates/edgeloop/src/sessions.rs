@@ -2,11 +2,11 @@
 
 use crate::table::Paged;
 
-/// Sessions by slot. Small ones lie in pages, like connections; each of the others has memory of its
-/// own, so that the first one takes no more than itself.
+/// Sessions by slot. Small ones lie in pages, like connections; each of the others has memory of
+/// its own, so that the first one takes no more than itself.
 ///
-/// A session may be as large as the user likes, and a stack is small. So no more than one session is
-/// ever moved at a time.
+/// A session may be as large as the user likes, and a stack is small. So no more than one session
+/// is ever moved at a time.
 #[derive(Debug)]
 pub(crate) struct Sessions<S> {
     small: Paged<S>,

@@ -24,8 +24,8 @@ const fn place(slot: u32) -> (usize, usize) {
     ((slot >> PAGE_BITS) as usize % ROOT, slot as usize % PAGE)
 }
 
-/// A page is a bare array on the heap, so that an entry is found with one look-up behind the root. It
-/// is as well aligned as its entries are.
+/// A page is a bare array on the heap, so that an entry is found with one look-up behind the root.
+/// It is as well aligned as its entries are.
 type Page<T> = Box<[Option<T>; PAGE]>;
 
 /// Collected on the heap, because an array of this size might not fit a thread's stack.
@@ -34,7 +34,8 @@ fn array<T, const N: usize>() -> Box<[Option<T>; N]> {
     entries.try_into().unwrap_or_else(|_| unreachable!("{N} entries were collected"))
 }
 
-/// A sparse array of small entries, in pages that are made on first use and freed when they are empty.
+/// A sparse array of small entries, in pages that are made on first use and freed when they are
+/// empty.
 #[derive(Debug)]
 pub(crate) struct Paged<T> {
     pages: Box<[Option<Page<T>>; ROOT]>,

@@ -49,10 +49,10 @@ impl Target {
         self
     }
 
-    /// Binds the connection to a local address to connect from; the kernel's choice if none is given. Its port may be 0,
-    /// which leaves the port to the kernel: bind(2) then takes one that no other socket with this
-    /// local address has, whatever it is connected to, so that some 28,000 are all there are
-    /// (`net.ipv4.ip_local_port_range`).
+    /// Binds the connection to a local address to connect from; the kernel's choice if none is
+    /// given. Its port may be 0, which leaves the port to the kernel: bind(2) then takes one that
+    /// no other socket with this local address has, whatever it is connected to, so that some
+    /// 28,000 are all there are (`net.ipv4.ip_local_port_range`).
     ///
     /// Addresses of the other family can't be reached from it: they count as unreachable.
     #[must_use]
@@ -74,7 +74,7 @@ impl Target {
         self.peer
     }
 
-    /// Goes over to the next address; answers whether there is one.
+    /// Goes over to the next address; returns whether there is one.
     pub(crate) fn advance(&mut self) -> bool {
         let next = self.others.pop_front();
         self.peer = next.unwrap_or(self.peer);

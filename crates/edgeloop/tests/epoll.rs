@@ -495,7 +495,8 @@ mod signals {
         assert_eq!(epoll.wait(&mut events, Some(timeout)).unwrap(), 0);
         let waited = start.elapsed();
         assert!(waited >= timeout, "{waited:?} instead of {timeout:?}");
-        // One that began anew each time it is interrupted would never end, which the parent notices.
+        // One that began anew each time it is interrupted would never end, which the parent
+        // notices.
     }
 
     /// This test, run again in a process of its own, which can be stopped.

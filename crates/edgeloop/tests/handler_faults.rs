@@ -319,7 +319,8 @@ fn c40_a_session_that_panics_for_a_closed_callback_costs_the_closed_connection_n
         let peers: Vec<_> = (0..5).map(|_| server.connect()).collect();
         let ids: Vec<_> = peers.iter().map(|(_, id)| *id).collect();
         let all = ids.clone();
-        // In one turn, so that each end comes behind a connection whose session is still to be made.
+        // In one turn, so that each end comes behind a connection whose session is still to be
+        // made.
         server.ask(move |cx| all.iter().for_each(|&id| cx.reset(id)));
         let closed: Vec<_> = ids.iter().map(|_| server.closed().id).collect();
         assert_eq!(closed, ids, "each is told of once");

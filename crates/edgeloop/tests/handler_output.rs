@@ -193,7 +193,8 @@ fn c13_what_a_callback_sends_to_a_fast_reader_is_bounded_and_goes_on_in_the_next
         let (report, sent) = mpsc::channel();
         let mut stream = Stream::new(13);
         let mut left = ALL;
-        // As a handler does that sends a file: for as long as nothing is queued, and from `drained` on.
+        // As a handler does that sends a file: for as long as nothing is queued, and from `drained`
+        // on.
         let mut pour = move |cx: &mut dyn Context| {
             let mut straight = 0;
             while left > 0 {

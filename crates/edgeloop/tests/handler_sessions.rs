@@ -48,8 +48,8 @@ impl<const SIZE: usize> Handler for Echo<SIZE> {
 const CLIENTS: u8 = 3;
 const KIB: usize = 1024;
 
-/// Serves a few clients with sessions of this size, on a thread whose stack has little more room than
-/// for the few times that a session is moved. Answers how much memory the first of them took.
+/// Serves a few clients with sessions of this size, on a thread whose stack has little more room
+/// than for the few times that a session is moved. Returns how much memory the first of them took.
 #[track_caller]
 fn serves_with<const SIZE: usize>() -> usize {
     let (listening, address) = mpsc::channel();

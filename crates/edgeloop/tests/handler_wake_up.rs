@@ -117,7 +117,8 @@ fn a_loop_polls_before_its_wake_up_only_if_asked_to() {
         quiet.ask(now) > begun.after(4 * SOON)
     });
     let (metrics, _) = quiet.stop(Stop::Now);
-    // A question may be a turn of the mailbox and one of what is left; then come the wake-up and the stop.
+    // A question may be a turn of the mailbox and one of what is left; then come the wake-up and
+    // the stop.
     assert!(metrics.turns <= 3 * asked + 6, "{} turns for {asked} questions", metrics.turns);
 
     let polls = Script::new().config(Config::new().busy_poll(2 * LATER)).start();

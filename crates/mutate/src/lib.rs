@@ -103,7 +103,7 @@ impl Laboratory {
         answer
     }
 
-    /// Runs cargo in the copy; answers `None` if it had to be ended.
+    /// Runs cargo in the copy; returns `None` if it had to be ended.
     ///
     /// # Errors
     ///

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Tries the mutations that were asked for; answers whether all were noticed.
+/// Tries the mutations that were asked for; returns whether all were noticed.
 fn run(filters: &[String]) -> Result<bool, String> {
     let root = mutate::root();
     let mut mutations = mutation::read_all(&root)?;

@@ -132,7 +132,7 @@ fn trace() -> Follower {
     })
 }
 
-/// Prints how a run that was traced has ended. Answers whether nothing was violated.
+/// Prints how a run that was traced has ended. Returns whether nothing was violated.
 fn tell(name: &str, ended: Result<Outcome, Failure>) -> Result<bool, String> {
     match ended {
         Ok(outcome) => {

@@ -85,7 +85,7 @@ fn first_seed(output: &str) -> Option<u64> {
     seeds.min()
 }
 
-/// Plants and hunts the bugs whose names hold one of these words, or all. Answers whether each was
+/// Plants and hunts the bugs whose names hold one of these words, or all. Returns whether each was
 /// found within its seeds.
 pub(crate) fn find(words: &[String]) -> Result<bool, String> {
     let mut bugs = read()?;

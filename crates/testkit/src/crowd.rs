@@ -23,8 +23,8 @@ const PIECE: usize = 4096;
 /// What is read at a time of what comes back.
 const READ: usize = 64 * 1024;
 
-/// When nobody has taken a byte for so long, though the server was free to read, nobody will, but for
-/// the few that each probe of a closed window brings. Only how much is poured depends on it.
+/// When nobody has taken a byte for so long, though the server was free to read, nobody will, but
+/// for the few that each probe of a closed window brings. Only how much is poured depends on it.
 const SATISFIED: Duration = Duration::from_millis(200);
 
 /// Those probes can go on and on; by then, all that has room is full if the server sleeps.
@@ -109,7 +109,8 @@ pub fn pour(peers: &[Peer], streams: &mut [Stream]) {
 }
 
 /// All that was poured comes back to everyone at the same time, to the byte, and then the end. The
-/// stream of each peer began with its index as the seed. No thread is needed, of which there may be few.
+/// stream of each peer began with its index as the seed. No thread is needed, of which there may be
+/// few.
 ///
 /// # Panics
 ///

@@ -3,8 +3,8 @@
 use std::ffi::OsStr;
 use std::process::Command;
 
-/// Builds an example of the library with the profile of this test, which no test of cargo's does by itself,
-/// and returns the program's path. Quick where it is built already.
+/// Builds an example of the library with the profile of this test, which no test of cargo's does by
+/// itself, and returns the program's path. Quick where it is built already.
 ///
 /// # Panics
 ///

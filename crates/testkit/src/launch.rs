@@ -115,8 +115,8 @@ impl Launch {
         self
     }
 
-    /// Runs it under another program, which takes its command line behind its own arguments. Signals
-    /// go to that program.
+    /// Runs it under another program, which takes its command line behind its own arguments.
+    /// Signals go to that program.
     #[must_use]
     pub fn under(mut self, words: &[&str]) -> Self {
         self.wrapper = words.iter().map(|&word| word.to_owned()).collect();

@@ -2,12 +2,13 @@
 //!
 //! A test reads like the sentence that it proves, so each word here does one thing, panics at the
 //! line of the test when it fails, and gives up after [`PATIENCE`] instead of hanging. What a
-//! machine lacks is said on the real stderr, with the word `SKIPPED` or `SCALED DOWN`, and once more at
-//! the end of `cargo test`.
+//! machine lacks is said on the real stderr, with the word `SKIPPED` or `SCALED DOWN`, and once
+//! more at the end of `cargo test`.
 //!
 //! [`Server`] and what hangs on it ([`Process`], [`Trace`]) know a server by its process alone;
 //! [`Peer`] knows it by its address alone, so tests of the library use it too. For tests of clients
-//! there is an [`OddServer`], which gets one thing wrong, and a [`ReplyServer`], which does not echo.
+//! there is an [`OddServer`], which gets one thing wrong, and a [`ReplyServer`], which does not
+//! echo.
 
 // Elsewhere the library says why nothing can be built; this says nothing beside it.
 #![cfg(target_os = "linux")]

@@ -53,8 +53,8 @@ pub fn in_full_or_scaled_down(test: &str, full: u64, few: u64, what: &str) -> u6
     few
 }
 
-/// Waits for the machine's turn of the tests that need most of its descriptors, memory or time,
-/// and holds it until the value is dropped. Other processes of this user that run these tests wait too.
+/// Waits for the machine's turn of the tests that need most of its descriptors, memory or time, and
+/// holds it until the value is dropped. Other processes of this user that run these tests wait too.
 ///
 /// # Panics
 ///

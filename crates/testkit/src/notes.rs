@@ -2,8 +2,8 @@
 //!
 //! The test programs of a run know nothing of each other, but all have the same `cargo` above them.
 //! So each leaves its notes in a file that is named after that process, and the last thing that
-//! `cargo test` runs, an example in the documentation of this crate, finds the file by going up from
-//! itself. Notes of other runs have other names, and go when their `cargo` has gone.
+//! `cargo test` runs, an example in the documentation of this crate, finds the file by going up
+//! from itself. Notes of other runs have other names, and go when their `cargo` has gone.
 //!
 //! What examples write is captured, but not what the program writes that runs them. Its standard
 //! output is that of `cargo`, and the example borrows it.
@@ -72,8 +72,8 @@ fn output_above() -> Option<File> {
     if let Ok(output) = borrowed() {
         return Some(output.into());
     }
-    // Where only a debugger may do that, a terminal or a pipe can be opened once more. A file must not
-    // be: whoever writes behind us would begin where we did.
+    // Where only a debugger may do that, a terminal or a pipe can be opened once more. A file must
+    // not be: whoever writes behind us would begin where we did.
     let path = format!("/proc/{}/fd/1", above.as_raw_nonzero());
     let is_file = fs::metadata(&path).ok()?.is_file();
     if is_file { None } else { OpenOptions::new().append(true).open(path).ok() }
@@ -115,8 +115,8 @@ fn notes_above() -> Option<PathBuf> {
     None
 }
 
-/// Where the notes of the run under this process are. Numbers of processes come again, so its time of
-/// birth is in the name.
+/// Where the notes of the run under this process are. Numbers of processes come again, so its time
+/// of birth is in the name.
 fn notes_of(pid: u32) -> Option<PathBuf> {
     let born = field(pid, BORN)?;
     Some(env::temp_dir().join(format!("{}{pid}-{born}", prefix())))

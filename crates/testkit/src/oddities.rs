@@ -76,8 +76,8 @@ pub enum Oddity {
     },
 }
 
-/// A running server with an oddity, on threads of this process. It takes no more connections once it
-/// is dropped; those that it has end with their peers.
+/// A running server with an oddity, on threads of this process. It takes no more connections once
+/// it is dropped; those that it has end with their peers.
 #[derive(Debug)]
 pub struct OddServer {
     address: SocketAddr,
@@ -203,7 +203,8 @@ impl Shared {
         let mut piece = vec![0; PIECE];
         let mut editor = Editor { oddity: &self.oddity, offset: 0, kept: Vec::new() };
         if self.oddity == Oddity::Deaf {
-            // Until the peer has gone: what it sent is in the way of a look for that, so it is read.
+            // Until the peer has gone: what it sent is in the way of a look for that, so it is
+            // read.
             while !self.over.load(Ordering::SeqCst) {
                 thread::sleep(Duration::from_millis(10));
             }

@@ -114,8 +114,9 @@ impl Process {
         stat.rsplit_once(')')?.1.trim_start().chars().next()
     }
 
-    /// Whether all its threads sleep. One that is woken is ready to run from that moment on, even if
-    /// it gets no processor for long. So a server that sleeps has dealt with all that came before.
+    /// Whether all its threads sleep. One that is woken is ready to run from that moment on, even
+    /// if it gets no processor for long. So a server that sleeps has dealt with all that came
+    /// before.
     #[must_use]
     pub fn sleeps(self) -> bool {
         self.threads().iter().all(|&thread| matches!(self.state_of(thread), None | Some('S')))

@@ -35,7 +35,8 @@ impl Launch {
     ///
     /// # Panics
     ///
-    /// When it cannot be started or does not say within [`PATIENCE`](crate::PATIENCE) that it listens.
+    /// When it cannot be started or does not say within [`PATIENCE`](crate::PATIENCE) that it
+    /// listens.
     #[must_use]
     #[track_caller]
     pub fn start(self) -> Server {

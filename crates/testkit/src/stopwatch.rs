@@ -15,9 +15,9 @@ const PULSE: Duration = Duration::from_millis(5);
 /// Measures a time that must not be exceeded, on a machine that may have other work to do.
 ///
 /// Too early is always wrong, and [`elapsed`](Self::elapsed) tells it. Too late is wrong only where
-/// nobody was in the way. So [`used`](Self::used) leaves out for how long threads of the server under
-/// test, and of this process, were ready to run and had no processor (`schedstat`), and for how long
-/// this whole process stood still (a thread that sleeps, and notices that it overslept).
+/// nobody was in the way. So [`used`](Self::used) leaves out for how long threads of the server
+/// under test, and of this process, were ready to run and had no processor (`schedstat`), and for
+/// how long this whole process stood still (a thread that sleeps, and notices that it overslept).
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -66,8 +66,8 @@ impl Stopwatch {
     }
 }
 
-/// For how long threads have been ready to run and had no processor. A kernel that does not count that
-/// says 0.
+/// For how long threads have been ready to run and had no processor. A kernel that does not count
+/// that says 0.
 #[derive(Debug)]
 struct Waits {
     /// `schedstat` of the thread that asked for it.
@@ -109,8 +109,8 @@ impl Waits {
     }
 }
 
-/// A thread that sleeps and adds up how much longer that lasted than it should. It looks at the waits
-/// now and then, as long as there is something to be seen.
+/// A thread that sleeps and adds up how much longer that lasted than it should. It looks at the
+/// waits now and then, as long as there is something to be seen.
 #[derive(Debug)]
 struct Pulse {
     overslept: Arc<AtomicU64>,

@@ -1,8 +1,9 @@
 //! What strace saw of a server: its system calls, in order, each with its arguments and result.
 //!
 //! The record lags behind the server: strace writes a line when the call is over, which its effects
-//! may precede, and the line passes through another program. So nothing here reads the record before
-//! that is done: each look first waits until all that the server did before the look is written.
+//! may precede, and the line passes through another program. So nothing here reads the record
+//! before that is done: each look first waits until all that the server did before the look is
+//! written.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -126,8 +127,9 @@ impl Trace {
     }
 
     /// The words that run a program under strace: `-D` leaves the program our child; a pipe makes
-    /// strace write each line at once, where a file would get whole blocks. Beside the record, whose
-    /// name has no blanks or quotes, stands the number of the process at the other end of the pipe.
+    /// strace write each line at once, where a file would get whole blocks. Beside the record,
+    /// whose name has no blanks or quotes, stands the number of the process at the other end of the
+    /// pipe.
     #[must_use]
     pub fn command(&self, arguments: &[String]) -> Vec<String> {
         let (record, writer) = (self.path.display(), self.writer_path());
@@ -155,10 +157,10 @@ impl Trace {
 
     /// Waits until all that the server has done before this call is in the record.
     ///
-    /// strace holds a thread at the end of each call until it has written the line, and such a thread
-    /// does not sleep. So a thread that was seen to sleep, in the call that it waits in, has nothing
-    /// left to be written by strace; and when `cat` is seen to sleep after that, in its read of the
-    /// pipe, it has written all that it was given.
+    /// strace holds a thread at the end of each call until it has written the line, and such a
+    /// thread does not sleep. So a thread that was seen to sleep, in the call that it waits in, has
+    /// nothing left to be written by strace; and when `cat` is seen to sleep after that, in its
+    /// read of the pipe, it has written all that it was given.
     #[track_caller]
     fn catch_up(&self) {
         let Some(server) = self.traced else { return };
@@ -205,7 +207,8 @@ impl Trace {
         condition: impl Fn(&[Call]) -> bool,
     ) -> (Vec<Call>, Mark) {
         eventually_some(what, || {
-            // A wait that has begun may find an event at once. One in which the thread sleeps has none.
+            // A wait that has begun may find an event at once. One in which the thread sleeps has
+            // none.
             let text = self.text();
             let calls = loop_calls(&text, mark);
             let rests = calls.last().is_some_and(|call| call.is_wait() && call.result.is_none());

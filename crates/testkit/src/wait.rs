@@ -70,8 +70,8 @@ pub fn holds_for(span: Duration, what: &str, mut condition: impl FnMut() -> bool
     }
 }
 
-/// Sets a flag when it is dropped, so that threads which go on until then end after a failure, too. A scope
-/// waits for its threads, and would wait for ever.
+/// Sets a flag when it is dropped, so that threads which go on until then end after a failure, too.
+/// A scope waits for its threads, and would wait for ever.
 pub struct SetOnDrop<'a>(pub &'a AtomicBool);
 
 impl Drop for SetOnDrop<'_> {

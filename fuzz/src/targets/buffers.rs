@@ -108,7 +108,7 @@ pub fn input(data: &[u8]) {
 
 const ALPHABET: [u8; 5] = [0, 1, 2, b'\r', b'\n'];
 
-/// Takes something from both, which must be the same; answers what the model has left.
+/// Takes something from both, which must be the same; returns what the model has left.
 fn take<'a>(bytes: &mut Bytes<'_>, input: &mut Input<'a>, model: &'a [u8]) -> &'a [u8] {
     let kind = bytes.below(8);
     let size = bytes.byte() as usize;

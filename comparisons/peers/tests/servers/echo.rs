@@ -1,4 +1,5 @@
-//! Every peer but the example echoes every byte, whatever the pieces are and however slow the client.
+//! Every peer but the example echoes every byte, whatever the pieces are and however slow the
+//! client.
 
 use crate::server::{STREAM, Server, USUAL, unless_left_out};
 use peers::{Service, all};

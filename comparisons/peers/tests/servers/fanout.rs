@@ -98,8 +98,8 @@ fn whoever_leaves_is_no_longer_told_and_leaks_no_descriptor(name: &str) {
     }
 }
 
-/// A client that reads from one after the other works beside a server that sends in the same order, and
-/// waits for one that does not: all must do the same, or more than the servers is compared.
+/// A client that reads from one after the other works beside a server that sends in the same order,
+/// and waits for one that does not: all must do the same, or more than the servers is compared.
 fn the_first_to_join_is_told_first(name: &str) {
     if skip_unless("the_first_to_join_is_told_first", STRACE) {
         return;

@@ -62,17 +62,17 @@ pub(crate) struct BenchArgs {
 
     /// Send this text, or the content of @FILE; can be repeated
     ///
-    /// For services that do not echo. Several messages are sent in turn on each connection. The text
-    /// takes the escapes of C: \r \n \t \0 \\ \" \xHH and octal; @@ at its beginning stands for @.
-    /// A file is sent as it is
+    /// For services that do not echo. Several messages are sent in turn on each connection. The
+    /// text takes the escapes of C: \r \n \t \0 \\ \" \xHH and octal; @@ at its beginning stands
+    /// for @. A file is sent as it is
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) send: Vec<OsString>,
 
     /// Where a reply to --send ends [default: echo]
     ///
-    /// bytes:N after N bytes, lines:N after N line feeds, until:TEXT after this text (with escapes),
-    /// echo when it is as long as the message, which it is compared with. With --expect, the default
-    /// is the length of that. Given once for all messages, or once for each
+    /// bytes:N after N bytes, lines:N after N line feeds, until:TEXT after this text (with
+    /// escapes), echo when it is as long as the message, which it is compared with. With --expect,
+    /// the default is the length of that. Given once for all messages, or once for each
     #[arg(long, value_name = "END", allow_hyphen_values = true)]
     pub(crate) reply: Vec<OsString>,
 
@@ -110,9 +110,9 @@ pub(crate) struct BenchArgs {
 
     /// Change the rate in steps: 1k:10s,2k:10s,5k..20k:30s
     ///
-    /// Each step is a rate and a duration. A..B changes the rate evenly from A to B, and 0 is a pause.
-    /// The warm-up has the first rate. The results have a row for each step, of the messages that were
-    /// due in it. At most 100 steps
+    /// Each step is a rate and a duration. A..B changes the rate evenly from A to B, and 0 is a
+    /// pause. The warm-up has the first rate. The results have a row for each step, of the messages
+    /// that were due in it. At most 100 steps
     #[arg(long, value_name = "STEPS", allow_hyphen_values = true)]
     pub(crate) profile: Option<OsString>,
 
@@ -126,16 +126,17 @@ pub(crate) struct BenchArgs {
 
     /// Make this many runs, and show their spread
     ///
-    /// From 1 to 100 runs one after another, each with its own connections and warm-up. With 3 or more
-    /// on both sides, --baseline tells differences from noise
+    /// From 1 to 100 runs one after another, each with its own connections and warm-up. With 3 or
+    /// more on both sides, --baseline tells differences from noise
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) repeat: Option<OsString>,
 
     /// Fail if this holds: p99>1ms; can be repeated
     ///
-    /// A figure (min, mean, p50, p90, p95, p99, p99.9, p99.99, max, rate, errors or unanswered), > or
-    /// <, and a limit. +10% or -5% as limit is the difference to --baseline, and fails only beyond
-    /// the noise where that is known. A figure that cannot be judged fails. The exit code is 5
+    /// A figure (min, mean, p50, p90, p95, p99, p99.9, p99.99, max, rate, errors or unanswered), >
+    /// or <, and a limit. +10% or -5% as limit is the difference to --baseline, and fails only
+    /// beyond the noise where that is known. A figure that cannot be judged fails. The exit code is
+    /// 5
     #[arg(long, value_name = "CONDITION", allow_hyphen_values = true)]
     pub(crate) fail_if: Vec<OsString>,
 
@@ -206,8 +207,8 @@ pub(crate) struct BenchArgs {
 
     /// Poll this long before each send [default: 200us]
     ///
-    /// Polling keeps sends on time, and takes up to this much processor time for each of them: at 1k
-    /// messages a second up to a fifth of a processor, from 5k on up to a whole one. none sleeps
+    /// Polling keeps sends on time, and takes up to this much processor time for each of them: at
+    /// 1k messages a second up to a fifth of a processor, from 5k on up to a whole one. none sleeps
     /// instead: sends are then late by the time that waking up takes
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) busy_poll: Option<OsString>,

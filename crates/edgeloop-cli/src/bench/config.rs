@@ -17,13 +17,15 @@ use crate::addresses::Address;
 use crate::exit::Failure;
 use crate::values::{self, read};
 
-/// The most messages in flight if no number is asked for: what is remembered of each takes 16 bytes.
+/// The most messages in flight if no number is asked for: what is remembered of each takes 16
+/// bytes.
 const FLIGHTS: usize = 4_000_000;
 
 /// The most runs of one command.
 const REPEATS: u64 = 100;
 
-/// The most histograms of the steps of a profile, for all threads: each takes a quarter of a megabyte.
+/// The most histograms of the steps of a profile, for all threads: each takes a quarter of a
+/// megabyte.
 const HISTOGRAMS: u64 = 1000;
 
 /// A run of up to this is told of in parts of a second.

@@ -19,8 +19,8 @@ const HIGHEST: f64 = 1e9;
 /// Where a search begins, if nothing else is said: messages a second.
 const FIRST_RATE: f64 = 1000.0;
 
-/// How long a step takes, and how long at the most where its figure needs more samples, if nothing else
-/// is said.
+/// How long a step takes, and how long at the most where its figure needs more samples, if nothing
+/// else is said.
 const STEP: Duration = Duration::from_secs(3);
 const LONGEST_STEP: Duration = Duration::from_secs(60);
 
@@ -192,9 +192,9 @@ fn two_figures(number: f64) -> f64 {
     if unit >= 1.0 { rounded.round() } else { (rounded * 1e9).round() / 1e9 }
 }
 
-/// Looks for the knee, and tells of each step. `run` makes a run at a rate, of a length; when it returns
-/// nothing, the search ends as far as it has come. Returns the run at the knee: if there is none, the
-/// last, if there is one.
+/// Looks for the knee, and tells of each step. `run` makes a run at a rate, of a length; when it
+/// returns nothing, the search ends as far as it has come. Returns the run at the knee: if there is
+/// none, the last, if there is one.
 pub(crate) fn search(
     search: &Search,
     mut run: impl FnMut(f64, Duration) -> Option<Results>,

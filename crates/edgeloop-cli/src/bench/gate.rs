@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 /// A time that no clock shows.
 const SHUT: u64 = u64::MAX;
 
-/// Opens when all threads have come, and says when they begin. Nobody blocks at it: whoever waits asks
-/// again.
+/// Opens when all threads have come, and says when they begin. Nobody blocks at it: whoever waits
+/// asks again.
 #[derive(Debug)]
 pub(crate) struct Gate {
     awaited: AtomicUsize,

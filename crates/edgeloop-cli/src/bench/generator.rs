@@ -20,8 +20,8 @@ impl Generator {
         let limits = |share: Option<f64>, bound| share.is_some_and(|share| share > bound);
         let mut lags = lateness.lags.clone();
         if let Some(watched) = watched {
-            // In the closed loop each lag fell on all that was in flight; with a schedule the sends that
-            // it delayed are counted, and it fell on one that was awaited, too.
+            // In the closed loop each lag fell on all that was in flight; with a schedule the sends
+            // that it delayed are counted, and it fell on one that was awaited, too.
             let each = if is_closed { plan.active.saturating_mul(plan.pipeline) as u64 } else { 1 };
             lags.add_times(&watched.lags, each);
         }

@@ -1,5 +1,5 @@
-//! The signals of a run: the first one ends it and whatever was to come behind it, the second one the
-//! program.
+//! The signals of a run: the first one ends it and whatever was to come behind it, the second one
+//! the program.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -44,9 +44,9 @@ impl State {
 }
 
 impl Interrupt {
-    /// The first signal ends the run that goes on, if there is one, and every later one as soon as it
-    /// begins. A second one ends the program, whatever the other threads are stuck in. Has to come
-    /// before the first thread is started.
+    /// The first signal ends the run that goes on, if there is one, and every later one as soon as
+    /// it begins. A second one ends the program, whatever the other threads are stuck in. Has to
+    /// come before the first thread is started.
     ///
     /// # Errors
     ///

@@ -43,15 +43,17 @@ pub(crate) struct Lane {
     verifier: Verifier,
     /// Where the service does not echo.
     pub(crate) replies: Option<Box<Replies>>,
-    /// Offsets in the stream: the end of the last message that was begun, what was handed to the loop,
-    /// the beginning of the first message without an answer, and what came back if that isn't verified.
+    /// Offsets in the stream: the end of the last message that was begun, what was handed to the
+    /// loop, the beginning of the first message without an answer, and what came back if that isn't
+    /// verified.
     pub(crate) begun: u64,
     pub(crate) sent: u64,
     pub(crate) answered: u64,
     pub(crate) received: u64,
     /// The loop holds output that the kernel has not taken.
     pub(crate) full: bool,
-    /// For when it stands in the queue of those that have something due; the end of time if it doesn't.
+    /// For when it stands in the queue of those that have something due; the end of time if it
+    /// doesn't.
     pub(crate) awaits: u64,
     /// Connecting it was tried, and succeeded or failed.
     pub(crate) tried: bool,
@@ -148,8 +150,8 @@ impl Lane {
         if verifies { self.verifier.reached() } else { self.received }
     }
 
-    /// Takes the first message without an answer off if its answer has come to its end by now: whole,
-    /// or with a part missing.
+    /// Takes the first message without an answer off if its answer has come to its end by now:
+    /// whole, or with a part missing.
     pub(crate) fn land(&mut self, size: u64, verifies: bool) -> Option<Landing> {
         if let Some(replies) = &mut self.replies {
             let flight = if replies.land() { self.flights.pop_front() } else { None };

@@ -95,7 +95,7 @@ impl<'a> Live<'a> {
         live
     }
 
-    /// Ends the display; answers what the seconds came to.
+    /// Ends the display; returns what the seconds came to.
     pub(crate) fn finish(mut self) -> Series {
         if let Display::Bar(bar) = &self.display
             && !self.stderr.is_unwanted()
@@ -188,7 +188,8 @@ pub(crate) fn table(intervals: &[Interval]) -> String {
     format!("{COLUMNS}\n{rows}")
 }
 
-/// A second in the table. In a run with a profile it says in which step the second began, from 1 on.
+/// A second in the table. In a run with a profile it says in which step the second began, from 1
+/// on.
 fn row(interval: &Interval, profile: Option<&Profile>) -> String {
     let step = profile.map(|profile| profile.step(Duration::from_secs(interval.second)) + 1);
     let Interval { second, messages, unanswered, bytes_sent, bytes_received, .. } = interval;
@@ -279,7 +280,8 @@ fn tenths(seconds: f64) -> String {
     }
 }
 
-/// A second, or several, in a line. What went wrong comes first: a narrow terminal cuts the rest off.
+/// A second, or several, in a line. What went wrong comes first: a narrow terminal cuts the rest
+/// off.
 fn line(interval: &Interval) -> String {
     let mut parts = match interval.rate() {
         // A single message makes no rate.

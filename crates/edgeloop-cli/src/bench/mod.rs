@@ -1,10 +1,10 @@
 //! `edgeloop bench`: a load generator that tells the truth about latency.
 //!
 //! `args` and `config` say what is asked for, `plan` is the run that this comes to, `exchange` what
-//! is sent to a service that does not echo, `profile` the steps of a rate. `run` starts its threads,
-//! each a `worker` on an event loop, with a `lane` for each connection. What they measure (`record`)
-//! comes back each second (`seconds`) and is shown (`live`). At the end `totals` makes the results
-//! of it, from which the summary and all files are made.
+//! is sent to a service that does not echo, `profile` the steps of a rate. `run` starts its
+//! threads, each a `worker` on an event loop, with a `lane` for each connection. What they measure
+//! (`record`) comes back each second (`seconds`) and is shown (`live`). At the end `totals` makes
+//! the results of it, from which the summary and all files are made.
 
 pub(crate) mod args;
 pub(crate) mod config;
@@ -58,7 +58,7 @@ use crate::results::compare::Comparison;
 use crate::results::{FAILED, Results, Series, Step};
 use crate::summary::Summary;
 
-/// Runs as the command line says, and answers how it ended.
+/// Runs as the command line says, and returns how it ended.
 ///
 /// # Errors
 ///
@@ -155,8 +155,9 @@ fn measure(
     Ok((done, background, series))
 }
 
-/// Makes several runs, one after another, and adds them up. The first one that is interrupted ends it,
-/// and counts only if there is no other. So does one that can't be made, unless it is the first.
+/// Makes several runs, one after another, and adds them up. The first one that is interrupted ends
+/// it, and counts only if there is no other. So does one that can't be made, unless it is the
+/// first.
 fn repeat(
     config: &BenchConfig,
     csv: Option<&mut Output>,

@@ -1,8 +1,9 @@
 //! Watches the load generator itself: whether it was stopped, or kept from a processor, or busy.
 //!
-//! A thread of its own sleeps for a hundredth of a second again and again. What it sleeps longer is time
-//! in which the process was stopped, or in which it had to wait for a processor; the kernel tells the
-//! latter for each thread (`/proc/self/task/TID/schedstat`, sched-stats.rst), so both can be told apart.
+//! A thread of its own sleeps for a hundredth of a second again and again. What it sleeps longer is
+//! time in which the process was stopped, or in which it had to wait for a processor; the kernel
+//! tells the latter for each thread (`/proc/self/task/TID/schedstat`, sched-stats.rst), so both can
+//! be told apart.
 
 use std::fs;
 use std::io;
@@ -29,8 +30,8 @@ pub(crate) struct Watched {
     pub(crate) wait: u64,
     /// All of either that were longer than [`LATE`].
     pub(crate) lags: Lags,
-    /// The share of the time in which the busiest thread ran, and in which the unluckiest one waited for
-    /// a processor.
+    /// The share of the time in which the busiest thread ran, and in which the unluckiest one
+    /// waited for a processor.
     pub(crate) busy: Option<f64>,
     pub(crate) waited: Option<f64>,
 }

@@ -5,8 +5,8 @@
 //! connection, show where they belong. That is what tells a lost byte from a changed one.
 //!
 //! A number is multiplied by an odd factor, and its upper half is added to its lower one without
-//! carrying. The next word's product is a sum away, which processors make for several words at once:
-//! this is the greater part of what `bench` itself does with a large message.
+//! carrying. The next word's product is a sum away, which processors make for several words at
+//! once: this is the greater part of what `bench` itself does with a large message.
 
 /// The largest message: offsets have room for many more, but answers are waited for whole.
 pub(crate) const LARGEST: usize = 1 << 30;
@@ -17,8 +17,8 @@ pub(crate) const WORD: usize = 8;
 /// Words that are compared at once.
 const BLOCK: usize = 8;
 
-/// The bits of a number that name the stream. Those above name the place: eight tebibytes have numbers of
-/// their own.
+/// The bits of a number that name the stream. Those above name the place: eight tebibytes have
+/// numbers of their own.
 const STREAM_BITS: u32 = 24;
 
 /// How many streams have a number of their own.

@@ -103,8 +103,8 @@ impl Plan {
         (0..threads).map(share).collect()
     }
 
-    /// Where connection `number` goes to, and from where. They take the addresses in turn, and go on
-    /// to the next one where one can't be connected to.
+    /// Where connection `number` goes to, and from where. They take the addresses in turn, and go
+    /// on to the next one where one can't be connected to.
     pub(crate) fn target(&self, number: usize) -> Target {
         let all = self.addresses.len();
         let first = self.addresses[number % all];

@@ -118,13 +118,14 @@ struct Piece {
 }
 
 impl Curve {
-    /// When so many messages have been due, in nanoseconds from the beginning on: the message with that
-    /// number is due then. The end of time behind the last one.
+    /// When so many messages have been due, in nanoseconds from the beginning on: the message with
+    /// that number is due then. The end of time behind the last one.
     pub(crate) fn time(&self, count: f64) -> f64 {
         if count >= self.count {
             return f64::INFINITY;
         }
-        // The last one that begins by then. Pauses have no messages, so the next begins at the same.
+        // The last one that begins by then. Pauses have no messages, so the next begins at the
+        // same.
         let piece = self.pieces.partition_point(|piece| piece.count <= count).saturating_sub(1);
         self.pieces[piece].time(count)
     }

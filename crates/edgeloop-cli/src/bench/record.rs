@@ -119,7 +119,8 @@ impl Lateness {
     }
 }
 
-/// By how much the load generator itself delayed messages, and how many: in bands, four to a doubling.
+/// By how much the load generator itself delayed messages, and how many: in bands, four to a
+/// doubling.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Lags {
     /// Empty as long as nothing was delayed.

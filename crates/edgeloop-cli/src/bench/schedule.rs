@@ -133,7 +133,8 @@ impl Schedule {
     }
 
     /// Leaves out the messages that are due before `end`, and calls `each` with when and how many:
-    /// those that stand evenly in groups, each of which lies before what `until` answers for its first.
+    /// those that stand evenly in groups, each of which lies before what `until` answers for its
+    /// first.
     pub(crate) fn skip(
         &mut self,
         end: u64,
@@ -152,8 +153,8 @@ impl Schedule {
         }
     }
 
-    /// How many messages of this connection are due before `end`, if they are spread evenly: at most one
-    /// too few.
+    /// How many messages of this connection are due before `end`, if they are spread evenly: at
+    /// most one too few.
     fn before(&self, end: u64) -> u64 {
         let due = |past| self.begin.saturating_add(to_u64(self.nth(past)));
         let all = self.rate.count(to_f64(end.saturating_sub(self.begin)));
@@ -165,8 +166,8 @@ impl Schedule {
         count
     }
 
-    /// An exponential one, by inversion: how many messages of all there are on average between two of
-    /// this connection. Where the rate changes, their times do.
+    /// An exponential one, by inversion: how many messages of all there are on average between two
+    /// of this connection. Where the rate changes, their times do.
     fn random_gap(&mut self) -> f64 {
         // SplitMix64.
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -279,7 +280,8 @@ mod tests {
         let after = |nanos: u64| whole.partition_point(|&time| time < 77 + nanos);
         let ends = [500_000_000, 1_500_000_000, 2_000_000_000, 4_000_000_000, 5_000_000_000];
         assert_eq!(ends.map(after), [500, 1500, 1500, 6000, 7500]);
-        // At 500 a second and 1,750 more each second, the 1,000th is due after (sqrt(15) - 1) / 3.5 s.
+        // At 500 a second and 1,750 more each second, the 1,000th is due after (sqrt(15) - 1) / 3.5
+        // s.
         let exact = [(0, 0), (500, 500_000_000), (1499, 1_499_000_000), (1500, 2_000_000_000)];
         for (number, nanos) in exact.into_iter().chain([(2500, 2_820_852_385)]) {
             assert_eq!(whole[number], 77 + nanos, "message {number}");

@@ -188,8 +188,8 @@ mod tests {
         fn say(&mut self, _: &str) {}
     }
 
-    /// Ticks of so many milliseconds, each with a message of each of two threads; the last one is half
-    /// a tick.
+    /// Ticks of so many milliseconds, each with a message of each of two threads; the last one is
+    /// half a tick.
     fn seen(tick: u64, ticks: u64) -> (Seen, u64) {
         let (mut seen, pool) = (Seen::default(), Arc::new(Mutex::new(Vec::new())));
         let mut seconds = Seconds::new(Duration::from_millis(tick), &mut seen, &pool);

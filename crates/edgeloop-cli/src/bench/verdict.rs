@@ -58,7 +58,8 @@ impl Verdict {
             Wrong::Missing => &mut self.missing,
             Wrong::Surplus => &mut self.surplus,
         } += count;
-        // What comes in pieces is one finding; where nothing was asked for, all of it has one place.
+        // What comes in pieces is one finding; where nothing was asked for, all of it has one
+        // place.
         if let Some(last) = self.findings.last_mut()
             && (last.wrong, last.stream) == (wrong, stream)
             && (last.offset + last.count == offset

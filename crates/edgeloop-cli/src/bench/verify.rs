@@ -28,8 +28,8 @@ impl Verifier {
         self.top.max(self.at + self.held.len() as u64)
     }
 
-    /// Whether a part of the stream never came back. Only for parts that have been reached since this
-    /// was last asked of what lies behind them.
+    /// Whether a part of the stream never came back. Only for parts that have been reached since
+    /// this was last asked of what lies behind them.
     pub(crate) fn lacks(&mut self, part: &Range<u64>) -> bool {
         if self.gaps.is_empty() {
             return false;

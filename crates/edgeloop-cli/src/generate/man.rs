@@ -133,7 +133,8 @@ fn rendered(render: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> String {
     text.replace("\n\n", "\n.IP\n")
 }
 
-/// The source of a part that is made here. Its quotes stay straight, so that examples can be pasted.
+/// The source of a part that is made here. Its quotes stay straight, so that examples can be
+/// pasted.
 fn source(roff: &Roff) -> String {
     rendered(|text| roff.to_writer(text))
 }

@@ -18,8 +18,8 @@ use crate::signals;
 /// How long to wait before trying again to start a thread, where none could be.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// The stack of the thread that writes. Where memory is refused, the usual 2 MiB would be what the loop
-/// has given up to be able to go on (C11).
+/// The stack of the thread that writes. Where memory is refused, the usual 2 MiB would be what the
+/// loop has given up to be able to go on (C11).
 const STACK: usize = 128 * 1024;
 
 /// How often whoever waits for the end looks whether it can write itself.
@@ -86,8 +86,8 @@ impl Queue {
     /// The thread ends when there was no line for as long as `linger`, and the next line starts
     /// another. A process whose only thread is its loop pays less for each of its system calls.
     ///
-    /// Where no thread can be started, lines are written by whoever has them, as far as that does not
-    /// block.
+    /// Where no thread can be started, lines are written by whoever has them, as far as that does
+    /// not block.
     pub(super) fn new(
         output: impl Write + AsFd + Send + 'static,
         linger: Duration,
@@ -123,7 +123,8 @@ impl Queue {
 
     /// Waits until everything is written, but no longer than `timeout`. Returns whether it is.
     ///
-    /// What is written without a wait depends on no other thread, which might get no processor in time.
+    /// What is written without a wait depends on no other thread, which might get no processor in
+    /// time.
     pub(super) fn finish(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         loop {
@@ -164,8 +165,8 @@ impl Queue {
             drop(std::hint::black_box(memory));
             thread.spawn(move || writer.write())
         };
-        // It inherits that no signal interrupts it, or ends what it writes: neither a file size limit
-        // (SIGXFSZ) nor a terminal (SIGTTOU).
+        // It inherits that no signal interrupts it, or ends what it writes: neither a file size
+        // limit (SIGXFSZ) nor a terminal (SIGTTOU).
         state.has_writer = signals::blocked(spawn).is_ok();
         state.retry = (!state.has_writer).then(|| Instant::now() + RETRY);
         state.has_writer

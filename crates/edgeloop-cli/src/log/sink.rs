@@ -151,8 +151,8 @@ impl Sink {
 /// Writes without waiting, although the descriptor may be one that waits.
 fn write_now(output: &mut dyn Output, bytes: &[u8]) -> io::Result<usize> {
     match pwritev2(output.as_fd(), &[IoSlice::new(bytes)], u64::MAX, ReadWriteFlags::NOWAIT) {
-        // Terminals, some file systems, old kernels. There, what is writable takes at least something;
-        // a file takes all.
+        // Terminals, some file systems, old kernels. There, what is writable takes at least
+        // something; a file takes all.
         Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::SPIPE) => {
             let mut ready = [PollFd::from_borrowed_fd(output.as_fd(), PollFlags::OUT)];
             match poll(&mut ready, Some(&Timespec::default())) {

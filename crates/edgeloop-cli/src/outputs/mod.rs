@@ -1,8 +1,8 @@
 //! Files that are written when something is complete, and not before.
 //!
-//! A `place` is what a name stands for. A regular file gets a `draft` beside it, which replaces it at
-//! the end: whatever goes wrong before leaves the old file as it was. Anything else, such as a FIFO,
-//! is written `straight`.
+//! A `place` is what a name stands for. A regular file gets a `draft` beside it, which replaces it
+//! at the end: whatever goes wrong before leaves the old file as it was. Anything else, such as a
+//! FIFO, is written `straight`.
 
 mod draft;
 mod place;
@@ -22,7 +22,8 @@ use place::Kind;
 pub(crate) use place::{Place, apart, same_input};
 use straight::Straight;
 
-/// An output that is open. Dropped without [`finish`](Self::finish), it leaves an old file as it was.
+/// An output that is open. Dropped without [`finish`](Self::finish), it leaves an old file as it
+/// was.
 ///
 /// Writing never fails: the first failure ends it, and [`finish`](Self::finish) returns it.
 #[derive(Debug)]

@@ -17,8 +17,8 @@ const READER: Duration = Duration::from_secs(1);
 /// How often it is looked for a reader.
 const PACE: Duration = Duration::from_millis(10);
 
-/// How often whoever waits looks whether the user wants no more, and how long it then still waits for
-/// a reader to take anything.
+/// How often whoever waits looks whether the user wants no more, and how long it then still waits
+/// for a reader to take anything.
 const LOOK: Duration = Duration::from_millis(100);
 const STUCK: Duration = Duration::from_secs(1);
 

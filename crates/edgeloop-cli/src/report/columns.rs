@@ -1,4 +1,5 @@
-//! The seconds of a run in as many columns as a page has room for, or tenths of them for a short run.
+//! The seconds of a run in as many columns as a page has room for, or tenths of them for a short
+//! run.
 
 use std::collections::BTreeMap;
 

@@ -181,8 +181,8 @@ pub(super) struct Difference {
     pub(super) shown: String,
     /// In percent of the baseline.
     pub(super) percent: Option<f64>,
-    /// What equal runs may differ by, and what the difference says beside that. None where that is not
-    /// known.
+    /// What equal runs may differ by, and what the difference says beside that. None where that is
+    /// not known.
     pub(super) noise: Option<(Noise, Verdict)>,
 }
 
@@ -192,8 +192,8 @@ impl Difference {
     }
 }
 
-/// Compares a figure with that of the baseline. Where the noise is known, the difference is that of the
-/// repeats.
+/// Compares a figure with that of the baseline. Where the noise is known, the difference is that of
+/// the repeats.
 pub(super) fn difference(
     figure: &Figure,
     baseline: Option<&Figure>,

@@ -296,9 +296,9 @@ pub(super) fn add_measured(sum: &mut Interval, other: &Interval) {
     sum.answered_p99_us = answered(0.99).map(|figure| figure.0);
 }
 
-/// A quantile as far as bands tell it, and whether it is a lower bound: the end of the band in which it
-/// lies, which is too long by a band at the most, and never too short. What was never answered ranks
-/// above all of them.
+/// A quantile as far as bands tell it, and whether it is a lower bound: the end of the band in
+/// which it lies, which is too long by a band at the most, and never too short. What was never
+/// answered ranks above all of them.
 fn quantile(
     bands: &[(u32, u64)],
     unanswered: u64,

@@ -1,8 +1,8 @@
 //! `edgeloop report`, and `edgeloop bench --report`: pages of what runs came to.
 //!
 //! `read` takes the results of a run from a file, `merge` makes one run of several. A `page` is put
-//! together from `tables` of `figures` and from `plots`; an `axis` places values and labels them, a `chart` is the
-//! SVG in between, and `html` keeps texts from becoming markup.
+//! together from `tables` of `figures` and from `plots`; an `axis` places values and labels them, a
+//! `chart` is the SVG in between, and `html` keeps texts from becoming markup.
 
 pub(crate) mod args;
 mod axis;

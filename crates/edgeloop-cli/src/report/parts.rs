@@ -35,8 +35,8 @@ pub(super) fn twice(one: &Results, other: &Results) -> Option<String> {
 /// How far apart clocks and beginnings may be beside that, in seconds.
 const APART: f64 = 0.5;
 
-/// Why two runs are not parts of one load, if they are not: nine tenths of the time in which the shorter
-/// one measured the other one has to have measured, too, but for half a second.
+/// Why two runs are not parts of one load, if they are not: nine tenths of the time in which the
+/// shorter one measured the other one has to have measured, too, but for half a second.
 fn not_at_once(one: &Results, other: &Results) -> Option<String> {
     let begin = |run: &Results| run.measured_from.clone().unwrap_or_else(|| run.started.clone());
     let at = |run: &Results| Some((seconds(&begin(run))?, run.seconds));
@@ -63,8 +63,8 @@ fn seconds(text: &str) -> Option<f64> {
     Some(time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs_f64())
 }
 
-/// By how many seconds each run began to measure behind the first of them. None of runs that were not
-/// made at once: what is merged by force is merged as if it had been.
+/// By how many seconds each run began to measure behind the first of them. None of runs that were
+/// not made at once: what is merged by force is merged as if it had been.
 pub(super) fn shifts(runs: &[Run]) -> Vec<u64> {
     let begin = |run: &Run| seconds(run.results.measured_from.as_deref()?);
     let begins: Option<Vec<f64>> = runs.iter().map(begin).collect();

@@ -111,8 +111,8 @@ fn edge(band: u32) -> f64 {
     (f64::from(band) / BANDS).exp2() / 1000.0
 }
 
-/// How many messages took how long, over time; the percentiles are those of `lines`, whose columns may be
-/// wider.
+/// How many messages took how long, over time; the percentiles are those of `lines`, whose columns
+/// may be wider.
 pub(super) fn heat(columns: &Columns, lines: &Columns, outages: &[Outage], y: &Axis) -> String {
     let x = Axis::seconds(columns.end());
     let most = columns.columns.iter().flat_map(|column| &column.bands).map(|band| band.1).max();
@@ -184,8 +184,8 @@ fn shade_outages(outages: &[Outage], y: &Axis) -> Layer {
     Layer::Boxes { class: "outage".to_owned(), boxes }
 }
 
-/// How many messages a second a column comes to. Of one of which hardly anything was measured, as the
-/// last may be, nothing can be told.
+/// How many messages a second a column comes to. Of one of which hardly anything was measured, as
+/// the last may be, nothing can be told.
 fn rate(column: &Interval, width: f64) -> Option<f64> {
     column.rate().filter(|_| column.seconds >= width / 10.0)
 }

@@ -65,8 +65,8 @@ fn too_large() -> String {
     format!("is larger than {} MiB, more than the results of a run have", LARGEST >> 20)
 }
 
-/// Reads all that may be the results of a run: nothing behind a beginning that is not, and a byte too
-/// many of what is too large.
+/// Reads all that may be the results of a run: nothing behind a beginning that is not, and a byte
+/// too many of what is too large.
 fn load(mut input: impl Read, length: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
     input.by_ref().take(BEGINNING).read_to_end(&mut bytes)?;

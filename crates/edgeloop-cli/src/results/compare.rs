@@ -1,8 +1,8 @@
 //! A run beside a baseline: which differences are larger than what differs from run to run anyway.
 //!
-//! The method is Welch's t-test on the logarithms of what the repeats came to, at 99 %: B. L. Welch, "The
-//! generalization of Student's problem when several different population variances are involved",
-//! Biometrika 34 (1947). Logarithms, because times and rates differ by factors.
+//! The method is Welch's t-test on the logarithms of what the repeats came to, at 99 %: B. L.
+//! Welch, "The generalization of Student's problem when several different population variances are
+//! involved", Biometrika 34 (1947). Logarithms, because times and rates differ by factors.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,8 +15,8 @@ use super::units::to_f64;
 /// Of fewer runs on a side no noise is told.
 const LEAST_RUNS: usize = 3;
 
-/// Differences up to this are never told apart, as a logarithm: histograms have steps of one part in a
-/// thousand, and each of two figures lies anywhere in its step.
+/// Differences up to this are never told apart, as a logarithm: histograms have steps of one part
+/// in a thousand, and each of two figures lies anywhere in its step.
 const RESOLUTION: f64 = 0.002;
 
 /// Student's t for 99 % on both sides, by degrees of freedom from 1 on.
@@ -59,8 +59,8 @@ impl Noise {
         let part = |series: &Series| series.of_mean().powi(2) / (series.count - 1.0);
         let parts = part(&new) + part(&old);
         let freedom = match variance.powi(2) / parts {
-            // With few runs on one side alone Welch's are too many, and differences are found between
-            // equal runs three times as often as they should be. So few are always enough.
+            // With few runs on one side alone Welch's are too many, and differences are found
+            // between equal runs three times as often as they should be. So few are always enough.
             _ if new.count != old.count => new.count.min(old.count) - 1.0,
             freedom if freedom.is_finite() => freedom,
             _ => f64::INFINITY,
@@ -98,7 +98,8 @@ impl Noise {
         self.difference.abs() > self.noise
     }
 
-    /// Whether the difference is larger than so many percent, and by more than the noise; or smaller.
+    /// Whether the difference is larger than so many percent, and by more than the noise; or
+    /// smaller.
     pub(crate) fn is_above(&self, percent: f64) -> bool {
         self.difference - self.noise > (percent / 100.0).ln_1p()
     }

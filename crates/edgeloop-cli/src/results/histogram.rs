@@ -11,8 +11,8 @@ use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer}
 
 use super::times::{DIGITS, LONGEST};
 
-/// The longest text of a histogram, and the most bytes that it unpacks to. One of `bench` has 33,792
-/// counts of nine bytes at the most.
+/// The longest text of a histogram, and the most bytes that it unpacks to. One of `bench` has
+/// 33,792 counts of nine bytes at the most.
 const LONGEST_TEXT: usize = 1 << 20;
 const LARGEST: u64 = 512 * 1024;
 
@@ -20,8 +20,8 @@ const LARGEST: u64 = 512 * 1024;
 const PACKED: u32 = 0x1c84_9314;
 const PLAIN: u32 = 0x1c84_9313;
 
-/// Before the counts: a cookie, their length, an offset, the significant figures, the lowest value, the
-/// highest one and a ratio.
+/// Before the counts: a cookie, their length, an offset, the significant figures, the lowest value,
+/// the highest one and a ratio.
 const HEADER: usize = 40;
 
 /// Packs a histogram: a V2 log, deflated and in Base64.

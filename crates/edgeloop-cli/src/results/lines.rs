@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use serde_json::ser::Formatter;
 
-/// Breaks the line behind each member of the outermost object, and behind each element of its lists.
+/// Breaks the line behind each member of the outermost object, and behind each element of its
+/// lists.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     depth: usize,

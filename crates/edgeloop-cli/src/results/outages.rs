@@ -25,7 +25,8 @@ impl Outage {
         self.to_s - self.from_s
     }
 
-    /// The outages of a run, to the length of its intervals. Without a rate something is always awaited.
+    /// The outages of a run, to the length of its intervals. Without a rate something is always
+    /// awaited.
     pub(crate) fn of(intervals: &[Interval], asked_rate: Option<f64>) -> Vec<Self> {
         let least = SHORTEST.max(TIMES * usual(intervals));
         let parts = intervals.chunk_by(|one, next| is_still(one) && is_still(next));
@@ -52,8 +53,8 @@ const fn is_awaited(interval: &Interval) -> bool {
     interval.in_flight > 0 || interval.unanswered > 0 || interval.errors > 0
 }
 
-/// What an answer takes in half of the intervals, in seconds. A single one in which all the answers that
-/// an outage held up come at once is not what is usual.
+/// What an answer takes in half of the intervals, in seconds. A single one in which all the answers
+/// that an outage held up come at once is not what is usual.
 fn usual(intervals: &[Interval]) -> f64 {
     let time = |one: &Interval| one.answered_p50_us.or(one.answered_max_us);
     // Those that came when the run was over say nothing of it.

@@ -182,13 +182,13 @@ pub(crate) struct Generator {
     pub(crate) missed: u64,
     /// The most that one of them was late.
     pub(crate) lag_us: f64,
-    /// The longest time for which the process did not run at all: it was stopped, or the machine was.
-    /// None where that could not be watched.
+    /// The longest time for which the process did not run at all: it was stopped, or the machine
+    /// was. None where that could not be watched.
     pub(crate) stall_us: Option<f64>,
     /// The longest that a thread had to wait for a processor, in a hundredth of a second.
     pub(crate) waited_us: Option<f64>,
-    /// The share of the measured time in which the busiest thread ran, and in which the unluckiest one
-    /// waited for a processor.
+    /// The share of the measured time in which the busiest thread ran, and in which the unluckiest
+    /// one waited for a processor.
     pub(crate) busy: Option<f64>,
     pub(crate) waited: Option<f64>,
     /// The load generator was the limit of a closed loop, and not the service.

@@ -22,8 +22,8 @@ pub(crate) fn bytes(bytes: f64) -> String {
     format!("{figures} {unit}")
 }
 
-/// A value in the first unit in which it is shown as less than a thousand. Each is a thousand times the
-/// one before.
+/// A value in the first unit in which it is shown as less than a thousand. Each is a thousand times
+/// the one before.
 fn scaled(mut value: f64, units: &[&'static str]) -> (f64, &'static str) {
     let mut units = units.iter();
     let mut unit = *units.next().expect("there is a unit");
@@ -63,8 +63,8 @@ pub(crate) fn asked_rate(rate: f64) -> String {
     format!("{}{name}", rate / unit)
 }
 
-/// A share of all in percent: `12.3 %`, `100 %`. What is there is not shown as nothing, and what is not
-/// all not as all.
+/// A share of all in percent: `12.3 %`, `100 %`. What is there is not shown as nothing, and what is
+/// not all not as all.
 pub(crate) fn share(part: u64, all: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "a figure to be shown")]
     let percent = part as f64 * 100.0 / all.max(1) as f64;

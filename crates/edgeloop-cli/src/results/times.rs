@@ -128,7 +128,8 @@ impl Times {
         })
     }
 
-    /// The mean, in nanoseconds, if there is one. If anything was never answered, it is a lower bound.
+    /// The mean, in nanoseconds, if there is one. If anything was never answered, it is a lower
+    /// bound.
     pub(crate) fn mean(&self) -> Option<f64> {
         (self.samples() > 0).then(|| {
             let answered = self.answered.mean() * to_f64(self.answered.len());

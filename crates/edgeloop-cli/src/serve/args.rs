@@ -34,8 +34,8 @@ pub(crate) struct ServeArgs {
 
     /// Reset a peer that takes no output for this long [default: 1m]
     ///
-    /// A peer that reads less than a sixteenth of its receive buffer in this time cannot be told from
-    /// one that reads nothing. none disables it
+    /// A peer that reads less than a sixteenth of its receive buffer in this time cannot be told
+    /// from one that reads nothing. none disables it
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) write_timeout: Option<OsString>,
 
@@ -65,8 +65,8 @@ pub(crate) struct ServeArgs {
     ///
     /// Bytes wait in a queue when a peer does not take its output. Near the limit, only peers that
     /// are owed nothing are read, and those that take nothing may be reset. The memory allowed is
-    /// the least of the cgroup's, the process's and the machine's. What the kernel holds for sockets
-    /// comes on top: see --send-buffer
+    /// the least of the cgroup's, the process's and the machine's. What the kernel holds for
+    /// sockets comes on top: see --send-buffer
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub(crate) buffer_limit: Option<OsString>,
 

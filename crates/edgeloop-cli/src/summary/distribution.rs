@@ -33,8 +33,8 @@ impl Distribution {
     }
 }
 
-/// The bars between these factors of the powers of ten, from the first that has anything to the last.
-/// Several in a row that have nothing are a gap.
+/// The bars between these factors of the powers of ten, from the first that has anything to the
+/// last. Several in a row that have nothing are a gap.
 fn bars(answered: &Histogram<u64>, factors: &[f64]) -> Vec<Option<Bar>> {
     let bars = all_bars(answered, factors);
     let is_empty = |bar: &Bar| bar.2 == 0;
@@ -107,7 +107,8 @@ fn range(from: f64, to: f64) -> String {
     format!("{} to {}", round(from), round(to))
 }
 
-/// A bar as long as its share of the longest one, to an eighth of a character; what is there is seen.
+/// A bar as long as its share of the longest one, to an eighth of a character; what is there is
+/// seen.
 fn bar(count: u64, most: u64) -> String {
     const PARTS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a short bar")]

@@ -184,8 +184,8 @@ fn slower(by: Duration) -> SocketAddr {
     address
 }
 
-/// The shortest latency is what a server takes: a machine with much else to do delays some messages, and
-/// not all.
+/// The shortest latency is what a server takes: a machine with much else to do delays some
+/// messages, and not all.
 #[test]
 fn a_server_that_takes_50_us_more_is_found_and_one_that_takes_as_long_is_not() {
     let (_directory, path) = directory();

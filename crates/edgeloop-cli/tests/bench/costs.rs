@@ -1,4 +1,5 @@
-//! What a message costs the load generator, in system calls: those of any client, and none to time it.
+//! What a message costs the load generator, in system calls: those of any client, and none to time
+//! it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -8,8 +9,9 @@ use testkit::{STRACE, skip_unless};
 
 use crate::serve::{program, server};
 
-/// How often the thread that sends makes each system call, in a run of this many messages. What the other
-/// threads do each second is no part of a message, and on a busy machine a run takes many seconds.
+/// How often the thread that sends makes each system call, in a run of this many messages. What the
+/// other threads do each second is no part of a message, and on a busy machine a run takes many
+/// seconds.
 fn calls(address: SocketAddr, messages: u32) -> BTreeMap<String, u32> {
     let record = tempfile::NamedTempFile::new().expect("a temporary file");
     let mut strace = Command::new("strace");
@@ -20,7 +22,8 @@ fn calls(address: SocketAddr, messages: u32) -> BTreeMap<String, u32> {
     let mut threads: BTreeMap<String, BTreeMap<String, u32>> = BTreeMap::new();
     for line in std::fs::read_to_string(record.path()).expect("the record").lines() {
         let (thread, rest) = line.split_once(' ').expect("a thread");
-        // Where a thread is interrupted by another's line, its call has two, of which one begins with `<`.
+        // Where a thread is interrupted by another's line, its call has two, of which one begins
+        // with `<`.
         if let Some((name, _)) = rest.trim_start().split_once('(')
             && !name.starts_with(['<', '-', '+'])
         {

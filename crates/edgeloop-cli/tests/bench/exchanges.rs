@@ -1,4 +1,5 @@
-//! Services that do not echo: messages that are given, and replies that are told apart and compared.
+//! Services that do not echo: messages that are given, and replies that are told apart and
+//! compared.
 
 use std::io::Write as _;
 

@@ -1,5 +1,5 @@
-//! What would make a run look better than it was: the load generator's own lags, failures that are fast,
-//! answers that nobody asked for, and what happened at another time than the measured one.
+//! What would make a run look better than it was: the load generator's own lags, failures that are
+//! fast, answers that nobody asked for, and what happened at another time than the measured one.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};

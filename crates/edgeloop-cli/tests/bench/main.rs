@@ -1,7 +1,7 @@
 //! `edgeloop bench` as its users run it: the program, real sockets, and servers that err.
 //!
-//! Runs are short, and nothing here depends on how fast the machine is: what is expected follows from
-//! what was sent, or is a bound with its reason beside it.
+//! Runs are short, and nothing here depends on how fast the machine is: what is expected follows
+//! from what was sent, or is a bound with its reason beside it.
 
 mod addresses;
 mod arguments;

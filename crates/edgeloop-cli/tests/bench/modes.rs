@@ -1,5 +1,5 @@
-//! What else a run can be: a connection for each message, streams, held connections, several threads,
-//! and the addresses that it goes from and to.
+//! What else a run can be: a connection for each message, streams, held connections, several
+//! threads, and the addresses that it goes from and to.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;

@@ -442,7 +442,8 @@ fn a_hangup_ends_a_run_with_everything_written_unless_it_is_ignored() {
     );
 }
 
-/// Runs a program on a terminal of its own, which goes away when the file that is named first is there.
+/// Runs a program on a terminal of its own, which goes away when the file that is named first is
+/// there.
 const HANGS_UP: &str = r"
 import os, pty, sys, time
 pid, terminal = pty.fork()

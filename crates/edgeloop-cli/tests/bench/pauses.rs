@@ -1,4 +1,5 @@
-//! A server that stands still for half a second: what the open loop tells of it, and what others hide.
+//! A server that stands still for half a second: what the open loop tells of it, and what others
+//! hide.
 
 use std::net::SocketAddr;
 use std::thread;
@@ -11,8 +12,8 @@ use crate::serve::serve;
 
 pub(crate) const HALF_A_SECOND: Duration = Duration::from_millis(500);
 
-/// A hundred messages a second, of which 50 are due while the server stands still. So few that a machine
-/// with much else to do keeps up with them one by one.
+/// A hundred messages a second, of which 50 are due while the server stands still. So few that a
+/// machine with much else to do keeps up with them one by one.
 pub(crate) const OPEN: &str = "-r 100 -d 4s --grace 10s";
 
 fn pauses(after: u64) -> OddServer {
@@ -21,9 +22,9 @@ fn pauses(after: u64) -> OddServer {
 
 /// Latencies fall evenly from half a second, as those of 50 messages.
 ///
-/// Hardly fewer can be above: the server was still for so long at the least. There are more where it
-/// went on later than it should: half a second for that is plenty, and still far from all messages. And
-/// there is one more for each hundredth of a second for which others had the machine.
+/// Hardly fewer can be above: the server was still for so long at the least. There are more where
+/// it went on later than it should: half a second for that is plenty, and still far from all
+/// messages. And there is one more for each hundredth of a second for which others had the machine.
 #[track_caller]
 pub(crate) fn expect_an_even_fall(ran: &Ran, starved: Duration) {
     let more = 50 + u64::try_from(starved.as_millis() / 10).expect("hardly a minute");
@@ -39,8 +40,8 @@ pub(crate) fn expect_an_even_fall(ran: &Ran, starved: Duration) {
     assert!(ran.figure("/latency_us/max") >= 475_000.0, "{}", ran.summary);
 }
 
-/// One message was under way while the server stood still, and two more are for a machine that stumbles
-/// on its own. One waits for so long again where others had the machine for that time.
+/// One message was under way while the server stood still, and two more are for a machine that
+/// stumbles on its own. One waits for so long again where others had the machine for that time.
 #[track_caller]
 fn expect_one_long(name: &str, ran: &Ran, starved: Duration) {
     let more = 3 + u64::try_from(starved.as_millis() / 250).expect("hardly a minute");

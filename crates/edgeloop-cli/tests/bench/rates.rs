@@ -70,8 +70,8 @@ fn what_nobody_takes_is_counted_and_not_kept() {
     });
     let ran = going.end();
     ran.expect_messages(0, 10_000_000);
-    // The kernel takes up to 10 MB for each connection, and 16 bytes are kept of each message in it:
-    // 10 MB in all, and twice as much while that grows. Ten million messages would be 160 MB.
+    // The kernel takes up to 10 MB for each connection, and 16 bytes are kept of each message in
+    // it: 10 MB in all, and twice as much while that grows. Ten million messages would be 160 MB.
     assert!(peak > 0 && peak < 64 << 20, "{peak} bytes");
 }
 

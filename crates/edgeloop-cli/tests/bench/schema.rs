@@ -1,9 +1,10 @@
-//! The schema of the results: that each output keeps to it, and that documents say the same as it and
-//! as the tests.
+//! The schema of the results: that each output keeps to it, and that documents say the same as it
+//! and as the tests.
 //!
 //! A field is added in four places: in `results.rs` (or wherever its struct is), in
-//! `docs/bench-results.schema.json` among the `properties` of its object and in its `required`, and as a
-//! row in `docs/BENCH.md`. What is missing is named by the test that fails, with the row to add.
+//! `docs/bench-results.schema.json` among the `properties` of its object and in its `required`, and
+//! as a row in `docs/BENCH.md`. What is missing is named by the test that fails, with the row to
+//! add.
 
 use serde_json::Value;
 

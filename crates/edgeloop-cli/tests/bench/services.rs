@@ -1,5 +1,5 @@
-//! Services of others: Redis, memcached, nginx, and Python's server of files, which do not echo, and
-//! HAProxy in front of one that does.
+//! Services of others: Redis, memcached, nginx, and Python's server of files, which do not echo,
+//! and HAProxy in front of one that does.
 
 use std::fs;
 use std::net::SocketAddr;

@@ -1,4 +1,5 @@
-//! What a person reads of a run: the summary, the line that changes while it goes, and lines of a log.
+//! What a person reads of a run: the summary, the line that changes while it goes, and lines of a
+//! log.
 
 use std::thread;
 use std::time::Duration;
@@ -34,8 +35,8 @@ fn the_last_part_of_a_second_is_told_for_what_it_is() {
     let rows = columns(&table, ["seconds", "messages", "rate"]);
     let seconds: Vec<_> = rows.iter().map(|row| row[0]).collect();
     assert_eq!(seconds, [1.0, 1.0, 0.5]);
-    // Answers of the last messages may come when the time is over; what there was in time, in all, is
-    // 50 a second over 2.5 s.
+    // Answers of the last messages may come when the time is over; what there was in time, in all,
+    // is 50 a second over 2.5 s.
     let in_time: f64 = rows.iter().map(|row| row[0] * row[2]).sum();
     assert!((in_time - ran.figure("/rate") * ran.figure("/seconds")).abs() < 0.01, "{rows:?}");
     let last = ran.at("/intervals/2");
@@ -55,7 +56,8 @@ fn the_last_part_of_a_second_is_told_for_what_it_is() {
 #[test]
 fn a_line_of_a_log_sums_up_all_since_the_last() {
     let server = OddServer::start(Oddity::None);
-    // How long it takes is not known before, so each line is for ten seconds, or for what there was.
+    // How long it takes is not known before, so each line is for ten seconds, or for what there
+    // was.
     let ran = bench(server.address(), "-c 2 -r 50 -n 115 --grace 10s");
     ran.expect_all_answered().expect_messages(115, 0);
     let lines: Vec<&str> = ran.stderr.lines().collect();

@@ -274,7 +274,8 @@ impl Keys {
         }
     }
 
-    /// When this many units, each of this many milliseconds, are over. For all but SET, less than nothing is nothing.
+    /// When this many units, each of this many milliseconds, are over. For all but SET, less than
+    /// nothing is nothing.
     fn deadline(&self, count: &[u8], unit: u64, command: &str) -> Result<Time, String> {
         let count = integer(count)?.max(if command == "set" { -1 } else { 0 });
         let millis = u64::try_from(count).ok().and_then(|count| count.checked_mul(unit));
@@ -320,8 +321,8 @@ fn place(at: i64, list: &List) -> Option<usize> {
     }
 }
 
-/// Whether all of `text` matches a pattern with `*` and `?`. Takes no more steps than the product of
-/// both lengths: only the last `*` is ever tried again.
+/// Whether all of `text` matches a pattern with `*` and `?`. Takes no more steps than the product
+/// of both lengths: only the last `*` is ever tried again.
 fn matches(mut pattern: &[u8], mut text: &[u8]) -> bool {
     // What stands behind the last `*`, and the text that it has not swallowed.
     let mut star = None;

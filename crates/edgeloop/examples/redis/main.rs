@@ -1,13 +1,13 @@
 //! A server that speaks the protocol of Redis (RESP2): strings with expiry, lists, and channels.
 //!
-//! `cargo run --release -p edgeloop --example redis [ADDRESS]`, then `redis-cli`. It drains on SIGTERM
-//! and SIGINT; a second one ends it at once.
+//! `cargo run --release -p edgeloop --example redis [ADDRESS]`, then `redis-cli`. It drains on
+//! SIGTERM and SIGINT; a second one ends it at once.
 //!
-//! What it bounds: a request has at most 16 MiB and 1,048,576 arguments, an argument 8 MiB, an inline
-//! command 64 KiB. Whoever sends more is told so, and disconnected. A client that asks faster than it
-//! reads is not read from. One that reads too slowly for its channels, or asks for a reply of more than
-//! 16 MiB, is reset. All input and output together have at most 256 MiB. As in Redis by default, only
-//! its clients bound the data itself.
+//! What it bounds: a request has at most 16 MiB and 1,048,576 arguments, an argument 8 MiB, an
+//! inline command 64 KiB. Whoever sends more is told so, and disconnected. A client that asks
+//! faster than it reads is not read from. One that reads too slowly for its channels, or asks for a
+//! reply of more than 16 MiB, is reset. All input and output together have at most 256 MiB. As in
+//! Redis by default, only its clients bound the data itself.
 
 mod keys;
 mod protocol;

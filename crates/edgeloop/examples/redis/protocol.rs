@@ -30,7 +30,8 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Takes the words of the next request; `None` if it has not arrived whole. An empty one has none.
+    /// Takes the words of the next request; `None` if it has not arrived whole. An empty one has
+    /// none.
     ///
     /// # Errors
     ///
@@ -76,7 +77,8 @@ impl Request {
     }
 }
 
-/// Reads the line with a number behind the byte that says what it counts. Returns where it ends, too.
+/// Reads the line with a number behind the byte that says what it counts. Returns where it ends,
+/// too.
 fn number(input: &[u8], at: usize, what: &str) -> Result<Option<(i64, usize)>, String> {
     let rest = &input[at + 1..input.len().min(at + MAX_NUMBER)];
     let line = match rest.iter().position(|&byte| byte == b'\n') {

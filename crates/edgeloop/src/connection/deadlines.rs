@@ -172,8 +172,8 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Every deadline that holds now, with what it means. Time in which the loop did not run does not
-    /// count against a peer (C39).
+    /// Every deadline that holds now, with what it means. Time in which the loop did not run does
+    /// not count against a peer (C39).
     fn deadlines(&self, timeouts: &Timeouts) -> impl Iterator<Item = (Time, Due)> {
         let never = (Time::NEVER, Due::Nothing);
         let cold = self.cold.as_deref();
@@ -216,8 +216,8 @@ impl<S> Connection<S> {
             let stalled = after(cold.progress, write).max(after(cold.first_look, write - part));
             return if stalled <= look { (stalled, Due::Stalled) } else { (look, Due::Stalling) };
         }
-        // It is about to be sent something, or what it has sent is not read: for want of memory (C11), or
-        // because the handler paused.
+        // It is about to be sent something, or what it has sent is not read: for want of memory
+        // (C11), or because the handler paused.
         if self.has(Flags::JOINED | Flags::STARVED | Flags::PAUSED | Flags::RETRY) {
             return (Time::NEVER, Due::Nothing);
         }
@@ -251,8 +251,8 @@ mod tests {
         connection
     }
 
-    /// Found by the simulated kernel: a turn took three milliseconds, and the peer was given up three
-    /// milliseconds too early (seed 462609).
+    /// Found by the simulated kernel: a turn took three milliseconds, and the peer was given up
+    /// three milliseconds too early (seed 462609).
     #[test]
     fn c39_what_a_long_turn_wrote_does_not_count_from_its_begin() {
         let at = |seconds: u32| Time::ZERO.after(seconds * SECOND);

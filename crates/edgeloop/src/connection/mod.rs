@@ -7,8 +7,8 @@
 //!       └───────────┴───────────┴────────────┴────────────┘  failed, reset, timed out, cut off
 //! ```
 //!
-//! - **Open**: the handler is served. Either side's stream may have ended already, and its end goes on
-//!   being read (C44).
+//! - **Open**: the handler is served. Either side's stream may have ended already, and its end goes
+//!   on being read (C44).
 //! - **Flushing**: the handler has closed; what it sent is still being written (C3).
 //! - **Lingering**: our FIN is out; input is discarded until the peer's FIN (C6).
 //! - **Doomed**: its end is decided; the closing phase tells the handler and closes the descriptor.
@@ -43,7 +43,8 @@ pub(crate) enum Life {
     Doomed,
 }
 
-/// One connection. 32 bytes, within one cache line; all that an idle one does not need is in [`Cold`].
+/// One connection. 32 bytes, within one cache line; all that an idle one does not need is in
+/// [`Cold`].
 #[derive(Debug)]
 #[repr(align(32))]
 pub(crate) struct Connection<S> {
@@ -187,8 +188,8 @@ impl<S> Connection<S> {
         self.socket
     }
 
-    /// Its address could not be connected to, and another is tried, with this socket. Answers the one
-    /// before it.
+    /// Its address could not be connected to, and another is tried, with this socket. Returns the
+    /// one before it.
     pub(crate) fn connecting_anew(&mut self, socket: S, deadline: Time) -> S {
         debug_assert_eq!(self.life, Life::Connecting);
         self.cold().deadline = deadline;
@@ -251,8 +252,8 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Whether its input may go through a pipe: none is kept, and nothing is known of that only a receive
-    /// can tell from emptiness.
+    /// Whether its input may go through a pipe: none is kept, and nothing is known of that only a
+    /// receive can tell from emptiness.
     pub(crate) fn may_pass(&self) -> bool {
         let otherwise = Flags::DRAIN | Flags::SHOW | Flags::KEPT | Flags::FAILED;
         self.life == Life::Open && self.has(Flags::STREAMS) && !self.has(otherwise)
@@ -431,7 +432,8 @@ impl<S> Connection<S> {
         self.has(Flags::ENDED) && !(self.has(Flags::RELAYED) && self.has(Flags::KEPT))
     }
 
-    /// Our FIN is out: waits for the peer's, for `timeout` and for `discardable` bytes at most (C6).
+    /// Our FIN is out: waits for the peer's, for `timeout` and for `discardable` bytes at most
+    /// (C6).
     pub(crate) fn linger(&mut self, now: Time, timeout: Duration, discardable: usize) {
         debug_assert_eq!(self.life, Life::Flushing);
         self.enter(Life::Lingering);
@@ -442,7 +444,7 @@ impl<S> Connection<S> {
         cold.discardable = discardable;
     }
 
-    /// Its end is decided. Answers what its output released.
+    /// Its end is decided. Returns what its output released.
     pub(crate) fn doom(&mut self, reason: Reason, abort: bool) -> Released {
         debug_assert_ne!(self.life, Life::Doomed);
         self.enter(Life::Doomed);

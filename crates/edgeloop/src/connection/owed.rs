@@ -17,7 +17,8 @@ impl<S> Connection<S> {
         self.cold.as_ref().map_or(0, |cold| cold.joined.len())
     }
 
-    /// Joins bytes to those that leave at the end of the turn, the first in a spare buffer if there is one.
+    /// Joins bytes to those that leave at the end of the turn, the first in a spare buffer if there
+    /// is one.
     ///
     /// # Errors
     ///
@@ -71,8 +72,8 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Queues bytes, and sets the flag `mark` if that makes more than `high`. Returns by how much memory
-    /// the queue grew.
+    /// Queues bytes, and sets the flag `mark` if that makes more than `high`. Returns by how much
+    /// memory the queue grew.
     ///
     /// # Errors
     ///
@@ -128,7 +129,7 @@ impl<S> Connection<S> {
         self.cold.as_ref().map_or(Front::Bytes(&[]), |cold| cold.output.front())
     }
 
-    /// The kernel accepted so much of the front; answers what that released.
+    /// The kernel accepted so much of the front; returns what that released.
     pub(crate) fn wrote(&mut self, count: usize, now: Time) -> Released {
         self.active = now;
         let cold = self.cold();

@@ -25,15 +25,15 @@ impl Agenda {
     /// Sessions are to be called (C47).
     pub(crate) const POKED: Self = Self(1 << 14);
 
-    /// The loop spins before it sleeps. This is never taken off: it makes each turn go the longer way,
-    /// so that one of a loop that does not spin takes no instruction more.
+    /// The loop spins before it sleeps. This is never taken off: it makes each turn go the longer
+    /// way, so that one of a loop that does not spin takes no instruction more.
     pub(crate) const SPIN: Self = Self(1 << 12);
 
     pub(crate) fn add(&mut self, item: Self) {
         self.0 |= item.0;
     }
 
-    /// Takes an item off; answers whether it was on.
+    /// Takes an item off; returns whether it was on.
     pub(crate) fn take(&mut self, item: Self) -> bool {
         let on = self.0 & item.0 != 0;
         self.0 &= !item.0;

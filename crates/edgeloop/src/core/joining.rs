@@ -2,8 +2,8 @@
 //!
 //! The first send of a callback goes out at once, straight from its bytes, if nothing of the
 //! connection's input is left behind it. What follows, and what is sent to other connections while
-//! several events are served, is copied into the connection's joined bytes. They
-//! leave before the loop waits, or at once when there are [`JOINED`] of them or a [`LARGE`] send follows.
+//! several events are served, is copied into the connection's joined bytes. They leave before the
+//! loop waits, or at once when there are [`JOINED`] of them or a [`LARGE`] send follows.
 
 use super::{Agenda, Core};
 use crate::connection::{Connection, Life};
@@ -40,7 +40,8 @@ pub(crate) struct Joining {
 }
 
 impl Joining {
-    /// Whether nothing was sent on a connection in this turn: nothing moved on it, or it has just begun.
+    /// Whether nothing was sent on a connection in this turn: nothing moved on it, or it has just
+    /// begun.
     pub(crate) fn is_first<S>(&mut self, id: ConnectionId, it: &Connection<S>, now: Time) -> bool {
         let has_begun = self.unsent.take() == Some(id);
         (has_begun || it.active != now) && !it.has(Flags::JOINED)
@@ -48,8 +49,8 @@ impl Joining {
 }
 
 impl<K: Kernel> Core<K> {
-    /// Sends from a callback that may not be the only one in this turn to send on this connection. It
-    /// goes out at once only if that is known to be the first.
+    /// Sends from a callback that may not be the only one in this turn to send on this connection.
+    /// It goes out at once only if that is known to be the first.
     pub(crate) fn send_or_join(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
         // One on which nothing moved in this turn was sent nothing in it.
         if self.joining.events <= 1
@@ -125,7 +126,8 @@ impl<K: Kernel> Core<K> {
             }
             self.out_of_memory(id);
         }
-        // While something was joined it could not be idle, and its timer may have been dropped for that.
+        // While something was joined it could not be idle, and its timer may have been dropped for
+        // that.
         if self.wheel.deadline(id.slot()).is_none() {
             self.schedule(id);
         }

@@ -20,7 +20,7 @@ use crate::time::Time;
 impl<K: Kernel> Core<K> {
     // The beginning.
 
-    /// Takes over a connected socket; answers `None` if epoll would not have it (C19).
+    /// Takes over a connected socket; returns `None` if epoll would not have it (C19).
     pub(crate) fn adopt(&mut self, socket: K::Socket) -> Option<ConnectionId> {
         let id = self.connections.next_id();
         if let Err(error) = self.kernel.register(&socket, Token(id.to_bits()), CONNECTION) {
@@ -68,7 +68,7 @@ impl<K: Kernel> Core<K> {
         timeout.map_or(Time::NEVER, |timeout| self.now.after(timeout))
     }
 
-    /// Begins to connect to the first address that lets itself be begun with. Answers why the last
+    /// Begins to connect to the first address that lets itself be begun with. Returns why the last
     /// one failed if none does.
     fn dial(&mut self, to: &mut Target, id: ConnectionId) -> Result<K::Socket, Failed> {
         loop {
@@ -151,8 +151,8 @@ impl<K: Kernel> Core<K> {
         Ok(ask(&mut self.kernel, &connection.socket)?)
     }
 
-    /// An address could not be connected to, for this error or because it took too long. The next one
-    /// is tried, or the connection ends.
+    /// An address could not be connected to, for this error or because it took too long. The next
+    /// one is tried, or the connection ends.
     pub(crate) fn connect_failed(&mut self, id: ConnectionId, error: Option<Errno>) {
         let mut failed = error;
         if let Some(mut to) = self.dialled.remove(&id.slot())

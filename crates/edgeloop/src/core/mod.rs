@@ -1,7 +1,8 @@
 //! The loop without its handler: connections, memory, time, and what can be done to them.
 //!
-//! Callbacks reach this through [`CallContext`](crate::context::CallContext), so nothing here calls the handler.
-//! What a callback has to be told about is put on a list that a later phase of the turn works off.
+//! Callbacks reach this through [`CallContext`](crate::context::CallContext), so nothing here calls
+//! the handler. What a callback has to be told about is put on a list that a later phase of the
+//! turn works off.
 
 mod agenda;
 mod joining;
@@ -373,7 +374,7 @@ impl<K: Kernel> Core<K> {
     }
 
     /// A receive or a send found the kernel without memory: it is tried again from a timer.
-    /// Answers whether it will be; if not, the connection is doomed.
+    /// Returns whether it will be; if not, the connection is doomed.
     pub(crate) fn retry(&mut self, id: ConnectionId, transfer: Transfer, error: Errno) -> bool {
         let Some(connection) = self.connections.get_mut(id) else { return false };
         match connection.retry(transfer, error, self.now) {
@@ -399,8 +400,8 @@ fn shares(config: &Config, spare: usize) -> (usize, usize) {
     (config.max_connections.map_or(allowed, |asked| asked.min(allowed)), pipes)
 }
 
-/// The kernel had no memory for this call, or interrupted it as often as it was made: no error of the
-/// connection, and no "would block", because no edge will follow.
+/// The kernel had no memory for this call, or interrupted it as often as it was made: no error of
+/// the connection, and no "would block", because no edge will follow.
 pub(crate) fn is_exhaustion(error: Errno) -> bool {
     matches!(error, Errno::NOBUFS | Errno::NOMEM | Errno::INTR)
 }

@@ -1,5 +1,5 @@
-//! The options of every socket that carries bytes: of listeners, which pass them on, and of outbound
-//! connections.
+//! The options of every socket that carries bytes: of listeners, which pass them on, and of
+//! outbound connections.
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ pub(crate) fn set_option<K: Kernel>(
     kernel.set_option(socket, option).in_call(option.call())
 }
 
-/// Sets what a socket needs before it listens or connects; what is accepted inherits it, which saves a
-/// call for each option of each connection.
+/// Sets what a socket needs before it listens or connects; what is accepted inherits it, which
+/// saves a call for each option of each connection.
 pub(crate) fn set_options<K: Kernel>(
     kernel: &mut K,
     socket: &K::Socket,
@@ -43,7 +43,8 @@ pub(crate) fn set_options<K: Kernel>(
     Ok(())
 }
 
-/// The first probe comes after so long, and the last of those that get no answer after as long again.
+/// The first probe comes after so long, and the last of those that get no answer after as long
+/// again.
 fn keepalive(after: Duration) -> [SocketOption; 4] {
     let seconds = |nanos: u128| {
         let seconds = u64::try_from(nanos.div_ceil(1_000_000_000)).unwrap_or(u64::MAX);

@@ -1,9 +1,10 @@
 //! Two connections joined: what one sends, the other gets (C46).
 //!
-//! A relay has a direction. What is read of its source is sent to its target, by splice(2) where much
-//! comes. The source is not read while the target's queue is above the high watermark; its FIN ends our
-//! stream to the target; and where one of the two ends otherwise, so does the other: with a reset behind
-//! what it is owed if something broke, else as [`Action::Close`](crate::Action::Close) ends it.
+//! A relay has a direction. What is read of its source is sent to its target, by splice(2) where
+//! much comes. The source is not read while the target's queue is above the high watermark; its FIN
+//! ends our stream to the target; and where one of the two ends otherwise, so does the other: with
+//! a reset behind what it is owed if something broke, else as
+//! [`Action::Close`](crate::Action::Close) ends it.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -24,7 +25,8 @@ pub(crate) struct Relays {
     pub(crate) ending: ConnectionId,
 }
 
-/// What a connection has to do with relays. A proxy has one for each connection, so it is kept small.
+/// What a connection has to do with relays. A proxy has one for each connection, so it is kept
+/// small.
 #[derive(Debug)]
 struct End {
     /// Where its input goes, and from where output comes.
@@ -149,8 +151,8 @@ impl<K: Kernel> Core<K> {
         self.list(source);
     }
 
-    /// Ends the relay of a connection's input: its handler is shown what comes from now on. Returns how
-    /// many bytes it has carried, if there was one.
+    /// Ends the relay of a connection's input: its handler is shown what comes from now on. Returns
+    /// how many bytes it has carried, if there was one.
     pub(crate) fn unrelay(&mut self, source: ConnectionId) -> Option<u64> {
         let target = self.relays.target(source)?;
         if let Some(end) = self.relays.get_mut(target) {
@@ -168,8 +170,8 @@ impl<K: Kernel> Core<K> {
         Some(carried)
     }
 
-    /// The handler pauses a connection that is relayed, or lets it be read again. Returns whether its target
-    /// lets it be read.
+    /// The handler pauses a connection that is relayed, or lets it be read again. Returns whether
+    /// its target lets it be read.
     pub(super) fn pause_relayed(&mut self, source: ConnectionId, paused: bool) -> bool {
         let Some(end) = self.relays.get_mut(source) else { return true };
         if paused {
@@ -180,8 +182,8 @@ impl<K: Kernel> Core<K> {
         end.state & HELD == 0
     }
 
-    /// Keeps a relayed connection from being read while the queue of its target is above the high watermark.
-    /// Returns whether it does. One that has failed is read to its end (C7).
+    /// Keeps a relayed connection from being read while the queue of its target is above the high
+    /// watermark. Returns whether it does. One that has failed is read to its end (C7).
     pub(crate) fn holds(&mut self, source: ConnectionId) -> bool {
         let above =
             |core: &Self, target| core.connections.get(target).is_some_and(Connection::is_above);
@@ -202,8 +204,8 @@ impl<K: Kernel> Core<K> {
         }
     }
 
-    /// Its target does not keep a connection from being read any more. One that was paused by the handler
-    /// stays so.
+    /// Its target does not keep a connection from being read any more. One that was paused by the
+    /// handler stays so.
     pub(crate) fn release_held(&mut self, source: ConnectionId) {
         let Some(end) = self.relays.get_mut(source) else { return };
         let (held, paused) = (end.state & HELD != 0, end.state & PAUSED != 0);
@@ -216,7 +218,8 @@ impl<K: Kernel> Core<K> {
         }
     }
 
-    /// Whether a connection gets what comes from another that is not read for now. It is not idle then.
+    /// Whether a connection gets what comes from another that is not read for now. It is not idle
+    /// then.
     pub(crate) fn waits_for_source(&self, id: ConnectionId) -> bool {
         let waits = Flags::PAUSED | Flags::STARVED | Flags::RETRY;
         let source = self.relays.source(id).filter(|&source| source != id);
@@ -237,8 +240,8 @@ impl<K: Kernel> Core<K> {
         target.unwrap_or(connection).has(Flags::OUTPUT)
     }
 
-    /// Sends what is kept of a relayed connection's input on, as far as its target takes it, and behind it the
-    /// end of the peer's stream, if that has come.
+    /// Sends what is kept of a relayed connection's input on, as far as its target takes it, and
+    /// behind it the end of the peer's stream, if that has come.
     pub(crate) fn carry_kept(&mut self, source: ConnectionId) {
         while let Some(connection) = self.connections.get_mut(source)
             && connection.has(Flags::RELAYED)
@@ -290,8 +293,9 @@ impl<K: Kernel> Core<K> {
         count: usize,
         sent: Sent,
     ) {
-        // One that has failed accounts for what it can't send; its end, which follows, ends the source. Until
-        // then what it has received is read, and goes to the source, if it is relayed.
+        // One that has failed accounts for what it can't send; its end, which follows, ends the
+        // source. Until then what it has received is read, and goes to the source, if it is
+        // relayed.
         let failed =
             |it: &Connection<_>| it.has(Flags::FAILED | Flags::ABORT) && !it.has(Flags::FINISHED);
         let failed = sent == Sent::Gone && self.connections.get(target).is_some_and(failed);
@@ -323,8 +327,8 @@ impl<K: Kernel> Core<K> {
         }
     }
 
-    /// A connection ends or is closed. Whoever is relayed with it ends, too, unless all was carried: with a
-    /// reset if something broke.
+    /// A connection ends or is closed. Whoever is relayed with it ends, too, unless all was
+    /// carried: with a reset if something broke.
     pub(super) fn part(&mut self, id: ConnectionId, breaks: bool) {
         let none = ConnectionId::NONE;
         let Some(end) = self.relays.get_mut(id) else { return };
@@ -340,8 +344,8 @@ impl<K: Kernel> Core<K> {
             let ended = |it: &Connection<_>| it.has(Flags::ENDED) && !it.has(Flags::KEPT);
             core.connections.get(id).is_none_or(ended)
         };
-        // Behind the end of its stream a connection owes its target nothing, and is owed nothing by a source
-        // whose stream has ended.
+        // Behind the end of its stream a connection owes its target nothing, and is owed nothing by
+        // a source whose stream has ended.
         let (all_sent, all_got) = (has_ended(self, id) && !breaks, has_ended(self, source));
         for source in [id, source] {
             if let Some(connection) = self.connections.get_mut(source) {

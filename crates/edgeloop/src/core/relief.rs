@@ -20,8 +20,8 @@ const PATIENCE: Duration = Duration::from_millis(250);
 const COMPARED: usize = 16;
 
 impl<K: Kernel> Core<K> {
-    /// Makes sure that the queue of a connection may grow by this much. For one that is owed nothing
-    /// others are given up. Returns whether it may.
+    /// Makes sure that the queue of a connection may grow by this much. For one that is owed
+    /// nothing others are given up. Returns whether it may.
     pub(super) fn make_room(&mut self, id: ConnectionId, growth: usize) -> bool {
         let Some(connection) = self.connections.get(id) else { return false };
         if connection.has(Flags::OUTPUT) {
@@ -34,8 +34,8 @@ impl<K: Kernel> Core<K> {
         self.memory.fits_anew(growth)
     }
 
-    /// Makes room for what one read may become, if there is none. If those that could be given up have
-    /// taken something just now, that waits until they have not for long enough.
+    /// Makes room for what one read may become, if there is none. If those that could be given up
+    /// have taken something just now, that waits until they have not for long enough.
     pub(crate) fn relieve(&mut self, spared: ConnectionId) {
         self.give_up_while(spared, Memory::is_full);
         if self.memory.is_full() {
@@ -79,8 +79,8 @@ impl<K: Kernel> Core<K> {
         most.map(|(_, id)| id)
     }
 
-    /// Whether the socket of a connection takes any of its output now. Nobody is given up before that
-    /// was tried (C39).
+    /// Whether the socket of a connection takes any of its output now. Nobody is given up before
+    /// that was tried (C39).
     fn takes(&mut self, id: ConnectionId) -> bool {
         let Some(connection) = self.connections.get_mut(id) else { return true };
         let before = connection.queued();

@@ -95,12 +95,13 @@ impl<K: Kernel> Core<K> {
         self.send_on(id, Front::Bytes(bytes), answer)
     }
 
-    /// Passes up to `most` bytes of a connection's input on to another's output, or to its own, through
-    /// a pipe (splice(2)). There must be room for them. Returns how many, and what became of them.
+    /// Passes up to `most` bytes of a connection's input on to another's output, or to its own,
+    /// through a pipe (splice(2)). There must be room for them. Returns how many, and what became
+    /// of them.
     ///
-    /// With `None`, only a receive can tell whether there are any: at an urgent mark splice says EAGAIN
-    /// for ever, and 0 if a FIN is queued behind it (seen on Linux 6.18). The connection may have failed
-    /// by it.
+    /// With `None`, only a receive can tell whether there are any: at an urgent mark splice says
+    /// EAGAIN for ever, and 0 if a FIN is queued behind it (seen on Linux 6.18). The connection may
+    /// have failed by it.
     pub(crate) fn pass(
         &mut self,
         id: ConnectionId,
@@ -126,7 +127,8 @@ impl<K: Kernel> Core<K> {
             Err(error) => {
                 self.take_back(Piped { pipe, count: 0 });
                 if !self.cannot_pass(error) {
-                    // An error is reported once, and the next receive would look like a clean end (C7).
+                    // An error is reported once, and the next receive would look like a clean end
+                    // (C7).
                     self.fail(id, error);
                 }
                 return None;
@@ -152,7 +154,8 @@ impl<K: Kernel> Core<K> {
         Some((count, sent))
     }
 
-    /// Nothing went into a pipe. Returns whether that is for a reason that receiving does not share.
+    /// Nothing went into a pipe. Returns whether that is for a reason that receiving does not
+    /// share.
     #[cold]
     fn cannot_pass(&mut self, error: Errno) -> bool {
         // Not on this kernel, or not in this sandbox.
@@ -232,7 +235,8 @@ impl<K: Kernel> Core<K> {
         }
     }
 
-    /// One send of these bytes, wherever they are. One that takes none of them is as good as interrupted.
+    /// One send of these bytes, wherever they are. One that takes none of them is as good as
+    /// interrupted.
     fn transmit(
         kernel: &mut K,
         pipes: &Pipes<K::Pipe>,
@@ -248,8 +252,8 @@ impl<K: Kernel> Core<K> {
         persist(|| send().and_then(|count| if count == 0 { Err(Errno::INTR) } else { Ok(count) }))
     }
 
-    /// Leaves bytes to the next turn, though the socket may take them: this turn has sent enough on this
-    /// connection (C13).
+    /// Leaves bytes to the next turn, though the socket may take them: this turn has sent enough on
+    /// this connection (C13).
     fn defer(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
         let sent = self.queue(id, Front::Bytes(bytes), false);
         if let Some(connection) = self.connections.get_mut(id)
@@ -262,8 +266,9 @@ impl<K: Kernel> Core<K> {
         sent
     }
 
-    /// Queues what the socket has not taken. If the system refuses memory for it even when what was set
-    /// aside is given up, the bytes are refused, or, if others of theirs are sent, the connection ends.
+    /// Queues what the socket has not taken. If the system refuses memory for it even when what was
+    /// set aside is given up, the bytes are refused, or, if others of theirs are sent, the
+    /// connection ends.
     fn queue(&mut self, id: ConnectionId, rest: Front<'_>, begun: bool) -> Sent {
         let Some(connection) = self.connections.get(id) else { return Sent::Gone };
         let first = !connection.has(Flags::OUTPUT);
@@ -375,7 +380,8 @@ impl<K: Kernel> Core<K> {
         let fell = connection.falls(self.config.low_watermark);
         let next = connection.flushed();
         if !connection.has(Flags::OUTPUT) {
-            // It is owed nothing, and so is read whatever others are owed; so is whoever waits to send it more.
+            // It is owed nothing, and so is read whatever others are owed; so is whoever waits to
+            // send it more.
             self.feed(id);
             if let Some(source) = self.relays.source(id) {
                 self.feed(source);

@@ -1,5 +1,5 @@
-//! Memory that the system refuses (C11): what was set aside is given up, reading and accepting pause,
-//! and both go on once as much can be set aside again.
+//! Memory that the system refuses (C11): what was set aside is given up, reading and accepting
+//! pause, and both go on once as much can be set aside again.
 
 use std::time::Duration;
 
@@ -16,9 +16,9 @@ use crate::notice::Notice;
 use crate::output::{Refused, heap_grants};
 use crate::time::Time;
 
-/// What is set aside. It must hold what is under way when memory is refused: the rest of a read's worth
-/// of output, what the handler leaves of it, and the small things that the loop allocates while it writes
-/// queued output, ends connections and logs.
+/// What is set aside. It must hold what is under way when memory is refused: the rest of a read's
+/// worth of output, what the handler leaves of it, and the small things that the loop allocates
+/// while it writes queued output, ends connections and logs.
 const BALLAST: usize = 1024 * 1024;
 
 /// How long after a refusal it is looked whether there is memory again, and the longest of these
@@ -26,8 +26,8 @@ const BALLAST: usize = 1024 * 1024;
 const FIRST_LOOK: Duration = Duration::from_millis(100);
 const LONGEST_LOOK: Duration = Duration::from_secs(1);
 
-/// A mapping that nobody writes to. It takes no memory, but counts towards RLIMIT_AS, RLIMIT_DATA and the
-/// kernel's promises of memory (`vm.overcommit_memory` 2). Without it, that much is free.
+/// A mapping that nobody writes to. It takes no memory, but counts towards RLIMIT_AS, RLIMIT_DATA
+/// and the kernel's promises of memory (`vm.overcommit_memory` 2). Without it, that much is free.
 #[derive(Debug)]
 pub(crate) struct Ballast {
     held: Option<MmapMut>,
@@ -70,8 +70,8 @@ fn map() -> Result<MmapMut, Refused> {
     MmapMut::map_anon(BALLAST).map_err(|_| Refused)
 }
 
-/// Whether as much can be set aside and is free besides: the rest is for the next queues, and for whoever
-/// else in the process takes memory and does not ask, such as a thread that begins.
+/// Whether as much can be set aside and is free besides: the rest is for the next queues, and for
+/// whoever else in the process takes memory and does not ask, such as a thread that begins.
 fn is_there_twice() -> bool {
     MmapMut::map_anon(2 * BALLAST).is_ok()
 }
@@ -113,7 +113,8 @@ impl<K: Kernel> Core<K> {
         self.agenda.add(Agenda::STARVED);
     }
 
-    /// There is no memory for what a connection has sent or received, even without what was set aside.
+    /// There is no memory for what a connection has sent or received, even without what was set
+    /// aside.
     #[cold]
     pub(crate) fn out_of_memory(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(id) {
@@ -122,7 +123,8 @@ impl<K: Kernel> Core<K> {
         self.doom(id, Reason::Exhausted, true);
     }
 
-    /// Whether there is memory for another few connections, asked before the first of them is accepted.
+    /// Whether there is memory for another few connections, asked before the first of them is
+    /// accepted.
     pub(crate) fn has_memory_for_more(&mut self) -> bool {
         /// For how many connections it is asked at once, and what each takes besides its session.
         const CONNECTIONS: usize = 64;

@@ -50,8 +50,8 @@
 //! - The kernel finds an entry by file *and* number (epoll(7), on the key). When a number is used
 //!   again for another file, [`modify`](Epoll::modify) and [`remove`](Epoll::remove) find no entry
 //!   of the old file under it and say `ENOENT`; they can't reach a stranger's registration.
-//! - An event carries the token and nothing else. A token is an integer, not a pointer that somebody
-//!   would follow.
+//! - An event carries the token and nothing else. A token is an integer, not a pointer that
+//!   somebody would follow.
 //!
 //! So the worst that a forgotten registration can do is an event that nobody expected, with a token
 //! whose owner has gone. That is a thing that every caller has to cope with anyway, because an

@@ -179,7 +179,8 @@ impl fmt::Debug for Readiness {
 mod tests {
     use super::*;
 
-    /// The kernel's names and numbers (include/uapi/linux/eventpoll.h), in the order of the numbers.
+    /// The kernel's names and numbers (include/uapi/linux/eventpoll.h), in the order of the
+    /// numbers.
     const FLAGS: [(u32, &str); 6] =
         [(0x1, "IN"), (0x2, "PRI"), (0x4, "OUT"), (0x8, "ERR"), (0x10, "HUP"), (0x2000, "RDHUP")];
 

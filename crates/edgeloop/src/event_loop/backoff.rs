@@ -17,7 +17,7 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// There is a chance. Answers whether to take it.
+    /// There is a chance. Returns whether to take it.
     pub(super) const fn takes(&mut self) -> bool {
         let takes = self.left == 0;
         self.left = self.left.saturating_sub(1);

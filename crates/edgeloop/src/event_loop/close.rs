@@ -31,8 +31,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let deadline = match stop {
             Stop::Now | Stop::Drain(Some(Duration::ZERO)) => now,
             Stop::Drain(None) => Time::NEVER,
-            // The process may have been stopped in this turn, before it was asked to end (C39). Time for
-            // the peers is counted from the turn, and hold-ups are added to it.
+            // The process may have been stopped in this turn, before it was asked to end (C39).
+            // Time for the peers is counted from the turn, and hold-ups are added to it.
             Stop::Drain(Some(after)) => self.core.kernel.now().after(after),
         };
         let begins = self.drain.is_none();

@@ -35,8 +35,8 @@ impl Default for Interruptions {
 }
 
 impl Interruptions {
-    /// The wait of this turn was interrupted, at this time. Answers for how long to sleep, if at all,
-    /// and whether that is the first time in a row.
+    /// The wait of this turn was interrupted, at this time. Returns for how long to sleep, if at
+    /// all, and whether that is the first time in a row.
     fn add(&mut self, turn: u64, now: Time) -> Option<(Duration, bool)> {
         if turn != self.turn + 1 {
             *self = Self { since: now, ..Self::default() };

@@ -16,19 +16,19 @@ use crate::kernel::Kernel;
 use crate::mailbox::Letter;
 
 impl<H: Handler> EventLoop<H> {
-    /// From now on, calls [`Handler::notified`] when something arrives at a descriptor of yours: a pipe
-    /// or a socket that a signal handler writes to, a signalfd, a timerfd, inotify. So a server hears of
-    /// signals without another thread, and a process of one thread pays less for each system call on a
-    /// descriptor (`__fget_light` in fs/file.c, Linux 6.18).
+    /// From now on, calls [`Handler::notified`] when something arrives at a descriptor of yours: a
+    /// pipe or a socket that a signal handler writes to, a signalfd, a timerfd, inotify. So a
+    /// server hears of signals without another thread, and a process of one thread pays less for
+    /// each system call on a descriptor (`__fget_light` in fs/file.c, Linux 6.18).
     ///
-    /// The loop reads nothing from it, and tells once of all that arrives until it tells: whoever is
-    /// told reads until `EAGAIN`, or does not care for what there is to read (edge-triggered; epoll(7)).
-    /// It is watched until it and all its duplicates are closed. Doesn't block.
+    /// The loop reads nothing from it, and tells once of all that arrives until it tells: whoever
+    /// is told reads until `EAGAIN`, or does not care for what there is to read (edge-triggered;
+    /// epoll(7)). It is watched until it and all its duplicates are closed. Doesn't block.
     ///
     /// # Errors
     ///
-    /// When it is watched already (`EEXIST`), can't be watched, as a regular file (`EPERM`), or the kernel
-    /// has no memory or watches for it (`ENOMEM`, `ENOSPC`; epoll_ctl(2)).
+    /// When it is watched already (`EEXIST`), can't be watched, as a regular file (`EPERM`), or the
+    /// kernel has no memory or watches for it (`ENOMEM`, `ENOSPC`; epoll_ctl(2)).
     ///
     /// # Examples
     ///
@@ -102,8 +102,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 }
 
 impl<H: Handler, K: Kernel> EventLoop<H, K> {
-    /// Phase 6, at its end: calls the sessions that are to be called, within the budget. Those that are
-    /// asked for meanwhile have their turn in the next turn.
+    /// Phase 6, at its end: calls the sessions that are to be called, within the budget. Those that
+    /// are asked for meanwhile have their turn in the next turn.
     pub(super) fn call_poked(&mut self) {
         let count = self.core.poked.len().min(self.core.config.turn_jobs);
         for _ in 0..count {

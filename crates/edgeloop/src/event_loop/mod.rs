@@ -50,8 +50,8 @@ use spin::Spin;
 /// budget where its work could be unbounded; what a budget leaves over makes the next wait return
 /// at once:
 ///
-/// 1. **Wait** for events; without blocking if anything is left to do, and for a while before that if
-///    the loop spins ([`Config::spin`]).
+/// 1. **Wait** for events; without blocking if anything is left to do, and for a while before that
+///    if the loop spins ([`Config::spin`]).
 /// 2. **Clock**: read the monotonic clock, once (C28).
 /// 3. **Events**: serve the connections that are ready, note the listeners and the mailbox.
 /// 4. **Ready list**: serve what an earlier turn cut off (C13), and what waits for memory (C11).
@@ -88,8 +88,8 @@ pub struct EventLoop<H: Handler, K: Kernel = Linux> {
     mailbox: Mailbox,
     letters: VecDeque<Letter>,
     notified: bool,
-    /// How many of the turn's events are served. It is here and not in a local variable, so that a turn
-    /// goes on where a panic left it (C32).
+    /// How many of the turn's events are served. It is here and not in a local variable, so that a
+    /// turn goes on where a panic left it (C32).
     served: usize,
     /// How many of the ready list this turn serves.
     ready_left: usize,
@@ -167,7 +167,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         })
     }
 
-    /// Listens on an address; answers the one that was bound, with the real port where 0 was
+    /// Listens on an address; returns the one that was bound, with the real port where 0 was
     /// asked for. Of a name with several addresses, the first that can be bound is.
     ///
     /// Resolving a name blocks. Connections are accepted once the loop runs.
@@ -230,15 +230,15 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         self.handler
     }
 
-    /// The connection cap that holds: the one asked for, or what descriptors allow (C24). Each listener
-    /// takes a descriptor, so that it is known once all listen.
+    /// The connection cap that holds: the one asked for, or what descriptors allow (C24). Each
+    /// listener takes a descriptor, so that it is known once all listen.
     #[must_use]
     pub fn max_connections(&self) -> usize {
         self.core.cap
     }
 
-    /// The ceiling of all queued bytes that holds: the one asked for, or the default, lowered to fit
-    /// [`memory_limit`](Self::memory_limit) (C11).
+    /// The ceiling of all queued bytes that holds: the one asked for, or the default, lowered to
+    /// fit [`memory_limit`](Self::memory_limit) (C11).
     #[must_use]
     pub fn buffer_limit(&self) -> usize {
         self.core.config.buffer_limit
@@ -496,8 +496,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
     }
 
-    /// Phase 7, for the wake-up of the handler. Shortly before it the agenda is kept from being empty,
-    /// so that no wait blocks.
+    /// Phase 7, for the wake-up of the handler. Shortly before it the agenda is kept from being
+    /// empty, so that no wait blocks.
     fn wake_up(&mut self) {
         if self.core.wake_up <= self.core.now {
             self.core.wake_up = Time::NEVER;

@@ -23,8 +23,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             .map(|text| (*text).to_owned())
             .or_else(|| payload.downcast_ref::<String>().cloned())
             .unwrap_or_else(|| "a panic without a message".to_owned());
-        // The payload is a value of the handler's, and dropping it may panic in turn (C40). What that
-        // panic carries is leaked, or this would have no end.
+        // The payload is a value of the handler's, and dropping it may panic in turn (C40). What
+        // that panic carries is leaked, or this would have no end.
         if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(again);
         }

@@ -19,7 +19,7 @@ use crate::kernel::{Kernel, persist};
 use crate::notice::Trace;
 use crate::output::{PAGE, heap_grants};
 
-/// Calls back for a connection that has a session; answers `Continue` for one that hasn't.
+/// Calls back for a connection that has a session; returns `Continue` for one that hasn't.
 macro_rules! call {
     ($loop:ident, $id:ident, $callback:ident $(, $argument:expr)*) => {
         if let Some(session) = $loop.sessions.get_mut($id.slot()) {
@@ -33,8 +33,8 @@ macro_rules! call {
 }
 pub(super) use call;
 
-/// Shows input to a connection's handler. `unsent` is how much of it is left, if nothing was sent on the
-/// connection in this turn.
+/// Shows input to a connection's handler. `unsent` is how much of it is left, if nothing was sent
+/// on the connection in this turn.
 macro_rules! data {
     ($loop:ident, $id:ident, $input:expr, $unsent:expr) => {
         if let Some(session) = $loop.sessions.get_mut($id.slot()) {
@@ -116,8 +116,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         self.apply(id, action);
     }
 
-    /// Makes room in what is kept of a connection's input. Returns whether there is some; without memory
-    /// for it, even without what was set aside, the connection ends (C11).
+    /// Makes room in what is kept of a connection's input. Returns whether there is some; without
+    /// memory for it, even without what was set aside, the connection ends (C11).
     fn grow_kept(&mut self, id: ConnectionId, kept: &mut Vec<u8>, by: usize) -> bool {
         /// What the accounts of who keeps how much may take for one more.
         const ACCOUNTS: usize = 1024;
@@ -283,8 +283,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
     }
 
-    /// Passes input on unseen, where that may be and there is room for a whole read. Answers how many
-    /// bytes, if any.
+    /// Passes input on unseen, where that may be and there is room for a whole read. Returns how
+    /// many bytes, if any.
     fn pass(&mut self, id: ConnectionId, budget: usize) -> Option<usize> {
         let connection = self.core.connections.get(id)?;
         let room = budget.min(self.core.memory.room());
@@ -332,7 +332,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
     }
 
-    /// What a receive of at most `limit` bytes has answered. Answers whether to go on.
+    /// What a receive of at most `limit` bytes has answered. Returns whether to go on.
     fn received(&mut self, id: ConnectionId, answer: Result<usize, Errno>, limit: usize) -> bool {
         let Some(connection) = self.core.connections.get_mut(id) else { return false };
         match answer {
@@ -400,8 +400,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
     }
 
-    /// Shows the handler `count` bytes of the buffer, behind those that it has left before. `first` says that
-    /// nothing was sent on the connection in this turn.
+    /// Shows the handler `count` bytes of the buffer, behind those that it has left before. `first`
+    /// says that nothing was sent on the connection in this turn.
     #[inline(never)]
     fn show(&mut self, id: ConnectionId, count: usize, first: bool) {
         let Some(connection) = self.core.connections.get(id) else { return };
@@ -414,7 +414,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
     }
 
-    /// Sends input of a relayed connection on: what was kept of it, and `count` bytes of the buffer.
+    /// Sends input of a relayed connection on: what was kept of it, and `count` bytes of the
+    /// buffer.
     fn carry(&mut self, id: ConnectionId, count: usize) {
         self.note_received(id, count);
         // What is kept is carried before anything is received.
@@ -538,8 +539,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         self.end_finished(id);
     }
 
-    /// Ends our stream if that was asked for before it could be done, and the connection if both streams are
-    /// at their ends.
+    /// Ends our stream if that was asked for before it could be done, and the connection if both
+    /// streams are at their ends.
     fn end_finished(&mut self, id: ConnectionId) {
         if let Some(connection) = self.core.connections.get(id)
             && connection.life() == Life::Open

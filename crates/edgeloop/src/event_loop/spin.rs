@@ -11,15 +11,15 @@ use crate::time::Time;
 pub(super) struct Spin {
     /// How much had moved when the loop last had nothing left to do.
     moved: u64,
-    /// When the spin that is under way ends; [`Time::NEVER`] until its first poll has been answered,
-    /// because the turn before it may have taken longer than that.
+    /// When the spin that is under way ends; [`Time::NEVER`] until its first poll has been
+    /// answered, because the turn before it may have taken longer than that.
     until: Option<Time>,
     backoff: Backoff,
 }
 
 impl<H: Handler, K: Kernel> EventLoop<H, K> {
-    /// A turn has nothing left to do. Answers whether the next wait polls, because the loop spins, and
-    /// does not sleep. A poll is a turn with its own clock reading (C28).
+    /// A turn has nothing left to do. Returns whether the next wait polls, because the loop spins,
+    /// and does not sleep. A poll is a turn with its own clock reading (C28).
     pub(super) fn polls(&mut self) -> bool {
         if self.core.config.spin.is_zero() {
             return false;
@@ -36,7 +36,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             }
             return self.spin.until.is_some();
         }
-        // An event by which nothing moves, such as the alarm, interrupts a spin and does not end it.
+        // An event by which nothing moves, such as the alarm, interrupts a spin and does not end
+        // it.
         match self.spin.until {
             Some(Time::NEVER) => {
                 self.spin.until = Some(self.core.now.after(self.core.config.spin));

@@ -9,8 +9,9 @@ use crate::kernel::Kernel;
 use crate::output::PAGE;
 
 impl<H: Handler, K: Kernel> EventLoop<H, K> {
-    /// Serves those that are owed nothing, in the order in which they began to wait, as far as there
-    /// is room or others can be given up; and lets the rest be read again where reading has resumed.
+    /// Serves those that are owed nothing, in the order in which they began to wait, as far as
+    /// there is room or others can be given up; and lets the rest be read again where reading has
+    /// resumed.
     pub(super) fn serve_starved(&mut self) {
         // Nobody without queued output waits behind one that has some. Each gets a page's worth.
         for _ in 0..self.core.config.turn_jobs {

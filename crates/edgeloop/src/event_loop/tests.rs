@@ -63,8 +63,8 @@ fn c42_whoever_has_streamed_goes_the_ordinary_way_with_small_messages() {
     }
 }
 
-/// Found by a seed: a listener that closes in the first turn, in which a new connection may have been
-/// read and have a pipe, had the pool made anew.
+/// Found by a seed: a listener that closes in the first turn, in which a new connection may have
+/// been read and have a pipe, had the pool made anew.
 #[test]
 fn c24_a_listener_that_closes_leaves_the_pipes_to_those_who_have_them() {
     let mut event_loop = EventLoop::with_config(Echo, Config::new()).expect("a loop");

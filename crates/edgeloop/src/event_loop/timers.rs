@@ -1,4 +1,5 @@
-//! Phase 7: a connection's deadlines, and what the kernel is asked before one of them ends it (C39).
+//! Phase 7: a connection's deadlines, and what the kernel is asked before one of them ends it
+//! (C39).
 //!
 //! An event may wait behind a full batch, or have come while the loop did not run. So what was
 //! missed for too long is looked for once more: input by a receive, room by a send, a connection

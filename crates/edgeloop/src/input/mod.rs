@@ -134,8 +134,8 @@ impl<'a> Input<'a> {
     ///
     /// # Errors
     ///
-    /// When the line is longer than `max` bytes without its end, as soon as that is certain. Nothing is
-    /// taken. For `max` to be reached, the handler's
+    /// When the line is longer than `max` bytes without its end, as soon as that is certain.
+    /// Nothing is taken. For `max` to be reached, the handler's
     /// [`input_limit`](crate::Handler::input_limit) must be at least `max + 2`.
     ///
     /// # Examples
@@ -164,13 +164,14 @@ impl<'a> Input<'a> {
         Ok(Some(line))
     }
 
-    /// Takes up to and including the first `delimiter`, and returns it all. `None` means that it has
-    /// not arrived.
+    /// Takes up to and including the first `delimiter`, and returns it all. `None` means that it
+    /// has not arrived.
     ///
     /// # Errors
     ///
-    /// When the delimiter does not end within the first `max` bytes. Nothing is taken. For `max` to be
-    /// reached, the handler's [`input_limit`](crate::Handler::input_limit) must be at least `max`.
+    /// When the delimiter does not end within the first `max` bytes. Nothing is taken. For `max` to
+    /// be reached, the handler's [`input_limit`](crate::Handler::input_limit) must be at least
+    /// `max`.
     ///
     /// # Panics
     ///
@@ -204,9 +205,9 @@ impl<'a> Input<'a> {
     ///
     /// # Errors
     ///
-    /// When the frame is longer than `max` bytes, as soon as its length has arrived. Nothing is taken.
-    /// For `max` to be reached, the handler's [`input_limit`](crate::Handler::input_limit) must be at
-    /// least `max` and the size of the integer.
+    /// When the frame is longer than `max` bytes, as soon as its length has arrived. Nothing is
+    /// taken. For `max` to be reached, the handler's [`input_limit`](crate::Handler::input_limit)
+    /// must be at least `max` and the size of the integer.
     ///
     /// # Examples
     ///
@@ -290,8 +291,8 @@ impl<'a> Input<'a> {
         self.try_take(size_of::<N>()).and_then(N::from_le)
     }
 
-    /// Returns the big-endian integer at the front and leaves it there; `None` if it has not arrived
-    /// whole.
+    /// Returns the big-endian integer at the front and leaves it there; `None` if it has not
+    /// arrived whole.
     ///
     /// # Examples
     ///
@@ -344,8 +345,8 @@ impl<'a> Input<'a> {
         self.bytes
     }
 
-    /// Of the bytes that were shown: how many are left, and what is known about them, to be kept with
-    /// them.
+    /// Of the bytes that were shown: how many are left, and what is known about them, to be kept
+    /// with them.
     pub(crate) fn rest_of(&self, shown: &[u8]) -> (usize, Scanned) {
         if self.bytes.as_ptr_range().end == shown.as_ptr_range().end {
             return (self.bytes.len(), self.scanned);

@@ -111,8 +111,8 @@ pub(super) fn find(bytes: &[u8], delimiter: Delimiter) -> Option<usize> {
     }
 }
 
-/// The standard library calls memchr(3) in this method only. On lines of 1 KiB it takes a tenth of the
-/// time of `Iterator::position`, on those of 16 bytes as much.
+/// The standard library calls memchr(3) in this method only. On lines of 1 KiB it takes a tenth of
+/// the time of `Iterator::position`, on those of 16 bytes as much.
 fn find_byte(bytes: &[u8], byte: u8) -> Option<usize> {
     let count = { bytes }.skip_until(byte).expect("reading from a slice can't fail");
     counted::add(count);

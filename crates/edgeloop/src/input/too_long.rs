@@ -4,8 +4,8 @@ use std::{error, fmt};
 
 /// A line, a message or a frame is longer than the parser's maximum. Nothing of it was taken.
 ///
-/// The same call returns the same error again, unless the handler takes something: usually it says so
-/// and closes the connection.
+/// The same call returns the same error again, unless the handler takes something: usually it says
+/// so and closes the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TooLong {

@@ -85,8 +85,8 @@ pub struct Pipe {
 }
 
 impl Pipe {
-    /// A user may have only so many pages in pipes (`fs.pipe-user-pages-soft`), and the kernel only so
-    /// much memory. Until they are granted the pipe is as good with fewer, if slower (C42).
+    /// A user may have only so many pages in pipes (`fs.pipe-user-pages-soft`), and the kernel only
+    /// so much memory. Until they are granted the pipe is as good with fewer, if slower (C42).
     fn grow(&self) {
         let left = self.grows_after.get();
         if left > 1 {
@@ -98,8 +98,9 @@ impl Pipe {
     }
 }
 
-/// What a pipe is to hold. A piece of a socket's input takes one of its pages, however large or small
-/// it is: with so many, a splice meets no more than there is of large ones, and enough of packets'.
+/// What a pipe is to hold. A piece of a socket's input takes one of its pages, however large or
+/// small it is: with so many, a splice meets no more than there is of large ones, and enough of
+/// packets'.
 const PIPE_SIZE: usize = 256 * 1024;
 
 /// How many splices of a pipe that could not be made that large come between two tries.
@@ -108,8 +109,9 @@ const GROW_AFTER: u32 = 256;
 /// The bit of SIGPIPE, which is 13 (signal(7)), in the masks of proc(5).
 const SIGPIPE_BIT: u64 = 1 << 12;
 
-/// Whether SIGPIPE is ignored, or blocked in this thread, by what proc(5) says of the thread. Nothing
-/// else tells that without unsafe code, so that no pipes are used while `/proc` is not mounted.
+/// Whether SIGPIPE is ignored, or blocked in this thread, by what proc(5) says of the thread.
+/// Nothing else tells that without unsafe code, so that no pipes are used while `/proc` is not
+/// mounted.
 fn sigpipe_is_harmless(status: &str) -> bool {
     let mask = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));

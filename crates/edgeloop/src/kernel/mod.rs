@@ -101,13 +101,13 @@ pub trait Kernel: crate::sealed::Sealed {
     /// send(2), with `MSG_NOSIGNAL` (C8).
     fn send(&mut self, socket: &Self::Socket, bytes: &[u8]) -> Result<usize, Errno>;
 
-    /// pipe2(2), non-blocking and close-on-exec from birth (C20). Fails with `EPERM` where writing to a
-    /// connection that is gone through a pipe would raise a signal that isn't ignored: splice(2) has no
-    /// `MSG_NOSIGNAL` (C8). Fails with another error where that can't be told now.
+    /// pipe2(2), non-blocking and close-on-exec from birth (C20). Fails with `EPERM` where writing
+    /// to a connection that is gone through a pipe would raise a signal that isn't ignored:
+    /// splice(2) has no `MSG_NOSIGNAL` (C8). Fails with another error where that can't be told now.
     fn pipe(&mut self) -> Result<Self::Pipe, Errno>;
 
-    /// splice(2) from a socket into an empty pipe, of up to `most` bytes. Neither 0 nor `EAGAIN` says
-    /// that the socket is empty or at its end.
+    /// splice(2) from a socket into an empty pipe, of up to `most` bytes. Neither 0 nor `EAGAIN`
+    /// says that the socket is empty or at its end.
     fn splice_in(
         &mut self,
         socket: &Self::Socket,
@@ -143,8 +143,8 @@ pub trait Kernel: crate::sealed::Sealed {
         None
     }
 
-    /// Whether the system refuses the memory that is asked for next. The real one says so when it is
-    /// asked; a simulated one has no other way.
+    /// Whether the system refuses the memory that is asked for next. The real one says so when it
+    /// is asked; a simulated one has no other way.
     fn refuses_memory(&mut self) -> bool {
         false
     }
@@ -153,8 +153,8 @@ pub trait Kernel: crate::sealed::Sealed {
     fn longest_backlog(&self) -> Option<u32>;
 }
 
-/// How often a call is made before its interruption by a signal is taken for an answer. None but the
-/// wait blocks, so that a signal hardly ever meets one, and never so many in a row.
+/// How often a call is made before its interruption by a signal is taken for an answer. None but
+/// the wait blocks, so that a signal hardly ever meets one, and never so many in a row.
 const TRIES: usize = 64;
 
 /// Makes a call, and again where a signal interrupts it, but not for ever (C22).
@@ -170,8 +170,8 @@ pub(crate) fn persist<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T
 
 /// Wakes a loop from another thread.
 pub trait Wake: Clone + Send + Sync + 'static {
-    /// Makes the loop's wait return; answers whether it will. A waker that is already full counts as
-    /// signalled (C33).
+    /// Makes the loop's wait return; returns whether it will. A waker that is already full counts
+    /// as signalled (C33).
     fn wake(&self) -> bool;
 }
 

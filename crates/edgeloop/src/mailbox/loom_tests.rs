@@ -117,7 +117,7 @@ impl Loop {
         self.more = collected.more;
     }
 
-    /// One turn, as `event_loop` has it; answers whether there was anything to wake it.
+    /// One turn, as `event_loop` has it; returns whether there was anything to wake it.
     fn turn(&mut self) -> bool {
         let woken = self.kernel.0.take_edge();
         if !woken && !self.more {
@@ -152,7 +152,8 @@ impl Loop {
         let mail = self.mailbox.shared.mail();
         let silent = mail.letters.is_empty() && !mail.notify && mail.stop.is_none();
         let (held, left) = (mail.held, format!("{mail:?}"));
-        // Loom's mutex can't be locked any more after a panic, and the mailbox locks its at its end.
+        // Loom's mutex can't be locked any more after a panic, and the mailbox locks its at its
+        // end.
         drop(mail);
         assert!(silent, "a wake-up was lost: {left}");
         assert_eq!(held, 0, "the accounts are wrong");

@@ -22,7 +22,8 @@ const LAST: usize = 12;
 const RUNS: usize = 2000;
 
 /// Runs a test for each of these seeds, and panics at the first that fails: with the seed, with no
-/// more faults than it takes, with the last that happened, and with the command that shows it again.
+/// more faults than it takes, with the last that happened, and with the command that shows it
+/// again.
 ///
 /// The test is given a [`Simulation`], which it furnishes and runs. It fails when it answers with a
 /// [`Failure`], or when it panics, as by an assertion. It is run again and again to find the faults
@@ -66,8 +67,8 @@ pub fn check(seeds: Range<u64>, test: impl Fn(Simulation) -> Result<(), Failure>
     }
 }
 
-/// As [`check`], but answers with the failure instead of panicking: for a program that goes on, or a
-/// test that a bug is found.
+/// As [`check`], but answers with the failure instead of panicking: for a program that goes on, or
+/// a test that a bug is found.
 ///
 /// # Errors
 ///

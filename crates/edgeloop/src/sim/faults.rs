@@ -27,8 +27,8 @@ pub enum Call {
     Connect,
     /// Not a call, but what becomes of a connect that is under way; `SO_ERROR` tells it.
     Handshake,
-    /// The memory for queued output, kept input or more connections. It is no call of the kernel's trait,
-    /// but mmap(2) or the allocator's.
+    /// The memory for queued output, kept input or more connections. It is no call of the kernel's
+    /// trait, but mmap(2) or the allocator's.
     Memory,
 }
 
@@ -300,8 +300,8 @@ impl Fault {
         }
     }
 
-    /// Whether a receive or a send found no memory. A splice from a socket that finds none is followed by
-    /// a receive.
+    /// Whether a receive or a send found no memory. A splice from a socket that finds none is
+    /// followed by a receive.
     #[doc(hidden)]
     #[must_use]
     pub fn is_want_of_memory(&self) -> bool {

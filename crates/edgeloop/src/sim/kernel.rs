@@ -161,7 +161,8 @@ impl Kernel for SimulatedKernel {
     }
 
     fn set_option(&mut self, socket: &Socket, option: SocketOption) -> Result<(), Errno> {
-        // Without it the close is an orderly one, whatever was meant. The other options decide nothing.
+        // Without it the close is an orderly one, whatever was meant. The other options decide
+        // nothing.
         let decides = option == SocketOption::ResetOnClose;
         // What is probed, given up or buffered beyond the model takes no time of it either.
         let is_timed = decides

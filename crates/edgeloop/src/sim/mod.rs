@@ -1,11 +1,12 @@
-//! A simulated Linux to test handlers on: the same loop, unchanged, and a seed decides every schedule.
+//! A simulated Linux to test handlers on: the same loop, unchanged, and a seed decides every
+//! schedule.
 //!
 #![doc = include_str!("guide.md")]
 
-// How it works inside: `SimulatedKernel` takes the place of the real one behind the trait `Kernel`. A
-// `World` holds its descriptors, its connections, its clock, and the peers at the other ends.
-// Whenever the loop makes a call, a scheduler may let peers act and bytes arrive first; when the loop
-// waits and nothing can happen any more, the clock jumps to the next deadline.
+// How it works inside: `SimulatedKernel` takes the place of the real one behind the trait `Kernel`.
+// A `World` holds its descriptors, its connections, its clock, and the peers at the other ends.
+// Whenever the loop makes a call, a scheduler may let peers act and bytes arrive first; when the
+// loop waits and nothing can happen any more, the clock jumps to the next deadline.
 
 mod check;
 mod clock;

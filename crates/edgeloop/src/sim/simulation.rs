@@ -42,9 +42,9 @@ type Errand = (Duration, Box<dyn FnOnce(&Handle<SimulatedKernel>)>);
 
 /// A run of a handler on a simulated kernel: the same seed, the same run.
 ///
-/// The loop is the one that serves in production, to the last line. What it calls a kernel is a model
-/// of Linux with a clock of its own, in which bytes are cut and delayed at will, buffers are small,
-/// and calls fail as the chosen [`Faults`] say. See the [module](super) for a guide.
+/// The loop is the one that serves in production, to the last line. What it calls a kernel is a
+/// model of Linux with a clock of its own, in which bytes are cut and delayed at will, buffers are
+/// small, and calls fail as the chosen [`Faults`] say. See the [module](super) for a guide.
 ///
 /// # Examples
 ///
@@ -135,9 +135,9 @@ impl Simulation {
         self
     }
 
-    /// A network that behaves well: what a peer sends at once arrives at once, as far as the buffers
-    /// have room, instead of in pieces of any size. A handler that fails then has a plain bug; most
-    /// subtle ones pass.
+    /// A network that behaves well: what a peer sends at once arrives at once, as far as the
+    /// buffers have room, instead of in pieces of any size. A handler that fails then has a plain
+    /// bug; most subtle ones pass.
     pub fn calm(mut self) -> Self {
         self.world.calm = true;
         self.journal.calm.set(true);
@@ -188,10 +188,10 @@ impl Simulation {
         self
     }
 
-    /// Adds a server that the handler may connect to: `answer` makes the script of each connection's
-    /// other end, and is given how many there were before it. A script without a name is called by
-    /// the address and that number, as in `127.0.0.1:80 #0`. Connecting to an address without a
-    /// service fails with `ECONNREFUSED`.
+    /// Adds a server that the handler may connect to: `answer` makes the script of each
+    /// connection's other end, and is given how many there were before it. A script without a name
+    /// is called by the address and that number, as in `127.0.0.1:80 #0`. Connecting to an address
+    /// without a service fails with `ECONNREFUSED`.
     pub fn service(
         mut self,
         address: SocketAddr,
@@ -226,8 +226,8 @@ impl Simulation {
     }
 
     /// Does something from outside the loop after so much simulated time, as another thread would:
-    /// with a [`Handle`]. What is to be done at the same time is done in any order. The run does not
-    /// end before.
+    /// with a [`Handle`]. What is to be done at the same time is done in any order. The run does
+    /// not end before.
     pub fn at(
         mut self,
         after: Duration,
@@ -237,8 +237,9 @@ impl Simulation {
         self
     }
 
-    /// Tells what happens, a line each: the calls of the loop with their answers, the callbacks with
-    /// theirs, what the peers do, each fault, each wait; with the simulated time since the beginning.
+    /// Tells what happens, a line each: the calls of the loop with their answers, the callbacks
+    /// with theirs, what the peers do, each fault, each wait; with the simulated time since the
+    /// beginning.
     pub fn trace(self, follower: impl FnMut(Duration, &str) + 'static) -> Self {
         self.journal.follow(Box::new(follower));
         self

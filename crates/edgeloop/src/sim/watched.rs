@@ -1,4 +1,5 @@
-//! A user's handler under watch: that it comes to an end, does not panic unseen, and what it is told.
+//! A user's handler under watch: that it comes to an end, does not panic unseen, and what it is
+//! told.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

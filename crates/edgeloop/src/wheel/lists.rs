@@ -94,7 +94,8 @@ impl Lists {
         self.len += 1;
     }
 
-    /// Gives up the node of `id`, which is in no list, and its page if that was the last timer there.
+    /// Gives up the node of `id`, which is in no list, and its page if that was the last timer
+    /// there.
     pub(crate) fn release(&mut self, id: u32) {
         self.node_mut(id).tick = UNSET;
         self.len -= 1;
@@ -140,8 +141,8 @@ impl Lists {
         self.anchors[to as usize] = anchor;
     }
 
-    /// Shortens the directory, 8 bytes a page, once as many pages were emptied as it has entries: so
-    /// rarely that setting and cancelling stay O(1) although growing and trimming it are not.
+    /// Shortens the directory, 8 bytes a page, once as many pages were emptied as it has entries:
+    /// so rarely that setting and cancelling stay O(1) although growing and trimming it are not.
     fn trim(&mut self) {
         if self.emptied >= self.pages.len() {
             let used = self.pages.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
@@ -170,7 +171,8 @@ impl Lists {
 
 #[cfg(test)]
 impl Lists {
-    /// The timers of `list` in their order, with their ticks; every link is looked at from both sides.
+    /// The timers of `list` in their order, with their ticks; every link is looked at from both
+    /// sides.
     pub(crate) fn walk(&self, list: u32) -> Vec<(u32, u64)> {
         let anchor = ANCHOR | list;
         let mut timers = Vec::new();

@@ -82,9 +82,9 @@ impl Wheel {
         self.set_tick(id, tick);
     }
 
-    /// Sets the timer of `id`, which has come out of [`advance`](Self::advance), for a later time, as if
-    /// it had been set for that before. So it takes its place in the order of those that are due
-    /// although its time may have passed.
+    /// Sets the timer of `id`, which has come out of [`advance`](Self::advance), for a later time,
+    /// as if it had been set for that before. So it takes its place in the order of those that are
+    /// due although its time may have passed.
     pub(crate) fn put_back(&mut self, id: u32, deadline: Time) {
         self.set_tick(id, first_tick(deadline).max(self.elapsed));
     }
@@ -114,9 +114,9 @@ impl Wheel {
         self.lists.tick(id).map(time_of)
     }
 
-    /// Moves the timers that are due at `now` out of the wheel to the end of `due`, at most `budget`
-    /// of them, and says whether that was all. If not, `advance` wants to be called again in the
-    /// next turn, without a wait before it (C16).
+    /// Moves the timers that are due at `now` out of the wheel to the end of `due`, at most
+    /// `budget` of them, and says whether that was all. If not, `advance` wants to be called again
+    /// in the next turn, without a wait before it (C16).
     ///
     /// They come in the order of their ticks, and those of one tick in the order in which they were
     /// set for it. Moving a timer to a lower level costs as much of the budget as firing it, so
@@ -140,9 +140,9 @@ impl Wheel {
         true
     }
 
-    /// How far the last [`advance`](Self::advance) has come, which has returned `all`. All timers for
-    /// earlier times came out of it, and those for just this time; some of these may be left if it was
-    /// not all.
+    /// How far the last [`advance`](Self::advance) has come, which has returned `all`. All timers
+    /// for earlier times came out of it, and those for just this time; some of these may be left if
+    /// it was not all.
     pub(crate) fn reached(&self, all: bool) -> Time {
         time_of(if all { ticks_until(self.now) } else { self.elapsed })
     }
@@ -150,8 +150,8 @@ impl Wheel {
     /// When `advance` must be called next: never later than the earliest deadline, and earlier only
     /// if the timer that stood there was cancelled or moved. [`Time::NEVER`] if no timer is set.
     ///
-    /// After an `advance` that returned `true` this is later than its `now`, so such a gap wakes the
-    /// loop once, not again and again.
+    /// After an `advance` that returned `true` this is later than its `now`, so such a gap wakes
+    /// the loop once, not again and again.
     pub(crate) fn next_wake(&self) -> Time {
         self.earliest().map_or(Time::NEVER, |(_, tick)| time_of(tick))
     }

@@ -322,7 +322,7 @@ impl Running {
         }
     }
 
-    /// Has the loop do something in a turn of its own, and answers what came of it.
+    /// Has the loop do something in a turn of its own, and returns what came of it.
     #[track_caller]
     pub(crate) fn ask<T: Send + 'static>(
         &self,

@@ -1,4 +1,5 @@
-//! The simulated kernel as its users have it: handlers of all kinds, and what is said when one fails.
+//! The simulated kernel as its users have it: handlers of all kinds, and what is said when one
+//! fails.
 
 mod chat;
 mod failures;

@@ -1,5 +1,5 @@
-//! Two connections that are joined: whatever the network does, each end gets what the other has sent, and
-//! its end (C46).
+//! Two connections that are joined: whatever the network does, each end gets what the other has
+//! sent, and its end (C46).
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -143,7 +143,8 @@ fn pieces(mut script: Script, mut bytes: &[u8], random: &mut Random) -> Script {
     script
 }
 
-/// A run of several pairs with sizes and settings of chance, which the loop may end at any step or not.
+/// A run of several pairs with sizes and settings of chance, which the loop may end at any step or
+/// not.
 pub(super) fn pairs(simulation: Simulation, seed: u64, may_end: bool) -> (Simulation, usize) {
     let mut random = Random::new(seed);
     let high = random.size(1, 4000);

@@ -1,5 +1,5 @@
-//! Relays of every shape: to itself, in a ring, one way, begun late, ended and begun again; with little
-//! memory, with deadlines, and where connections break (C46).
+//! Relays of every shape: to itself, in a ring, one way, begun late, ended and begun again; with
+//! little memory, with deadlines, and where connections break (C46).
 
 use std::time::Duration;
 

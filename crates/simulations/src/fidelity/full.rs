@@ -1,9 +1,9 @@
 //! Full buffers, compared with the real kernel: how much they take is its own affair, but whoever
 //! was told `EAGAIN` gets an edge, and the streams are whole.
 //!
-//! One connection with small buffers, both ends registered edge-triggered. Each end sends
-//! until `EAGAIN`, or less; each reads until `EAGAIN`, or less. The model is told how much was taken
-//! and how much was read, and says what is read and how the connection ends.
+//! One connection with small buffers, both ends registered edge-triggered. Each end sends until
+//! `EAGAIN`, or less; each reads until `EAGAIN`, or less. The model is told how much was taken and
+//! how much was read, and says what is read and how the connection ends.
 //!
 //! While an end waits for an edge, whoever's receive buffer is full reads. Else the edge may not
 //! come for long, and that is no fault: an end without room for what it is sent drops the segments,

@@ -3,8 +3,8 @@
 //!
 //! A script has up to four connections over loopback, a listener, an eventfd, and two epoll sets in
 //! which each of these may be registered in any mode. After each call both sides come to rest: in
-//! the model everything arrives, and the real kernel is looked at until it says what the model says,
-//! or a deadline is over. Then the next call is made.
+//! the model everything arrives, and the real kernel is looked at until it says what the model
+//! says, or a deadline is over. Then the next call is made.
 //!
 //! # What must be the same
 //!
@@ -12,8 +12,9 @@
 //!   that was accepted, and the events of epoll_wait with their tokens, flags and order.
 //! - After each call, of each file that it may have touched: what poll(2) says, `FIONREAD`, and
 //!   whether getpeername(2) finds a peer; of all files at the end.
-//! - Who is woken by each call. One more epoll set, the witness, has all sockets edge-triggered, and
-//!   must hear of exactly those that the model has woken. So no edge is lost, and none is made up.
+//! - Who is woken by each call. One more epoll set, the witness, has all sockets edge-triggered,
+//!   and must hear of exactly those that the model has woken. So no edge is lost, and none is made
+//!   up.
 //! - Each stream: what is read is what was sent, from its beginning, and the totals are the same.
 //!
 //! # What is disregarded
@@ -27,10 +28,11 @@
 //!   (`tcp_rcv_state_process`, FIN_WAIT1), which an edge-triggered registration reports as an edge
 //!   though nothing has changed. The witness says when it comes; the model must have one ACK to
 //!   come, and hears of it then. Where it falls together with another wake-up of the same end, or
-//!   with a call on an epoll set, both ways are followed, until one of them differs. Its place among the events that
-//!   the last call has caused is disregarded as theirs is.
+//!   with a call on an epoll set, both ways are followed, until one of them differs. Its place
+//!   among the events that the last call has caused is disregarded as theirs is.
 //! - That wake-ups of one call are merged: the kernel has no more of them to show than one event.
-//! - How much fits into a pipe: all does here. A pipe that is full of small segments stops a splice early.
+//! - How much fits into a pipe: all does here. A pipe that is full of small segments stops a splice
+//!   early.
 //! - How much a buffer takes. It is never full here; [`full`] looks at full ones.
 
 mod call;
@@ -141,7 +143,7 @@ impl Comparison {
         Ok(())
     }
 
-    /// Makes one call on both sides and lets them come to rest. Answers how many bytes were
+    /// Makes one call on both sides and lets them come to rest. Returns how many bytes were
     /// received.
     fn step(&mut self, call: Call, bytes: &[u8]) -> Result<usize, String> {
         self.script.push(call);
@@ -271,7 +273,7 @@ fn orders(model: &Model, call: Call) -> Vec<Vec<usize>> {
     (0..1 << unsure.len()).map(chosen).collect()
 }
 
-/// Lets ACKs come that wake these ends. Answers whether the model has them to come.
+/// Lets ACKs come that wake these ends. Returns whether the model has them to come.
 fn acknowledge(model: &mut Model, ends: &[File]) -> bool {
     for &end in ends {
         if !model.awaits_ack(end) {

@@ -195,7 +195,8 @@ impl fmt::Display for Case {
     }
 }
 
-/// Every way in which the first `occurrences` of each call that this scenario can make can go wrong.
+/// Every way in which the first `occurrences` of each call that this scenario can make can go
+/// wrong.
 fn faults(scenario: usize, occurrences: u64) -> impl Iterator<Item = Fault> {
     let echoes = SCENARIOS[scenario].manner.echoes;
     let made =

@@ -229,8 +229,8 @@ fn check_reasons(world: &mut World, ends: &[End], in_full: bool) -> Result<(), S
     Ok(())
 }
 
-/// Whether it ended by neither a failure nor force, and nothing that was sent was dropped. The peer may
-/// not have ended its stream.
+/// Whether it ended by neither a failure nor force, and nothing that was sent was dropped. The peer
+/// may not have ended its stream.
 fn is_orderly(closed: &Closed) -> bool {
     let orderly = [Reason::Finished, Reason::Closed, Reason::IdleTimeout, Reason::DrainQuiet];
     closed.dropped == 0 && orderly.contains(&closed.reason)

@@ -80,7 +80,8 @@ struct Settings {
 }
 
 impl Settings {
-    /// Settings that were added later come from the seed: the inputs of the corpus keep their meaning.
+    /// Settings that were added later come from the seed: the inputs of the corpus keep their
+    /// meaning.
     fn decode(bytes: &mut Bytes<'_>, seed: u64) -> Self {
         let bit = |number: u32| seed >> number & 1 == 1;
         let high = 1 + bytes.pick(&[0, 1, 30, 100, 1000, 5000, 60_000]) + bytes.below(32);

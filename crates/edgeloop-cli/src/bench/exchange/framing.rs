@@ -14,9 +14,9 @@ pub(crate) enum Framing {
 }
 
 impl Framing {
-    /// How many of `bytes`, of which there is one at least, belong to the reply, and whether it ends with
-    /// the last of them. `state` is 0 at the beginning of a reply, and remembers what is needed between
-    /// its parts.
+    /// How many of `bytes`, of which there is one at least, belong to the reply, and whether it
+    /// ends with the last of them. `state` is 0 at the beginning of a reply, and remembers what is
+    /// needed between its parts.
     #[inline]
     pub(crate) fn take(&self, state: &mut u64, bytes: &[u8]) -> (usize, bool) {
         match self {

@@ -63,8 +63,8 @@ impl Exchanges {
         self.index(number).checked_sub(1).map_or(0, |before| self.ends[before])
     }
 
-    /// Writes what is sent from `offset` on into all of `bytes`. Offsets count all messages, one behind
-    /// the other and then again.
+    /// Writes what is sent from `offset` on into all of `bytes`. Offsets count all messages, one
+    /// behind the other and then again.
     #[expect(clippy::cast_possible_truncation, reason = "an offset within a message in memory")]
     pub(crate) fn fill(&self, offset: u64, bytes: &mut [u8]) {
         let within = offset % self.ends.last().copied().unwrap_or(1);
@@ -89,7 +89,8 @@ pub(crate) struct Replies {
     goes_on: bool,
     /// Where the first message of this socket begins in the bytes of all.
     base: u64,
-    /// Messages that were begun, and replies that have come to their ends. What lies between is awaited.
+    /// Messages that were begun, and replies that have come to their ends. What lies between is
+    /// awaited.
     begun: u64,
     ended: u64,
     /// Replies that have ended and were not asked for yet.
@@ -138,7 +139,8 @@ impl Replies {
         lands
     }
 
-    /// Whether any reply has come to its end on this socket, of those that begin with the first message.
+    /// Whether any reply has come to its end on this socket, of those that begin with the first
+    /// message.
     pub(crate) const fn has_ended(&self) -> bool {
         self.ended > 0
     }
@@ -179,7 +181,8 @@ impl Replies {
         }
     }
 
-    /// No more will come on this socket. A reply that has begun to differ is wrong as far as it came.
+    /// No more will come on this socket. A reply that has begun to differ is wrong as far as it
+    /// came.
     pub(crate) fn finish(&mut self, verdict: &mut Verdict) {
         self.tell(verdict);
     }

@@ -101,8 +101,8 @@ impl Worker {
         cx.stop(Stop::Drain(Some(DRAIN)));
     }
 
-    /// What is in flight at the end counts, and what was sent in the warm-up does, too: it had all of
-    /// the measured time.
+    /// What is in flight at the end counts, and what was sent in the warm-up does, too: it had all
+    /// of the measured time.
     fn give_up_at_the_end(&mut self, lane: usize, now: u64) {
         while let Some(flight) = self.lanes[lane].flights.pop_front() {
             self.in_flight -= 1;
@@ -124,8 +124,8 @@ impl Worker {
         }
     }
 
-    /// What was due on a connection and was not sent. Times that are alike on the scale of a histogram
-    /// are recorded together, for there may be a great many.
+    /// What was due on a connection and was not sent. Times that are alike on the scale of a
+    /// histogram are recorded together, for there may be a great many.
     fn never_sent(&mut self, lane: usize, now: u64, scale: &Times) {
         let lane = &mut self.lanes[lane];
         let Some(mut schedule) = lane.schedule.take() else { return };

@@ -1,9 +1,9 @@
 //! One thread of a run: its connections, what it sends on them and when, and what comes back.
 //!
-//! Everything is timed by the loop's own clock, so that a run on the simulated kernel is a run. What is
-//! due stands in one queue, a time and a connection each: a message to send, a connection to open. The
-//! loop's wake-up is set for the first of them, or for the next thing that the clock alone brings about:
-//! the end of a second, of the run, of the wait for the last answers.
+//! Everything is timed by the loop's own clock, so that a run on the simulated kernel is a run.
+//! What is due stands in one queue, a time and a connection each: a message to send, a connection
+//! to open. The loop's wake-up is set for the first of them, or for the next thing that the clock
+//! alone brings about: the end of a second, of the run, of the wait for the last answers.
 //!
 //! ```text
 //!   Opening ──▶ Waiting ──▶ Running ──▶ Grace ──▶ Over
@@ -60,8 +60,8 @@ pub(crate) struct Tick {
     pub(crate) in_flight: usize,
 }
 
-/// Takes what a thread tells and has measured, and leaves something empty for it to go on with: to make
-/// that itself would take it longer than a message may.
+/// Takes what a thread tells and has measured, and leaves something empty for it to go on with: to
+/// make that itself would take it longer than a message may.
 pub(crate) type Teller = Box<dyn FnMut(Tick, &mut Measured) + Send>;
 
 /// How a thread's part of a run came to its end.
@@ -212,14 +212,14 @@ impl Worker {
         due >= self.from && due < self.until
     }
 
-    /// Whether bytes that go or come at this time count. If messages are numbered, those of the last
-    /// answer do.
+    /// Whether bytes that go or come at this time count. If messages are numbered, those of the
+    /// last answer do.
     fn measures(&self, now: u64) -> bool {
         now >= self.from && (now < self.until || self.phase == Phase::Grace && self.is_numbered())
     }
 
-    /// Whether what happens now counts: it does from the beginning of the measured time on, and where
-    /// opening connections is what is measured, before that as well.
+    /// Whether what happens now counts: it does from the beginning of the measured time on, and
+    /// where opening connections is what is measured, before that as well.
     const fn has_begun(&self, now: u64) -> bool {
         now >= self.from || self.share.plan.opening.is_some()
     }

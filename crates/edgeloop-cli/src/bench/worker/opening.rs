@@ -44,7 +44,8 @@ impl Worker {
         self.open_more(cx);
     }
 
-    /// Connects as many as may be under way at a time. When all have been tried, this thread is ready.
+    /// Connects as many as may be under way at a time. When all have been tried, this thread is
+    /// ready.
     fn open_more(&mut self, cx: &mut impl LoopContext) {
         while self.connecting < CONNECTING {
             let Some(lane) = self.unmade.pop_front() else { break };

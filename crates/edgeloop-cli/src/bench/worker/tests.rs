@@ -1,4 +1,5 @@
-//! The worker on the simulated kernel: there time is exact, and every answer comes when it is told to.
+//! The worker on the simulated kernel: there time is exact, and every answer comes when it is told
+//! to.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -122,7 +123,8 @@ fn expect_same(one: &Times, other: &Times) {
         let (one, other) = (at(one), at(other));
         assert_eq!(one.is_lower_bound, other.is_lower_bound, "{percent}");
         let (one, other) = (one.nanos, other.nanos);
-        // In this world a look in vain takes a microsecond, and behind a pause there are some of them.
+        // In this world a look in vain takes a microsecond, and behind a pause there are some of
+        // them.
         assert!(one.abs_diff(other) <= 200_000 + other / 500, "{percent}: {one} and {other}");
     }
 }
@@ -206,7 +208,8 @@ fn what_is_never_answered_is_counted_with_the_time_that_it_has_waited() {
     let simulation = world().service(server(), move |_| script());
     let ran = run(simulation, &open_loop(10.0).lasting(2 * SECOND));
     assert_eq!((ran.measured.counts.messages, ran.measured.counts.unanswered), (5, 15));
-    // The end comes a second after the last: the sixth has then waited for 2.5 s, the last for 1.1 s.
+    // The end comes a second after the last: the sixth has then waited for 2.5 s, the last for 1.1
+    // s.
     let waits = (0..15).map(|number| 2500 * MILLI - 100 * number * MILLI);
     let mut expected = times((0..5).map(|_| Duration::ZERO));
     given_up(&mut expected, waits);
@@ -233,7 +236,8 @@ fn a_run_of_so_many_messages_does_not_wait_for_ever_for_one_that_was_lost() {
 fn answers_that_come_behind_the_measured_time_are_no_part_of_the_rate() {
     let simulation = world().service(server(), |_| echo(0, 100, |_| 30 * MILLI));
     let ran = run(simulation, &open_loop(100.0).lasting(SECOND));
-    // Each takes 30 ms, one after the other: 33 come in a second, and as many in the second of grace.
+    // Each takes 30 ms, one after the other: 33 come in a second, and as many in the second of
+    // grace.
     let counts = ran.measured.counts;
     assert!((32..=34).contains(&counts.in_time), "{counts:?}");
     assert!((65..=67).contains(&counts.messages), "{counts:?}");
@@ -383,8 +387,8 @@ fn no_fault_of_the_kernel_or_the_network_makes_it_lose_count() {
 
 #[test]
 fn what_a_step_of_a_profile_does_stands_in_its_own_figures() {
-    // The server stands still for a second from the middle of the second step on: 1,000 and 2,000 are
-    // due in the first two, and the third has none but those of the ramp.
+    // The server stands still for a second from the middle of the second step on: 1,000 and 2,000
+    // are due in the first two, and the third has none but those of the ramp.
     let delay = |number| if number == 2000 { SECOND } else { Duration::ZERO };
     let simulation = world().service(server(), move |_| echo(0, 3500, delay));
     let profile = Profile::parse("1k:1s,2k:1s,0:1s,0..1k:1s").expect("a profile");
@@ -398,8 +402,8 @@ fn what_a_step_of_a_profile_does_stands_in_its_own_figures() {
     assert_eq!(messages, [1000, 2000, 0, 500]);
     assert!(steps[0].latency_us.figures.max.expect("some") < 1000.0);
     assert!(steps[3].latency_us.figures.max.expect("some") < 1000.0);
-    // Of 2,000 a second the last 1,000 have waited for a second down to half of one, evenly, so that
-    // a tenth of all have waited for 900 ms and more.
+    // Of 2,000 a second the last 1,000 have waited for a second down to half of one, evenly, so
+    // that a tenth of all have waited for 900 ms and more.
     let second = &steps[1].latency_us;
     let p90 = second.figures.p90.expect("some");
     assert!((890_000.0..=910_000.0).contains(&p90), "{p90}");

@@ -185,8 +185,8 @@ impl Link {
     }
 
     /// The buffers of what this side sends are of another size from now on. They change while
-    /// something arrives (`tcp_sndbuf_expand`, `tcp_rcv_space_adjust`), which is followed by the look
-    /// whether room is worth an edge.
+    /// something arrives (`tcp_sndbuf_expand`, `tcp_rcv_space_adjust`), which is followed by the
+    /// look whether room is worth an edge.
     pub(crate) fn resize(&mut self, from: Side, buffer: usize) {
         self.way(from).buffer = buffer;
     }
@@ -261,8 +261,9 @@ impl Link {
         Ok(count)
     }
 
-    /// splice(2) of up to `most` bytes into an empty pipe (`tcp_splice_read`): it stops at the urgent mark
-    /// as a receive does, but one that begins there takes nothing, as if there were nothing.
+    /// splice(2) of up to `most` bytes into an empty pipe (`tcp_splice_read`): it stops at the
+    /// urgent mark as a receive does, but one that begins there takes nothing, as if there were
+    /// nothing.
     pub fn splice(
         &mut self,
         side: Side,

@@ -1,4 +1,5 @@
-//! What the kernel keeps for a process, as pure models without a clock: connections, epoll sets, eventfds.
+//! What the kernel keeps for a process, as pure models without a clock: connections, epoll sets,
+//! eventfds.
 
 pub(crate) mod epoll;
 pub(crate) mod eventfd;

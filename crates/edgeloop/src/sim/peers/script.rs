@@ -6,17 +6,18 @@ use std::time::Duration;
 
 /// What one peer does, step by step: it connects, and then sends, waits and expects.
 ///
-/// A [`name`](Self::name), [`connect_to`](Self::connect_to), [`connect_after`](Self::connect_after),
-/// [`patience`](Self::patience) and [`may_end`](Self::may_end) are settings, and hold for the whole
-/// script, wherever they stand. All else are steps.
+/// A [`name`](Self::name), [`connect_to`](Self::connect_to),
+/// [`connect_after`](Self::connect_after), [`patience`](Self::patience) and
+/// [`may_end`](Self::may_end) are settings, and hold for the whole script, wherever they stand. All
+/// else are steps.
 ///
 /// Each step begins when the one before is done. How its bytes are cut into segments, when they
 /// arrive, and how much it reads at once is the simulation's choice. Behind the last step it ends
 /// its stream with a FIN, unless it has, reads the other stream to its end, whatever comes, and
 /// closes. What it received in all is in the [`Report`](crate::sim::Report).
 ///
-/// A step that can't be done ends the simulation with a [`Failure`](crate::sim::Failure), unless a fault
-/// has broken the connection before.
+/// A step that can't be done ends the simulation with a [`Failure`](crate::sim::Failure), unless a
+/// fault has broken the connection before.
 ///
 /// # Panics
 ///
@@ -181,9 +182,9 @@ impl Script {
         }
     }
 
-    /// As the other end of a connect of the loop: says nothing at all, so that the connect timeout is
-    /// what ends it. None of the steps is done, and its [`Ending`] is [`Cut`](Ending::Cut). A peer
-    /// that connects by itself is not changed by it.
+    /// As the other end of a connect of the loop: says nothing at all, so that the connect timeout
+    /// is what ends it. None of the steps is done, and its [`Ending`] is [`Cut`](Ending::Cut). A
+    /// peer that connects by itself is not changed by it.
     pub const fn never_answers(mut self) -> Self {
         self.never_answers = true;
         self

@@ -24,7 +24,8 @@ fn deaf() -> Script {
     Script::new().may_end().send([b'd'; 8192]).wait(500 * SECOND)
 }
 
-/// Runs it with so many deaf peers. Returns when each peer whose name begins with "honest" was done.
+/// Runs it with so many deaf peers. Returns when each peer whose name begins with "honest" was
+/// done.
 fn honest_ends(
     simulation: Simulation,
     deaf_peers: usize,

@@ -4,7 +4,8 @@ use super::*;
 use crate::sim::clock::START;
 use crate::sim::world::Holds;
 
-/// A calm run in which the server's send buffer holds 1,000 bytes and the peer's receive buffer as many.
+/// A calm run in which the server's send buffer holds 1,000 bytes and the peer's receive buffer as
+/// many.
 fn narrow(config: Config) -> Simulation {
     Simulation::new(1).calm().buffers(1000..=1000).config(config)
 }

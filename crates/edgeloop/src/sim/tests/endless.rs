@@ -30,8 +30,8 @@ const SETTING_UP: [Call; 8] = [
     Call::Register,
 ];
 
-/// A server to which everything happens that takes calls: it accepts, connects, echoes and passes on,
-/// is woken, waits for deadlines, and lingers.
+/// A server to which everything happens that takes calls: it accepts, connects, echoes and passes
+/// on, is woken, waits for deadlines, and lingers.
 fn all_calls(simulation: Simulation) -> Simulation {
     let service = SocketAddr::from(([10, 0, 0, 1], 80));
     let script = || Script::new().may_end().send(vec![b'x'; 3000]).wait(3 * SECOND);

@@ -146,8 +146,8 @@ fn c45_what_is_sent_to_another_connection_is_joined_as_well() {
     assert_eq!(sent.take(), [4, 76]);
 }
 
-/// Found by the simulated kernel: while output was joined the connection's timer rang, found nothing, and
-/// was not set again (seed 126670).
+/// Found by the simulated kernel: while output was joined the connection's timer rang, found
+/// nothing, and was not set again (seed 126670).
 #[test]
 fn c45_whose_output_was_joined_is_as_idle_as_anybody() {
     let config = Config::new().idle_timeout(Some(3 * SECOND));

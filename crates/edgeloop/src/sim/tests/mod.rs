@@ -308,7 +308,8 @@ fn c13_what_is_queued_is_written_within_the_budget_of_a_turn() {
     const MUCH: usize = 4000;
     let writes = Rc::new(RefCell::new(vec![0]));
     let written = Rc::clone(&writes);
-    // While nobody reads, nothing but the buffers' 2000 bytes can be written; then all that is left.
+    // While nobody reads, nothing but the buffers' 2000 bytes can be written; then all that is
+    // left.
     let simulation = Simulation::new(1)
         .calm()
         .buffers(1000..=1000)

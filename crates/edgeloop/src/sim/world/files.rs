@@ -75,7 +75,7 @@ impl Files {
         Ok(self.lowest + STANDARD)
     }
 
-    /// Closes a descriptor; answers what it stood for, if it was open.
+    /// Closes a descriptor; returns what it stood for, if it was open.
     pub(crate) fn close(&mut self, number: usize) -> Option<Open> {
         let open = self.open.get_mut(number - STANDARD)?.take()?;
         self.lowest = self.lowest.min(number - STANDARD);

@@ -102,7 +102,7 @@ pub struct World {
     /// Raised by whoever wakes the loop; the scheduler takes it down and signals the eventfd.
     pub(crate) waker: Arc<AtomicBool>,
     eventfd: EventFd,
-    /// Another thread of the server, that sends to a connection. Answers whether it could.
+    /// Another thread of the server, that sends to a connection. Returns whether it could.
     pub post: Option<Post>,
 
     // How things are.
@@ -235,7 +235,7 @@ impl World {
         self.may_hold_up(false);
     }
 
-    /// Lets a call fail, if it is to: on this descriptor, if it is about a connection. Answers how
+    /// Lets a call fail, if it is to: on this descriptor, if it is about a connection. Returns how
     /// many bytes of `most` it may transfer.
     pub(crate) fn meet(
         &mut self,
@@ -516,8 +516,8 @@ impl World {
         (0..self.peers.len()).for_each(|peer| self.touch(peer));
     }
 
-    /// Stops the loop at a time, unless its end has come before. A stop may cut off whoever is being
-    /// served.
+    /// Stops the loop at a time, unless its end has come before. A stop may cut off whoever is
+    /// being served.
     pub fn stops_at(&mut self, at: Time, cuts: bool, stop: impl FnOnce() + 'static) {
         self.stop = Some((at, Box::new(stop)));
         self.stop_cuts = cuts;

@@ -23,7 +23,7 @@ const AT_LAST: Duration = Duration::from_secs(5);
 const MEANWHILE: usize = 5000;
 
 impl World {
-    /// Nothing can happen until a deadline: the clock goes there. Answers whether there is one.
+    /// Nothing can happen until a deadline: the clock goes there. Returns whether there is one.
     pub(super) fn jump(&mut self) -> bool {
         let next = self.next_outside().min(self.alarm);
         // What was due has been done.
@@ -77,8 +77,8 @@ impl World {
         let Some(mut length) = self.holds.draw(&mut self.random) else { return };
         let rings = self.alarm > self.now && self.alarm < Time::NEVER;
         if waits && rings && self.random.chance(400) {
-            // Until the alarm has just passed: the loop can't tell that from a turn that took its time,
-            // and much has happened meanwhile.
+            // Until the alarm has just passed: the loop can't tell that from a turn that took its
+            // time, and much has happened meanwhile.
             length = self.alarm.since(self.now) + self.random.share(SLACK * 9 / 10);
         }
         let ends = self.now.after(length);

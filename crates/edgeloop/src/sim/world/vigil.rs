@@ -8,8 +8,8 @@ use crate::time::Time;
 /// What a wait takes that brings nothing.
 pub(crate) const POLL: Duration = Duration::from_micros(1);
 
-/// How many waits in a row may bring nothing, without a call in between, before the loop is said
-/// to spin. A walk over all slots of a page, one for each turn, takes 512. A timer that is taken for
+/// How many waits in a row may bring nothing, without a call in between, before the loop is said to
+/// spin. A walk over all slots of a page, one for each turn, takes 512. A timer that is taken for
 /// due before it is spins for a tick at most, which is a thousand of them.
 const IDLE_WAITS: u32 = 600;
 
@@ -101,8 +101,8 @@ pub struct Vigil {
     pub budgets: Budgets,
     /// What the loop has done since its last wait.
     pub(crate) turn: Turn,
-    /// How often it has sent on each descriptor since then, and how many bytes, as long as all of them were
-    /// taken.
+    /// How often it has sent on each descriptor since then, and how many bytes, as long as all of
+    /// them were taken.
     sent: HashMap<usize, (u32, usize)>,
     /// The first finding.
     violation: Option<String>,
@@ -224,8 +224,8 @@ impl Vigil {
         }
     }
 
-    /// The loop has sent this many bytes, of which so many were taken. What callbacks send within a turn leaves
-    /// in two calls (C45), unless there is much of it or the socket is full.
+    /// The loop has sent this many bytes, of which so many were taken. What callbacks send within a
+    /// turn leaves in two calls (C45), unless there is much of it or the socket is full.
     pub(crate) fn has_sent(&mut self, number: usize, count: usize, taken: Option<usize>) {
         self.turn.sends += 1;
         self.turn.bytes += count as u64;

@@ -47,8 +47,8 @@ pub struct Wire {
     pub made_at: Option<Time>,
     /// How it was when the loop shut its write side.
     pub shut: Option<Shut>,
-    /// The loop has asked for it, and was not told yet that it is made. Until then it may close it, and
-    /// try another address.
+    /// The loop has asked for it, and was not told yet that it is made. Until then it may close it,
+    /// and try another address.
     pub tentative: bool,
     pub known: Known,
 }
@@ -61,8 +61,8 @@ pub struct Shut {
     pub unread_since: Option<Time>,
 }
 
-/// What a handler that is checked tells of its side of a connection, and faults of theirs, so that a
-/// loop that rests can be asked why.
+/// What a handler that is checked tells of its side of a connection, and faults of theirs, so that
+/// a loop that rests can be asked why.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Known {
     /// It is served: it was opened, and nobody has ended it.
@@ -148,7 +148,7 @@ impl Wire {
         self.shut = Some(Shut { at: now, unread_since });
     }
 
-    /// So many bytes were read in this turn. Answers how many in all of the turn.
+    /// So many bytes were read in this turn. Returns how many in all of the turn.
     pub(crate) fn has_read(&mut self, turn: u64, count: usize) -> usize {
         self.taken += count as u64;
         if self.link.unread(Side::Ours) == 0 {

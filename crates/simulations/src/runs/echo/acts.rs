@@ -52,7 +52,7 @@ impl Echo {
         session.left = left;
     }
 
-    /// Does what a handler should do seldom. Answers whether it has sent all that fits.
+    /// Does what a handler should do seldom. Returns whether it has sent all that fits.
     pub(super) fn meddle(&mut self, cx: &mut impl Context) -> bool {
         let mut flooded = false;
         if self.random.chance(self.manner.strikes) {
@@ -97,7 +97,8 @@ impl Echo {
     /// Has another session called, or its own.
     pub(super) fn may_poke(&mut self, cx: &mut impl LoopContext, id: ConnectionId) {
         if self.random.chance(self.manner.pokes) {
-            // One that is gone is not called, and what it was asked for before is forgotten with it.
+            // One that is gone is not called, and what it was asked for before is forgotten with
+            // it.
             if !self.gone.contains(&id) {
                 *self.poked.entry(id).or_default() += 1;
             }
@@ -198,8 +199,8 @@ impl Echo {
         sent
     }
 
-    /// Echoes the first bytes of the input, each piece of them by a send of its own. Returns what became of
-    /// the last.
+    /// Echoes the first bytes of the input, each piece of them by a send of its own. Returns what
+    /// became of the last.
     pub(super) fn echo_by_pieces(
         &mut self,
         cx: &mut impl Context,
