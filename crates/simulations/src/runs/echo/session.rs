@@ -34,6 +34,8 @@ pub(crate) struct Session {
     pub(crate) alarm: Option<Time>,
     /// How much of its input is left with the loop.
     pub(crate) left: usize,
+    /// What comes is echoed by a relay.
+    pub(crate) relayed: bool,
     /// The peer's stream has ended.
     pub(crate) ended: bool,
     /// The server's stream has ended, and it goes on reading.
@@ -60,6 +62,7 @@ impl Session {
             abandoned: false,
             alarm: None,
             left: 0,
+            relayed: false,
             ended: false,
             finished: false,
         }
