@@ -7,7 +7,7 @@ use std::fs;
 const WIDEST: usize = 100;
 
 /// The documents whose lines are counted.
-const DOCUMENTS: [&str; 1] = ["README.md"];
+const DOCUMENTS: [&str; 2] = ["README.md", "ARCHITECTURE.md"];
 
 /// Lines that are too long and could be broken: tables, code, and single words can't be.
 fn long_lines(path: &str, text: &str) -> Vec<String> {
@@ -102,4 +102,35 @@ fn the_readme_has_the_figures_of_the_last_measurement() {
             assert_eq!(figure, &measured[column], "{} under {shape}", row[0]);
         }
     }
+}
+
+/// The files and functions that a table of the architecture names: how many files, and which of
+/// their functions there are not.
+fn way(architecture: &str, begin: &str) -> (usize, Vec<String>) {
+    let (_, section) = architecture.split_once(begin).expect(begin);
+    let rows = table(section, "| file | function |");
+    let mut faults = Vec::new();
+    for row in rows.iter().skip(2) {
+        let file = row[0].trim_matches('`');
+        let text = read(&format!("crates/edgeloop/src/{file}"));
+        for function in row[1].split('`').skip(1).step_by(2) {
+            let has = |end| text.contains(&format!("fn {function}{end}"));
+            if !has("(") && !has("<") {
+                faults.push(format!("{file} has no function {function}"));
+            }
+        }
+    }
+    (rows.len() - 2, faults)
+}
+
+#[test]
+fn the_way_of_one_byte_leads_through_few_files_and_through_functions_that_there_are() {
+    let architecture = read("ARCHITECTURE.md");
+    for (begin, most) in [("**A message** arrives", 5), ("**A relayed stream** goes", 7)] {
+        let (files, faults) = way(&architecture, begin);
+        assert!(files <= most, "{files} files for: {begin}");
+        expect_clean(&faults);
+    }
+    let wrong = "x\n| file | function |\n|---|---|\n| `pipes.rs` | `lend`, `borrow` |\n";
+    expect_fault(&way(wrong, "x").1, "pipes.rs has no function borrow");
 }
