@@ -24,7 +24,7 @@ Exit codes:
          answered
   2      The command line is wrong, the address can't be resolved, or a file
          can't be written
-  3      Bytes came back wrong: changed, missing, or more than were to come
+  3      Bytes came back wrong: changed, missing, or more than expected
   4      The rate could not be kept
   5      A --fail-if holds
   70     A fatal error
@@ -144,7 +144,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "HOW", allow_hyphen_values = true)]
     pub(crate) arrival: Option<OsString>,
 
-    /// Time before the measured one [default: 1s; with -n 0]
+    /// Warm-up before the measured time [default: 1s; with -n 0]
     ///
     /// The service gets messages then, too, which count in no figure
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
@@ -188,7 +188,7 @@ pub(crate) struct BenchArgs {
     #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) threads: Option<OsString>,
 
-    /// Connect to the first address of a host name alone
+    /// Connect only to the first address of a host name
     #[arg(long)]
     pub(crate) first_address: bool,
 
