@@ -46,7 +46,7 @@ pub(crate) struct BenchArgs {
     /// The service to load: HOST:PORT, [IPV6]:PORT or PORT
     ///
     /// PORT alone is 127.0.0.1:PORT. Connections take all addresses of a host name in turn; where
-    /// one can't be connected to, they go on to the next
+    /// one can't be connected to, they try the next
     #[arg(value_name = "ADDRESS")]
     pub(crate) address: OsString,
 
@@ -85,7 +85,7 @@ pub(crate) struct BenchArgs {
     /// Maximum messages in flight on a connection [default: 1]
     ///
     /// A message that waits behind them still counts from its time in the schedule. With -r, the
-    /// default is as many as it takes, up to 4M in all
+    /// default is no limit for a connection, and 4M in all
     #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) pipeline: Option<OsString>,
 
