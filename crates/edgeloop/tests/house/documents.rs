@@ -1,7 +1,9 @@
 //! The documents: their lines are short, and what they count is counted.
 
-use super::{CLAUSES, expect_clean, expect_fault, missing, read, root};
+use std::collections::BTreeSet;
 use std::fs;
+
+use super::{CLAUSES, expect_clean, expect_fault, missing, read, root};
 
 /// The most characters in a line of a document.
 const WIDEST: usize = 100;
@@ -143,4 +145,87 @@ fn the_way_of_one_byte_leads_through_few_files_and_through_functions_that_there_
     }
     let wrong = "x\n| file | function |\n|---|---|\n| `pipes.rs` | `lend`, `borrow` |\n";
     expect_fault(&way(wrong, "x").1, "pipes.rs has no function borrow");
+}
+
+/// What a document says of a number, and the line of code that it comes from.
+const NUMBERS: [(&str, &str, &str, &str); 17] = [
+    ("ARCHITECTURE.md", "its `Connection` (32 bytes)", "edgeloop/src/connection/mod.rs", "== 32);"),
+    ("ARCHITECTURE.md", "a timer node (16 bytes)", "edgeloop/src/wheel/lists.rs", "== 16);"),
+    ("ARCHITECTURE.md", "a session above 64 bytes", "edgeloop/src/sessions.rs", "<= 64;"),
+    ("ARCHITECTURE.md", "with 512 entries each", "edgeloop/src/table.rs", "PAGE: usize = 512;"),
+    ("ARCHITECTURE.md", "allows 4,194,304", "edgeloop/src/table.rs", "(MOST, 4_194_304)"),
+    ("ARCHITECTURE.md", "at most 16 pipes", "edgeloop/src/config.rs", " pipes: 16,"),
+    ("ARCHITECTURE.md", "up to 64 KiB", "edgeloop/src/output.rs", "CHUNK: usize = 64 * 1024;"),
+    ("ARCHITECTURE.md", "nothing for 250 ms", "edgeloop/src/core/relief.rs", "from_millis(250);"),
+    ("ARCHITECTURE.md", "One mebibyte", "edgeloop/src/core/shortage.rs", "= 1024 * 1024;"),
+    ("ARCHITECTURE.md", "is a quarter of", "edgeloop/src/config.rs", "PLACE_SHARE: u64 = 4;"),
+    (
+        "ARCHITECTURE.md",
+        "send of 16 KiB",
+        "edgeloop/src/core/joining.rs",
+        "LARGE: usize = 16 * 1024;",
+    ),
+    ("ARCHITECTURE.md", "31 and 63, until", "edgeloop/src/event_loop/backoff.rs", "u32 = 63;"),
+    (
+        "ARCHITECTURE.md",
+        "less than a quarter of a buffer",
+        "edgeloop/src/event_loop/serve.rs",
+        "PASSING_PAYS: usize = 4;",
+    ),
+    ("ARCHITECTURE.md", "for 100 ms; the next", "edgeloop-cli/src/log/mod.rs", "from_millis(100);"),
+    ("CONTRIBUTING.md", "longer than 600 lines", "edgeloop/tests/house/main.rs", "usize = 600;"),
+    ("docs/TESTING.md", "runs 500 seeds", "edgeloop/tests/seeded/runs.rs", "chosen_seeds(0..500)"),
+    (
+        "CONTRIBUTING.md",
+        "500 seeds and 2,000 scripts",
+        "edgeloop/tests/seeded/fidelity.rs",
+        "chosen_seeds(0..2_000)",
+    ),
+];
+
+#[test]
+fn numbers_in_documents_are_those_of_the_code() {
+    let mut faults = Vec::new();
+    for (document, phrase, file, code) in NUMBERS {
+        if !unwrapped(&read(document)).contains(phrase) {
+            faults.push(format!("{document} does not say {phrase:?}"));
+        }
+        if !read(&format!("crates/{file}")).contains(code) {
+            faults.push(format!("{file} has no {code:?}: look at {phrase:?} in {document}"));
+        }
+    }
+    expect_clean(&faults);
+}
+
+#[test]
+fn the_seeds_and_scripts_of_ci_are_those_in_the_notes_on_testing() {
+    let (notes, ci) = (read("docs/TESTING.md"), read(".ci/run"));
+    expect_clean(&missing(&ci, &["run --seeds 0..150000", "fidelity --scripts 10000"]));
+    expect_clean(&missing(&notes, &["| 150,000 seeds |", "| 10,000 scripts |"]));
+}
+
+/// The planted bugs, each with the seeds that it is allowed.
+fn planted(text: &str) -> Vec<[&str; 2]> {
+    let value = |bug: &'_ str, key: &str| {
+        let begin = bug.find(key)? + key.len();
+        Some(begin..begin + bug[begin..].find('\n')?)
+    };
+    let bugs = text.split("\n[[bug]]\n").skip(1);
+    let fields = |bug| Some((value(bug, "name = ")?, value(bug, "\nwithin = ")?));
+    bugs.filter_map(|bug| {
+        let (name, within) = fields(bug)?;
+        Some([bug[name].trim_matches('"'), &bug[within]])
+    })
+    .collect()
+}
+
+#[test]
+fn every_planted_bug_is_in_the_notes_on_testing_with_its_seeds() {
+    let (planted_toml, notes) = (read("crates/simulations/planted.toml"), read("docs/TESTING.md"));
+    let rows = table(&notes, "| bug | found within |");
+    let told: BTreeSet<_> = rows.iter().skip(2).map(|row| [row[0], row[2]]).collect();
+    let planted: BTreeSet<_> = planted(&planted_toml).into_iter().collect();
+    assert!(planted.len() > 20, "the bugs were not understood: {planted:?}");
+    let differing = told.symmetric_difference(&planted);
+    expect_clean(&differing.map(|bug| format!("only in one of both: {bug:?}")).collect::<Vec<_>>());
 }
