@@ -9,7 +9,7 @@ use super::{CLAUSES, expect_clean, expect_fault, missing, read, root};
 const WIDEST: usize = 100;
 
 /// The documents whose lines are counted.
-const DOCUMENTS: [&str; 10] = [
+const DOCUMENTS: [&str; 11] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -20,6 +20,7 @@ const DOCUMENTS: [&str; 10] = [
     "docs/TESTING.md",
     "comparisons/notes.md",
     "fuzz/README.md",
+    "crates/edgeloop/src/sim/guide.md",
 ];
 
 /// Lines that are too long and could be broken: tables, code, and single words can't be.

@@ -42,6 +42,8 @@ mod lengths {
         let test = std::thread::Builder::new().name("tests::lengths".to_owned()).spawn(lengths);
         let failed = test.expect("a thread").join().expect_err("the bug is found");
         let failure = failed.downcast::<String>().expect("a text");
+        // Cargo names the package; without it, the command does not.
+        let failure = failure.replace("cargo test tests::", "cargo test -p edgeloop tests::");
         let shown = super::blocks("text").into_iter().find(|block| block.starts_with("seed "));
         let mut rest = failure.as_str();
         for part in shown.expect("a failure in the README").split("\n...\n") {
