@@ -14,7 +14,7 @@ pub(super) fn markdown(blocks: &[Block], plot: &str) -> String {
                 text.push_str(&format!("{} {title}\n\n", "#".repeat(*level)));
             }
             Block::Paragraph(paragraph) => {
-                text.push_str(&format!("{}\n\n", wrapped(paragraph, WIDEST)))
+                text.push_str(&format!("{}\n\n", wrapped(paragraph, WIDEST)));
             }
             Block::List(items) => {
                 for item in items {
