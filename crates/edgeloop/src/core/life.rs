@@ -42,8 +42,7 @@ impl<K: Kernel> Core<K> {
             return Err(wrong(&to, io::Error::other("the loop is stopping")));
         }
         if self.connections.len() >= self.cap {
-            let cap =
-                io::Error::other(format!("{} connections are open, the most allowed", self.cap));
+            let cap = io::Error::other(format!("connection limit {} reached", self.cap));
             return Err(wrong(&to, cap));
         }
         if !self.has_memory_for_more() {

@@ -189,7 +189,7 @@ fn the_cap_is_told_of_each_time_that_it_is_reached_and_no_more() {
     assert_eq!((report.metrics.accepted, report.metrics.closed), (5, 5));
     // Once for each that came in, because somebody may wait behind it.
     assert_eq!(report.metrics.cap_reached, 5);
-    assert_eq!(report.handler.told("the most allowed"), 5);
+    assert_eq!(report.handler.told("connection limit"), 5);
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn connecting_counts_towards_the_cap_and_no_earlier() {
         run(simulation, probe);
         let begun = begun.take().expect("the first was opened");
         assert_eq!(begun.is_ok(), allowed, "{begun:?}");
-        assert!(allowed || begun.expect_err("the cap").contains("1 connections are open"));
+        assert!(allowed || begun.expect_err("the cap").contains("connection limit 1 reached"));
     }
 }
 
