@@ -135,6 +135,14 @@ impl<K: Kernel> LoopContext for CallContext<'_, K> {
         self.core.relays.carried(source)
     }
 
+    fn listen(&mut self, address: SocketAddr) -> Result<SocketAddr, Error> {
+        self.core.listen(address)
+    }
+
+    fn unlisten(&mut self, address: SocketAddr) -> bool {
+        self.core.unlisten(address)
+    }
+
     fn connect(&mut self, to: Target, tag: u64) -> Result<ConnectionId, Error> {
         self.touch().connect(to, tag)
     }

@@ -7,6 +7,7 @@
 mod agenda;
 mod joining;
 mod life;
+mod listening;
 mod options;
 mod relay;
 mod relief;
@@ -41,6 +42,7 @@ use crate::time::Time;
 use crate::wheel::Wheel;
 pub(crate) use agenda::Agenda;
 pub(crate) use joining::Joining;
+pub(crate) use listening::Listeners;
 pub(crate) use options::{set_option, set_options};
 pub(crate) use relay::Relays;
 pub(crate) use shortage::Ballast;
@@ -74,6 +76,7 @@ pub(crate) struct Core<K: Kernel> {
     pub(crate) kernel: K,
     pub(crate) config: Config,
     pub(crate) connections: Slots<Connection<K::Socket>>,
+    pub(crate) listeners: Listeners<K::Socket>,
     pub(crate) memory: Memory,
     /// Who has output queued, whoever has taken none of it for longest first.
     pub(crate) laggards: SlotQueue,
@@ -143,6 +146,7 @@ impl<K: Kernel> Core<K> {
             spare,
             kernel,
             connections: Slots::default(),
+            listeners: Listeners::default(),
             memory: Memory::new(&config),
             laggards: SlotQueue::new(),
             ballast,

@@ -31,8 +31,7 @@ use crate::error::{Error, ErrorKind, Failed};
 use crate::flags::Flags;
 use crate::handler::{Handler, LoopContext};
 use crate::id::ConnectionId;
-use crate::kernel::{ALARM, Kernel, LISTENERS, Linux, WAKER, WATCHED, persist};
-use crate::listener::Listener;
+use crate::kernel::{ALARM, Kernel, Linux, WAKER, WATCHED, persist};
 use crate::mailbox::{Handle, Letter, Mailbox};
 use crate::metrics::Metrics;
 use crate::place::MemoryLimit;
@@ -84,7 +83,6 @@ pub struct EventLoop<H: Handler, K: Kernel = Linux> {
     handler: H,
     sessions: Sessions<H::Session>,
     core: Core<K>,
-    listeners: Vec<Option<Listener<K::Socket>>>,
     mailbox: Mailbox,
     letters: VecDeque<Letter>,
     notified: bool,
@@ -110,8 +108,6 @@ pub struct EventLoop<H: Handler, K: Kernel = Linux> {
     interruptions: Interruptions,
     /// Whether the handler is being told a notice, so that a panic of that is not told in turn.
     telling: bool,
-    /// Why the last listener ended, if not by a stop.
-    failed: Option<Error>,
 }
 
 impl<H: Handler> EventLoop<H> {
@@ -146,7 +142,6 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         Ok(Self {
             handler,
             sessions: Sessions::default(),
-            listeners: Vec::new(),
             mailbox: Mailbox::new(config.mailbox_limit),
             letters: VecDeque::new(),
             notified: false,
@@ -162,7 +157,6 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             spin: Spin::default(),
             interruptions: Interruptions::default(),
             telling: false,
-            failed: None,
             core,
         })
     }
@@ -174,25 +168,28 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     ///
     /// # Errors
     ///
-    /// When the name can't be resolved or none of its addresses can be listened on.
+    /// When the name can't be resolved, none of its addresses can be listened on, or the loop is
+    /// stopping.
     pub fn listen(&mut self, address: impl ToSocketAddrs) -> Result<SocketAddr, Error> {
         let addresses = address.to_socket_addrs().map_err(|error| {
             Error::new(ErrorKind::Listen, "cannot resolve the address to listen on", error)
         })?;
         let mut last = None;
         for address in addresses {
-            match self.listen_on(address) {
+            match self.core.listen(address) {
                 Ok(bound) => return Ok(bound),
-                Err(error) => {
-                    let what = format!("cannot listen on {address}");
-                    last = Some(Error::of_call(ErrorKind::Listen, what, error));
-                }
+                Err(error) => last = Some(error),
             }
         }
         Err(last.unwrap_or_else(|| {
             let none = io::Error::from(io::ErrorKind::AddrNotAvailable);
             Error::new(ErrorKind::Listen, "the name has no address to listen on", none)
         }))
+    }
+
+    /// Stops listening on an address, as [`LoopContext::unlisten`] does from a callback.
+    pub fn unlisten(&mut self, address: SocketAddr) -> bool {
+        self.core.unlisten(address)
     }
 
     /// Starts an outbound connection, as [`LoopContext::connect`] does from a callback.
@@ -308,7 +305,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             if !rests {
                 self.chores()?;
                 if self.is_done() {
-                    return self.failed.take().map_or(Ok(()), Err);
+                    return self.core.listeners.failure.take().map_or(Ok(()), Err);
                 }
                 rests = self.core.agenda.may_rest() && !self.polls();
                 self.polled = !rests;
@@ -429,10 +426,11 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 self.core.agenda.add(Agenda::MAIL);
             }
             t => {
-                let index = usize::try_from(t - LISTENERS.0).unwrap_or(usize::MAX);
-                if let Some(Some(listener)) = self.listeners.get_mut(index) {
+                if let Some(listener) = self.core.listeners.get_mut(t) {
                     listener.note();
                     self.core.agenda.add(Agenda::ACCEPT);
+                } else {
+                    self.core.metrics.stale += 1;
                 }
             }
         }
@@ -477,8 +475,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             }
         }
         self.due = Vec::new();
-        if self.listeners.iter().flatten().any(|listener| listener.next_deadline() <= self.core.now)
-        {
+        if self.core.listeners.deadlines().any(|at| at <= self.core.now) {
             self.core.agenda.add(Agenda::ACCEPT);
         }
         if self.drain.as_ref().is_some_and(|drain| drain.deadline <= self.core.now) {
@@ -513,9 +510,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     /// Phase 11.
     fn set_alarm(&mut self) -> Result<(), Error> {
-        let listeners = self.listeners.iter().flatten().map(Listener::next_deadline);
         // A deadline of the loop that has passed is on the agenda already.
-        let own = listeners.chain(self.drain.as_ref().map(|drain| drain.deadline));
+        let own = self.core.listeners.deadlines();
+        let own = own.chain(self.drain.as_ref().map(|drain| drain.deadline));
         let own = own.chain([self.core.polls_from(), self.core.relief_at]);
         let own = own.chain([self.core.ballast.look_at()]);
         let own = own.filter(|&at| at > self.core.now).min().unwrap_or(Time::NEVER);
@@ -547,7 +544,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     fn is_done(&self) -> bool {
         self.core.connections.len() == 0
-            && self.listeners.iter().all(Option::is_none)
+            && self.core.listeners.is_empty()
             && self.core.notices.is_empty()
             && self.core.stop.is_none()
             && (self.core.wake_up == Time::NEVER || self.drain.is_some())

@@ -71,7 +71,8 @@ fn c24_a_listener_that_closes_leaves_the_pipes_to_those_who_have_them() {
     event_loop.listen("127.0.0.1:0").expect("a port");
     let core = &mut event_loop.core;
     let pipe = core.pipes.lend(core.now, || core.kernel.pipe()).expect("a pipe").expect("room");
-    event_loop.close_listener(0);
+    let token = event_loop.core.listeners.last().expect("it listens");
+    event_loop.core.close_listener(token);
     // Panics where it is not lent.
     let _ = event_loop.core.pipes.get(pipe);
 }

@@ -76,6 +76,7 @@ pub struct Simulation {
     faults: Faults,
     plan: Option<Vec<Fault>>,
     listeners: Vec<SocketAddr>,
+    later: Vec<SocketAddr>,
     connects: Vec<(Target, u64)>,
     wakes_after: Option<Duration>,
     errands: Vec<Errand>,
@@ -105,6 +106,7 @@ impl Simulation {
             faults: Faults::none(),
             plan,
             listeners: Vec::new(),
+            later: Vec::new(),
             connects: Vec::new(),
             wakes_after: None,
             errands: Vec::new(),
@@ -177,6 +179,14 @@ impl Simulation {
     /// Listens on this address; on 127.0.0.1:3000 if none is asked for. A port of 0 stays 0.
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listeners.push(address);
+        self
+    }
+
+    /// The handler itself will listen on this address
+    /// ([`LoopContext::listen`](crate::LoopContext::listen)). Scripts that connect to it wait until
+    /// it does.
+    pub fn expect_listener(mut self, address: SocketAddr) -> Self {
+        self.later.push(address);
         self
     }
 
@@ -258,7 +268,8 @@ impl Simulation {
     ///
     /// # Panics
     ///
-    /// When a script connects to an address that nothing was told to listen on.
+    /// When a script connects to an address on which nothing listens or is
+    /// [expected to](Self::expect_listener).
     pub fn run<H: Handler>(self, handler: H) -> Result<Report<H>, Failure> {
         let Self {
             seed,
@@ -267,13 +278,15 @@ impl Simulation {
             faults,
             plan,
             listeners,
+            later,
             connects,
             wakes_after,
             errands,
             journal,
         } = self;
         let listeners = if listeners.is_empty() { vec![LISTENER] } else { listeners };
-        expect_listeners(&world.peers, &listeners);
+        let expected: Vec<_> = listeners.iter().chain(&later).copied().collect();
+        expect_listeners(&world.peers, &expected);
         // With a plan, too, so that the schedule stays what it was.
         world.faults = Injector::new(faults, u64::MAX, &mut world.random);
         if let Some(faults) = plan {

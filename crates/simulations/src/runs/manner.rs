@@ -54,6 +54,8 @@ pub(crate) struct Manner {
     pub(crate) stays: usize,
     /// Ends its own stream alone where it has had enough, and reads on.
     pub(crate) finishes: usize,
+    /// Closes the second listener and listens there again, or has another one for a while.
+    pub(crate) listens: usize,
     /// Has sessions called, from any callback.
     pub(crate) pokes: usize,
     /// Sends what it echoes by pieces.
@@ -85,6 +87,7 @@ impl Manner {
         size: 0,
         stays: 0,
         finishes: 0,
+        listens: 0,
         pokes: 0,
         splits: 0,
         flushes: 0,
@@ -119,6 +122,7 @@ impl Manner {
             pokes: random.pick(&[0, 0, 100]),
             splits: random.pick(&[0, 300, 950]),
             flushes: random.pick(&[0, 0, 0, 100]),
+            listens: random.pick(&[0, 0, 30]),
         }
     }
 }

@@ -35,6 +35,9 @@ const LATENCIES: [(Duration, Duration); 4] = [
 /// The address of the second listener, if there is one.
 const SECOND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3001);
 
+/// Where a handler listens to whom nobody comes.
+const LONELY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3002);
+
 /// What one run came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {

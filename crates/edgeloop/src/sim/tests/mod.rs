@@ -7,6 +7,7 @@ mod ends;
 mod first_read;
 mod half_close;
 mod joining;
+mod listening;
 mod own_time;
 mod parsing;
 mod passing;

@@ -184,6 +184,16 @@ impl World {
         self.wake(number, Readiness::IN);
     }
 
+    /// Nobody listens at an address any more: those who wanted to connect there take the first.
+    pub fn forsake(&mut self, address: SocketAddr) {
+        for peer in &mut self.peers {
+            if let Role::Client(client) = &mut peer.role {
+                client.wants = client.wants.filter(|&wanted| wanted != address);
+            }
+        }
+        self.touch_all();
+    }
+
     fn buffer(&mut self) -> usize {
         self.random.size(self.buffers.0, self.buffers.1)
     }

@@ -2,6 +2,7 @@
 
 mod acts;
 mod expect;
+mod listeners;
 mod served;
 pub(crate) mod session;
 
@@ -50,6 +51,8 @@ pub(crate) struct Echo {
     /// When it wants to be woken, and how often it was.
     wake: Option<Time>,
     woken: usize,
+    /// Whether it listens where nobody comes.
+    lonely: bool,
     /// How often it has panicked.
     panics: Cell<u64>,
     /// In which turn, and behind how many panics, a timeout was last called, and the tick in which
@@ -83,6 +86,7 @@ impl Echo {
             left: 0,
             wake: None,
             woken: 0,
+            lonely: false,
             panics: Cell::new(0),
             rung: ((0, 0), 0),
         }
@@ -175,6 +179,7 @@ impl Echo {
             return Action::Continue;
         }
         let flooded = self.meddle(cx);
+        self.may_change_listeners(cx);
         self.may_set_alarm(cx, session);
         self.may_panic(session);
         let whole =
@@ -383,6 +388,7 @@ impl Echo {
         if self.random.chance(500) {
             self.set_wake_up(cx);
         }
+        self.may_change_listeners(cx);
         self.may_panic_alone();
     }
 
