@@ -3,12 +3,20 @@
 mod common;
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd as _;
 use std::sync::mpsc;
 
 use common::Script;
 use edgeloop::{Action, Origin, Stop};
 use testkit::Peer;
+
+/// A listener that was made elsewhere, and blocks.
+fn given() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind(ANY_PORT).expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    (listener, address)
+}
 
 const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -101,4 +109,68 @@ fn c37_a_loop_that_drains_listens_no_more() {
     let error = error.expect_err("it is about to drain").to_string();
     assert_eq!(error, "cannot listen on 127.0.0.1:0: the loop is stopping");
     peer.expect_eof();
+}
+
+#[test]
+fn c01_a_given_listener_serves_whoever_waited_before_the_loop_had_it_to_the_last_byte() {
+    let (listener, address) = given();
+    let waiting: Vec<_> = (0..3).map(|_| Peer::connect(address)).collect();
+    for peer in &waiting {
+        // The urgent byte is one that only the options of the connection make an ordinary one.
+        peer.send(b"ab");
+        peer.send_urgent(b'c');
+        peer.send(b"de");
+    }
+    let server = Script::new().without_listener().start_after(|event_loop| {
+        assert_eq!(event_loop.listen_on_fd(listener).expect("it listens"), address);
+    });
+    for peer in &waiting {
+        peer.expect(b"abcde");
+        peer.half_close();
+        peer.expect_eof();
+    }
+    // What comes later inherits them.
+    let late = Peer::connect(address);
+    late.send(b"ab");
+    late.send_urgent(b'c');
+    late.send(b"de");
+    late.expect(b"abcde");
+    drop(server);
+}
+
+#[test]
+fn c18_a_given_listener_that_others_hold_open_is_let_go_of_and_stays_theirs() {
+    let (listener, address) = given();
+    let theirs = listener.try_clone().expect("a descriptor");
+    let server = Script::new().start_after(|event_loop| {
+        event_loop.listen_on_fd(listener).expect("it listens");
+    });
+    let peer = Peer::connect(address);
+    peer.expect_echo(b"hello");
+    server.opened();
+    assert!(server.ask(move |cx| cx.unlisten(address)));
+    let before = server.ask(|cx| cx.metrics());
+    // It is theirs to accept; the loop hears nothing of it.
+    let waits = Peer::connect(address);
+    server.settle();
+    theirs.set_nonblocking(false).expect("it is open");
+    let (_stream, from) = theirs.accept().expect("it waits");
+    assert_eq!(from, waits.address());
+    server.settle();
+    let after = server.ask(|cx| cx.metrics());
+    assert_eq!((after.stale, after.accepted), (before.stale, before.accepted));
+    peer.expect_echo(b"still here");
+}
+
+#[test]
+fn a_descriptor_that_does_not_listen_is_refused_with_what_it_is() {
+    let server = Script::new().start_after(|event_loop| {
+        let socket = UdpSocket::bind(ANY_PORT).expect("a port");
+        let number = socket.as_raw_fd();
+        let error = event_loop.listen_on_fd(socket).expect_err("no listener").to_string();
+        let is = "it is a datagram socket, not a listening TCP socket";
+        assert_eq!(error, format!("cannot listen on descriptor {number}: {is}"));
+    });
+    let (peer, _) = server.connect();
+    peer.expect_echo(b"unharmed");
 }

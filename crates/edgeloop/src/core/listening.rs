@@ -94,6 +94,11 @@ impl<K: Kernel> Core<K> {
         bound.map_err(|failed| Error::of_call(ErrorKind::Listen, what(), failed))
     }
 
+    /// Sets on a connection what it did not inherit.
+    pub(crate) fn set_options_of(&mut self, socket: &K::Socket) -> Result<(), Failed> {
+        set_options(&mut self.kernel, socket, &self.config)
+    }
+
     /// Whoever stops the loop wants nobody new: what came after the listeners were told to close
     /// would keep it from ending (C37).
     fn may_listen(&self, what: impl FnOnce() -> String) -> Result<(), Error> {
@@ -114,11 +119,32 @@ impl<K: Kernel> Core<K> {
         set_options(kernel, &socket, &self.config)?;
         kernel.bind(&socket, address).in_call("bind")?;
         kernel.listen(&socket, self.config.backlog).in_call("listen")?;
-        self.accept_on(socket)
+        self.accept_on(socket, Listener::new)
     }
 
-    /// Takes over a socket that listens. The registration tells of whoever waits already.
-    fn accept_on(&mut self, socket: K::Socket) -> Result<SocketAddr, Failed> {
+    /// Takes over a socket that others have made and that listens.
+    pub(crate) fn listen_on_given(
+        &mut self,
+        socket: K::Socket,
+        what: impl Fn() -> String,
+    ) -> Result<SocketAddr, Error> {
+        self.may_listen(&what)?;
+        let bound = self.prepare(&socket).and_then(|()| self.accept_on(socket, Listener::given));
+        bound.map_err(|failed| Error::of_call(ErrorKind::Listen, what(), failed))
+    }
+
+    fn prepare(&mut self, socket: &K::Socket) -> Result<(), Failed> {
+        set_options(&mut self.kernel, socket, &self.config)?;
+        // A second listen(2) changes nothing but the length of the backlog.
+        self.kernel.listen(socket, self.config.backlog).in_call("listen")
+    }
+
+    /// Accepts on a socket from now on. The registration tells of whoever waits already.
+    fn accept_on(
+        &mut self,
+        socket: K::Socket,
+        make: impl FnOnce(K::Socket, SocketAddr) -> Listener<K::Socket>,
+    ) -> Result<SocketAddr, Failed> {
         let bound = self.kernel.local_address(&socket).in_call("getsockname")?;
         let token = self.listeners.new_token();
         self.kernel.register(&socket, token, Interest::READABLE).in_call("epoll_ctl")?;
@@ -128,7 +154,7 @@ impl<K: Kernel> Core<K> {
         {
             self.tell(Notice::BacklogCapped { listener: bound, asked: backlog, somaxconn });
         }
-        self.listeners.by_token.insert(token.0, Listener::new(socket, bound));
+        self.listeners.by_token.insert(token.0, make(socket, bound));
         self.listeners.failure = None;
         self.count_listeners();
         Ok(bound)
@@ -148,6 +174,10 @@ impl<K: Kernel> Core<K> {
 
     pub(crate) fn close_listener(&mut self, token: u64) {
         if let Some(listener) = self.listeners.by_token.remove(&token) {
+            if listener.given {
+                // Where others hold it open, closing ours does not end its registration.
+                let _ = self.kernel.deregister(&listener.socket);
+            }
             self.kernel.close(listener.socket);
             self.count_listeners();
             self.descriptor_is_free();

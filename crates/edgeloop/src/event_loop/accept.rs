@@ -51,8 +51,14 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 Ok((socket, peer)) => {
                     self.core.metrics.accepted += 1;
                     let (address, closes) = (listener.address, listener.accepted());
+                    let lacks_options = listener.lacks_options;
                     if closes {
                         self.core.close_listener(token);
+                    }
+                    if lacks_options && self.core.set_options_of(&socket).is_err() {
+                        self.core.kernel.close(socket);
+                        self.core.metrics.accept_errors += 1;
+                        continue;
                     }
                     self.admit(socket, peer, address);
                 }

@@ -4,6 +4,7 @@ mod accept;
 mod backoff;
 mod close;
 mod due;
+mod embed;
 mod interrupted;
 mod mail;
 mod panics;

@@ -152,6 +152,11 @@ impl Kernel for Linux {
         added.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
     }
 
+    fn deregister(&mut self, socket: &OwnedFd) -> Result<(), Errno> {
+        let removed = self.epoll.remove(socket);
+        removed.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
+    }
+
     fn set_alarm(&mut self, at: Time) -> Result<(), Errno> {
         // A time of zero would disarm it; a time that has passed rings at once.
         let nanos = at.as_nanos().max(1);

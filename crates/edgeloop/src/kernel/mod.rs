@@ -5,6 +5,7 @@
 //! tried once, and what its error means is the business of the layers above, where a simulated
 //! kernel can show it.
 
+pub(crate) mod given;
 mod linux;
 
 use std::net::SocketAddr;
@@ -58,6 +59,10 @@ pub trait Kernel: crate::sealed::Sealed {
         token: Token,
         interest: Interest,
     ) -> Result<(), Errno>;
+
+    /// Takes a registered socket out of the set (`EPOLL_CTL_DEL`). Only one that others may hold
+    /// open as well needs that: closing the last descriptor does it, too.
+    fn deregister(&mut self, socket: &Self::Socket) -> Result<(), Errno>;
 
     /// Makes the alarm ring once at the time given, and not earlier (timerfd_settime(2)).
     fn set_alarm(&mut self, at: Time) -> Result<(), Errno>;

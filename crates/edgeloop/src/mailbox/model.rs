@@ -51,6 +51,10 @@ impl<S: Signal> Kernel for Model<S> {
         unreachable!("{NONE}")
     }
 
+    fn deregister(&mut self, (): &()) -> Result<(), Errno> {
+        unreachable!("{NONE}")
+    }
+
     fn set_alarm(&mut self, _: Time) -> Result<(), Errno> {
         unreachable!("{NONE}")
     }

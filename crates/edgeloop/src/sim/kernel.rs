@@ -132,6 +132,10 @@ impl Kernel for SimulatedKernel {
         world.register(socket.number, token, interest)
     }
 
+    fn deregister(&mut self, socket: &Socket) -> Result<(), Errno> {
+        self.world.borrow_mut().deregister(socket.number)
+    }
+
     fn set_alarm(&mut self, at: Time) -> Result<(), Errno> {
         let mut world = self.call();
         world.meet(Call::SetAlarm, None, 0)?;

@@ -113,6 +113,11 @@ impl World {
         }
     }
 
+    /// Takes a descriptor out of the epoll set.
+    pub(crate) fn deregister(&mut self, number: usize) -> Result<(), Errno> {
+        self.epoll.delete(number)
+    }
+
     pub(crate) fn wire_of(&self, number: usize) -> Option<usize> {
         match self.files.get(number).file {
             File::Stream(wire) => Some(wire),
