@@ -27,6 +27,8 @@ pub enum ErrorKind {
     Config,
     /// An address could not be resolved or listened on.
     Listen,
+    /// A stream could not be adopted.
+    Adopt,
     /// An outbound connection could not be started.
     Connect,
     /// Waiting for events failed, or the last listener did.

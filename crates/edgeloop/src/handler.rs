@@ -210,6 +210,13 @@ pub enum Origin {
         /// The address that the listener is bound to.
         listener: SocketAddr,
     },
+    /// Another thread gave it to the loop ([`Handle::adopt`](crate::Handle::adopt)).
+    Adopted {
+        /// The connection that is being made.
+        id: ConnectionId,
+        /// The address of the other end; `0.0.0.0:0` if it is gone already.
+        peer: SocketAddr,
+    },
     /// [`LoopContext::connect`] asked for it; it isn't connected yet.
     Connecting {
         /// The connection that is being made.
@@ -226,7 +233,9 @@ impl Origin {
     #[must_use]
     pub fn id(&self) -> ConnectionId {
         match self {
-            Self::Accepted { id, .. } | Self::Connecting { id, .. } => *id,
+            Self::Accepted { id, .. } | Self::Adopted { id, .. } | Self::Connecting { id, .. } => {
+                *id
+            }
         }
     }
 
@@ -234,7 +243,9 @@ impl Origin {
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
         match self {
-            Self::Accepted { peer, .. } | Self::Connecting { peer, .. } => *peer,
+            Self::Accepted { peer, .. }
+            | Self::Adopted { peer, .. }
+            | Self::Connecting { peer, .. } => *peer,
         }
     }
 }

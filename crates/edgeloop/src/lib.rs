@@ -95,7 +95,7 @@ pub use id::ConnectionId;
 pub use input::{Input, TooLong, Unsigned};
 pub use kernel::{Kernel, Linux, SocketOption, Wake};
 pub use limits::raise_descriptor_limit;
-pub use mailbox::{Handle, SendError, SendErrorKind};
+pub use mailbox::{AdoptError, AdoptErrorKind, Handle, SendError, SendErrorKind};
 pub use metrics::Metrics;
 pub use notice::{Notice, Trace};
 pub use place::MemoryLimit;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::os::fd::OwnedFd;
 
 use super::{Agenda, Core, set_option, set_options};
 use crate::epoll::{Interest, Token};
@@ -125,18 +126,20 @@ impl<K: Kernel> Core<K> {
     /// Takes over a socket that others have made and that listens.
     pub(crate) fn listen_on_given(
         &mut self,
-        socket: K::Socket,
+        socket: OwnedFd,
         what: impl Fn() -> String,
     ) -> Result<SocketAddr, Error> {
         self.may_listen(&what)?;
-        let bound = self.prepare(&socket).and_then(|()| self.accept_on(socket, Listener::given));
+        let bound = self.take_listener(socket);
         bound.map_err(|failed| Error::of_call(ErrorKind::Listen, what(), failed))
     }
 
-    fn prepare(&mut self, socket: &K::Socket) -> Result<(), Failed> {
-        set_options(&mut self.kernel, socket, &self.config)?;
+    fn take_listener(&mut self, socket: OwnedFd) -> Result<SocketAddr, Failed> {
+        let socket = self.kernel.take_over(socket).in_call("fcntl")?;
+        set_options(&mut self.kernel, &socket, &self.config)?;
         // A second listen(2) changes nothing but the length of the backlog.
-        self.kernel.listen(socket, self.config.backlog).in_call("listen")
+        self.kernel.listen(&socket, self.config.backlog).in_call("listen")?;
+        self.accept_on(socket, Listener::given)
     }
 
     /// Accepts on a socket from now on. The registration tells of whoever waits already.

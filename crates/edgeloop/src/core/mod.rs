@@ -4,6 +4,7 @@
 //! the handler. What a callback has to be told about is put on a list that a later phase of the
 //! turn works off.
 
+mod adopting;
 mod agenda;
 mod joining;
 mod life;
@@ -40,6 +41,7 @@ use crate::table::{self, Slots};
 use crate::target::Target;
 use crate::time::Time;
 use crate::wheel::Wheel;
+pub(crate) use adopting::NotAdopted;
 pub(crate) use agenda::Agenda;
 pub(crate) use joining::Joining;
 pub(crate) use listening::Listeners;

@@ -88,6 +88,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if listener.is_closing() {
             return self.core.close_listener(token);
         }
+        self.tell_of_the_cap();
+    }
+
+    pub(super) fn tell_of_the_cap(&mut self) {
         if !self.capped {
             self.capped = true;
             self.core.metrics.cap_reached += 1;
@@ -127,13 +131,29 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     /// Takes a new connection in: slot, registration, session, first callback, first read.
     fn admit(&mut self, socket: K::Socket, peer: SocketAddr, listener: SocketAddr) {
-        let descriptor = self.core.kernel.descriptor(&socket);
-        let Some(id) = self.core.adopt(socket) else { return };
-        if H::TRACE {
+        let Ok(id) = self.core.adopt(socket) else { return };
+        self.begin(id, &Origin::Accepted { id, peer, listener });
+    }
+
+    /// Begins to serve a connection that is registered and has no session.
+    pub(super) fn begin(&mut self, id: ConnectionId, origin: &Origin) {
+        self.trace_registered(id);
+        self.make_session(id, origin);
+        self.open(id);
+    }
+
+    pub(super) fn trace_registered(&mut self, id: ConnectionId) {
+        if H::TRACE
+            && let Some(connection) = self.core.connections.get(id)
+        {
+            let descriptor = self.core.kernel.descriptor(&connection.socket);
             self.core.current = id;
             self.handler.trace(&Trace::Registered { id, descriptor });
         }
-        self.make_session(id, &Origin::Accepted { id, peer, listener });
+    }
+
+    /// The first callback and the first read of a connection that has a session.
+    pub(super) fn open(&mut self, id: ConnectionId) {
         self.core.schedule(id);
         let action = self.opened(id);
         self.apply(id, action);

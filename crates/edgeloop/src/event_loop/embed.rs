@@ -1,12 +1,17 @@
 //! What is made elsewhere and served here: listeners and streams that the loop is given.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use super::EventLoop;
+use crate::core::NotAdopted;
 use crate::error::{Error, ErrorKind};
-use crate::handler::Handler;
-use crate::kernel::given;
+use crate::handler::{Handler, Origin};
+use crate::id::ConnectionId;
+use crate::kernel::{Kernel, given};
+
+/// The address of a peer that is gone before it was asked for.
+const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 impl<H: Handler> EventLoop<H> {
     /// Listens on a socket that was made elsewhere, such as one of systemd's or a
@@ -51,8 +56,70 @@ impl<H: Handler> EventLoop<H> {
         let descriptor = descriptor.into();
         let name = given::name_of(&descriptor);
         let what = || format!("cannot listen on {name}");
-        given::take_listener(&descriptor)
+        given::expect_listener(&descriptor)
             .map_err(|error| Error::new(ErrorKind::Listen, what(), error))?;
         self.core.listen_on_given(descriptor, what)
+    }
+
+    /// Serves a stream that was connected elsewhere, with this session. [`Handler::opened`] is
+    /// called when the loop runs. From another thread, [`Handle::adopt`](crate::Handle::adopt) does
+    /// the same. Does not block.
+    ///
+    /// It becomes non-blocking and close-on-exec and gets the options of the
+    /// [`Config`](crate::Config). Nothing is lost of what has come on it already. It must be the
+    /// only descriptor of its socket, or the connection outlives its end here.
+    ///
+    /// # Errors
+    ///
+    /// When it is no connected TCP socket, which the error says, the connection cap is reached, the
+    /// loop cuts off what is left behind a stop, or a call fails. The stream is closed then.
+    pub fn adopt(
+        &mut self,
+        stream: impl Into<OwnedFd>,
+        session: H::Session,
+    ) -> Result<ConnectionId, Error> {
+        let stream = stream.into();
+        let what = format!("cannot adopt {}", given::name_of(&stream));
+        if let Err(error) = given::expect_stream(&stream) {
+            return Err(Error::new(ErrorKind::Adopt, what, error));
+        }
+        // No turn has begun, so nobody has read the clock lately (C30).
+        self.core.now = self.core.kernel.now();
+        match self.core.adopt_given(stream) {
+            Ok(id) => {
+                self.sessions.insert(id.slot(), session);
+                self.adopted.push_back(id);
+                Ok(id)
+            }
+            Err(NotAdopted::NoRoom(error)) => Err(Error::new(ErrorKind::Adopt, what, error)),
+            Err(NotAdopted::Failed(failed)) => Err(Error::of_call(ErrorKind::Adopt, what, failed)),
+        }
+    }
+}
+
+impl<H: Handler, K: Kernel> EventLoop<H, K> {
+    /// Opens what was adopted while the loop did not run.
+    pub(super) fn open_adopted(&mut self) {
+        while let Some(id) = self.adopted.pop_front() {
+            self.trace_registered(id);
+            self.open(id);
+        }
+    }
+
+    /// Another thread has given the loop a stream.
+    pub(super) fn adopt_posted(&mut self, stream: OwnedFd) {
+        match self.core.adopt_given(stream) {
+            Ok(id) => {
+                let peer = self.core.address_of(id, K::peer_address);
+                let peer = peer.unwrap_or(UNKNOWN);
+                self.begin(id, &Origin::Adopted { id, peer });
+            }
+            Err(_) => {
+                self.core.metrics.adoptions_refused += 1;
+                if self.core.connections.len() >= self.core.cap {
+                    self.tell_of_the_cap();
+                }
+            }
+        }
     }
 }

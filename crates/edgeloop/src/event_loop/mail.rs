@@ -90,6 +90,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 }
                 Letter::Close(id) => self.core.begin_close(id, Reason::Closed),
                 Letter::Poke(id) => self.core.poke(id),
+                Letter::Adopt(stream) => self.adopt_posted(stream),
             }
         }
         self.letters = VecDeque::new();

@@ -84,6 +84,8 @@ pub struct EventLoop<H: Handler, K: Kernel = Linux> {
     handler: H,
     sessions: Sessions<H::Session>,
     core: Core<K>,
+    /// Connections that were adopted since the loop last ran, and are to be opened.
+    adopted: VecDeque<ConnectionId>,
     mailbox: Mailbox,
     letters: VecDeque<Letter>,
     notified: bool,
@@ -143,6 +145,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         Ok(Self {
             handler,
             sessions: Sessions::default(),
+            adopted: VecDeque::new(),
             mailbox: Mailbox::new(config.mailbox_limit),
             letters: VecDeque::new(),
             notified: false,
@@ -300,6 +303,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// Turns until there is nothing left to serve. A panic of the handler unwinds out of here, and
     /// the next call goes on with the same turn.
     fn turns(&mut self, events: &mut Events) -> Result<(), Error> {
+        self.open_adopted();
         loop {
             self.serve_events(events);
             let mut rests = self.core.agenda.is_empty();

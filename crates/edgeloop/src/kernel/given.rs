@@ -5,7 +5,8 @@ use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::FileTypeExt as _;
 
-use rustix::io::{Errno, FdFlags, fcntl_setfd, ioctl_fionbio};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_protocol, socket_type};
 use rustix::net::{AddressFamily, SocketType, getpeername, ipproto};
 
@@ -13,33 +14,46 @@ use rustix::net::{AddressFamily, SocketType, getpeername, ipproto};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Nature {
     Listener,
+    Stream,
     Other(&'static str),
 }
 
-const LISTENER: &str = "a listening TCP socket";
-
-/// Makes a listener of somebody else's non-blocking and close-on-exec (C20).
+/// Looks whether a descriptor may be listened on.
 ///
 /// # Errors
 ///
 /// When it is no listening TCP socket. The error says what it is.
-pub(crate) fn take_listener(descriptor: &OwnedFd) -> io::Result<()> {
-    take(descriptor, Nature::Listener, LISTENER)
+pub(crate) fn expect_listener(descriptor: &OwnedFd) -> io::Result<()> {
+    expect(descriptor, Nature::Listener)
 }
 
-fn take(descriptor: &OwnedFd, wanted: Nature, name: &str) -> io::Result<()> {
-    let nature = nature_of(descriptor)?;
-    if nature != wanted {
-        let is = match nature {
-            Nature::Listener => LISTENER,
-            Nature::Other(is) => is,
-        };
-        let what = format!("it is {is}, not {name}");
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+/// Looks whether a descriptor may be served as a connection. One that the peer has reset, or that
+/// both have ended, may: what has come on it is still to be read (C7).
+///
+/// # Errors
+///
+/// When it is no connected TCP socket. The error says what it is.
+pub(crate) fn expect_stream(descriptor: &OwnedFd) -> io::Result<()> {
+    expect(descriptor, Nature::Stream)
+}
+
+fn expect(descriptor: &OwnedFd, wanted: Nature) -> io::Result<()> {
+    let is = nature_of(descriptor)?;
+    if is == wanted {
+        return Ok(());
     }
-    ioctl_fionbio(descriptor, true)?;
-    fcntl_setfd(descriptor, FdFlags::CLOEXEC)?;
-    Ok(())
+    let what = format!("it is {}, not {}", is.name(), wanted.name());
+    Err(io::Error::new(io::ErrorKind::InvalidInput, what))
+}
+
+impl Nature {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Listener => "a listening TCP socket",
+            Self::Stream => "a connected TCP socket",
+            Self::Other(name) => name,
+        }
+    }
 }
 
 /// How a descriptor is called in an error.
@@ -67,10 +81,18 @@ fn nature_of(descriptor: &OwnedFd) -> Result<Nature, Errno> {
     if socket_acceptconn(descriptor)? {
         return Ok(Nature::Listener);
     }
-    Ok(match getpeername(descriptor) {
-        Ok(_) => Nature::Other("a connected TCP socket"),
-        Err(_) => Nature::Other("a TCP socket that neither listens nor is connected"),
-    })
+    if getpeername(descriptor).is_ok() || has_been_connected(descriptor)? {
+        return Ok(Nature::Stream);
+    }
+    Ok(Nature::Other("a TCP socket that neither listens nor is connected"))
+}
+
+/// Whether a socket without a peer has had one. An end or an error shows that; poll(2) takes
+/// neither away (tcp_poll in net/ipv4/tcp.c, Linux 6.18).
+fn has_been_connected(descriptor: &OwnedFd) -> Result<bool, Errno> {
+    let mut asked = [PollFd::new(descriptor, PollFlags::RDHUP)];
+    poll(&mut asked, Some(&Timespec::default()))?;
+    Ok(asked[0].revents().intersects(PollFlags::RDHUP | PollFlags::ERR))
 }
 
 /// What is no socket.
@@ -87,13 +109,14 @@ fn file_type_of(descriptor: &OwnedFd) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::io::Write as _;
+    use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
     use std::os::unix::net::UnixListener;
-
-    use rustix::event::{EventfdFlags, eventfd};
-    use rustix::io::fcntl_getfd;
+    use std::time::{Duration, Instant};
 
     use super::*;
+    use rustix::event::{EventfdFlags, eventfd};
+    use rustix::net::sockopt;
 
     #[test]
     fn only_a_listening_tcp_socket_is_listened_on_and_what_else_it_is_is_said() {
@@ -115,12 +138,37 @@ mod tests {
             (fresh.expect("a socket"), "a TCP socket that neither listens nor is connected"),
         ];
         for (descriptor, is) in cases {
-            let error = take_listener(&descriptor).expect_err(is).to_string();
+            let error = expect_listener(&descriptor).expect_err(is).to_string();
             assert_eq!(error, format!("it is {is}, not a listening TCP socket"));
         }
-        let given = OwnedFd::from(listener());
-        fcntl_setfd(&given, FdFlags::empty()).expect("it is open");
-        assert!(take_listener(&given).is_ok());
-        assert_eq!(fcntl_getfd(&given), Ok(FdFlags::CLOEXEC));
+        assert!(expect_listener(&listener().into()).is_ok());
+        let error = expect_stream(&listener().into()).expect_err("no stream").to_string();
+        assert_eq!(error, "it is a listening TCP socket, not a connected TCP socket");
+    }
+
+    #[test]
+    fn c07_a_stream_that_has_ended_or_failed_is_a_stream_and_one_that_never_began_is_none() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        for resets in [false, true] {
+            let (mut peer, stream) = (TcpStream::connect(address), listener.accept());
+            let (peer, stream) = (peer.as_mut().expect("it listens"), stream.expect("one").0);
+            peer.write_all(b"data").expect("room");
+            if resets {
+                sockopt::set_socket_linger(&*peer, Some(Duration::ZERO)).expect("it is open");
+            } else {
+                stream.shutdown(Shutdown::Write).expect("it is open");
+            }
+            drop(std::mem::replace(peer, TcpStream::connect(address).expect("it listens")));
+            drop(listener.accept());
+            let stream = OwnedFd::from(stream);
+            let gone = || has_been_connected(&stream).expect("it is open");
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while !gone() && Instant::now() < deadline {
+                std::thread::yield_now();
+            }
+            assert!(gone(), "resets: {resets}");
+            assert!(expect_stream(&stream).is_ok(), "resets: {resets}");
+        }
     }
 }

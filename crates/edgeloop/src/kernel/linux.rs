@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
-use rustix::io::Errno;
+use rustix::io::{Errno, FdFlags, fcntl_setfd, ioctl_fionbio};
 use rustix::net::{
     self, AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrAny, SocketFlags, SocketType,
     sockopt,
@@ -203,6 +203,12 @@ impl Kernel for Linux {
         }
     }
 
+    fn take_over(&mut self, socket: OwnedFd) -> Result<OwnedFd, Errno> {
+        ioctl_fionbio(&socket, true)?;
+        fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
+        Ok(socket)
+    }
+
     fn bind(&mut self, socket: &OwnedFd, address: SocketAddr) -> Result<(), Errno> {
         net::bind(socket, &address)
     }
@@ -322,6 +328,16 @@ impl Wake for EventfdWaker {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn c20_what_others_have_made_becomes_close_on_exec_and_does_not_block() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        fcntl_setfd(&listener, FdFlags::empty()).expect("it is open");
+        let mut kernel = Linux::new().expect("descriptors");
+        let socket = kernel.take_over(listener.into()).expect("it is open");
+        assert_eq!(rustix::io::fcntl_getfd(&socket), Ok(FdFlags::CLOEXEC));
+        assert_eq!(kernel.accept(&socket).map(drop), Err(Errno::AGAIN));
+    }
 
     #[test]
     fn c08_pipes_are_used_where_sigpipe_is_ignored_or_blocked_and_nowhere_else() {

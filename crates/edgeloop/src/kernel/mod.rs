@@ -9,6 +9,7 @@ pub(crate) mod given;
 mod linux;
 
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -78,6 +79,9 @@ pub trait Kernel: crate::sealed::Sealed {
 
     /// setsockopt(2).
     fn set_option(&mut self, socket: &Self::Socket, option: SocketOption) -> Result<(), Errno>;
+
+    /// Makes a socket that others have made non-blocking and close-on-exec, like our own.
+    fn take_over(&mut self, socket: OwnedFd) -> Result<Self::Socket, Errno>;
 
     /// bind(2).
     fn bind(&mut self, socket: &Self::Socket, address: SocketAddr) -> Result<(), Errno>;

@@ -1,6 +1,7 @@
 //! A kernel that has a waker and nothing else, for the mailbox's own tests.
 
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -64,6 +65,10 @@ impl<S: Signal> Kernel for Model<S> {
     }
 
     fn set_option(&mut self, (): &(), _: SocketOption) -> Result<(), Errno> {
+        unreachable!("{NONE}")
+    }
+
+    fn take_over(&mut self, _: OwnedFd) -> Result<(), Errno> {
         unreachable!("{NONE}")
     }
 

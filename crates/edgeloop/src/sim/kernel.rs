@@ -4,6 +4,7 @@ use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -183,6 +184,11 @@ impl Kernel for SimulatedKernel {
             world.files.get_mut(socket.number).abort = true;
         }
         Ok(())
+    }
+
+    fn take_over(&mut self, _: OwnedFd) -> Result<Socket, Errno> {
+        // Nothing of the real kernel's has a place here.
+        Err(Errno::OPNOTSUPP)
     }
 
     fn bind(&mut self, socket: &Socket, address: SocketAddr) -> Result<(), Errno> {
