@@ -27,7 +27,7 @@ use rustix::io::Errno;
 use crate::config::{Config, MAX_EVENT_BATCH};
 use crate::context::CallContext;
 use crate::core::{Agenda, Ballast, Core};
-use crate::epoll::Events;
+use crate::epoll::Batch;
 use crate::error::{Error, ErrorKind, Failed};
 use crate::flags::Flags;
 use crate::handler::{Handler, LoopContext};
@@ -288,7 +288,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         // Here and not in the loop, which could not be moved to another thread with it.
         let batch = self.core.config.event_batch;
-        let mut events = Events::with_capacity_and_ceiling(batch, MAX_EVENT_BATCH);
+        let mut events = Batch::new(batch, MAX_EVENT_BATCH);
         loop {
             match catch_unwind(AssertUnwindSafe(|| self.turns(&mut events))) {
                 Ok(answer) => {
@@ -302,7 +302,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     /// Turns until there is nothing left to serve. A panic of the handler unwinds out of here, and
     /// the next call goes on with the same turn.
-    fn turns(&mut self, events: &mut Events) -> Result<(), Error> {
+    fn turns(&mut self, events: &mut Batch) -> Result<(), Error> {
         self.open_adopted();
         loop {
             self.serve_events(events);
@@ -323,7 +323,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     /// Phases 1 and 2.
     #[inline]
-    fn wait(&mut self, events: &mut Events, rests: bool) -> Result<(), Error> {
+    fn wait(&mut self, events: &mut Batch, rests: bool) -> Result<(), Error> {
         let answer = self.core.kernel.wait(events, rests);
         if let Err(error) = answer {
             // A signal: there are no events, and the alarm still stands (C29).
@@ -343,7 +343,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     /// Phase 3.
     #[inline(always)]
-    fn serve_events(&mut self, events: &Events) {
+    fn serve_events(&mut self, events: &Batch) {
         let events = events.iter();
         while let Some(event) = events.get(self.served) {
             self.served += 1;

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use crate::config::{Config, MAX_EVENT_BATCH};
-use crate::epoll::Events;
+use crate::epoll::Batch;
 use crate::event_loop::EventLoop;
 use crate::flags::Flags;
 use crate::handler::{Action, Context, Handler, Origin};
@@ -30,7 +30,7 @@ impl Handler for Echo {
 }
 
 /// Turns until so much was received.
-fn turn_until_received(event_loop: &mut EventLoop<Echo>, events: &mut Events, bytes: u64) {
+fn turn_until_received(event_loop: &mut EventLoop<Echo>, events: &mut Batch, bytes: u64) {
     while event_loop.metrics().bytes_in < bytes {
         event_loop.serve_events(events);
         event_loop.chores().expect("nothing fails");
@@ -44,7 +44,7 @@ fn c42_whoever_has_streamed_goes_the_ordinary_way_with_small_messages() {
         let config = Config::new().read_buffer(1000).pipes(pipes);
         let mut event_loop = EventLoop::with_config(Echo, config).expect("a loop");
         let address = event_loop.listen("127.0.0.1:0").expect("a port");
-        let mut events = Events::with_capacity_and_ceiling(8, MAX_EVENT_BATCH);
+        let mut events = Batch::new(8, MAX_EVENT_BATCH);
         let mut peer = TcpStream::connect(address).expect("it listens");
         event_loop.core.agenda.add(crate::core::Agenda::ACCEPT);
         peer.write_all(&[7; 2500]).expect("there is room");

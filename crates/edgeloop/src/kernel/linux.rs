@@ -21,7 +21,7 @@ use rustix::time::{
 };
 
 use super::{ALARM, Kernel, SocketOption, WAKER, WATCHED, Wake, persist};
-use crate::epoll::{Epoll, Events, Interest, Mode, Token};
+use crate::epoll::{Batch, Epoll, Interest, Mode, Token};
 use crate::error::{Error, ErrorKind, Failed, InCall};
 use crate::place::MemoryLimit;
 use crate::time::Time;
@@ -134,7 +134,7 @@ impl Kernel for Linux {
     }
 
     #[inline]
-    fn wait(&mut self, events: &mut Events, block: bool) -> Result<(), Errno> {
+    fn wait(&mut self, events: &mut Batch, block: bool) -> Result<(), Errno> {
         if block { self.epoll.block(events) } else { self.epoll.poll_now(events) }
     }
 

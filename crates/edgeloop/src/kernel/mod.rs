@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::epoll::{Events, Interest, Token};
+use crate::epoll::{Batch, Interest, Token};
 use crate::place::MemoryLimit;
 use crate::time::Time;
 
@@ -48,7 +48,7 @@ pub trait Kernel: crate::sealed::Sealed {
     fn now(&mut self) -> Time;
 
     /// epoll_wait(2), with no timeout if `block`, else with a timeout of zero.
-    fn wait(&mut self, events: &mut Events, block: bool) -> Result<(), Errno>;
+    fn wait(&mut self, events: &mut Batch, block: bool) -> Result<(), Errno>;
 
     /// Lets this thread sleep for so long: what is left when a wait does not wait.
     fn pause(&mut self, time: Duration);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::epoll::{Events, Interest, Token};
+use crate::epoll::{Batch, Interest, Token};
 use crate::kernel::{Kernel, SocketOption, Wake};
 use crate::time::Time;
 
@@ -40,7 +40,7 @@ impl<S: Signal> Kernel for Model<S> {
         unreachable!("{NONE}")
     }
 
-    fn wait(&mut self, _: &mut Events, _: bool) -> Result<(), Errno> {
+    fn wait(&mut self, _: &mut Batch, _: bool) -> Result<(), Errno> {
         unreachable!("{NONE}")
     }
 

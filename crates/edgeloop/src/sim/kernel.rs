@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::epoll::{Events, Interest, Token};
+use crate::epoll::{Batch, Interest, Token};
 use crate::kernel::{Kernel, SocketOption, Wake};
 use crate::sim::World;
 use crate::sim::clock::START;
@@ -114,7 +114,7 @@ impl Kernel for SimulatedKernel {
         world.now
     }
 
-    fn wait(&mut self, events: &mut Events, block: bool) -> Result<(), Errno> {
+    fn wait(&mut self, events: &mut Batch, block: bool) -> Result<(), Errno> {
         let mut world = self.world.borrow_mut();
         world.reads_clock = true;
         world.wait(events, block)

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::epoll::{Events, Interest, Mode, Readiness, Token};
+use crate::epoll::{Batch, Interest, Mode, Readiness, Token};
 use crate::id::ConnectionId;
 use crate::kernel::{ALARM, WAKER};
 use crate::sim::clock::{Follower, START};
@@ -384,7 +384,7 @@ impl World {
     }
 
     /// epoll_wait(2). Whatever can happen meanwhile happens in an order of chance.
-    pub(crate) fn wait(&mut self, events: &mut Events, block: bool) -> Result<(), Errno> {
+    pub(crate) fn wait(&mut self, events: &mut Batch, block: bool) -> Result<(), Errno> {
         events.clear();
         let (files, epoll) = (&self.files, &self.epoll);
         // Who came after the events were collected is no business of that turn.
@@ -435,10 +435,10 @@ impl World {
     }
 
     /// Moves the ready list into the batch, as far as it goes.
-    fn collect(&mut self, events: &mut Events) {
+    fn collect(&mut self, events: &mut Batch) {
         let (files, wires) = (&self.files, &mut self.wires);
         let (rung, waker) = (self.rung, self.eventfd.readiness());
-        self.epoll.collect(events, |number| match number {
+        self.epoll.collect_into(events, |number| match number {
             ALARM_FILE if rung => Readiness::IN,
             ALARM_FILE => NOTHING,
             WAKER_FILE => waker,
