@@ -1,4 +1,4 @@
-//! Phases 5 and 9: accepting, and the birth of sessions.
+//! Phases 5 and 9: accepting, and the sessions of outbound connections.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use super::EventLoop;
 use crate::closed::Reason;
 use crate::connection::Life;
-use crate::core::{Agenda, Born};
+use crate::core::Agenda;
 use crate::error::{Error, ErrorKind, Failed};
 use crate::flags::Flags;
 use crate::handler::{Handler, Origin};
@@ -132,13 +132,17 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// Takes a new connection in: slot, registration, session, first callback, first read.
     fn admit(&mut self, socket: K::Socket, peer: SocketAddr, listener: SocketAddr) {
         let Ok(id) = self.core.adopt(socket) else { return };
-        self.begin(id, &Origin::Accepted { id, peer, listener });
+        self.begin(id, &Origin { id, peer, listener: Some(listener) });
     }
 
     /// Begins to serve a connection that is registered and has no session.
     pub(super) fn begin(&mut self, id: ConnectionId, origin: &Origin) {
         self.trace_registered(id);
-        self.make_session(id, origin);
+        self.core.current = id;
+        match self.handler.session(origin) {
+            Some(session) => self.sessions.insert(id.slot(), session),
+            None => self.core.doom(id, Reason::Reset, true),
+        }
         self.open(id);
     }
 
@@ -176,24 +180,14 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         self.first_reads.tried(ended || self.core.metrics.bytes_in != before);
     }
 
-    fn make_session(&mut self, id: ConnectionId, origin: &Origin) {
-        self.core.current = id;
-        match self.handler.session(origin) {
-            Some(session) => self.sessions.insert(id.slot(), session),
-            None => self.core.doom(id, Reason::Reset, true),
-        }
-    }
-
-    /// Phase 9.
-    pub(super) fn bear(&mut self) {
+    /// Phase 9: puts the sessions of outbound connections that were started into the table.
+    pub(super) fn place_sessions(&mut self) {
         while let Some((id, descriptor)) = self.core.registered.pop_front() {
             self.core.current = id;
             self.handler.trace(&Trace::Registered { id, descriptor });
         }
-        while let Some(Born { id, peer, tag }) = self.core.born.pop_front() {
-            if self.core.connections.get(id).is_some() {
-                self.make_session(id, &Origin::Connecting { id, peer, tag });
-            }
+        for (id, session) in self.started.drain(..) {
+            self.sessions.insert(id.slot(), session);
         }
     }
 }

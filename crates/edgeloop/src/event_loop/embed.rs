@@ -112,7 +112,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             Ok(id) => {
                 let peer = self.core.address_of(id, K::peer_address);
                 let peer = peer.unwrap_or(UNKNOWN);
-                self.begin(id, &Origin::Adopted { id, peer });
+                self.begin(id, &Origin { id, peer, listener: None });
+                // What is left in the mailbox no callback has sent.
+                self.core.current = ConnectionId::NONE;
             }
             Err(_) => {
                 self.core.metrics.adoptions_refused += 1;

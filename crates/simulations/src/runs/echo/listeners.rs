@@ -14,7 +14,7 @@ const TRIES: usize = 20;
 
 impl Echo {
     /// Does so, if it is to.
-    pub(super) fn may_change_listeners(&mut self, cx: &mut impl LoopContext) {
+    pub(super) fn may_change_listeners<S>(&mut self, cx: &mut impl LoopContext<S>) {
         // Where one has failed, the loop may live of the others.
         let failed = self.world.borrow().faults.injected.iter().any(Fault::is_fatal);
         if failed || !self.random.chance(self.manner.listens) {
@@ -39,7 +39,7 @@ impl Echo {
     }
 
     /// Closes the second listener, if there is one, and listens there again.
-    fn listen_anew(&mut self, cx: &mut impl LoopContext) {
+    fn listen_anew<S>(&mut self, cx: &mut impl LoopContext<S>) {
         if !self.world.borrow().listeners.contains(&SECOND) {
             return;
         }
@@ -57,7 +57,7 @@ impl Echo {
         world.forsake(SECOND);
     }
 
-    fn expect_to_unlisten(&self, cx: &mut impl LoopContext, address: SocketAddr) {
+    fn expect_to_unlisten<S>(&self, cx: &mut impl LoopContext<S>, address: SocketAddr) {
         let closed = cx.unlisten(address);
         if !closed && !self.may_be_stopping() {
             let what = || format!("{address} was not listened on any more");
@@ -66,7 +66,11 @@ impl Echo {
     }
 
     /// Listens, and refuses to believe that the loop is stopping when nobody has stopped it.
-    fn listen(&self, cx: &mut impl LoopContext, address: SocketAddr) -> Result<SocketAddr, Error> {
+    fn listen<S>(
+        &self,
+        cx: &mut impl LoopContext<S>,
+        address: SocketAddr,
+    ) -> Result<SocketAddr, Error> {
         let answer = cx.listen(address);
         let wrong = match &answer {
             Ok(bound) => (*bound != address).then(|| format!("{bound} was bound for {address}")),
