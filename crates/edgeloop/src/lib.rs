@@ -89,7 +89,7 @@ pub use config::{
     MAX_SPIN, MIN_BACKLOG, MIN_BUFFER_LIMIT, MIN_SEND_BUFFER,
 };
 pub use error::{ConnectError, Error, ErrorKind};
-pub use event_loop::EventLoop;
+pub use event_loop::{EventLoop, Turn};
 pub use handler::{Action, Context, Handler, LoopContext, Origin, Receive, Sent, Stop};
 pub use id::ConnectionId;
 pub use input::{Input, TooLong, Unsigned};

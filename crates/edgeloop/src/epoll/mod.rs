@@ -273,6 +273,12 @@ impl Epoll {
         events.fill(|buffer| epoll::wait(&self.fd, buffer, None))
     }
 
+    /// Waits for an event for `timeout`, or for the longest that one wait can be; `EINTR` is
+    /// returned.
+    pub(crate) fn wait_for(&self, events: &mut Batch, timeout: Duration) -> Result<(), Errno> {
+        timeout::wait_once(self, events, Some(timeout))
+    }
+
     /// Waits for an event for up to `millis`. One system call; `EINTR` is returned.
     #[inline]
     fn wait_millis(&self, events: &mut Batch, millis: i32) -> Result<(), Errno> {

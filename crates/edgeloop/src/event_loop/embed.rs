@@ -1,7 +1,7 @@
 //! What is made elsewhere and served here: listeners and streams that the loop is given.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::EventLoop;
 use crate::core::NotAdopted;
@@ -94,6 +94,14 @@ impl<H: Handler> EventLoop<H> {
             Err(NotAdopted::NoRoom(error)) => Err(Error::new(ErrorKind::Adopt, what, error)),
             Err(NotAdopted::Failed(failed)) => Err(Error::of_call(ErrorKind::Adopt, what, failed)),
         }
+    }
+}
+
+impl<H: Handler> AsFd for EventLoop<H> {
+    /// The loop's epoll descriptor: readable when there is something to serve. Another loop
+    /// watches it, and calls [`run_once`](Self::run_once); nothing else may be done with it.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.core.kernel.set()
     }
 }
 

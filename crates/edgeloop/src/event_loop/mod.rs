@@ -14,21 +14,18 @@ mod starved;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod turn;
 
 use std::any::TypeId;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use rustix::io::Errno;
-
-use crate::config::{Config, MAX_EVENT_BATCH};
+use crate::config::Config;
 use crate::context::{CallContext, Started};
 use crate::core::{Agenda, Ballast, Core};
-use crate::epoll::Batch;
 use crate::error::{ConnectError, Error, ErrorKind, Failed};
 use crate::flags::Flags;
 use crate::handler::{Handler, LoopContext};
@@ -44,6 +41,7 @@ use backoff::Backoff;
 use close::Drain;
 use interrupted::Interruptions;
 use spin::Spin;
+pub use turn::Turn;
 
 /// An event loop: listeners, connections, and the handler that serves them, on one thread.
 ///
@@ -94,6 +92,8 @@ pub struct EventLoop<H: Handler, K: Kernel = Linux> {
     /// What the handler can receive from other threads, by the type of the message.
     receivers: Vec<(TypeId, mail::Receiver<H, K>)>,
     notified: bool,
+    /// How many events the next wait may bring, if it is not one of [`run`](Self::run).
+    batch: usize,
     /// How many of the turn's events are served. It is here and not in a local variable, so that a
     /// turn goes on where a panic left it (C32).
     served: usize,
@@ -156,6 +156,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             letters: VecDeque::new(),
             receivers: Vec::new(),
             notified: false,
+            batch: config.event_batch,
             served: 0,
             ready_left: 0,
             due: Vec::new(),
@@ -292,87 +293,6 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         self.core.metrics()
-    }
-
-    /// Serves on this thread until the loop is stopped and all connections have ended, or until
-    /// there is neither a listener nor a connection left. Blocks for all that time.
-    ///
-    /// A stop ends with this call, and cancels the loop's wake-up. The loop can then be given
-    /// listeners and outbound connections, and run, again.
-    ///
-    /// # Errors
-    ///
-    /// When waiting for events fails, or the last listener did. Connections that are still open
-    /// then are closed when the loop is dropped, without their callbacks.
-    pub fn run(&mut self) -> Result<Metrics, Error> {
-        // So that the first turn looks whether there is anything to serve at all.
-        self.core.agenda.add(Agenda::ACCEPT);
-        if !self.core.config.spin.is_zero() {
-            self.core.agenda.add(Agenda::SPIN);
-        }
-        // Here and not in the loop, which could not be moved to another thread with it.
-        let batch = self.core.config.event_batch;
-        let mut events = Batch::new(batch, MAX_EVENT_BATCH);
-        loop {
-            match catch_unwind(AssertUnwindSafe(|| self.turns(&mut events))) {
-                Ok(answer) => {
-                    self.end_stop();
-                    return answer.map(|()| self.metrics());
-                }
-                Err(payload) => self.panicked(payload),
-            }
-        }
-    }
-
-    /// Turns until there is nothing left to serve. A panic of the handler unwinds out of here, and
-    /// the next call goes on with the same turn.
-    fn turns(&mut self, events: &mut Batch) -> Result<(), Error> {
-        self.open_adopted();
-        loop {
-            self.serve_events(events);
-            let mut rests = self.core.agenda.is_empty();
-            if !rests {
-                self.chores()?;
-                if self.is_done() {
-                    return self.core.listeners.failure.take().map_or(Ok(()), Err);
-                }
-                rests = self.core.agenda.may_rest() && !self.polls();
-                self.polled = !rests;
-                self.core.metrics.polls += u64::from(!rests);
-                self.ready_left = self.core.ready.len();
-            }
-            self.wait(events, rests)?;
-        }
-    }
-
-    /// Phases 1 and 2.
-    #[inline]
-    fn wait(&mut self, events: &mut Batch, rests: bool) -> Result<(), Error> {
-        let answer = self.core.kernel.wait(events, rests);
-        if let Err(error) = answer {
-            // A signal: there are no events, and the alarm still stands (C29).
-            events.clear();
-            if error != Errno::INTR {
-                let failed = Failed::new("epoll_pwait", error);
-                return Err(Error::of_call(ErrorKind::Run, "cannot wait for events", failed));
-            }
-            self.interrupted();
-        }
-        self.served = 0;
-        self.core.joining.events = events.len();
-        self.core.now = self.core.kernel.now();
-        self.core.metrics.turns += 1;
-        Ok(())
-    }
-
-    /// Phase 3.
-    #[inline(always)]
-    fn serve_events(&mut self, events: &Batch) {
-        let events = events.iter();
-        while let Some(event) = events.get(self.served) {
-            self.served += 1;
-            self.event(ConnectionId::from_bits(event.token().0), event.readiness());
-        }
     }
 
     /// Phases 4 to 11, where there is anything to do in them.

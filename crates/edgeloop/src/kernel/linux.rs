@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,6 +65,11 @@ impl Linux {
         epoll.add(&alarm, ALARM, Interest::READABLE, Mode::Edge).in_call("epoll_ctl")?;
         epoll.add(&waker, WAKER, Interest::READABLE, Mode::Edge).in_call("epoll_ctl")?;
         Ok(Self { epoll, alarm, waker: Arc::new(waker) })
+    }
+
+    /// The set's own descriptor.
+    pub(crate) fn set(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
     }
 
     /// Registers a descriptor that is not the loop's own, edge-triggered.
@@ -136,6 +141,10 @@ impl Kernel for Linux {
     #[inline]
     fn wait(&mut self, events: &mut Batch, block: bool) -> Result<(), Errno> {
         if block { self.epoll.block(events) } else { self.epoll.poll_now(events) }
+    }
+
+    fn wait_for(&mut self, events: &mut Batch, timeout: Duration) -> Result<(), Errno> {
+        self.epoll.wait_for(events, timeout)
     }
 
     fn pause(&mut self, time: Duration) {

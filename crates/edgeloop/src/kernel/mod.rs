@@ -50,6 +50,9 @@ pub trait Kernel: crate::sealed::Sealed {
     /// epoll_wait(2), with no timeout if `block`, else with a timeout of zero.
     fn wait(&mut self, events: &mut Batch, block: bool) -> Result<(), Errno>;
 
+    /// The same with a timeout that is not zero. It may return earlier, if that is very long.
+    fn wait_for(&mut self, events: &mut Batch, timeout: Duration) -> Result<(), Errno>;
+
     /// Lets this thread sleep for so long: what is left when a wait does not wait.
     fn pause(&mut self, time: Duration);
 

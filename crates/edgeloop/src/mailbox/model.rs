@@ -44,6 +44,10 @@ impl<S: Signal> Kernel for Model<S> {
         unreachable!("{NONE}")
     }
 
+    fn wait_for(&mut self, _: &mut Batch, _: Duration) -> Result<(), Errno> {
+        unreachable!("{NONE}")
+    }
+
     fn pause(&mut self, _: Duration) {
         unreachable!("{NONE}")
     }

@@ -120,6 +120,12 @@ impl Kernel for SimulatedKernel {
         world.wait(events, block)
     }
 
+    fn wait_for(&mut self, events: &mut Batch, timeout: Duration) -> Result<(), Errno> {
+        let mut world = self.world.borrow_mut();
+        world.reads_clock = true;
+        world.wait_for(events, timeout)
+    }
+
     fn pause(&mut self, time: Duration) {
         let mut world = self.call();
         world.note(|| format!("clock_nanosleep: {time:?}"));

@@ -46,6 +46,8 @@ pub(crate) struct Manner {
     pub(crate) wakes: usize,
     /// Is read above the high watermark, and pauses there by itself.
     pub(crate) reads_on: bool,
+    /// Its loop is turned by others, and waits for as long as they say.
+    pub(crate) embedded: bool,
     /// Is shown each step of the loop.
     pub(crate) traces: bool,
     /// How large its sessions are, by the number of the size.
@@ -83,6 +85,7 @@ impl Manner {
         alarms: 0,
         wakes: 0,
         reads_on: false,
+        embedded: false,
         traces: false,
         size: 0,
         stays: 0,
@@ -115,6 +118,7 @@ impl Manner {
             alarms: if hoards { 0 } else { random.pick(&[0, 0, 50, 300]) },
             wakes: random.pick(&[0, 0, 0, 100]),
             reads_on: random.chance(150),
+            embedded: random.chance(250),
             traces: random.chance(150),
             size: random.pick(&[0, 0, 0, 1, 2]),
             stays: random.pick(&[0, 0, 500]),
