@@ -41,11 +41,13 @@ impl Batch {
         ceiling: usize,
         wait: impl FnOnce(&mut Self) -> T,
     ) -> T {
-        let mut kept = KEPT.take().unwrap_or_else(|| Self::new(0, 0));
+        // At the very end of a thread there is none.
+        let kept = KEPT.try_with(Cell::take).ok().flatten();
+        let mut kept = kept.unwrap_or_else(|| Self::new(0, 0));
         kept.buffer.resize(batch, BLANK);
         (kept.len, kept.ceiling) = (0, ceiling);
         let answer = wait(&mut kept);
-        KEPT.set(Some(kept));
+        let _ = KEPT.try_with(|it| it.set(Some(kept)));
         answer
     }
 

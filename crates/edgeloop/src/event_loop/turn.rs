@@ -1,5 +1,4 @@
-//! Phases 1 to 3, and what makes turns of the phases: all of them until nothing is left to serve, or
-//! one at a time.
+//! Phases 1 to 3, and the turns: all of them until nothing is left to serve, or one at a time.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -64,8 +63,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// [`Handle`](crate::Handle), and deadlines, which are a timer of the kernel's in the same set.
     /// So no timeout need be computed:
     ///
-    /// - After [`Turn::Again`], and after anything that was done to the loop from outside, such as
-    ///   [`connect`](Self::connect), [`adopt`](Self::adopt) or [`wake_at`](Self::wake_at), call this
+    /// - After [`Turn::Again`], and after anything that was done to the loop between two turns,
+    ///   such as [`connect`](Self::connect), `adopt` or [`wake_at`](Self::wake_at), call this
     ///   again, at once or after what else is ready. The descriptor does not tell of that.
     /// - After [`Turn::Wait`], call this when the descriptor is readable.
     /// - After [`Turn::Done`], the loop has ended as [`run`](Self::run) ends, also by a stop.
@@ -87,7 +86,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// use edgeloop::epoll::{Epoll, Events, Interest, Mode, Token};
     /// use edgeloop::{EventLoop, Handler, Turn};
     ///
-    /// fn run_both<H: Handler>(mut loops: [EventLoop<H>; 2]) -> Result<(), Box<dyn std::error::Error>> {
+    /// type Outcome = Result<(), Box<dyn std::error::Error>>;
+    ///
+    /// fn run_both<H: Handler>(mut loops: [EventLoop<H>; 2]) -> Outcome {
     ///     let epoll = Epoll::new()?;
     ///     for (token, one) in (0..).zip(&loops) {
     ///         epoll.add(one, Token(token), Interest::READABLE, Mode::Level)?;
