@@ -22,9 +22,9 @@ fn accepted() -> (Peer, TcpStream) {
     (peer, stream)
 }
 
+/// A loop that has no listener, and runs until it is stopped.
 fn alone() -> Running {
-    // Without a listener it would end at once.
-    Script::new().start()
+    Script::new().config(Config::new().until_stopped(true)).without_listener().start()
 }
 
 #[test]

@@ -121,8 +121,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let Some(listener) = self.core.listeners.get_mut(token) else { return };
         let address = listener.address;
         self.core.tell(Notice::ListenerFailed { listener: address, error: error.into() });
+        let lives_on = self.core.config.until_stopped || self.drain.is_some();
         self.core.close_listener(token);
-        if self.core.listeners.is_empty() && self.drain.is_none() {
+        if self.core.listeners.is_empty() && !lives_on {
             let what = format!("cannot accept on {address}");
             let failed = Failed::new("accept4", error);
             self.core.listeners.failure = Some(Error::of_call(ErrorKind::Run, what, failed));

@@ -491,12 +491,17 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
     }
 
+    /// Whether the loop runs on though nothing is left to serve, until it is stopped.
+    fn stays(&self) -> bool {
+        self.core.config.until_stopped || self.core.wake_up != Time::NEVER
+    }
+
     fn is_done(&self) -> bool {
         self.core.connections.len() == 0
             && self.core.listeners.is_empty()
             && self.core.notices.is_empty()
             && self.core.stop.is_none()
-            && (self.core.wake_up == Time::NEVER || self.drain.is_some())
+            && (self.drain.is_some() || !self.stays())
     }
 }
 

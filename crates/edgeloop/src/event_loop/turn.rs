@@ -30,7 +30,8 @@ pub enum Turn {
 
 impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// Serves on this thread until the loop is stopped and all connections have ended, or until
-    /// there is neither a listener nor a connection left. Blocks for all that time.
+    /// there is neither a listener nor a connection left, unless it is to run
+    /// [until it is stopped](crate::Config::until_stopped). Blocks for all that time.
     ///
     /// A stop ends with this call, and cancels the loop's wake-up. The loop can then be given
     /// listeners and outbound connections, and run, again.

@@ -17,6 +17,9 @@ impl Handle {
     /// Nothing is lost of what has come on it, or comes meanwhile. It must be the only descriptor
     /// of its socket, or the connection outlives its end here.
     ///
+    /// A loop without a listener ends with its last connection, unless it runs
+    /// [until it is stopped](crate::Config::until_stopped).
+    ///
     /// At its connection cap, without memory, or when it cuts off what is left behind a stop, the
     /// loop resets the stream and counts it in
     /// [`Metrics::adoptions_refused`](crate::Metrics::adoptions_refused).

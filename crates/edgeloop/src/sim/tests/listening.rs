@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
 use super::*;
+use crate::mailbox::Handle;
 
 const FIRST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3000);
 const OTHER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4000);
@@ -92,4 +93,40 @@ fn c24_the_cap_follows_the_number_of_listeners_and_whoever_waits_for_it_is_let_i
     let opened = opened.borrow();
     let waited = opened[1].since(opened[0]);
     assert!((SECOND..2 * SECOND).contains(&waited), "the second waited for {waited:?}");
+}
+
+#[test]
+fn a_loop_that_runs_until_it_is_stopped_outlives_its_listeners_and_connections() {
+    for (stays, listens_again) in [(false, false), (true, true)] {
+        let probe = Probe::new().opened(move |cx| {
+            if cx.local_address(cx.id()).expect("it is open") == FIRST {
+                assert!(cx.unlisten(FIRST));
+            }
+            Action::Continue
+        });
+        let heard = Rc::new(RefCell::new(false));
+        let hears = Rc::clone(&heard);
+        let probe = probe.notified(move |cx| {
+            *hears.borrow_mut() = true;
+            cx.listen(OTHER).expect("it runs");
+        });
+        let simulation = Simulation::new(1).config(Config::new().until_stopped(stays));
+        let simulation = simulation.expect_listener(OTHER).at(9 * SECOND, Handle::notify);
+        let simulation = simulation.peer(caller("first"));
+        let simulation = if listens_again {
+            simulation.peer(caller("late").connect_to(OTHER))
+        } else {
+            simulation
+        };
+        let report = run(simulation, probe);
+        assert_eq!((*heard.borrow(), report.metrics.accepted), (stays, 1 + u64::from(stays)));
+    }
+}
+
+#[test]
+fn c22_a_loop_that_runs_until_it_is_stopped_outlives_a_listener_that_fails() {
+    let config = Config::new().until_stopped(true);
+    let simulation = failing(Call::Accept, 1, Errno::INVAL).config(config);
+    let report = run(simulation.peer(Script::new().may_end()), Probe::new());
+    assert_eq!(report.handler.told("failed: Invalid argument"), 1);
 }

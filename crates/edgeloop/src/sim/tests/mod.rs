@@ -46,6 +46,7 @@ struct Probe {
     input_limit: usize,
     timeout: Callback,
     wake_up: OfLoop,
+    notified: OfLoop,
     poked: Callback,
     /// Whether what streams may pass unseen, and what did, with what became of it.
     echoes: bool,
@@ -65,6 +66,7 @@ impl Probe {
             input_limit: usize::MAX,
             timeout: Box::new(|_| Action::Continue),
             wake_up: Box::new(|_| {}),
+            notified: Box::new(|_| {}),
             poked: Box::new(|_| Action::Continue),
             echoes: false,
             passed: Vec::new(),
@@ -94,6 +96,11 @@ impl Probe {
 
     fn wake_up(mut self, call: impl FnMut(&mut dyn LoopContext) + 'static) -> Self {
         self.wake_up = Box::new(call);
+        self
+    }
+
+    fn notified(mut self, call: impl FnMut(&mut dyn LoopContext) + 'static) -> Self {
+        self.notified = Box::new(call);
         self
     }
 
@@ -151,6 +158,10 @@ impl Handler for Probe {
 
     fn poked(&mut self, cx: &mut impl Context, (): &mut ()) -> Action {
         (self.poked)(cx)
+    }
+
+    fn notified(&mut self, cx: &mut impl LoopContext) {
+        (self.notified)(cx);
     }
 
     fn wake_up(&mut self, cx: &mut impl LoopContext) {
