@@ -186,7 +186,8 @@ pub(crate) fn settings(world: &mut World) -> (Config, Limits) {
         .pipes(pipes)
         .max_connections(cap)
         .idle_timeout(idle)
-        .spin(Duration::from_micros(random.pick(&[0, 0, 0, 3, 30])));
+        .spin(Duration::from_micros(random.pick(&[0, 0, 0, 3, 30])))
+        .until_stopped(random.chance(200));
     if low_ceiling {
         config = config.buffer_limit(MIN_BUFFER_LIMIT);
     }
