@@ -33,6 +33,7 @@ pub struct Config {
     pub(crate) high_watermark: usize,
     pub(crate) low_watermark: usize,
     pub(crate) read_above_mark: bool,
+    pub(crate) until_stopped: bool,
     pub(crate) busy_poll: Duration,
     pub(crate) spin: Duration,
     pub(crate) output_limit: usize,
@@ -107,6 +108,7 @@ impl Config {
             high_watermark: 64 * KIB,
             low_watermark: 16 * KIB,
             read_above_mark: false,
+            until_stopped: false,
             busy_poll: Duration::ZERO,
             spin: Duration::ZERO,
             output_limit: MIB,
@@ -255,6 +257,15 @@ impl Config {
     #[must_use]
     pub const fn read_above_mark(mut self, reads: bool) -> Self {
         self.read_above_mark = reads;
+        self
+    }
+
+    /// Whether the loop runs until it is stopped, also while it has neither a listener nor a
+    /// connection; `false` by default. That is for a loop that gets its connections from other
+    /// threads ([`Handle::adopt`](crate::Handle::adopt)), or begins them when it gets a message.
+    #[must_use]
+    pub const fn until_stopped(mut self, stays: bool) -> Self {
+        self.until_stopped = stays;
         self
     }
 

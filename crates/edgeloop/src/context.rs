@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::closed::Reason;
 use crate::connection::Connection;
 use crate::core::Core;
-use crate::error::ConnectError;
+use crate::error::{ConnectError, Error};
 use crate::handler::{Context, LoopContext, Sent, Stop};
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
@@ -147,6 +147,14 @@ impl<K: Kernel, S> LoopContext<S> for CallContext<'_, K, S> {
 
     fn relayed(&self, source: ConnectionId) -> u64 {
         self.core.relays.carried(source)
+    }
+
+    fn listen(&mut self, address: SocketAddr) -> Result<SocketAddr, Error> {
+        self.core.listen(address)
+    }
+
+    fn unlisten(&mut self, address: SocketAddr) -> bool {
+        self.core.unlisten(address)
     }
 
     fn connect(&mut self, to: Target, session: S) -> Result<ConnectionId, ConnectError<S>> {

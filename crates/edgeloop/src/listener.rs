@@ -22,6 +22,10 @@ const ERRORS_IN_A_ROW: u32 = 32;
 pub(crate) struct Listener<S> {
     pub(crate) socket: S,
     pub(crate) address: SocketAddr,
+    /// Others may hold it open as well, or may have listened on it before.
+    pub(crate) given: bool,
+    /// What it accepts may have come before its options were set, and then has none of them.
+    pub(crate) lacks_options: bool,
     /// The backlog may hold connections for which no edge will come.
     ready: bool,
     /// Accepting waits until then, or until a descriptor is free.
@@ -74,12 +78,19 @@ impl<S> Listener<S> {
         Self {
             socket,
             address,
+            given: false,
+            lacks_options: false,
             ready: true,
             paused_until: Time::ZERO,
             pause: FIRST_PAUSE,
             errors: 0,
             closing_after: None,
         }
+    }
+
+    /// One that was made by others, and may have been listening for long.
+    pub(crate) fn given(socket: S, address: SocketAddr) -> Self {
+        Self { given: true, lacks_options: true, ..Self::new(socket, address) }
     }
 
     /// An edge came.
@@ -105,6 +116,7 @@ impl<S> Listener<S> {
     /// The backlog is empty; returns whether the listener is to be closed now.
     pub(crate) fn emptied(&mut self) -> bool {
         self.ready = false;
+        self.lacks_options = false;
         self.pause = FIRST_PAUSE;
         self.errors = 0;
         self.is_closing()

@@ -7,6 +7,7 @@ mod ends;
 mod first_read;
 mod half_close;
 mod joining;
+mod listening;
 mod own_time;
 mod parsing;
 mod passing;
@@ -45,6 +46,7 @@ struct Probe {
     input_limit: usize,
     timeout: Callback,
     wake_up: OfLoop,
+    notified: OfLoop,
     poked: Callback,
     /// Whether what streams may pass unseen, and what did, with what became of it.
     echoes: bool,
@@ -63,6 +65,7 @@ impl Probe {
             input_limit: usize::MAX,
             timeout: Box::new(|_| Action::Continue),
             wake_up: Box::new(|_| {}),
+            notified: Box::new(|_| {}),
             poked: Box::new(|_| Action::Continue),
             echoes: false,
             drained: 0,
@@ -91,6 +94,11 @@ impl Probe {
 
     fn wake_up(mut self, call: impl FnMut(&mut dyn LoopContext) + 'static) -> Self {
         self.wake_up = Box::new(call);
+        self
+    }
+
+    fn notified(mut self, call: impl FnMut(&mut dyn LoopContext) + 'static) -> Self {
+        self.notified = Box::new(call);
         self
     }
 
@@ -144,6 +152,10 @@ impl Handler for Probe {
 
     fn poked(&mut self, cx: &mut impl Context, (): &mut ()) -> Action {
         (self.poked)(cx)
+    }
+
+    fn notified(&mut self, cx: &mut impl LoopContext) {
+        (self.notified)(cx);
     }
 
     fn wake_up(&mut self, cx: &mut impl LoopContext) {

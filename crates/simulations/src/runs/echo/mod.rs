@@ -2,6 +2,7 @@
 
 mod acts;
 mod expect;
+mod listeners;
 mod served;
 pub(crate) mod session;
 
@@ -53,6 +54,8 @@ pub(crate) struct Echo {
     /// When it wants to be woken, and how often it was.
     wake: Option<Time>,
     woken: usize,
+    /// Whether it listens where nobody comes.
+    lonely: bool,
     /// How often it has panicked.
     panics: Cell<u64>,
     /// In which turn, and behind how many panics, a timeout was last called, and the tick in which
@@ -86,6 +89,7 @@ impl Echo {
             left: 0,
             wake: None,
             woken: 0,
+            lonely: false,
             panics: Cell::new(0),
             rung: ((0, 0), 0),
         }
@@ -100,8 +104,8 @@ impl Echo {
         let known = !self.seen.turned_away.insert(id);
         self.seen.accepted += u64::from(!known);
         let (address, listener) = (self.world.borrow().wires[wire].addresses[0], origin.listener);
-        if listener != address {
-            let what = || format!("{id} was accepted at {address}, and not at {listener}");
+        if listener != Some(address) {
+            let what = || format!("{id} was accepted at {address}, and not at {listener:?}");
             self.world.borrow_mut().violated(what);
         }
         if self.random.chance(self.manner.births) {
@@ -181,6 +185,7 @@ impl Echo {
             return Action::Continue;
         }
         let flooded = self.meddle(cx);
+        self.may_change_listeners(cx);
         self.may_set_alarm(cx, session);
         self.may_panic(session);
         let streams = input.streams();
@@ -405,6 +410,7 @@ impl Echo {
         if self.random.chance(500) {
             self.set_wake_up(cx);
         }
+        self.may_change_listeners(cx);
         self.may_panic_alone();
     }
 
