@@ -103,7 +103,7 @@ fn c24_a_stream_above_the_cap_is_reset_and_counted() {
     let (second, stream) = accepted();
     server.handle().adopt(stream).expect("there is room in the mailbox");
     second.expect_reset();
-    server.notice("1 connections");
+    server.notice("connection limit 1 reached");
     first.expect_echo(b"unharmed");
     let metrics = server.ask(|cx| cx.metrics());
     assert_eq!((metrics.adoptions_refused, metrics.adopted, metrics.connections), (1, 0, 1));
