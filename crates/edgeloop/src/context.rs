@@ -90,6 +90,10 @@ impl<K: Kernel> LoopContext for CallContext<'_, K> {
         self.core.poke(id);
     }
 
+    fn pull(&mut self, id: ConnectionId) {
+        self.core.pull(id);
+    }
+
     fn metrics(&self) -> Metrics {
         self.core.metrics()
     }

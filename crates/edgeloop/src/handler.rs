@@ -135,7 +135,9 @@ pub trait Handler {
         Action::Close
     }
 
-    /// The output queue, which had risen above the high watermark, has fallen to the low one.
+    /// The output queue, which had risen above the high watermark, has fallen to the low one. For
+    /// those who fill the queue by themselves: where [`LoopContext::pull`] has asked for
+    /// [`writable`](Handler::writable), that is called and not this.
     fn drained(&mut self, cx: &mut impl Context, session: &mut Self::Session) -> Action {
         let _ = (cx, session);
         Action::Continue
@@ -150,6 +152,13 @@ pub trait Handler {
     /// [`LoopContext::poke`] or [`Handle::poke`](crate::Handle::poke) asked for this call, once for
     /// each time (C47): something that the session waits for has happened elsewhere.
     fn poked(&mut self, cx: &mut impl Context, session: &mut Self::Session) -> Action {
+        let _ = (cx, session);
+        Action::Continue
+    }
+
+    /// [`LoopContext::pull`] asked for this call, and there is room for more output. Whoever has
+    /// more to send than what it sends now asks again.
+    fn writable(&mut self, cx: &mut impl Context, session: &mut Self::Session) -> Action {
         let _ = (cx, session);
         Action::Continue
     }
@@ -326,6 +335,61 @@ pub trait LoopContext: crate::sealed::Sealed {
     /// or in the next one: how callbacks of one connection, or of the loop, reach the session of
     /// another. Each call is one call of the handler, unless the connection ends before.
     fn poke(&mut self, id: ConnectionId);
+
+    /// Has a connection's handler asked for more output ([`Handler::writable`]), once, when there is
+    /// room: as soon as the connection is made and no more is queued than its low watermark, later
+    /// in this turn or in another. So a file or a generated stream of any length is sent without a
+    /// loop, a timer, or more memory than the low watermark and one send. While the callback asks
+    /// again and the socket takes what it sends, it is called again in the same turn, until a
+    /// turn's budget of bytes or of jobs is used ([`Config::budgets`](crate::Config::budgets));
+    /// others are served before it is called further (C13).
+    ///
+    /// Asking twice is one call, and who waits for it is not idle. A paused connection is asked,
+    /// too: pausing is about reading. While
+    /// memory is short ([`Config::buffer_limit`](crate::Config::buffer_limit)) nobody is asked who
+    /// is owed something. Nothing comes once the connection or our stream of it is closing, has
+    /// failed or is gone, and for the target of a [relay](Self::relay), which its source fills.
+    ///
+    /// A callback that asks again and sends nothing is called once in each turn, and the loop does
+    /// not sleep meanwhile: whoever has nothing to send now asks when there is something.
+    ///
+    /// # Examples
+    ///
+    /// A server that sends a million lines to everybody, as fast as each reads:
+    ///
+    /// ```
+    /// use edgeloop::{Action, Context, Handler, Input, LoopContext, Origin};
+    ///
+    /// struct Lines;
+    ///
+    /// impl Handler for Lines {
+    ///     type Session = u32;
+    ///
+    ///     fn session(&mut self, _: &Origin) -> Option<u32> {
+    ///         Some(0)
+    ///     }
+    ///
+    ///     fn opened(&mut self, cx: &mut impl Context, _: &mut u32) -> Action {
+    ///         cx.pull(cx.id());
+    ///         Action::Continue
+    ///     }
+    ///
+    ///     fn writable(&mut self, cx: &mut impl Context, line: &mut u32) -> Action {
+    ///         *line += 1;
+    ///         if *line > 1_000_000 {
+    ///             return Action::Close;
+    ///         }
+    ///         cx.pull(cx.id());
+    ///         cx.send(format!("line {line}\n").as_bytes()).or_reset()
+    ///     }
+    ///
+    ///     fn data(&mut self, _: &mut impl Context, _: &mut u32, input: &mut Input<'_>) -> Action {
+    ///         input.take_all();
+    ///         Action::Continue
+    ///     }
+    /// }
+    /// ```
+    fn pull(&mut self, id: ConnectionId);
 
     /// What the loop has counted until now.
     fn metrics(&self) -> Metrics;

@@ -8,6 +8,7 @@ mod agenda;
 mod joining;
 mod life;
 mod options;
+mod pull;
 mod relay;
 mod relief;
 mod sending;
@@ -42,6 +43,7 @@ use crate::wheel::Wheel;
 pub(crate) use agenda::Agenda;
 pub(crate) use joining::Joining;
 pub(crate) use options::{set_option, set_options};
+pub(crate) use pull::Pulls;
 pub(crate) use relay::Relays;
 pub(crate) use shortage::Ballast;
 pub(crate) use spending::Spending;
@@ -114,6 +116,7 @@ pub(crate) struct Core<K: Kernel> {
     pub(crate) born: VecDeque<Born>,
     /// Connections whose sessions are to be called.
     pub(crate) poked: VecDeque<ConnectionId>,
+    pub(crate) pulls: Pulls,
     /// Whether the handler is told of each step, and outbound sockets of which it is still to be.
     pub(crate) traces: bool,
     pub(crate) registered: VecDeque<(ConnectionId, i32)>,
@@ -173,6 +176,7 @@ impl<K: Kernel> Core<K> {
             closing: VecDeque::new(),
             born: VecDeque::new(),
             poked: VecDeque::new(),
+            pulls: Pulls::default(),
             traces: false,
             registered: VecDeque::new(),
             dialled: HashMap::new(),

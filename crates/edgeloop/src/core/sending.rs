@@ -390,7 +390,7 @@ impl<K: Kernel> Core<K> {
             self.schedule(id);
         }
         self.follow(id, next);
-        fell
+        !self.pull_on(id) && fell
     }
 
     /// A queue gives back what it has no use for; reading may go on again.
@@ -406,7 +406,8 @@ impl<K: Kernel> Core<K> {
         if resumes {
             self.ordinary = Readiness::INPUT;
         }
-        if resumes || (self.waiting.first().is_some() && self.memory.has_room()) {
+        let waits = self.waiting.first().is_some() || self.pulls.lacks_memory();
+        if resumes || (waits && self.memory.has_room()) {
             self.agenda.add(Agenda::STARVED);
         }
         if released.memory > 0 {

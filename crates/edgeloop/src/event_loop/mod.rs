@@ -7,6 +7,7 @@ mod due;
 mod interrupted;
 mod mail;
 mod panics;
+mod pull;
 mod serve;
 mod spin;
 mod starved;
@@ -56,7 +57,7 @@ use spin::Spin;
 /// 3. **Events**: serve the connections that are ready, note the listeners and the mailbox.
 /// 4. **Ready list**: serve what an earlier turn cut off (C13), and what waits for memory (C11).
 /// 5. **Accept** new connections (C15), and read each at once, unless that was in vain too often.
-/// 6. **Mail** from other threads (C33), and sessions that are to be called (C47).
+/// 6. **Mail** from other threads (C33), and sessions that are to be called (C47) or asked for more.
 /// 7. **Timers** that are due (C30), and the loop's wake-up.
 /// 8. **Stop**: begin to drain, or cut off what is left at the deadline (C37).
 /// 9. **Birth** of outbound connections: their sessions are made.
@@ -368,6 +369,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         if self.core.agenda.take(Agenda::POKED) {
             self.call_poked();
+        }
+        if self.core.agenda.take(Agenda::PULLED) {
+            self.call_pulled();
         }
         if self.core.agenda.take(Agenda::TIMERS) || self.core.now >= self.core.alarm {
             self.run_timers();

@@ -177,6 +177,15 @@ impl<H: Handler> Handler for Watched<H> {
         action
     }
 
+    fn writable(&mut self, cx: &mut impl Context, session: &mut H::Session) -> Action {
+        // Whoever sends nothing is asked once a turn.
+        self.world.borrow_mut().vigil.woken_up();
+        self.called_back("writable", cx.id(), None);
+        let action = self.handler.writable(cx, session);
+        self.answered("writable", action, 0);
+        action
+    }
+
     fn draining(&mut self, cx: &mut impl LoopContext) {
         self.journal.enter(Inside::Callback("draining"));
         self.tell(|| "draining".to_owned());

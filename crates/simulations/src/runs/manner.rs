@@ -56,6 +56,8 @@ pub(crate) struct Manner {
     pub(crate) finishes: usize,
     /// Has sessions called, from any callback.
     pub(crate) pokes: usize,
+    /// Echoes when the loop asks for more.
+    pub(crate) pulls: usize,
     /// Sends what it echoes by pieces.
     pub(crate) splits: usize,
     /// Sends the pieces so far at once.
@@ -86,6 +88,7 @@ impl Manner {
         stays: 0,
         finishes: 0,
         pokes: 0,
+        pulls: 0,
         splits: 0,
         flushes: 0,
     };
@@ -117,6 +120,7 @@ impl Manner {
             stays: random.pick(&[0, 0, 500]),
             finishes: random.pick(&[0, 500]),
             pokes: random.pick(&[0, 0, 100]),
+            pulls: if echoes { 0 } else { random.pick(&[0, 0, 100, 500]) },
             splits: random.pick(&[0, 300, 950]),
             flushes: random.pick(&[0, 0, 0, 100]),
         }

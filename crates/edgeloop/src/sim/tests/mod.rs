@@ -11,6 +11,7 @@ mod own_time;
 mod parsing;
 mod passing;
 mod poking;
+mod pulling;
 mod refused;
 mod spin;
 mod stopping;

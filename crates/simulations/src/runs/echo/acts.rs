@@ -137,7 +137,7 @@ impl Echo {
     fn act_on_the_gone(&mut self, cx: &mut impl Context) {
         let id = self.random.pick(&self.gone);
         self.seen.stale += 1;
-        match self.random.below(5) {
+        match self.random.below(6) {
             0 => {
                 if cx.send_to(id, b"stale") != Sent::Gone {
                     self.world.borrow_mut().violated(|| format!("{id} is gone, and was sent to"));
@@ -146,6 +146,7 @@ impl Echo {
             1 => cx.reset(id),
             2 => cx.close(id),
             3 => cx.pause(id),
+            4 => cx.pull(id),
             _ => cx.resume(id),
         }
     }

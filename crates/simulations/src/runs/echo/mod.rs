@@ -2,6 +2,7 @@
 
 mod acts;
 mod expect;
+mod pulls;
 mod served;
 pub(crate) mod session;
 
@@ -179,6 +180,10 @@ impl Echo {
         self.may_panic(session);
         let whole =
             if self.manner.hoards { 0 } else { input.len() - input.len() % self.manner.piece };
+        if self.may_stash(cx, session, input, whole) {
+            self.leaves(session, input.len());
+            return self.may_pause(cx, session, Sent::Queued).unwrap_or(Action::Continue);
+        }
         let sent = self.echo_by_pieces(cx, session, input, whole);
         self.leaves(session, input.len());
         if sent == Sent::Refused && flooded && self.limits.low_ceiling {
@@ -253,6 +258,10 @@ impl Echo {
             self.leaves(session, 0);
             return Action::Continue;
         }
+        if self.stashes_the_rest(cx, session, input) {
+            self.leaves(session, 0);
+            return Action::Continue;
+        }
         let sent = self.echo(cx, session, input.take_all());
         self.leaves(session, 0);
         if sent == Sent::Refused && self.manner.hoards {
@@ -285,7 +294,7 @@ impl Echo {
         self.world.borrow_mut().wires[session.wire].known.alarm = None;
         self.called_back(cx, session);
         let paused = session.paused.take();
-        if session.ended {
+        if session.ended && session.stash.is_empty() {
             self.may_panic(session);
             return self.answer(session, Action::Close);
         }

@@ -70,6 +70,10 @@ impl<const TRACE: bool, const SIZE: usize> Handler for Served<TRACE, SIZE> {
         self.0.poked(cx, &mut padded.session)
     }
 
+    fn writable(&mut self, cx: &mut impl Context, padded: &mut Padded<SIZE>) -> Action {
+        self.0.writable(cx, &mut padded.session)
+    }
+
     fn draining(&mut self, cx: &mut impl LoopContext) {
         self.0.draining(cx);
     }

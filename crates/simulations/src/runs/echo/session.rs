@@ -1,7 +1,7 @@
 //! What the handler of the runs keeps: of each connection, and of the run.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 
 use edgeloop::{Closed, ConnectionId, Time};
@@ -32,6 +32,9 @@ pub(crate) struct Session {
     pub(crate) alarm: Option<Time>,
     /// How much of its input is left with the loop.
     pub(crate) left: usize,
+    /// What waits until the loop asks for more, and whether it was told to ask.
+    pub(crate) stash: VecDeque<u8>,
+    pub(crate) asks: bool,
     /// The peer's stream has ended.
     pub(crate) ended: bool,
     /// The server's stream has ended, and it goes on reading.
@@ -54,6 +57,8 @@ impl Session {
             abandoned: false,
             alarm: None,
             left: 0,
+            stash: VecDeque::new(),
+            asks: false,
             ended: false,
             finished: false,
         }
