@@ -21,6 +21,7 @@ macro_rules! shared {
 shared! {
     input = "../../crates/edgeloop/src/input/mod.rs";
     output = "../../crates/edgeloop/src/output.rs";
+    pieces = "../../crates/edgeloop/src/pieces.rs";
     pipes = "../../crates/edgeloop/src/pipes.rs";
     time = "../../crates/edgeloop/src/time.rs";
     wheel = "../../crates/edgeloop/src/wheel/mod.rs";

@@ -13,6 +13,7 @@ use crate::handler::{Context, LoopContext, Sent, Stop};
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
 use crate::metrics::Metrics;
+use crate::pieces::Pieces;
 use crate::target::Target;
 use crate::time::Time;
 
@@ -76,6 +77,20 @@ impl<K: Kernel> LoopContext for CallContext<'_, K> {
             return self.touch().join(id, bytes);
         }
         self.touch().send_or_join(id, bytes)
+    }
+
+    fn send_vectored(&mut self, id: ConnectionId, pieces: &[&[u8]]) -> Sent {
+        let pieces = Pieces::new(pieces);
+        let high = self.core.config.high_watermark;
+        if let Some(joined) = self.core.joining.small(pieces, high) {
+            let sent = self.send_to(id, &joined);
+            self.core.joining.give_back(joined);
+            return sent;
+        }
+        if id == self.id {
+            self.unsent = None;
+        }
+        self.touch().send_pieces(id, pieces)
     }
 
     fn flush(&mut self, id: ConnectionId) {

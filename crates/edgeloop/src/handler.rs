@@ -324,6 +324,23 @@ pub trait LoopContext: crate::sealed::Sealed {
     /// when they leave.
     fn send_to(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent;
 
+    /// Sends bytes that lie in several places, as if they were one slice: a head and its body, each
+    /// from where it is. All or nothing, in order with everything else, and with the answers of
+    /// [`send_to`](Self::send_to). 16 KiB or more, or as much as the high watermark, go by one
+    /// system call (sendmsg(2)), if nothing is queued and there are no more than 64 pieces, and are
+    /// not copied unless the socket is full; less is copied and sent as by `send_to`, which costs less than the setting up of pieces.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use edgeloop::{ConnectionId, LoopContext, Sent};
+    /// fn reply(cx: &mut impl LoopContext, id: ConnectionId, body: &[u8]) -> Sent {
+    ///     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+    ///     cx.send_vectored(id, &[head.as_bytes(), body])
+    /// }
+    /// ```
+    fn send_vectored(&mut self, id: ConnectionId, pieces: &[&[u8]]) -> Sent;
+
     /// Sends what was sent to this connection in this turn and is joined, now and not before the
     /// loop waits; see [`Context::send`]. One system call, or none.
     fn flush(&mut self, id: ConnectionId);

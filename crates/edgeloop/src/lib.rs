@@ -62,6 +62,7 @@ mod table;
 mod slot_queue;
 mod sessions;
 mod pipes;
+mod pieces;
 mod output;
 mod memory;
 mod mailbox;

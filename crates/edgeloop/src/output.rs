@@ -6,10 +6,12 @@
 
 use std::collections::{TryReserveError, VecDeque};
 use std::fmt;
+use std::io::IoSlice;
 use std::ops::{Deref, DerefMut};
 
 use memmap2::MmapMut;
 
+use crate::pieces::{PIECES, Pieces};
 use crate::pipes::PipeId;
 
 /// The unit in which queues are charged.
@@ -33,51 +35,6 @@ pub(crate) struct Output {
 pub(crate) struct Piped {
     pub(crate) pipe: PipeId,
     pub(crate) count: usize,
-}
-
-/// The next output to write, in one piece.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Front<'a> {
-    Bytes(&'a [u8]),
-    Piped(Piped),
-}
-
-impl fmt::Debug for Front<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
-            Self::Piped(piped) => write!(f, "{piped:?}"),
-        }
-    }
-}
-
-impl Front<'_> {
-    pub(crate) const fn len(&self) -> usize {
-        match self {
-            Self::Bytes(bytes) => bytes.len(),
-            Self::Piped(piped) => piped.count,
-        }
-    }
-
-    /// The same but for its first `count` bytes, which are gone.
-    pub(crate) fn behind(self, count: usize) -> Self {
-        match self {
-            Self::Bytes(bytes) => Self::Bytes(&bytes[count..]),
-            Self::Piped(Piped { pipe, count: all }) => {
-                Self::Piped(Piped { pipe, count: all - count })
-            }
-        }
-    }
-
-    /// Its first bytes, `most` of them if there are more.
-    pub(crate) fn first(self, most: usize) -> Self {
-        match self {
-            Self::Bytes(bytes) => Self::Bytes(&bytes[..bytes.len().min(most)]),
-            Self::Piped(Piped { pipe, count }) => {
-                Self::Piped(Piped { pipe, count: count.min(most) })
-            }
-        }
-    }
 }
 
 /// What a queue has no use for any more.
@@ -120,7 +77,16 @@ impl Output {
     /// # Errors
     ///
     /// When the system refuses memory. Nothing is queued then.
-    pub(crate) fn push(&mut self, mut bytes: &[u8]) -> Result<usize, Refused> {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<usize, Refused> {
+        self.push_all(Pieces::new(&[bytes]))
+    }
+
+    /// The same with bytes that lie in several places.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses memory. Nothing is queued then.
+    pub(crate) fn push_all(&mut self, bytes: Pieces<'_>) -> Result<usize, Refused> {
         // All chunks come before the first byte, so that nothing is queued in part.
         let partly_filled = self.chunks.len().saturating_sub(1);
         let before = self.chunks.len();
@@ -140,8 +106,17 @@ impl Output {
             self.chunks.push_back(chunk);
         }
         self.len += bytes.len();
-        for chunk in self.chunks.range_mut(partly_filled..) {
-            bytes = chunk.fill(bytes);
+        let mut chunks = self.chunks.range_mut(partly_filled..);
+        let mut chunk = chunks.next();
+        for mut piece in bytes.iter() {
+            while let Some(filled) = &mut chunk
+                && !piece.is_empty()
+            {
+                piece = filled.fill(piece);
+                if filled.spare() == 0 {
+                    chunk = chunks.next();
+                }
+            }
         }
         Ok(grown)
     }
@@ -155,18 +130,31 @@ impl Output {
         piped.count
     }
 
-    /// The next bytes to send, in one piece; no bytes only if the queue is empty.
-    pub(crate) fn front(&self) -> Front<'_> {
-        match self.piped {
-            Some(piped) => Front::Piped(piped),
-            None => {
-                Front::Bytes(self.chunks.front().map_or(&[], |chunk| &chunk.filled()[self.sent..]))
-            }
-        }
+    /// What is in a pipe, to be sent before anything else.
+    pub(crate) const fn piped(&self) -> Option<Piped> {
+        self.piped
     }
 
-    /// Forgets `count` bytes that the kernel has accepted, all from [`front`](Self::front);
-    /// answers what that released.
+    /// Sets up the first bytes to send for one call, `most` if there are more. They are in no pipe.
+    /// Returns in how many pieces.
+    pub(crate) fn gather<'a>(&'a self, into: &mut [IoSlice<'a>; PIECES], most: usize) -> usize {
+        let mut left = most;
+        let mut count = 0;
+        for (slot, chunk) in into.iter_mut().zip(&self.chunks) {
+            let unsent = &chunk.filled()[if count == 0 { self.sent } else { 0 }..];
+            let piece = &unsent[..unsent.len().min(left)];
+            if piece.is_empty() {
+                break;
+            }
+            *slot = IoSlice::new(piece);
+            left -= piece.len();
+            count += 1;
+        }
+        count
+    }
+
+    /// Forgets `count` bytes that the kernel has accepted, the first ones: of the pipe, or of the
+    /// chunks. Returns what that released.
     pub(crate) fn advance(&mut self, count: usize) -> Released {
         self.len -= count;
         if let Some(piped) = &mut self.piped {
@@ -175,15 +163,14 @@ impl Output {
             return Released { memory: count, piped: emptied };
         }
         self.sent += count;
-        let memory = match self.chunks.front() {
-            Some(chunk) if self.sent == chunk.filled().len() => {
-                let released = chunk.capacity();
-                self.chunks.pop_front();
-                self.sent = 0;
-                released
-            }
-            _ => 0,
-        };
+        let mut memory = 0;
+        while let Some(chunk) = self.chunks.front()
+            && self.sent >= chunk.filled().len()
+        {
+            self.sent -= chunk.filled().len();
+            memory += chunk.capacity();
+            self.chunks.pop_front();
+        }
         Released { memory, piped: None }
     }
 
@@ -307,16 +294,22 @@ mod tests {
     use crate::pipes::Pipes;
     use crate::time::Time;
 
-    /// Sends all of it in pieces of at most `piece`, checking the accounts on the way.
-    fn drain(output: &mut Output, piece: usize) -> Vec<u8> {
+    /// The first bytes to send, `most` of them at most, by one call.
+    fn first(output: &Output, most: usize) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); PIECES];
+        let count = output.gather(&mut slices, most);
+        slices[..count].iter().flat_map(|slice| slice.iter().copied()).collect()
+    }
+
+    /// Sends all of it, at most `most` bytes by each call, checking the accounts on the way.
+    fn drain(output: &mut Output, most: usize) -> Vec<u8> {
         let mut sent = Vec::new();
         while !output.is_empty() {
-            let Front::Bytes(front) = output.front() else { unreachable!("nothing is piped") };
-            assert!(!front.is_empty(), "bytes are queued, but none are at the front");
-            let count = front.len().min(piece);
-            sent.extend_from_slice(&front[..count]);
+            let bytes = first(output, most);
+            assert!(!bytes.is_empty(), "bytes are queued, but none are at the front");
+            sent.extend_from_slice(&bytes);
             let before = output.held();
-            let released = output.advance(count);
+            let released = output.advance(bytes.len());
             assert_eq!(output.held(), before - released.memory);
         }
         sent
@@ -328,7 +321,7 @@ mod tests {
         let bytes: Vec<u8> = (0..=250).cycle().take(3 * CHUNK).collect();
         for first in sizes {
             for second in sizes {
-                for piece in [1_000, PAGE, usize::MAX] {
+                for piece in [1_000, PAGE, CHUNK + 1, usize::MAX] {
                     let mut output = Output::default();
                     let mut held = 0;
                     for part in [&bytes[..first], &bytes[..second]] {
@@ -354,14 +347,9 @@ mod tests {
             held += output.push(&[7; 64]).expect("memory");
             assert!(held <= 2 * 64 * number + PAGE, "{held} bytes for {number} messages");
         }
-        let mut sends = 0;
-        while !output.is_empty() {
-            let count = output.front().len();
-            let _ = output.advance(count);
-            sends += 1;
-        }
+        let mut slices = [IoSlice::new(&[]); PIECES];
         // Of chunks of 4 KiB, 8, 16, 32 and 64.
-        assert_eq!(sends, 5);
+        assert_eq!(output.gather(&mut slices, usize::MAX), 5);
     }
 
     #[test]
@@ -381,12 +369,12 @@ mod tests {
         assert_eq!(output.adopt(Piped { pipe, count: 10 }), 10);
         assert_eq!(output.push(b"behind"), Ok(PAGE));
         assert_eq!((output.len(), output.held()), (16, 10 + PAGE));
-        assert_eq!(output.front(), Front::Piped(Piped { pipe, count: 10 }));
+        assert_eq!(output.piped(), Some(Piped { pipe, count: 10 }));
         assert_eq!(output.advance(4), Released { memory: 4, piped: None });
-        assert_eq!(output.front(), Front::Piped(Piped { pipe, count: 6 }));
+        assert_eq!(output.piped(), Some(Piped { pipe, count: 6 }));
         let empty = Some(Piped { pipe, count: 0 });
         assert_eq!(output.advance(6), Released { memory: 6, piped: empty });
-        assert_eq!(output.front(), Front::Bytes(b"behind"));
+        assert_eq!((output.piped(), &first(&output, 100)[..]), (None, &b"behind"[..]));
         assert_eq!(output.drop_all(), Released { memory: PAGE, piped: None });
     }
 

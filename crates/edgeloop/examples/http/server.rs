@@ -162,7 +162,7 @@ impl Handler for Server {
         let piece = &PATTERNS.as_flattened()[..left.min(PIECE)];
         let sent = if in_chunks {
             let size = format!("{:x}\r\n", piece.len());
-            cx.send(&[size.as_bytes(), piece, b"\r\n"].concat())
+            cx.send_vectored(cx.id(), &[size.as_bytes(), piece, b"\r\n"])
         } else {
             cx.send(piece)
         };

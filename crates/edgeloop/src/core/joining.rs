@@ -12,6 +12,7 @@ use crate::handler::Sent;
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
 use crate::output::{PAGE, Released};
+use crate::pieces::Pieces;
 use crate::time::Time;
 
 /// How many bytes are joined at the most. Where the high watermark is lower, that many.
@@ -33,6 +34,8 @@ pub(crate) struct Joining {
     /// Connections that have joined output, or had some in this turn.
     connections: Vec<ConnectionId>,
     spare: Vec<Vec<u8>>,
+    /// Where the pieces of a small send are put together.
+    small: Vec<u8>,
     /// How many events this turn has, until all are served.
     pub(crate) events: usize,
     /// The connection that has just begun, if nothing was sent on it.
@@ -40,6 +43,23 @@ pub(crate) struct Joining {
 }
 
 impl Joining {
+    /// Puts pieces together that are so small together that this costs less than to send them from
+    /// where they are, and less than the high watermark. They come back by [`give_back`](Self::give_back).
+    pub(crate) fn small(&mut self, pieces: Pieces<'_>, high: usize) -> Option<Vec<u8>> {
+        let mut small = std::mem::take(&mut self.small);
+        if pieces.len() >= LARGE.min(high) || small.try_reserve(pieces.len()).is_err() {
+            self.small = small;
+            return None;
+        }
+        pieces.iter().for_each(|piece| small.extend_from_slice(piece));
+        Some(small)
+    }
+
+    pub(crate) fn give_back(&mut self, mut small: Vec<u8>) {
+        small.clear();
+        self.small = small;
+    }
+
     /// Whether nothing was sent on a connection in this turn: nothing moved on it, or it has just
     /// begun.
     pub(crate) fn is_first<S>(&mut self, id: ConnectionId, it: &Connection<S>, now: Time) -> bool {

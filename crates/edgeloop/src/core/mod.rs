@@ -8,6 +8,7 @@ mod agenda;
 mod joining;
 mod life;
 mod options;
+mod outgoing;
 mod pull;
 mod relay;
 mod relief;

@@ -60,6 +60,8 @@ pub(crate) struct Manner {
     pub(crate) pulls: usize,
     /// Sends what it echoes by pieces.
     pub(crate) splits: usize,
+    /// Sends what it echoes from many places.
+    pub(crate) places: usize,
     /// Sends the pieces so far at once.
     pub(crate) flushes: usize,
 }
@@ -90,6 +92,7 @@ impl Manner {
         pokes: 0,
         pulls: 0,
         splits: 0,
+        places: 0,
         flushes: 0,
     };
 
@@ -122,6 +125,7 @@ impl Manner {
             pokes: random.pick(&[0, 0, 100]),
             pulls: if echoes { 0 } else { random.pick(&[0, 0, 100, 500]) },
             splits: random.pick(&[0, 300, 950]),
+            places: random.pick(&[0, 0, 500]),
             flushes: random.pick(&[0, 0, 0, 100]),
         }
     }

@@ -16,6 +16,7 @@ mod refused;
 mod spin;
 mod stopping;
 mod traces;
+mod vectored;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;

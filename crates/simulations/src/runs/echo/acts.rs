@@ -187,7 +187,31 @@ impl Echo {
         bytes: &[u8],
     ) -> Sent {
         let sent = cx.send(bytes);
-        let count = bytes.len() as u64;
+        self.has_echoed(session, bytes.len(), sent)
+    }
+
+    /// The same with the bytes in many places.
+    fn echo_in_places(
+        &mut self,
+        cx: &mut impl Context,
+        session: &mut Session,
+        bytes: &[u8],
+    ) -> Sent {
+        let mut places = Vec::new();
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            // Some of them are empty, and some runs have more than one call takes.
+            let most = rest.len().min(self.random.pick(&[1, 3, 3000]));
+            let (place, behind) = rest.split_at(self.random.size(0, most));
+            places.push(place);
+            rest = behind;
+        }
+        let sent = cx.send_vectored(cx.id(), &places);
+        self.has_echoed(session, bytes.len(), sent)
+    }
+
+    fn has_echoed(&mut self, session: &mut Session, count: usize, sent: Sent) -> Sent {
+        let count = count as u64;
         if sent == Sent::Refused {
             self.seen.refused += 1;
         } else {
@@ -209,6 +233,9 @@ impl Echo {
         input: &mut Input<'_>,
         mut whole: usize,
     ) -> Sent {
+        if self.random.chance(self.manner.places) {
+            return self.echo_in_places(cx, session, input.take(whole));
+        }
         loop {
             let splits = whole > 1 && self.random.chance(self.manner.splits);
             let piece = if splits { self.random.size(1, whole - 1) } else { whole };
