@@ -56,7 +56,7 @@ impl Peer {
     }
 
     /// Begins a timeout. More bytes of the same do not begin it anew.
-    fn set_patience(&mut self, cx: &mut impl Context, patience: Option<Duration>) {
+    fn set_patience(&mut self, cx: &mut impl Context<Peer>, patience: Option<Duration>) {
         if self.patience != patience {
             self.patience = patience;
             cx.set_timeout(patience);
@@ -66,7 +66,12 @@ impl Peer {
 
 impl Server {
     /// Replies to requests, until no more has arrived or there is no room for more answers.
-    fn serve(&mut self, cx: &mut impl Context, peer: &mut Peer, input: &mut Input<'_>) -> Flow {
+    fn serve(
+        &mut self,
+        cx: &mut impl Context<Peer>,
+        peer: &mut Peer,
+        input: &mut Input<'_>,
+    ) -> Flow {
         loop {
             match peer.take_request(input) {
                 Ok(Some(request)) => self.answer(cx, peer, &request)?,
@@ -85,7 +90,7 @@ impl Server {
         Break(Action::Continue)
     }
 
-    fn answer(&mut self, cx: &mut impl Context, peer: &mut Peer, request: &Request) -> Flow {
+    fn answer(&mut self, cx: &mut impl Context<Peer>, peer: &mut Peer, request: &Request) -> Flow {
         peer.set_patience(cx, None);
         let connection = if self.is_stopping { CLOSE } else { request.connection };
         peer.closes = connection == CLOSE;
@@ -122,14 +127,14 @@ impl Server {
 
     /// Replies with an error, and closes, since it is uncertain where the next request begins. The
     /// loop lingers, so that the client gets to read it.
-    fn refuse(&mut self, cx: &mut impl Context, status: Status) -> Action {
+    fn refuse(&mut self, cx: &mut impl Context<Peer>, status: Status) -> Action {
         self.begin(cx, status, "Content-Length: 0\r\nConnection: close\r\n\r\n");
         let _ = cx.send(&self.answer);
         Action::Close
     }
 
     /// Begins an answer, with header fields that end with CRLF each.
-    fn begin(&mut self, cx: &impl LoopContext, status: Status, fields: &str) {
+    fn begin(&mut self, cx: &impl LoopContext<Peer>, status: Status, fields: &str) {
         if self.right_until <= Some(cx.now()) {
             let date = httpdate::fmt_http_date(SystemTime::now());
             self.fields = format!("\r\nDate: {date}\r\nContent-Type: text/plain\r\n");
@@ -152,12 +157,17 @@ impl Handler for Server {
         Some(Peer::default())
     }
 
-    fn data(&mut self, cx: &mut impl Context, peer: &mut Peer, input: &mut Input<'_>) -> Action {
+    fn data(
+        &mut self,
+        cx: &mut impl Context<Self::Session>,
+        peer: &mut Peer,
+        input: &mut Input<'_>,
+    ) -> Action {
         self.serve(cx, peer, input).break_value().unwrap_or(Action::Continue)
     }
 
     /// Sends the next piece of a generated body.
-    fn writable(&mut self, cx: &mut impl Context, peer: &mut Peer) -> Action {
+    fn writable(&mut self, cx: &mut impl Context<Self::Session>, peer: &mut Peer) -> Action {
         let Some((left, in_chunks)) = peer.generated.take() else { return Action::Continue };
         let piece = &PATTERNS.as_flattened()[..left.min(PIECE)];
         let sent = if in_chunks {
@@ -178,12 +188,12 @@ impl Handler for Server {
         sent.or_reset()
     }
 
-    fn timeout(&mut self, cx: &mut impl Context, _: &mut Peer) -> Action {
+    fn timeout(&mut self, cx: &mut impl Context<Self::Session>, _: &mut Peer) -> Action {
         self.refuse(cx, "408 Request Timeout")
     }
 
     /// A signal has come.
-    fn notified(&mut self, cx: &mut impl LoopContext) {
+    fn notified(&mut self, cx: &mut impl LoopContext<Self::Session>) {
         self.is_stopping = true;
         cx.stop(Stop::Drain(Some(STOP_TIMEOUT)));
     }

@@ -193,7 +193,7 @@ fn an_outbound_connection_is_asked_once_it_is_made() {
     let probe = Probe::new().opened(move |cx| {
         opens.borrow_mut().push("opened");
         if std::mem::take(&mut dials) {
-            let id = cx.connect(service.into(), 0).expect("it can be begun");
+            let id = cx.connect(service.into(), ()).expect("it can be begun");
             cx.pull(id);
         }
         Action::Continue

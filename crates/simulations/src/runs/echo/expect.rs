@@ -27,7 +27,7 @@ impl Echo {
     }
 
     /// Any callback: it is for the connection of this session.
-    pub(super) fn called_back(&self, cx: &impl Context, session: &Session) {
+    pub(super) fn called_back<S: From<Session>>(&self, cx: &impl Context<S>, session: &Session) {
         self.called_back_for(cx, session);
         self.expect_the_wake_up(cx);
         let served = self.world.borrow().wires[session.wire].known.served;
@@ -39,12 +39,20 @@ impl Echo {
         }
     }
 
-    pub(super) fn called_back_for(&self, cx: &impl Context, session: &Session) {
+    pub(super) fn called_back_for<S: From<Session>>(
+        &self,
+        cx: &impl Context<S>,
+        session: &Session,
+    ) {
         self.world.borrow_mut().vigil.called_back();
-        self.expect(cx.id() == session.id, "it was called back for another connection", session);
+        self.expect(
+            Some(cx.id()) == session.id,
+            "it was called back for another connection",
+            session,
+        );
     }
 
-    fn expect_the_wake_up(&self, cx: &impl LoopContext) {
+    fn expect_the_wake_up<S: From<Session>>(&self, cx: &impl LoopContext<S>) {
         if let Some(at) = self.wake
             && self.is_late(at, cx.now())
         {
@@ -89,7 +97,7 @@ impl Echo {
     }
 
     /// The loop holds no more than its ceiling, of output and of input.
-    pub(super) fn expect_below_the_ceiling(&self, cx: &impl Context) {
+    pub(super) fn expect_below_the_ceiling<S: From<Session>>(&self, cx: &impl Context<S>) {
         let share = MIN_BUFFER_LIMIT / 4;
         let sessions = self.sessions.borrow();
         let output: usize = sessions.iter().map(|session| cx.queued(session.0)).sum();

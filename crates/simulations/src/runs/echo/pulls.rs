@@ -11,9 +11,9 @@ const MOST: usize = 3000;
 impl Echo {
     /// Keeps the first bytes of the input until the loop asks for more, if it is to. What came
     /// before goes first. Returns whether it did.
-    pub(super) fn may_stash(
+    pub(super) fn may_stash<S>(
         &mut self,
-        cx: &mut impl Context,
+        cx: &mut impl Context<S>,
         session: &mut Session,
         input: &mut Input<'_>,
         count: usize,
@@ -26,12 +26,16 @@ impl Echo {
         true
     }
 
-    fn ask(cx: &mut impl Context, session: &mut Session) {
+    fn ask<S>(cx: &mut impl Context<S>, session: &mut Session) {
         session.asks = true;
         cx.pull(cx.id());
     }
 
-    pub(super) fn writable(&mut self, cx: &mut impl Context, session: &mut Session) -> Action {
+    pub(super) fn writable<S: From<Session>>(
+        &mut self,
+        cx: &mut impl Context<S>,
+        session: &mut Session,
+    ) -> Action {
         self.called_back(cx, session);
         // With small budgets many calls take many turns.
         self.world.borrow_mut().vigil.woken_up();
@@ -67,9 +71,9 @@ impl Echo {
 
     /// What is left at the end of the peer's stream goes behind what waits. Returns whether
     /// anything does.
-    pub(super) fn stashes_the_rest(
+    pub(super) fn stashes_the_rest<S>(
         &mut self,
-        cx: &mut impl Context,
+        cx: &mut impl Context<S>,
         session: &mut Session,
         input: &mut Input<'_>,
     ) -> bool {
