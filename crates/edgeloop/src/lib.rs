@@ -55,6 +55,7 @@ mod target;
 mod place;
 mod config;
 mod metrics;
+mod action;
 mod handler;
 mod kernel;
 mod wheel;
