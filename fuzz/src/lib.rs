@@ -23,6 +23,7 @@ shared! {
     output = "../../crates/edgeloop/src/output.rs";
     pieces = "../../crates/edgeloop/src/pieces.rs";
     pipes = "../../crates/edgeloop/src/pipes.rs";
+    shared = "../../crates/edgeloop/src/shared.rs";
     time = "../../crates/edgeloop/src/time.rs";
     wheel = "../../crates/edgeloop/src/wheel/mod.rs";
 }

@@ -3,17 +3,19 @@
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::closed::Reason;
 use crate::connection::Connection;
-use crate::core::Core;
+use crate::core::{Core, SHARED};
 use crate::error::ConnectError;
 use crate::handler::{Context, LoopContext, Sent, Stop};
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
 use crate::metrics::Metrics;
 use crate::pieces::Pieces;
+use crate::shared::Shared;
 use crate::target::Target;
 use crate::time::Time;
 
@@ -107,8 +109,31 @@ impl<K: Kernel, S> LoopContext<S> for CallContext<'_, K, S> {
         self.touch().send_pieces(id, pieces)
     }
 
+    fn send_shared(&mut self, ids: &[ConnectionId], bytes: Arc<[u8]>) -> Vec<(ConnectionId, Sent)> {
+        let mut refused = Vec::new();
+        if bytes.len() < SHARED {
+            for &id in ids {
+                let sent = self.send_to(id, &bytes);
+                refused.extend(Some((id, sent)).filter(|_| !sent.is_accepted()));
+            }
+            return refused;
+        }
+        let shared = Shared::new(bytes);
+        for &id in ids {
+            if id == self.id {
+                self.unsent = None;
+            }
+            let sent = self.touch().share(id, &shared);
+            refused.extend(Some((id, sent)).filter(|_| !sent.is_accepted()));
+        }
+        self.core.has_shared(shared);
+        refused
+    }
+
     fn flush(&mut self, id: ConnectionId) {
-        self.touch().send_joined(id);
+        let core = self.touch();
+        core.send_joined(id);
+        core.flush_queued(id);
     }
 
     fn queued(&self, id: ConnectionId) -> usize {

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::action::{Action, Sent};
@@ -344,6 +345,31 @@ pub trait LoopContext<S = ()>: crate::sealed::Sealed {
     /// }
     /// ```
     fn send_vectored(&mut self, id: ConnectionId, pieces: &[&[u8]]) -> Sent;
+
+    /// Sends the same bytes to many connections, in order with everything else, and keeps one copy
+    /// of them for all whose sockets are full: a broadcast to 10,000 who do not read takes the
+    /// memory of one, and 96 bytes for each. Returns those that did not get it, with the reason: a
+    /// connection for which it was [`Refused`](Sent::Refused) should be reset, or would read on
+    /// behind a hole.
+    ///
+    /// The bytes are charged once ([`Config::buffer_limit`](crate::Config::buffer_limit)), as long
+    /// as any connection is owed them (C11); each counts them in full for its own
+    /// [limit](crate::Config::output_limit) and its [watermarks](crate::Config::watermarks). Fewer
+    /// than 512 are copied as by [`send_to`](Self::send_to).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use edgeloop::{ConnectionId, LoopContext};
+    /// fn tell(cx: &mut impl LoopContext, members: &[ConnectionId], message: &str) {
+    ///     for (member, _) in cx.send_shared(members, Arc::from(message.as_bytes())) {
+    ///         cx.reset(member);
+    ///     }
+    /// }
+    /// ```
+    #[must_use = "who was refused must not read on"]
+    fn send_shared(&mut self, ids: &[ConnectionId], bytes: Arc<[u8]>) -> Vec<(ConnectionId, Sent)>;
 
     /// Sends what was sent to this connection in this turn and is joined, now and not before the
     /// loop waits; see [`Context::send`]. One system call, or none.

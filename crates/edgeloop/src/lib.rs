@@ -64,6 +64,7 @@ mod slot_queue;
 mod sessions;
 mod pipes;
 mod pieces;
+mod shared;
 mod output;
 mod memory;
 mod mailbox;

@@ -8,11 +8,13 @@ use std::collections::{TryReserveError, VecDeque};
 use std::fmt;
 use std::io::IoSlice;
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 use memmap2::MmapMut;
 
 use crate::pieces::{PIECES, Pieces};
 use crate::pipes::PipeId;
+use crate::shared::{REFERENCE, Shared};
 
 /// The unit in which queues are charged.
 pub(crate) const PAGE: usize = 4 * 1024;
@@ -24,8 +26,8 @@ pub(crate) const CHUNK: usize = 64 * 1024;
 pub(crate) struct Output {
     /// What is in a pipe goes before all chunks.
     piped: Option<Piped>,
-    chunks: VecDeque<Chunk>,
-    /// How much of the first chunk is already sent.
+    chunks: VecDeque<Entry>,
+    /// How much of the first one is already sent.
     sent: usize,
     len: usize,
 }
@@ -58,7 +60,7 @@ impl Output {
 
     /// How many bytes of memory it would take on to queue `count` more.
     pub(crate) fn growth(&self, count: usize) -> usize {
-        let spare = self.chunks.back().map_or(0, Chunk::spare);
+        let spare = self.chunks.back().map_or(0, Entry::spare);
         let rest = count.saturating_sub(spare);
         let (whole, last) = (rest / CHUNK * CHUNK, rest % CHUNK);
         whole + if last > 0 { self.size_for(last) } else { 0 }
@@ -90,7 +92,7 @@ impl Output {
         // All chunks come before the first byte, so that nothing is queued in part.
         let partly_filled = self.chunks.len().saturating_sub(1);
         let before = self.chunks.len();
-        let mut missing = bytes.len() - bytes.len().min(self.chunks.back().map_or(0, Chunk::spare));
+        let mut missing = bytes.len() - bytes.len().min(self.chunks.back().map_or(0, Entry::spare));
         // As large as `growth` foretells, whatever whole chunks come before it.
         let last = self.size_for(missing % CHUNK);
         let mut grown = 0;
@@ -103,7 +105,7 @@ impl Output {
             };
             grown += chunk.capacity();
             missing = missing.saturating_sub(chunk.capacity());
-            self.chunks.push_back(chunk);
+            self.chunks.push_back(Entry::Chunk(chunk));
         }
         self.len += bytes.len();
         let mut chunks = self.chunks.range_mut(partly_filled..);
@@ -119,6 +121,23 @@ impl Output {
             }
         }
         Ok(grown)
+    }
+
+    /// Queues shared bytes but for the first `gone`, of which there are fewer. Returns by how much
+    /// the memory held has grown.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses memory. Nothing is queued then.
+    pub(crate) fn push_shared(
+        &mut self,
+        shared: &Arc<Shared>,
+        gone: usize,
+    ) -> Result<usize, Refused> {
+        self.chunks.try_reserve(1)?;
+        self.len += shared.bytes().len() - gone;
+        self.chunks.push_back(Entry::Shared { shared: Arc::clone(shared), from: gone });
+        Ok(shared.charge())
     }
 
     /// Queues bytes that are in a pipe, in a queue that is empty; answers by how much the memory
@@ -168,21 +187,79 @@ impl Output {
             && self.sent >= chunk.filled().len()
         {
             self.sent -= chunk.filled().len();
-            memory += chunk.capacity();
-            self.chunks.pop_front();
+            memory += self.chunks.pop_front().map_or(0, Entry::release);
         }
         Released { memory, piped: None }
     }
 
-    /// The memory held.
+    /// The memory that is released when all is dropped. Bytes that others hold, too, do not count.
     pub(crate) fn held(&self) -> usize {
         let piped = self.piped.map_or(0, |piped| piped.count);
-        piped + self.chunks.iter().map(Chunk::capacity).sum::<usize>()
+        piped + self.chunks.iter().map(Entry::held).sum::<usize>()
     }
 
     /// Gives everything back, whatever is left to send.
     pub(crate) fn drop_all(self) -> Released {
-        Released { memory: self.held(), piped: self.piped }
+        let piped = self.piped.map_or(0, |piped| piped.count);
+        let chunks = self.chunks.into_iter().map(Entry::release).sum::<usize>();
+        Released { memory: piped + chunks, piped: self.piped }
+    }
+}
+
+/// A part of a queue, never empty.
+#[derive(Debug)]
+enum Entry {
+    Chunk(Chunk),
+    Shared { shared: Arc<Shared>, from: usize },
+}
+
+// A queue has room for up to twice as many as stand in it.
+const _: () = assert!(2 * size_of::<Entry>() <= REFERENCE);
+
+impl Entry {
+    fn capacity(&self) -> usize {
+        match self {
+            Self::Chunk(chunk) => chunk.capacity(),
+            Self::Shared { .. } => 0,
+        }
+    }
+
+    fn spare(&self) -> usize {
+        match self {
+            Self::Chunk(chunk) => chunk.spare(),
+            Self::Shared { .. } => 0,
+        }
+    }
+
+    fn filled(&self) -> &[u8] {
+        match self {
+            Self::Chunk(chunk) => chunk.filled(),
+            Self::Shared { shared, from } => &shared.bytes()[*from..],
+        }
+    }
+
+    /// Takes what fits and returns the rest.
+    fn fill<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Chunk(chunk) => chunk.fill(bytes),
+            Self::Shared { .. } => bytes,
+        }
+    }
+
+    /// What is released when it is dropped.
+    fn held(&self) -> usize {
+        match self {
+            Self::Chunk(chunk) => chunk.capacity(),
+            Self::Shared { shared, .. } => Shared::held(shared),
+        }
+    }
+
+    /// Drops it; returns what that has released.
+    fn release(self) -> usize {
+        match self {
+            Self::Chunk(chunk) => chunk.capacity(),
+            Self::Shared { shared, .. } => Shared::release(shared),
+        }
     }
 }
 
@@ -387,5 +464,36 @@ mod tests {
         let _ = output.advance(3);
         let left = Some(Piped { pipe, count: 7 });
         assert_eq!(output.drop_all(), Released { memory: 7, piped: left });
+    }
+
+    #[test]
+    fn c11_shared_bytes_are_charged_once_and_released_with_the_last_who_holds_them() {
+        let shared = Shared::new(Arc::from(vec![7; 1000]));
+        let mut outputs: Vec<_> = (0..3).map(|_| Output::default()).collect();
+        assert_eq!(outputs[0].push(b"before"), Ok(PAGE));
+        let grown: Vec<_> =
+            outputs.iter_mut().map(|output| output.push_shared(&shared, 100)).collect();
+        assert_eq!(grown, [Ok(REFERENCE + 1000), Ok(REFERENCE), Ok(REFERENCE)]);
+        assert_eq!(Shared::let_go(shared), 0, "queues hold them");
+        assert_eq!(outputs[1].push(b"behind"), Ok(PAGE));
+        assert_eq!(first(&outputs[1], 2000), [&[7; 900][..], b"behind"].concat());
+        // One is sent, one is dropped, and one is sent in part and dropped.
+        assert_eq!(outputs[0].advance(906).memory, PAGE + REFERENCE);
+        assert_eq!(outputs[1].advance(905).memory, REFERENCE);
+        assert_eq!(outputs[2].held(), REFERENCE + 1000, "it is the last");
+        assert_eq!(outputs[2].advance(899).memory, 0);
+        let released = outputs.into_iter().map(|output| output.drop_all().memory);
+        assert_eq!(released.collect::<Vec<_>>(), [0, PAGE, REFERENCE + 1000]);
+    }
+
+    #[test]
+    fn c11_shared_bytes_that_no_queue_has_held_release_nothing() {
+        let shared = Shared::new(Arc::from(vec![7; 1000]));
+        assert_eq!(Shared::let_go(shared), 0);
+        let shared = Shared::new(Arc::from(vec![7; 1000]));
+        let mut output = Output::default();
+        assert_eq!(output.push_shared(&shared, 0), Ok(REFERENCE + 1000));
+        assert_eq!(output.advance(1000).memory, REFERENCE, "whoever sends them holds them still");
+        assert_eq!(Shared::let_go(shared), 1000);
     }
 }

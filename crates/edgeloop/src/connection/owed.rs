@@ -4,9 +4,11 @@ use super::deadlines::Retries;
 use super::{Cold, Connection};
 use crate::flags::Flags;
 use std::io::IoSlice;
+use std::sync::Arc;
 
 use crate::output::{Output, PAGE, Piped, Refused, Released, heap_grants};
 use crate::pieces::{PIECES, Pieces};
+use crate::shared::Shared;
 use crate::time::Time;
 
 impl<S> Connection<S> {
@@ -104,6 +106,21 @@ impl<S> Connection<S> {
         mark: Flags,
     ) -> Result<usize, Refused> {
         self.queue(now, high, mark, |output| output.push_all(bytes))
+    }
+
+    /// The same with bytes that other queues share, but for the first `gone` of them.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses memory. Nothing is queued then.
+    pub(crate) fn try_share(
+        &mut self,
+        (shared, gone): (&Arc<Shared>, usize),
+        now: Time,
+        high: usize,
+        mark: Flags,
+    ) -> Result<usize, Refused> {
+        self.queue(now, high, mark, |output| output.push_shared(shared, gone))
     }
 
     /// The same with what is in a pipe, where nothing is queued yet.

@@ -13,6 +13,7 @@ mod pull;
 mod relay;
 mod relief;
 mod sending;
+mod sharing;
 mod shortage;
 mod spending;
 
@@ -45,6 +46,7 @@ pub(crate) use joining::Joining;
 pub(crate) use options::{set_option, set_options};
 pub(crate) use pull::Pulls;
 pub(crate) use relay::Relays;
+pub(crate) use sharing::SHARED;
 pub(crate) use shortage::Ballast;
 pub(crate) use spending::Spending;
 

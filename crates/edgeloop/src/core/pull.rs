@@ -9,6 +9,7 @@ use crate::connection::{Connection, Life};
 use crate::flags::Flags;
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
+use crate::output::CHUNK;
 
 /// Connections whose handlers want to be asked for more. Few have something to say at a time, so
 /// nothing of it stands in the connections.
@@ -138,7 +139,9 @@ impl<K: Kernel> Core<K> {
             self.pull_later(id);
             return false;
         }
-        if self.memory.is_paused() && (owed || !self.memory.has_room()) {
+        // A queue may grow by as much for a single byte.
+        let fits = !owed || self.memory.fits(CHUNK);
+        if !fits || (self.memory.is_paused() && (owed || !self.memory.has_room())) {
             self.pulls.asked.insert(id, Waits::Memory);
             self.pulls.short.push_back(id);
             if !owed {

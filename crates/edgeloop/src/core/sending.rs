@@ -51,16 +51,17 @@ impl<K: Kernel> Core<K> {
 
     #[cold]
     pub(super) fn send_carefully(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
-        self.give(id, Outgoing::Bytes(bytes))
+        self.give(id, Outgoing::Bytes(bytes), false)
     }
 
     /// Sends bytes that lie in several places, by as few calls as can be, without a copy.
     pub(crate) fn send_pieces(&mut self, id: ConnectionId, pieces: Pieces<'_>) -> Sent {
-        self.give(id, Outgoing::Pieces(pieces))
+        self.give(id, Outgoing::Pieces(pieces), false)
     }
 
-    /// Sends what is not in a pipe, and keeps what the socket does not take.
-    fn give(&mut self, id: ConnectionId, bytes: Outgoing<'_>) -> Sent {
+    /// Sends what is not in a pipe, and keeps what the socket does not take; or keeps all of it, to
+    /// leave at the end of the turn.
+    pub(super) fn give(&mut self, id: ConnectionId, bytes: Outgoing<'_>, later: bool) -> Sent {
         // It goes behind what is joined.
         if bytes.len() > 0 {
             self.send_joined(id);
@@ -80,7 +81,10 @@ impl<K: Kernel> Core<K> {
             return Sent::Written;
         }
         // All or nothing: what could not be queued to its end must not be begun (C10).
-        let growth = connection.growth(bytes.len());
+        let growth = match bytes {
+            Outgoing::Shared(shared, _) => shared.growth(),
+            _ => connection.growth(bytes.len()),
+        };
         if connection.queued() + bytes.len() > self.config.output_limit
             || !self.make_room(id, growth)
             || (self.memory.is_refused() && heap_grants(growth).is_err())
@@ -91,6 +95,9 @@ impl<K: Kernel> Core<K> {
         let Some(connection) = self.connections.get(id) else { return Sent::Gone };
         if connection.life() != Life::Open || connection.has(Flags::OUTPUT) {
             return self.queue(id, bytes, false);
+        }
+        if later {
+            return self.queue_for_the_end(id, bytes);
         }
         if connection.has(Flags::WATCHED) {
             self.unwatch(id);
@@ -260,6 +267,7 @@ impl<K: Kernel> Core<K> {
     ) -> Result<usize, Errno> {
         match bytes {
             Outgoing::Bytes(bytes) => kernel.send(socket, bytes),
+            Outgoing::Shared(shared, gone) => kernel.send(socket, &shared.bytes()[gone..]),
             Outgoing::Pieces(pieces) => {
                 let mut slices = [IoSlice::new(&[]); PIECES];
                 let count = pieces.gather(&mut slices);
@@ -306,7 +314,7 @@ impl<K: Kernel> Core<K> {
     /// Queues what the socket has not taken. If the system refuses memory for it even when what was
     /// set aside is given up, the bytes are refused, or, if others of theirs are sent, the
     /// connection ends.
-    fn queue(&mut self, id: ConnectionId, rest: Outgoing<'_>, begun: bool) -> Sent {
+    pub(super) fn queue(&mut self, id: ConnectionId, rest: Outgoing<'_>, begun: bool) -> Sent {
         let Some(connection) = self.connections.get(id) else { return Sent::Gone };
         let first = !connection.has(Flags::OUTPUT);
         let grown = match self.try_queue(id, rest) {
@@ -347,6 +355,7 @@ impl<K: Kernel> Core<K> {
         match rest {
             Outgoing::Bytes(bytes) => connection.try_push(bytes, now, high, mark),
             Outgoing::Pieces(pieces) => connection.try_push_all(pieces, now, high, mark),
+            Outgoing::Shared(shared, gone) => connection.try_share((shared, gone), now, high, mark),
             Outgoing::Piped(piped) => connection.adopt(piped, now, high, mark),
         }
     }
@@ -428,7 +437,12 @@ impl<K: Kernel> Core<K> {
             self.schedule(id);
         }
         self.follow(id, next);
-        !self.pull_on(id) && fell
+        let pulls = self.pull_on(id);
+        if pulls && fell {
+            // Its handler is asked for more and not told; it is read again all the same.
+            self.list(id);
+        }
+        fell && !pulls
     }
 
     /// A queue gives back what it has no use for; reading may go on again.

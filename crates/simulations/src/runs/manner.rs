@@ -62,6 +62,8 @@ pub(crate) struct Manner {
     pub(crate) splits: usize,
     /// Sends what it echoes from many places.
     pub(crate) places: usize,
+    /// Echoes, and floods, by bytes that are shared.
+    pub(crate) shares: usize,
     /// Sends the pieces so far at once.
     pub(crate) flushes: usize,
 }
@@ -93,6 +95,7 @@ impl Manner {
         pulls: 0,
         splits: 0,
         places: 0,
+        shares: 0,
         flushes: 0,
     };
 
@@ -126,6 +129,7 @@ impl Manner {
             pulls: if echoes { 0 } else { random.pick(&[0, 0, 100, 500]) },
             splits: random.pick(&[0, 300, 950]),
             places: random.pick(&[0, 0, 500]),
+            shares: random.pick(&[0, 0, 500]),
             flushes: random.pick(&[0, 0, 0, 100]),
         }
     }

@@ -13,6 +13,7 @@ mod passing;
 mod poking;
 mod pulling;
 mod refused;
+mod sharing;
 mod spin;
 mod stopping;
 mod traces;

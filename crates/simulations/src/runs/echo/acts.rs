@@ -1,5 +1,6 @@
 //! What the handler of the runs does beside the echo: to other connections, and to the loop.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use edgeloop::sim::internals::{Kind, Settings, Side};
@@ -78,6 +79,9 @@ impl Echo {
             let meant = known && (client.kind == Kind::Vanishing || client.abandoned);
             drop(world);
             if meant {
+                if self.manner.shares > 0 {
+                    self.flood_by_reference(cx, wire);
+                }
                 self.flood(cx, id, wire);
                 flooded = true;
             }
@@ -187,6 +191,36 @@ impl Echo {
         }
     }
 
+    /// Sends the same to all who never read, as this one does.
+    fn flood_by_reference<S>(&mut self, cx: &mut impl LoopContext<S>, wire: usize) {
+        const LENGTH: usize = 700;
+        let sessions = self.sessions.borrow().clone();
+        let mut world = self.world.borrow_mut();
+        let deaf = |&(id, of): &(ConnectionId, usize)| {
+            let known = !world.wires[of].tentative && !self.gone.contains(&id);
+            let client = world.peer_of(of).client();
+            of == wire || (known && client.kind == Kind::Vanishing)
+        };
+        let members: Vec<_> = sessions.into_iter().filter(deaf).collect();
+        drop(world);
+        let ids: Vec<_> = members.iter().map(|member| member.0).collect();
+        for _ in 0..self.random.size(1, 8) {
+            let refused = cx.send_shared(&ids, Arc::from([0; LENGTH]));
+            for &(id, of) in &members {
+                let answer = refused.iter().find(|refused| refused.0 == id);
+                let mut world = self.world.borrow_mut();
+                match answer.map(|answer| answer.1) {
+                    Some(Sent::Refused) => self.seen.refused += 1,
+                    Some(_) => world.peer_of(of).client().doubtful += LENGTH as u64,
+                    None => {
+                        world.wires[of].known.given += LENGTH as u64;
+                        world.peer_of(of).client().pushed += LENGTH as u64;
+                    }
+                }
+            }
+        }
+    }
+
     fn any_session(&mut self) -> (ConnectionId, usize) {
         let sessions = self.sessions.borrow();
         self.random.pick(&sessions)
@@ -246,6 +280,12 @@ impl Echo {
         input: &mut Input<'_>,
         mut whole: usize,
     ) -> Sent {
+        if self.random.chance(self.manner.shares) {
+            let bytes = input.take(whole);
+            let refused = cx.send_shared(&[cx.id()], bytes.into());
+            let sent = refused.first().map_or(Sent::Queued, |refused| refused.1);
+            return self.has_echoed(session, bytes.len(), sent);
+        }
         if self.random.chance(self.manner.places) {
             return self.echo_in_places(cx, session, input.take(whole));
         }

@@ -101,6 +101,8 @@ impl Echo {
         let share = MIN_BUFFER_LIMIT / 4;
         let sessions = self.sessions.borrow();
         let output: usize = sessions.iter().map(|session| cx.queued(session.0)).sum();
+        // What is shared is held once.
+        let output = if self.manner.shares > 0 { cx.metrics().output_held } else { output };
         if output > 3 * share || self.left > share {
             let left = self.left;
             let what = || format!("{output} bytes of output and {left} of input are held");
