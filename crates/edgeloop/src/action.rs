@@ -1,4 +1,6 @@
-//! What a callback answers, and what becomes of what it sends.
+//! What a callback answers, what becomes of what it sends, and how it stops the loop.
+
+use std::time::Duration;
 
 /// What a callback wants to happen to its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,5 +62,27 @@ impl Sent {
     /// else [`Action::Continue`].
     pub fn or_reset(self) -> Action {
         if self == Self::Refused { Action::Reset } else { Action::Continue }
+    }
+}
+
+/// How a loop is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Accept what waits in the backlogs, close the listeners, let the connections end by
+    /// themselves, close the quiet ones, and reset what is left when the time has passed (C37).
+    /// `None` waits for ever; zero ends everything at once.
+    Drain(Option<Duration>),
+    /// End everything at once: every connection is reset.
+    Now,
+}
+
+impl Stop {
+    /// The one of two that ends sooner.
+    pub(crate) fn stricter(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Now, _) | (_, Self::Now) => Self::Now,
+            (Self::Drain(Some(a)), Self::Drain(Some(b))) => Self::Drain(Some(a.min(b))),
+            (Self::Drain(a), Self::Drain(b)) => Self::Drain(a.or(b)),
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::closed::Reason;
 use crate::connection::Connection;
-use crate::core::{Core, SHARED};
+use crate::core::{Agenda, Core, SHARED};
 use crate::error::ConnectError;
 use crate::handler::{Context, LoopContext, Sent, Stop};
 use crate::id::ConnectionId;
@@ -142,6 +142,10 @@ impl<K: Kernel, S> LoopContext<S> for CallContext<'_, K, S> {
 
     fn poke(&mut self, id: ConnectionId) {
         self.core.poke(id);
+    }
+
+    fn at_end_of_turn(&mut self) {
+        self.core.agenda.add(Agenda::TURN_ENDS);
     }
 
     fn pull(&mut self, id: ConnectionId) {

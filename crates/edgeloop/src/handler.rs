@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use crate::action::{Action, Sent};
+pub use crate::action::{Action, Sent, Stop};
 use crate::closed::Closed;
 use crate::error::ConnectError;
 use crate::id::ConnectionId;
@@ -209,6 +209,14 @@ pub trait Handler {
         let _ = cx;
     }
 
+    /// [`LoopContext::at_end_of_turn`] asked for this call: all that came in this turn was served,
+    /// and nothing that is joined has left. A server that batches does here, once for all, what it
+    /// would do for each: it writes the log that its clients' requests have filled, and then sends
+    /// the replies.
+    fn turn_ended(&mut self, cx: &mut impl LoopContext<Self::Session>) {
+        let _ = cx;
+    }
+
     /// The loop begins to drain ([`Stop::Drain`]): the moment to tell clients that they should
     /// leave. Called once for each stop, and not where everything ends at once.
     fn draining(&mut self, cx: &mut impl LoopContext<Self::Session>) {
@@ -382,6 +390,13 @@ pub trait LoopContext<S = ()>: crate::sealed::Sealed {
     /// or in the next one: how callbacks of one connection, or of the loop, reach the session of
     /// another. Each call is one call of the handler, unless the connection ends before.
     fn poke(&mut self, id: ConnectionId);
+
+    /// Has [`Handler::turn_ended`] called once at the end of this turn, however often this asks: when
+    /// all callbacks of the turn have been made, before what they have joined is sent and before the
+    /// loop waits. What it sends leaves in this turn, too. Callbacks that come behind it, as those
+    /// of connections that end, may ask for another call in the same turn. If it asks itself, it is
+    /// called in the next turn, for which the loop does not sleep.
+    fn at_end_of_turn(&mut self);
 
     /// Has a connection's handler asked for more output ([`Handler::writable`]), once, when there is
     /// room: as soon as the connection is made and no more is queued than its low watermark, later
@@ -560,26 +575,4 @@ pub trait Context<S = ()>: LoopContext<S> {
     /// Sets, moves or (with `None`) cancels this connection's timeout, counted from now.
     /// [`Handler::timeout`] is never called early, and at most 1 ms of loop time late (C30).
     fn set_timeout(&mut self, after: Option<Duration>);
-}
-
-/// How a loop is stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
-    /// Accept what waits in the backlogs, close the listeners, let the connections end by
-    /// themselves, close the quiet ones, and reset what is left when the time has passed (C37).
-    /// `None` waits for ever; zero ends everything at once.
-    Drain(Option<Duration>),
-    /// End everything at once: every connection is reset.
-    Now,
-}
-
-impl Stop {
-    /// The one of two that ends sooner.
-    pub(crate) fn stricter(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Now, _) | (_, Self::Now) => Self::Now,
-            (Self::Drain(Some(a)), Self::Drain(Some(b))) => Self::Drain(Some(a.min(b))),
-            (Self::Drain(a), Self::Drain(b)) => Self::Drain(a.or(b)),
-        }
-    }
 }

@@ -28,6 +28,10 @@ impl Agenda {
     /// Handlers are to be asked for more.
     pub(crate) const PULLED: Self = Self(1 << 15);
 
+    /// The handler is to be called at the end of this turn, or of the next.
+    pub(crate) const TURN_ENDS: Self = Self(1 << 16);
+    pub(crate) const NEXT_ENDS: Self = Self(1 << 17);
+
     /// The loop spins before it sleeps. This is never taken off: it makes each turn go the longer
     /// way, so that one of a loop that does not spin takes no instruction more.
     pub(crate) const SPIN: Self = Self(1 << 12);

@@ -216,6 +216,15 @@ impl<H: Handler> Handler for Watched<H> {
         self.journal.leave();
     }
 
+    fn turn_ended(&mut self, cx: &mut impl LoopContext<Self::Session>) {
+        // As often as it asks.
+        self.world.borrow_mut().vigil.woken_up();
+        self.journal.enter(Inside::Callback("turn_ended"));
+        self.tell(|| "the end of the turn".to_owned());
+        self.handler.turn_ended(cx);
+        self.journal.leave();
+    }
+
     fn wake_up(&mut self, cx: &mut impl LoopContext<Self::Session>) {
         // As often as it likes.
         self.world.borrow_mut().vigil.woken_up();

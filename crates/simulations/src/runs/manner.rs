@@ -58,6 +58,8 @@ pub(crate) struct Manner {
     pub(crate) pokes: usize,
     /// Echoes when the loop asks for more.
     pub(crate) pulls: usize,
+    /// Wants to be called at the end of the turn.
+    pub(crate) turn_ends: usize,
     /// Sends what it echoes by pieces.
     pub(crate) splits: usize,
     /// Sends what it echoes from many places.
@@ -93,6 +95,7 @@ impl Manner {
         finishes: 0,
         pokes: 0,
         pulls: 0,
+        turn_ends: 0,
         splits: 0,
         places: 0,
         shares: 0,
@@ -127,6 +130,7 @@ impl Manner {
             finishes: random.pick(&[0, 500]),
             pokes: random.pick(&[0, 0, 100]),
             pulls: if echoes { 0 } else { random.pick(&[0, 0, 100, 500]) },
+            turn_ends: random.pick(&[0, 0, 0, 200]),
             splits: random.pick(&[0, 300, 950]),
             places: random.pick(&[0, 0, 500]),
             shares: random.pick(&[0, 0, 500]),

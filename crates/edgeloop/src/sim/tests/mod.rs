@@ -17,6 +17,7 @@ mod sharing;
 mod spin;
 mod stopping;
 mod traces;
+mod turn_ends;
 mod vectored;
 
 use std::cell::RefCell;

@@ -56,6 +56,7 @@ impl Echo {
     /// Does what a handler should do seldom. Returns whether it has sent all that fits.
     pub(super) fn meddle<S: From<Session>>(&mut self, cx: &mut impl Context<S>) -> bool {
         let mut flooded = false;
+        self.may_await_the_end(cx);
         if self.random.chance(self.manner.strikes) {
             let (id, wire) = self.any_session();
             if id != cx.id() && !self.gone.contains(&id) {

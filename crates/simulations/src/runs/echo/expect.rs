@@ -45,6 +45,7 @@ impl Echo {
         session: &Session,
     ) {
         self.world.borrow_mut().vigil.called_back();
+        self.expect_the_end();
         self.expect(
             Some(cx.id()) == session.id,
             "it was called back for another connection",

@@ -5,9 +5,10 @@ mod expect;
 mod pulls;
 mod served;
 pub(crate) mod session;
+mod turn_ends;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -54,6 +55,8 @@ pub(crate) struct Echo {
     /// When it wants to be woken, and how often it was.
     wake: Option<Time>,
     woken: usize,
+    /// Of which turns the ends are to be called.
+    turn_ends: BTreeSet<u64>,
     /// How often it has panicked.
     panics: Cell<u64>,
     /// In which turn, and behind how many panics, a timeout was last called, and the tick in which
@@ -87,6 +90,7 @@ impl Echo {
             left: 0,
             wake: None,
             woken: 0,
+            turn_ends: BTreeSet::new(),
             panics: Cell::new(0),
             rung: ((0, 0), 0),
         }
@@ -357,6 +361,7 @@ impl Echo {
         self.seen.turned_away.remove(&closed.id);
         self.gone.push(closed.id);
         self.poked.remove(&closed.id);
+        self.may_await_the_end(cx);
         let panics = self.random.chance(self.manner.panics);
         self.ends.push(End { session, closed: closed.clone() });
         if self.random.chance(self.manner.redials) {
@@ -431,6 +436,7 @@ impl Echo {
 
     fn wake_up<S: From<Session>>(&mut self, cx: &mut impl LoopContext<S>) {
         self.world.borrow_mut().vigil.woken_up();
+        self.may_await_the_end(cx);
         self.woken += 1;
         let (set, now) = (self.wake.take(), cx.now());
         let due = set.is_some_and(|at| at <= now && !self.is_late(at, now));

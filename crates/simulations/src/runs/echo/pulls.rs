@@ -46,6 +46,7 @@ impl Echo {
         let full = cx.queued(cx.id()) > self.limits.high_watermark;
         self.expect(!full, "it is asked for more, and there is no room", session);
         self.may_set_alarm(cx, session);
+        self.may_await_the_end(cx);
         self.may_panic(session);
         // Whoever is asked for more is not told that the queue has drained.
         if std::mem::take(&mut session.waits) {

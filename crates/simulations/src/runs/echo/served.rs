@@ -114,6 +114,10 @@ impl<const TRACE: bool, const SIZE: usize> Handler for Served<TRACE, SIZE> {
         self.0.notified(cx);
     }
 
+    fn turn_ended(&mut self, cx: &mut impl LoopContext<Self::Session>) {
+        self.0.turn_ended(cx);
+    }
+
     fn wake_up(&mut self, cx: &mut impl LoopContext<Self::Session>) {
         self.0.wake_up(cx);
     }
