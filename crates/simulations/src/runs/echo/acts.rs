@@ -355,7 +355,8 @@ impl Echo {
         if self.random.chance(self.manner.abandons) {
             return Some(self.abandon(session));
         }
-        if self.manner.reads_on && sent == Sent::AboveMark {
+        // It is not told when the output of a relay has drained.
+        if self.manner.reads_on && sent == Sent::AboveMark && !session.relayed {
             session.waits = true;
             return Some(self.answer(session, Action::Pause));
         }

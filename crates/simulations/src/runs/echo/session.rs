@@ -37,6 +37,8 @@ pub(crate) struct Session {
     /// What waits until the loop asks for more, and whether it was told to ask.
     pub(crate) stash: VecDeque<u8>,
     pub(crate) asks: bool,
+    /// What comes is echoed by a relay.
+    pub(crate) relayed: bool,
     /// The peer's stream has ended.
     pub(crate) ended: bool,
     /// The server's stream has ended, and it goes on reading.
@@ -65,6 +67,7 @@ impl Session {
             left: 0,
             stash: VecDeque::new(),
             asks: false,
+            relayed: false,
             ended: false,
             finished: false,
         }
