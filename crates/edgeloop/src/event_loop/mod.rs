@@ -205,7 +205,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }))
     }
 
-    /// Starts an outbound connection, as [`LoopContext::connect`] does from a callback.
+    /// Starts an outbound connection, as
+    /// [`LoopContext::connect`](crate::LoopContext::connect) does from a callback.
     ///
     /// # Errors
     ///
@@ -227,7 +228,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
     }
 
-    /// Sets, moves or cancels the loop's wake-up, as [`LoopContext::wake_at`] does from a callback.
+    /// Sets, moves or cancels the loop's wake-up, as
+    /// [`LoopContext::wake_at`](crate::LoopContext::wake_at) does from a callback.
     pub fn wake_at(&mut self, at: Option<Time>) {
         self.core.wake_at(at);
     }
