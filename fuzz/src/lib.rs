@@ -21,7 +21,9 @@ macro_rules! shared {
 shared! {
     input = "../../crates/edgeloop/src/input/mod.rs";
     output = "../../crates/edgeloop/src/output.rs";
+    pieces = "../../crates/edgeloop/src/pieces.rs";
     pipes = "../../crates/edgeloop/src/pipes.rs";
+    shared = "../../crates/edgeloop/src/shared.rs";
     time = "../../crates/edgeloop/src/time.rs";
     wheel = "../../crates/edgeloop/src/wheel/mod.rs";
 }

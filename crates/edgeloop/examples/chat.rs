@@ -5,6 +5,7 @@
 //! terminals. The first line that a member writes is their name.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use edgeloop::{
     Action, Closed, ConnectionId, Context, EventLoop, Handler, Input, LoopContext, Origin, Sent,
@@ -29,8 +30,9 @@ impl Room {
     /// Tells everybody but one. A member who reads too slowly for the room is put out of it: a
     /// message that was refused would leave a hole in what they read.
     fn tell_others(&self, cx: &mut impl LoopContext<Member>, from: ConnectionId, message: &str) {
-        for &member in self.names.keys().filter(|&&member| member != from) {
-            if cx.send_to(member, message.as_bytes()) == Sent::Refused {
+        let others: Vec<_> = self.names.keys().copied().filter(|&member| member != from).collect();
+        for (member, sent) in cx.send_shared(&others, Arc::from(message.as_bytes())) {
+            if sent == Sent::Refused {
                 cx.reset(member);
             }
         }

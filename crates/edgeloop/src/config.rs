@@ -353,10 +353,10 @@ impl Config {
 
     /// What one turn does at the most (C13, C15, C16): `bytes` read and written for one connection
     /// (256 KiB by default), `accepts` for one listener (128), and `jobs` each of timers, letters
-    /// of other threads, and closings (1,024). What callbacks send counts: beyond `bytes`, or twice
-    /// as much where it comes in small messages, it is queued for the next turn, and
-    /// [`Sent::Queued`](crate::Sent::Queued) or [`Sent::AboveMark`](crate::Sent::AboveMark) is the
-    /// answer.
+    /// of other threads, calls for more output, and closings (1,024). What callbacks send counts:
+    /// beyond `bytes`, or twice as much where it comes in small messages, it is queued for the next
+    /// turn, and [`Sent::Queued`](crate::Sent::Queued) or
+    /// [`Sent::AboveMark`](crate::Sent::AboveMark) is the answer.
     #[must_use]
     pub const fn budgets(mut self, bytes: usize, accepts: usize, jobs: usize) -> Self {
         self.turn_bytes = bytes;

@@ -3,16 +3,19 @@
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::closed::Reason;
 use crate::connection::Connection;
-use crate::core::Core;
+use crate::core::{Agenda, Core, SHARED};
 use crate::error::{ConnectError, Error};
 use crate::handler::{Context, LoopContext, Sent, Stop};
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
 use crate::metrics::Metrics;
+use crate::pieces::Pieces;
+use crate::shared::Shared;
 use crate::target::Target;
 use crate::time::Time;
 
@@ -92,8 +95,45 @@ impl<K: Kernel, S> LoopContext<S> for CallContext<'_, K, S> {
         self.touch().send_or_join(id, bytes)
     }
 
+    fn send_vectored(&mut self, id: ConnectionId, pieces: &[&[u8]]) -> Sent {
+        let pieces = Pieces::new(pieces);
+        let high = self.core.config.high_watermark;
+        if let Some(joined) = self.core.joining.small(pieces, high) {
+            let sent = self.send_to(id, &joined);
+            self.core.joining.give_back(joined);
+            return sent;
+        }
+        if id == self.id {
+            self.unsent = None;
+        }
+        self.touch().send_pieces(id, pieces)
+    }
+
+    fn send_shared(&mut self, ids: &[ConnectionId], bytes: Arc<[u8]>) -> Vec<(ConnectionId, Sent)> {
+        let mut refused = Vec::new();
+        if bytes.len() < SHARED {
+            for &id in ids {
+                let sent = self.send_to(id, &bytes);
+                refused.extend(Some((id, sent)).filter(|_| !sent.is_accepted()));
+            }
+            return refused;
+        }
+        let shared = Shared::new(bytes);
+        for &id in ids {
+            if id == self.id {
+                self.unsent = None;
+            }
+            let sent = self.touch().share(id, &shared);
+            refused.extend(Some((id, sent)).filter(|_| !sent.is_accepted()));
+        }
+        self.core.has_shared(shared);
+        refused
+    }
+
     fn flush(&mut self, id: ConnectionId) {
-        self.touch().send_joined(id);
+        let core = self.touch();
+        core.send_joined(id);
+        core.flush_queued(id);
     }
 
     fn queued(&self, id: ConnectionId) -> usize {
@@ -102,6 +142,14 @@ impl<K: Kernel, S> LoopContext<S> for CallContext<'_, K, S> {
 
     fn poke(&mut self, id: ConnectionId) {
         self.core.poke(id);
+    }
+
+    fn at_end_of_turn(&mut self) {
+        self.core.agenda.add(Agenda::TURN_ENDS);
+    }
+
+    fn pull(&mut self, id: ConnectionId) {
+        self.core.pull(id);
     }
 
     fn metrics(&self) -> Metrics {

@@ -6,8 +6,10 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::action::{Action, Sent, Stop};
 use crate::closed::Closed;
 use crate::error::{ConnectError, Error};
 use crate::id::ConnectionId;
@@ -108,7 +110,9 @@ pub trait Handler {
         Action::Close
     }
 
-    /// The output queue, which had risen above the high watermark, has fallen to the low one.
+    /// The output queue, which had risen above the high watermark, has fallen to the low one. For
+    /// those who fill the queue by themselves: where [`LoopContext::pull`] has asked for
+    /// [`writable`](Handler::writable), that is called and not this.
     fn drained(
         &mut self,
         cx: &mut impl Context<Self::Session>,
@@ -139,6 +143,17 @@ pub trait Handler {
         Action::Continue
     }
 
+    /// [`LoopContext::pull`] asked for this call, and there is room for more output. Whoever has
+    /// more to send than what it sends now asks again.
+    fn writable(
+        &mut self,
+        cx: &mut impl Context<Self::Session>,
+        session: &mut Self::Session,
+    ) -> Action {
+        let _ = (cx, session);
+        Action::Continue
+    }
+
     /// The connection is gone; its descriptor is closed when this returns. Called exactly once for
     /// every session. Sending to this connection answers [`Sent::Gone`].
     fn closed(
@@ -159,6 +174,14 @@ pub trait Handler {
 
     /// The time that [`LoopContext::wake_at`] set has come. It is not set any more.
     fn wake_up(&mut self, cx: &mut impl LoopContext<Self::Session>) {
+        let _ = cx;
+    }
+
+    /// [`LoopContext::at_end_of_turn`] asked for this call: all that came in this turn was served,
+    /// and nothing that is joined has left. A server that batches does here, once for all, what it
+    /// would do for each: it writes the log that its clients' requests have filled, and then sends
+    /// the replies.
+    fn turn_ended(&mut self, cx: &mut impl LoopContext<Self::Session>) {
         let _ = cx;
     }
 
@@ -270,69 +293,6 @@ pub struct Origin {
     pub listener: Option<SocketAddr>,
 }
 
-/// What a callback wants to happen to its connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
-pub enum Action {
-    /// Go on.
-    Continue,
-    /// Stop reading from this peer until [`LoopContext::resume`]; the kernel's window then stops
-    /// it. A paused connection is neither idle nor quiet. Its peer's end or reset is only noticed
-    /// when reading goes on, because what the peer sent before must be read first (C7). When output
-    /// fails, reading goes on in spite of the pause: [`Handler::data`] is shown what the peer sent
-    /// before, and then the connection ends.
-    Pause,
-    /// Write what is owed, then end our stream with a FIN, and go on reading (C44). Nothing can be
-    /// sent any more; the answer to that is [`Sent::Gone`]. The connection ends when the peer's
-    /// stream has ended, too.
-    Finish,
-    /// Write what is owed, then end the connection (C3, C6). No data callback comes any more.
-    Close,
-    /// Write what is owed, then end the connection with an RST: what was sent reaches a peer that
-    /// reads, and is not taken for all there was. No data callback comes any more. What the kernel
-    /// has accepted and not yet sent, because the peer's window is closed, is lost by the RST and
-    /// not counted.
-    FlushThenReset,
-    /// End the connection now with an RST. What is still queued is dropped and counted.
-    Reset,
-}
-
-/// What became of bytes that were given to [`Context::send`] or [`LoopContext::send_to`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "a refused message is lost unless the handler acts on it; see `Sent::or_reset`"]
-pub enum Sent {
-    /// The kernel took all of it.
-    Written,
-    /// The rest waits, below the high watermark: for the end of the turn, to leave together with
-    /// what else is sent in it; for the peer; or for the next turn, if this one has sent enough on
-    /// this connection ([`Config::budgets`](crate::Config::budgets)).
-    Queued,
-    /// The rest waits for the peer, and the queue is now above the high watermark: whoever fills
-    /// it should stop until the [`drained`](Handler::drained) callback (C10).
-    AboveMark,
-    /// It would have exceeded the connection's output limit or the ceiling of the whole process.
-    /// Nothing of it was written or queued.
-    Refused,
-    /// The connection or our stream of it is closing, has failed, or is no longer there. Nothing
-    /// was queued; if it failed just now, a part may have been written, and the rest counts as
-    /// [dropped](crate::Closed::dropped).
-    Gone,
-}
-
-impl Sent {
-    /// Whether the loop has taken charge of the bytes.
-    #[must_use]
-    pub fn is_accepted(self) -> bool {
-        matches!(self, Self::Written | Self::Queued | Self::AboveMark)
-    }
-
-    /// [`Action::Reset`] if the bytes were refused, so that no stream goes on with a hole in it;
-    /// else [`Action::Continue`].
-    pub fn or_reset(self) -> Action {
-        if self == Self::Refused { Action::Reset } else { Action::Continue }
-    }
-}
-
 /// What a handler can do to the loop and to any of its connections, from any callback.
 ///
 /// Acting on a connection that is gone does nothing, and is counted in
@@ -346,6 +306,49 @@ pub trait LoopContext<S = ()>: crate::sealed::Sealed {
     /// when they leave.
     fn send_to(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent;
 
+    /// Sends bytes that lie in several places, as if they were one slice: a head and its body, each
+    /// from where it is. All or nothing, in order with everything else, and with the answers of
+    /// [`send_to`](Self::send_to). 16 KiB or more, or as much as the high watermark, go by one
+    /// system call (sendmsg(2)), if nothing is queued and there are no more than 64 pieces, and are
+    /// not copied unless the socket is full; less is copied and sent as by `send_to`, which costs
+    /// less than the setting up of pieces.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use edgeloop::{ConnectionId, LoopContext, Sent};
+    /// fn reply(cx: &mut impl LoopContext, id: ConnectionId, body: &[u8]) -> Sent {
+    ///     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+    ///     cx.send_vectored(id, &[head.as_bytes(), body])
+    /// }
+    /// ```
+    fn send_vectored(&mut self, id: ConnectionId, pieces: &[&[u8]]) -> Sent;
+
+    /// Sends the same bytes to many connections, in order with everything else, and keeps one copy
+    /// of them for all whose sockets are full: a broadcast to 10,000 who do not read takes the
+    /// memory of one, and 96 bytes for each. Returns those that did not get it, with the reason: a
+    /// connection for which it was [`Refused`](Sent::Refused) should be reset, or would read on
+    /// behind a hole.
+    ///
+    /// The bytes are charged once ([`Config::buffer_limit`](crate::Config::buffer_limit)), as long
+    /// as any connection is owed them (C11); each counts them in full for its own
+    /// [limit](crate::Config::output_limit) and its [watermarks](crate::Config::watermarks). Fewer
+    /// than 512 are copied as by [`send_to`](Self::send_to).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use edgeloop::{ConnectionId, LoopContext};
+    /// fn tell(cx: &mut impl LoopContext, members: &[ConnectionId], message: &str) {
+    ///     for (member, _) in cx.send_shared(members, Arc::from(message.as_bytes())) {
+    ///         cx.reset(member);
+    ///     }
+    /// }
+    /// ```
+    #[must_use = "who was refused must not read on"]
+    fn send_shared(&mut self, ids: &[ConnectionId], bytes: Arc<[u8]>) -> Vec<(ConnectionId, Sent)>;
+
     /// Sends what was sent to this connection in this turn and is joined, now and not before the
     /// loop waits; see [`Context::send`]. One system call, or none.
     fn flush(&mut self, id: ConnectionId);
@@ -357,6 +360,74 @@ pub trait LoopContext<S = ()>: crate::sealed::Sealed {
     /// or in the next one: how callbacks of one connection, or of the loop, reach the session of
     /// another. Each call is one call of the handler, unless the connection ends before.
     fn poke(&mut self, id: ConnectionId);
+
+    /// Has [`Handler::turn_ended`] called once at the end of this turn, however often this asks:
+    /// when all callbacks of the turn have been made, before what they have joined is sent and
+    /// before the loop waits. What it sends leaves in this turn, too. Callbacks that come behind
+    /// it, as those of connections that end, may ask for another call in the same turn. If it asks
+    /// itself, it is called in the next turn, for which the loop does not sleep.
+    fn at_end_of_turn(&mut self);
+
+    /// Has a connection's handler asked for more output ([`Handler::writable`]), once, when there
+    /// is room: as soon as the connection is made and no more is queued than its low watermark,
+    /// later in this turn or in another. So a file or a generated stream of any length is sent
+    /// without a loop, a timer, or more memory than the low watermark and one send. While the
+    /// callback asks again and the socket takes what it sends, it is called again in the same turn,
+    /// until a turn's budget of bytes or of jobs is used
+    /// ([`Config::budgets`](crate::Config::budgets)); others are served before it is called further
+    /// (C13).
+    ///
+    /// Asking twice is one call, and who waits for it is not idle. A paused connection is asked,
+    /// too: pausing is about reading. While
+    /// memory is short ([`Config::buffer_limit`](crate::Config::buffer_limit)) nobody is asked who
+    /// is owed something. Nothing comes once the connection or our stream of it is closing, has
+    /// failed or is gone, and for the target of a [relay](Self::relay), which its source fills.
+    ///
+    /// A callback that asks again and sends nothing is called once in each turn, and the loop does
+    /// not sleep meanwhile: whoever has nothing to send now asks when there is something.
+    ///
+    /// # Examples
+    ///
+    /// A server that sends a million lines to everybody, as fast as each reads:
+    ///
+    /// ```
+    /// use edgeloop::{Action, Context, Handler, Input, LoopContext, Origin};
+    ///
+    /// struct Lines;
+    ///
+    /// impl Handler for Lines {
+    ///     type Session = u32;
+    ///
+    ///     fn session(&mut self, _: &Origin) -> Option<u32> {
+    ///         Some(0)
+    ///     }
+    ///
+    ///     fn opened(&mut self, cx: &mut impl Context<u32>, _: &mut u32) -> Action {
+    ///         cx.pull(cx.id());
+    ///         Action::Continue
+    ///     }
+    ///
+    ///     fn writable(&mut self, cx: &mut impl Context<u32>, line: &mut u32) -> Action {
+    ///         *line += 1;
+    ///         if *line > 1_000_000 {
+    ///             return Action::Close;
+    ///         }
+    ///         cx.pull(cx.id());
+    ///         cx.send(format!("line {line}\n").as_bytes()).or_reset()
+    ///     }
+    ///
+    ///     fn data(
+    ///         &mut self,
+    ///         _: &mut impl Context<u32>,
+    ///         _: &mut u32,
+    ///         input: &mut Input<'_>,
+    ///     ) -> Action {
+    ///         input.take_all();
+    ///         Action::Continue
+    ///     }
+    /// }
+    /// ```
+    fn pull(&mut self, id: ConnectionId);
 
     /// What the loop has counted until now.
     fn metrics(&self) -> Metrics;
@@ -387,11 +458,12 @@ pub trait LoopContext<S = ()>: crate::sealed::Sealed {
     /// both ways call it twice. What the handler has left of the input goes first. The target must
     /// not be the target of another source; it may be the source itself, which makes an echo of it.
     ///
-    /// Where much comes, it goes by splice(2) through a pipe ([`Config::pipes`](crate::Config::pipes)),
-    /// so that streams are not copied. A pipe raises SIGPIPE when its bytes are for a connection
-    /// that is gone, so the loop makes none where that signal is neither ignored nor blocked in the
-    /// loop's thread (C8). Rust's runtime ignores it. A program that changes that later must not
-    /// relay. Without `/proc`, which alone tells of it, bytes are copied.
+    /// Where much comes, it goes by splice(2) through a pipe
+    /// ([`Config::pipes`](crate::Config::pipes)), so that streams are not copied. A pipe raises
+    /// SIGPIPE when its bytes are for a connection that is gone, so the loop makes none where that
+    /// signal is neither ignored nor blocked in the loop's thread (C8). Rust's runtime ignores it.
+    /// A program that changes that later must not relay. Without `/proc`, which alone tells of it,
+    /// bytes are copied.
     ///
     /// - The FIN of the source's peer ends our stream to the target ([`Action::Finish`]).
     /// - While the target's queue is above the high watermark, the source is not read, and not
@@ -501,26 +573,4 @@ pub trait Context<S = ()>: LoopContext<S> {
     /// Sets, moves or (with `None`) cancels this connection's timeout, counted from now.
     /// [`Handler::timeout`] is never called early, and at most 1 ms of loop time late (C30).
     fn set_timeout(&mut self, after: Option<Duration>);
-}
-
-/// How a loop is stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
-    /// Accept what waits in the backlogs, close the listeners, let the connections end by
-    /// themselves, close the quiet ones, and reset what is left when the time has passed (C37).
-    /// `None` waits for ever; zero ends everything at once.
-    Drain(Option<Duration>),
-    /// End everything at once: every connection is reset.
-    Now,
-}
-
-impl Stop {
-    /// The one of two that ends sooner.
-    pub(crate) fn stricter(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Now, _) | (_, Self::Now) => Self::Now,
-            (Self::Drain(Some(a)), Self::Drain(Some(b))) => Self::Drain(Some(a.min(b))),
-            (Self::Drain(a), Self::Drain(b)) => Self::Drain(a.or(b)),
-        }
-    }
 }

@@ -6,11 +6,15 @@
 
 use std::collections::{TryReserveError, VecDeque};
 use std::fmt;
+use std::io::IoSlice;
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 use memmap2::MmapMut;
 
+use crate::pieces::{PIECES, Pieces};
 use crate::pipes::PipeId;
+use crate::shared::{REFERENCE, Shared};
 
 /// The unit in which queues are charged.
 pub(crate) const PAGE: usize = 4 * 1024;
@@ -22,8 +26,8 @@ pub(crate) const CHUNK: usize = 64 * 1024;
 pub(crate) struct Output {
     /// What is in a pipe goes before all chunks.
     piped: Option<Piped>,
-    chunks: VecDeque<Chunk>,
-    /// How much of the first chunk is already sent.
+    chunks: VecDeque<Entry>,
+    /// How much of the first one is already sent.
     sent: usize,
     len: usize,
 }
@@ -33,51 +37,6 @@ pub(crate) struct Output {
 pub(crate) struct Piped {
     pub(crate) pipe: PipeId,
     pub(crate) count: usize,
-}
-
-/// The next output to write, in one piece.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Front<'a> {
-    Bytes(&'a [u8]),
-    Piped(Piped),
-}
-
-impl fmt::Debug for Front<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
-            Self::Piped(piped) => write!(f, "{piped:?}"),
-        }
-    }
-}
-
-impl Front<'_> {
-    pub(crate) const fn len(&self) -> usize {
-        match self {
-            Self::Bytes(bytes) => bytes.len(),
-            Self::Piped(piped) => piped.count,
-        }
-    }
-
-    /// The same but for its first `count` bytes, which are gone.
-    pub(crate) fn behind(self, count: usize) -> Self {
-        match self {
-            Self::Bytes(bytes) => Self::Bytes(&bytes[count..]),
-            Self::Piped(Piped { pipe, count: all }) => {
-                Self::Piped(Piped { pipe, count: all - count })
-            }
-        }
-    }
-
-    /// Its first bytes, `most` of them if there are more.
-    pub(crate) fn first(self, most: usize) -> Self {
-        match self {
-            Self::Bytes(bytes) => Self::Bytes(&bytes[..bytes.len().min(most)]),
-            Self::Piped(Piped { pipe, count }) => {
-                Self::Piped(Piped { pipe, count: count.min(most) })
-            }
-        }
-    }
 }
 
 /// What a queue has no use for any more.
@@ -101,7 +60,7 @@ impl Output {
 
     /// How many bytes of memory it would take on to queue `count` more.
     pub(crate) fn growth(&self, count: usize) -> usize {
-        let spare = self.chunks.back().map_or(0, Chunk::spare);
+        let spare = self.chunks.back().map_or(0, Entry::spare);
         let rest = count.saturating_sub(spare);
         let (whole, last) = (rest / CHUNK * CHUNK, rest % CHUNK);
         whole + if last > 0 { self.size_for(last) } else { 0 }
@@ -120,11 +79,20 @@ impl Output {
     /// # Errors
     ///
     /// When the system refuses memory. Nothing is queued then.
-    pub(crate) fn push(&mut self, mut bytes: &[u8]) -> Result<usize, Refused> {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<usize, Refused> {
+        self.push_all(Pieces::new(&[bytes]))
+    }
+
+    /// The same with bytes that lie in several places.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses memory. Nothing is queued then.
+    pub(crate) fn push_all(&mut self, bytes: Pieces<'_>) -> Result<usize, Refused> {
         // All chunks come before the first byte, so that nothing is queued in part.
         let partly_filled = self.chunks.len().saturating_sub(1);
         let before = self.chunks.len();
-        let mut missing = bytes.len() - bytes.len().min(self.chunks.back().map_or(0, Chunk::spare));
+        let mut missing = bytes.len() - bytes.len().min(self.chunks.back().map_or(0, Entry::spare));
         // As large as `growth` foretells, whatever whole chunks come before it.
         let last = self.size_for(missing % CHUNK);
         let mut grown = 0;
@@ -137,13 +105,39 @@ impl Output {
             };
             grown += chunk.capacity();
             missing = missing.saturating_sub(chunk.capacity());
-            self.chunks.push_back(chunk);
+            self.chunks.push_back(Entry::Chunk(chunk));
         }
         self.len += bytes.len();
-        for chunk in self.chunks.range_mut(partly_filled..) {
-            bytes = chunk.fill(bytes);
+        let mut chunks = self.chunks.range_mut(partly_filled..);
+        let mut chunk = chunks.next();
+        for mut piece in bytes.iter() {
+            while let Some(filled) = &mut chunk
+                && !piece.is_empty()
+            {
+                piece = filled.fill(piece);
+                if filled.spare() == 0 {
+                    chunk = chunks.next();
+                }
+            }
         }
         Ok(grown)
+    }
+
+    /// Queues shared bytes but for the first `gone`, of which there are fewer. Returns by how much
+    /// the memory held has grown.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses memory. Nothing is queued then.
+    pub(crate) fn push_shared(
+        &mut self,
+        shared: &Arc<Shared>,
+        gone: usize,
+    ) -> Result<usize, Refused> {
+        self.chunks.try_reserve(1)?;
+        self.len += shared.bytes().len() - gone;
+        self.chunks.push_back(Entry::Shared { shared: Arc::clone(shared), from: gone });
+        Ok(shared.charge())
     }
 
     /// Queues bytes that are in a pipe, in a queue that is empty; answers by how much the memory
@@ -155,18 +149,31 @@ impl Output {
         piped.count
     }
 
-    /// The next bytes to send, in one piece; no bytes only if the queue is empty.
-    pub(crate) fn front(&self) -> Front<'_> {
-        match self.piped {
-            Some(piped) => Front::Piped(piped),
-            None => {
-                Front::Bytes(self.chunks.front().map_or(&[], |chunk| &chunk.filled()[self.sent..]))
-            }
-        }
+    /// What is in a pipe, to be sent before anything else.
+    pub(crate) const fn piped(&self) -> Option<Piped> {
+        self.piped
     }
 
-    /// Forgets `count` bytes that the kernel has accepted, all from [`front`](Self::front);
-    /// answers what that released.
+    /// Sets up the first bytes to send for one call, `most` if there are more. They are in no pipe.
+    /// Returns in how many pieces.
+    pub(crate) fn gather<'a>(&'a self, into: &mut [IoSlice<'a>; PIECES], most: usize) -> usize {
+        let mut left = most;
+        let mut count = 0;
+        for (slot, chunk) in into.iter_mut().zip(&self.chunks) {
+            let unsent = &chunk.filled()[if count == 0 { self.sent } else { 0 }..];
+            let piece = &unsent[..unsent.len().min(left)];
+            if piece.is_empty() {
+                break;
+            }
+            *slot = IoSlice::new(piece);
+            left -= piece.len();
+            count += 1;
+        }
+        count
+    }
+
+    /// Forgets `count` bytes that the kernel has accepted, the first ones: of the pipe, or of the
+    /// chunks. Returns what that released.
     pub(crate) fn advance(&mut self, count: usize) -> Released {
         self.len -= count;
         if let Some(piped) = &mut self.piped {
@@ -175,27 +182,84 @@ impl Output {
             return Released { memory: count, piped: emptied };
         }
         self.sent += count;
-        let memory = match self.chunks.front() {
-            Some(chunk) if self.sent == chunk.filled().len() => {
-                let released = chunk.capacity();
-                self.chunks.pop_front();
-                self.sent = 0;
-                released
-            }
-            _ => 0,
-        };
+        let mut memory = 0;
+        while let Some(chunk) = self.chunks.front()
+            && self.sent >= chunk.filled().len()
+        {
+            self.sent -= chunk.filled().len();
+            memory += self.chunks.pop_front().map_or(0, Entry::release);
+        }
         Released { memory, piped: None }
     }
 
-    /// The memory held.
+    /// The memory that is released when all is dropped. Bytes that others hold, too, do not count.
     pub(crate) fn held(&self) -> usize {
         let piped = self.piped.map_or(0, |piped| piped.count);
-        piped + self.chunks.iter().map(Chunk::capacity).sum::<usize>()
+        piped + self.chunks.iter().map(Entry::held).sum::<usize>()
     }
 
     /// Gives everything back, whatever is left to send.
     pub(crate) fn drop_all(self) -> Released {
-        Released { memory: self.held(), piped: self.piped }
+        let piped = self.piped.map_or(0, |piped| piped.count);
+        let chunks = self.chunks.into_iter().map(Entry::release).sum::<usize>();
+        Released { memory: piped + chunks, piped: self.piped }
+    }
+}
+
+/// A part of a queue, never empty.
+#[derive(Debug)]
+enum Entry {
+    Chunk(Chunk),
+    Shared { shared: Arc<Shared>, from: usize },
+}
+
+// A queue has room for up to twice as many as stand in it.
+const _: () = assert!(2 * size_of::<Entry>() <= REFERENCE);
+
+impl Entry {
+    fn capacity(&self) -> usize {
+        match self {
+            Self::Chunk(chunk) => chunk.capacity(),
+            Self::Shared { .. } => 0,
+        }
+    }
+
+    fn spare(&self) -> usize {
+        match self {
+            Self::Chunk(chunk) => chunk.spare(),
+            Self::Shared { .. } => 0,
+        }
+    }
+
+    fn filled(&self) -> &[u8] {
+        match self {
+            Self::Chunk(chunk) => chunk.filled(),
+            Self::Shared { shared, from } => &shared.bytes()[*from..],
+        }
+    }
+
+    /// Takes what fits and returns the rest.
+    fn fill<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Chunk(chunk) => chunk.fill(bytes),
+            Self::Shared { .. } => bytes,
+        }
+    }
+
+    /// What is released when it is dropped.
+    fn held(&self) -> usize {
+        match self {
+            Self::Chunk(chunk) => chunk.capacity(),
+            Self::Shared { shared, .. } => Shared::held(shared),
+        }
+    }
+
+    /// Drops it; returns what that has released.
+    fn release(self) -> usize {
+        match self {
+            Self::Chunk(chunk) => chunk.capacity(),
+            Self::Shared { shared, .. } => Shared::release(shared),
+        }
     }
 }
 
@@ -307,16 +371,22 @@ mod tests {
     use crate::pipes::Pipes;
     use crate::time::Time;
 
-    /// Sends all of it in pieces of at most `piece`, checking the accounts on the way.
-    fn drain(output: &mut Output, piece: usize) -> Vec<u8> {
+    /// The first bytes to send, `most` of them at most, by one call.
+    fn first(output: &Output, most: usize) -> Vec<u8> {
+        let mut slices = [IoSlice::new(&[]); PIECES];
+        let count = output.gather(&mut slices, most);
+        slices[..count].iter().flat_map(|slice| slice.iter().copied()).collect()
+    }
+
+    /// Sends all of it, at most `most` bytes by each call, checking the accounts on the way.
+    fn drain(output: &mut Output, most: usize) -> Vec<u8> {
         let mut sent = Vec::new();
         while !output.is_empty() {
-            let Front::Bytes(front) = output.front() else { unreachable!("nothing is piped") };
-            assert!(!front.is_empty(), "bytes are queued, but none are at the front");
-            let count = front.len().min(piece);
-            sent.extend_from_slice(&front[..count]);
+            let bytes = first(output, most);
+            assert!(!bytes.is_empty(), "bytes are queued, but none are at the front");
+            sent.extend_from_slice(&bytes);
             let before = output.held();
-            let released = output.advance(count);
+            let released = output.advance(bytes.len());
             assert_eq!(output.held(), before - released.memory);
         }
         sent
@@ -328,7 +398,7 @@ mod tests {
         let bytes: Vec<u8> = (0..=250).cycle().take(3 * CHUNK).collect();
         for first in sizes {
             for second in sizes {
-                for piece in [1_000, PAGE, usize::MAX] {
+                for piece in [1_000, PAGE, CHUNK + 1, usize::MAX] {
                     let mut output = Output::default();
                     let mut held = 0;
                     for part in [&bytes[..first], &bytes[..second]] {
@@ -354,14 +424,9 @@ mod tests {
             held += output.push(&[7; 64]).expect("memory");
             assert!(held <= 2 * 64 * number + PAGE, "{held} bytes for {number} messages");
         }
-        let mut sends = 0;
-        while !output.is_empty() {
-            let count = output.front().len();
-            let _ = output.advance(count);
-            sends += 1;
-        }
+        let mut slices = [IoSlice::new(&[]); PIECES];
         // Of chunks of 4 KiB, 8, 16, 32 and 64.
-        assert_eq!(sends, 5);
+        assert_eq!(output.gather(&mut slices, usize::MAX), 5);
     }
 
     #[test]
@@ -381,12 +446,12 @@ mod tests {
         assert_eq!(output.adopt(Piped { pipe, count: 10 }), 10);
         assert_eq!(output.push(b"behind"), Ok(PAGE));
         assert_eq!((output.len(), output.held()), (16, 10 + PAGE));
-        assert_eq!(output.front(), Front::Piped(Piped { pipe, count: 10 }));
+        assert_eq!(output.piped(), Some(Piped { pipe, count: 10 }));
         assert_eq!(output.advance(4), Released { memory: 4, piped: None });
-        assert_eq!(output.front(), Front::Piped(Piped { pipe, count: 6 }));
+        assert_eq!(output.piped(), Some(Piped { pipe, count: 6 }));
         let empty = Some(Piped { pipe, count: 0 });
         assert_eq!(output.advance(6), Released { memory: 6, piped: empty });
-        assert_eq!(output.front(), Front::Bytes(b"behind"));
+        assert_eq!((output.piped(), &first(&output, 100)[..]), (None, &b"behind"[..]));
         assert_eq!(output.drop_all(), Released { memory: PAGE, piped: None });
     }
 
@@ -399,5 +464,36 @@ mod tests {
         let _ = output.advance(3);
         let left = Some(Piped { pipe, count: 7 });
         assert_eq!(output.drop_all(), Released { memory: 7, piped: left });
+    }
+
+    #[test]
+    fn c11_shared_bytes_are_charged_once_and_released_with_the_last_who_holds_them() {
+        let shared = Shared::new(Arc::from(vec![7; 1000]));
+        let mut outputs: Vec<_> = (0..3).map(|_| Output::default()).collect();
+        assert_eq!(outputs[0].push(b"before"), Ok(PAGE));
+        let grown: Vec<_> =
+            outputs.iter_mut().map(|output| output.push_shared(&shared, 100)).collect();
+        assert_eq!(grown, [Ok(REFERENCE + 1000), Ok(REFERENCE), Ok(REFERENCE)]);
+        assert_eq!(Shared::let_go(shared), 0, "queues hold them");
+        assert_eq!(outputs[1].push(b"behind"), Ok(PAGE));
+        assert_eq!(first(&outputs[1], 2000), [&[7; 900][..], b"behind"].concat());
+        // One is sent, one is dropped, and one is sent in part and dropped.
+        assert_eq!(outputs[0].advance(906).memory, PAGE + REFERENCE);
+        assert_eq!(outputs[1].advance(905).memory, REFERENCE);
+        assert_eq!(outputs[2].held(), REFERENCE + 1000, "it is the last");
+        assert_eq!(outputs[2].advance(899).memory, 0);
+        let released = outputs.into_iter().map(|output| output.drop_all().memory);
+        assert_eq!(released.collect::<Vec<_>>(), [0, PAGE, REFERENCE + 1000]);
+    }
+
+    #[test]
+    fn c11_shared_bytes_that_no_queue_has_held_release_nothing() {
+        let shared = Shared::new(Arc::from(vec![7; 1000]));
+        assert_eq!(Shared::let_go(shared), 0);
+        let shared = Shared::new(Arc::from(vec![7; 1000]));
+        let mut output = Output::default();
+        assert_eq!(output.push_shared(&shared, 0), Ok(REFERENCE + 1000));
+        assert_eq!(output.advance(1000).memory, REFERENCE, "whoever sends them holds them still");
+        assert_eq!(Shared::let_go(shared), 1000);
     }
 }

@@ -302,3 +302,18 @@ fn c13_a_fast_reader_has_one_budget_however_many_others_the_callback_sends_to() 
     assert!((sent..=sent + PIECE).contains(&read[0]), "{sent} of {}", read[0]);
     assert!(read[1..].iter().all(|&bytes| bytes == 40 * PIECE), "{read:?}");
 }
+
+#[test]
+fn more_pieces_than_one_call_takes_are_sent_in_their_order() {
+    let server = Script::new().start();
+    let (peer, id) = server.connect();
+    let all = Stream::new(7).take(30_000);
+    let bytes = all.clone();
+    let sent = server.ask(move |cx| {
+        let pieces: Vec<&[u8]> = bytes.chunks(10).collect();
+        assert!(pieces.len() > 2 * 1024);
+        cx.send_vectored(id, &pieces)
+    });
+    assert!(sent.is_accepted());
+    assert_same_bytes(&peer.receive(all.len()), &all);
+}

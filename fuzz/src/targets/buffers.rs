@@ -1,11 +1,13 @@
 //! What waits to be sent, and what was received and not taken, each beside a plain vector.
 
 use std::collections::VecDeque;
+use std::io::IoSlice;
 use std::sync::LazyLock;
 
 use crate::bytes::Bytes;
 use crate::input::{Input, Scanned, TooLong};
-use crate::output::{CHUNK, Front, Output, PAGE, Piped};
+use crate::output::{CHUNK, Output, PAGE, Piped};
+use crate::pieces::PIECES;
 use crate::pipes::Pipes;
 use crate::time::Time;
 
@@ -37,19 +39,23 @@ pub fn output(data: &[u8]) {
             held += grown;
             model.extend(piece);
         } else {
-            let front = output.front();
-            assert_eq!(front.len() == 0, model.is_empty(), "the front is empty or not for nothing");
-            let count = front.len().min(length(&mut bytes));
-            match front.first(count) {
-                Front::Bytes(front) => {
-                    assert_eq!(piped, 0, "bytes overtake those in the pipe");
-                    assert!(model.drain(..count).eq(front.iter().copied()), "other bytes");
-                }
-                Front::Piped(_) => {
-                    piped -= count;
-                    model.drain(..count);
-                }
-            }
+            let most = length(&mut bytes);
+            let count = if let Some(Piped { count, .. }) = output.piped() {
+                assert_eq!(count, piped, "other bytes are in the pipe");
+                let count = count.min(most);
+                piped -= count;
+                model.drain(..count);
+                count
+            } else {
+                assert_eq!(piped, 0, "bytes overtake those in the pipe");
+                let mut slices = [IoSlice::new(&[]); PIECES];
+                let pieces = output.gather(&mut slices, most);
+                let slices = slices[..pieces].iter();
+                let first: Vec<u8> = slices.flat_map(|slice| slice.iter().copied()).collect();
+                assert_eq!(first.is_empty(), model.is_empty() || most == 0, "nothing is sent");
+                assert!(model.drain(..first.len()).eq(first.iter().copied()), "other bytes");
+                first.len()
+            };
             let released = output.advance(count);
             let emptied = released.piped.map(|piped| piped.count);
             assert!(emptied.is_none_or(|left| left == 0 && piped == 0), "a pipe came back early");

@@ -1,5 +1,5 @@
 //! The handler: requests are read one by one and answered in turn, and generated bodies are made as
-//! their clients take them.
+//! the loop asks for more of them.
 
 use std::io::Write as _;
 use std::ops::ControlFlow::{self, Break, Continue};
@@ -73,7 +73,6 @@ impl Server {
         input: &mut Input<'_>,
     ) -> Flow {
         loop {
-            self.generate(cx, peer)?;
             match peer.take_request(input) {
                 Ok(Some(request)) => self.answer(cx, peer, &request)?,
                 Ok(None) => break,
@@ -112,7 +111,18 @@ impl Server {
             _ => write!(self.answer, "Content-Length: {}\r\n\r\n", body.len()),
         };
         self.answer.extend_from_slice(if request.is_head { b"" } else { body });
-        accepted(cx.send(&self.answer))
+        match cx.send(&self.answer) {
+            Sent::Refused | Sent::Gone => Break(Action::Reset),
+            // The next request is read when the loop has asked for the last of the body.
+            _ if peer.generated.is_some() => {
+                cx.pull(cx.id());
+                Break(Action::Pause)
+            }
+            _ if peer.closes => Break(Action::Close),
+            // What is left of the input is shown again when there is room for answers.
+            Sent::AboveMark => Break(Action::Continue),
+            Sent::Written | Sent::Queued => Continue(()),
+        }
     }
 
     /// Replies with an error, and closes, since it is uncertain where the next request begins. The
@@ -135,39 +145,10 @@ impl Server {
             self.answer.extend_from_slice(part.as_bytes());
         }
     }
-
-    /// Sends of a generated body as much as there is room for.
-    fn generate(&mut self, cx: &mut impl Context<Peer>, peer: &mut Peer) -> Flow {
-        while let Some((left, in_chunks)) = peer.generated {
-            let piece = &PATTERNS.as_flattened()[..left.min(PIECE)];
-            let left = left - piece.len();
-            // The last of the chunks is empty.
-            let is_last = left == 0 && (piece.is_empty() || !in_chunks);
-            peer.generated = Some((left, in_chunks)).filter(|_| !is_last);
-            let sent = if in_chunks {
-                let size = format!("{:x}\r\n", piece.len());
-                cx.send(&[size.as_bytes(), piece, b"\r\n"].concat())
-            } else {
-                cx.send(piece)
-            };
-            accepted(sent)?;
-        }
-        if peer.closes { Break(Action::Close) } else { Continue(()) }
-    }
 }
 
 /// What a callback returns, or that it goes on.
 type Flow = ControlFlow<Action>;
-
-/// Goes on where there is room. Above the high watermark the loop reads no more until `drained` is
-/// called.
-fn accepted(sent: Sent) -> Flow {
-    match sent {
-        Sent::Written | Sent::Queued => Continue(()),
-        Sent::AboveMark => Break(Action::Continue),
-        Sent::Refused | Sent::Gone => Break(Action::Reset),
-    }
-}
 
 impl Handler for Server {
     type Session = Peer;
@@ -185,9 +166,26 @@ impl Handler for Server {
         self.serve(cx, peer, input).break_value().unwrap_or(Action::Continue)
     }
 
-    /// Input that waits is shown again behind this.
-    fn drained(&mut self, cx: &mut impl Context<Self::Session>, peer: &mut Peer) -> Action {
-        self.generate(cx, peer).break_value().unwrap_or(Action::Continue)
+    /// Sends the next piece of a generated body.
+    fn writable(&mut self, cx: &mut impl Context<Self::Session>, peer: &mut Peer) -> Action {
+        let Some((left, in_chunks)) = peer.generated.take() else { return Action::Continue };
+        let piece = &PATTERNS.as_flattened()[..left.min(PIECE)];
+        let sent = if in_chunks {
+            let size = format!("{:x}\r\n", piece.len());
+            cx.send_vectored(cx.id(), &[size.as_bytes(), piece, b"\r\n"])
+        } else {
+            cx.send(piece)
+        };
+        // The last of the chunks is empty.
+        if left > piece.len() || (in_chunks && left > 0) {
+            peer.generated = Some((left - piece.len(), in_chunks));
+            cx.pull(cx.id());
+        } else if peer.closes {
+            return Action::Close;
+        } else {
+            cx.resume(cx.id());
+        }
+        sent.or_reset()
     }
 
     fn timeout(&mut self, cx: &mut impl Context<Self::Session>, _: &mut Peer) -> Action {

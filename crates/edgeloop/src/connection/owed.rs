@@ -3,7 +3,12 @@
 use super::deadlines::Retries;
 use super::{Cold, Connection};
 use crate::flags::Flags;
-use crate::output::{Front, Output, PAGE, Piped, Refused, Released, heap_grants};
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use crate::output::{Output, PAGE, Piped, Refused, Released, heap_grants};
+use crate::pieces::{PIECES, Pieces};
+use crate::shared::Shared;
 use crate::time::Time;
 
 impl<S> Connection<S> {
@@ -88,6 +93,36 @@ impl<S> Connection<S> {
         self.queue(now, high, mark, |output| output.push(bytes))
     }
 
+    /// The same with bytes that lie in several places.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses memory. Nothing is queued then.
+    pub(crate) fn try_push_all(
+        &mut self,
+        bytes: Pieces<'_>,
+        now: Time,
+        high: usize,
+        mark: Flags,
+    ) -> Result<usize, Refused> {
+        self.queue(now, high, mark, |output| output.push_all(bytes))
+    }
+
+    /// The same with bytes that other queues share, but for the first `gone` of them.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses memory. Nothing is queued then.
+    pub(crate) fn try_share(
+        &mut self,
+        (shared, gone): (&Arc<Shared>, usize),
+        now: Time,
+        high: usize,
+        mark: Flags,
+    ) -> Result<usize, Refused> {
+        self.queue(now, high, mark, |output| output.push_shared(shared, gone))
+    }
+
     /// The same with what is in a pipe, where nothing is queued yet.
     pub(crate) fn adopt(
         &mut self,
@@ -124,12 +159,18 @@ impl<S> Connection<S> {
         Ok(grown)
     }
 
-    /// The next output to write.
-    pub(crate) fn front(&self) -> Front<'_> {
-        self.cold.as_ref().map_or(Front::Bytes(&[]), |cold| cold.output.front())
+    /// Output that is in a pipe, to be written before anything else.
+    pub(crate) fn piped(&self) -> Option<Piped> {
+        self.cold.as_ref().and_then(|cold| cold.output.piped())
     }
 
-    /// The kernel accepted so much of the front; returns what that released.
+    /// The first output that is in no pipe, `most` bytes of it if there are more, set up for one
+    /// call. Returns in how many pieces.
+    pub(crate) fn gather<'a>(&'a self, into: &mut [IoSlice<'a>; PIECES], most: usize) -> usize {
+        self.cold.as_ref().map_or(0, |cold| cold.output.gather(into, most))
+    }
+
+    /// The kernel accepted so much of the first output; returns what that released.
     pub(crate) fn wrote(&mut self, count: usize, now: Time) -> Released {
         self.active = now;
         let cold = self.cold();

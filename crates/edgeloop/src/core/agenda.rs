@@ -3,7 +3,7 @@
 /// What a turn has to do beside its events. Only the loop's lists set these, and an empty agenda
 /// is what lets it block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Agenda(u16);
+pub(crate) struct Agenda(u32);
 
 impl Agenda {
     pub(crate) const READY: Self = Self(1);
@@ -24,6 +24,13 @@ impl Agenda {
 
     /// Sessions are to be called (C47).
     pub(crate) const POKED: Self = Self(1 << 14);
+
+    /// Handlers are to be asked for more.
+    pub(crate) const PULLED: Self = Self(1 << 15);
+
+    /// The handler is to be called at the end of this turn, or of the next.
+    pub(crate) const TURN_ENDS: Self = Self(1 << 16);
+    pub(crate) const NEXT_ENDS: Self = Self(1 << 17);
 
     /// The loop spins before it sleeps. This is never taken off: it makes each turn go the longer
     /// way, so that one of a loop that does not spin takes no instruction more.

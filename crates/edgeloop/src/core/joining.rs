@@ -12,13 +12,14 @@ use crate::handler::Sent;
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
 use crate::output::{PAGE, Released};
+use crate::pieces::Pieces;
 use crate::time::Time;
 
 /// How many bytes are joined at the most. Where the high watermark is lower, that many.
 const JOINED: usize = 64 * 1024;
 
 /// A send of this many bytes is not worth a copy.
-const LARGE: usize = 16 * 1024;
+pub(super) const LARGE: usize = 16 * 1024;
 
 /// How many emptied buffers are kept for the next turn, and how many bytes each may hold.
 const SPARE: usize = 64;
@@ -32,7 +33,11 @@ const LISTED: usize = 4 * 1024;
 pub(crate) struct Joining {
     /// Connections that have joined output, or had some in this turn.
     connections: Vec<ConnectionId>,
+    /// Those that have something queued to leave at the end of the turn, which others share.
+    queued: Vec<ConnectionId>,
     spare: Vec<Vec<u8>>,
+    /// Where the pieces of a small send are put together.
+    small: Vec<u8>,
     /// How many events this turn has, until all are served.
     pub(crate) events: usize,
     /// The connection that has just begun, if nothing was sent on it.
@@ -40,6 +45,29 @@ pub(crate) struct Joining {
 }
 
 impl Joining {
+    /// What is queued for a connection is to leave at the end of the turn.
+    pub(super) fn list_queued(&mut self, id: ConnectionId) {
+        self.queued.push(id);
+    }
+
+    /// Puts pieces together that are so small together that this costs less than to send them from
+    /// where they are, and less than the high watermark. They come back by
+    /// [`give_back`](Self::give_back).
+    pub(crate) fn small(&mut self, pieces: Pieces<'_>, high: usize) -> Option<Vec<u8>> {
+        let mut small = std::mem::take(&mut self.small);
+        if pieces.len() >= LARGE.min(high) || small.try_reserve(pieces.len()).is_err() {
+            self.small = small;
+            return None;
+        }
+        pieces.iter().for_each(|piece| small.extend_from_slice(piece));
+        Some(small)
+    }
+
+    pub(crate) fn give_back(&mut self, mut small: Vec<u8>) {
+        small.clear();
+        self.small = small;
+    }
+
     /// Whether nothing was sent on a connection in this turn: nothing moved on it, or it has just
     /// begun.
     pub(crate) fn is_first<S>(&mut self, id: ConnectionId, it: &Connection<S>, now: Time) -> bool {
@@ -105,9 +133,16 @@ impl<K: Kernel> Core<K> {
         for id in connections.drain(..) {
             self.send_joined(id);
         }
+        let mut queued = std::mem::take(&mut self.joining.queued);
+        for id in queued.drain(..) {
+            self.flush_queued(id);
+        }
         // Sending calls no handler, so that nothing was joined meanwhile.
         if connections.capacity() <= LISTED {
             self.joining.connections = connections;
+        }
+        if queued.capacity() <= LISTED {
+            self.joining.queued = queued;
         }
     }
 

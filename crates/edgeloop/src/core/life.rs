@@ -348,6 +348,7 @@ impl<K: Kernel> Core<K> {
         self.wheel.cancel(id.slot());
         self.dialled.remove(&id.slot());
         self.relays.forget(id);
+        self.pulls.forget(id);
         self.metrics.closed += 1;
         self.metrics.bytes_dropped += connection.dropped();
         let abort = connection.has(Flags::ABORT);

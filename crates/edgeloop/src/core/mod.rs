@@ -10,9 +10,12 @@ mod joining;
 mod life;
 mod listening;
 mod options;
+mod outgoing;
+mod pull;
 mod relay;
 mod relief;
 mod sending;
+mod sharing;
 mod shortage;
 mod spending;
 
@@ -45,7 +48,9 @@ pub(crate) use agenda::Agenda;
 pub(crate) use joining::Joining;
 pub(crate) use listening::Listeners;
 pub(crate) use options::{set_option, set_options};
+pub(crate) use pull::Pulls;
 pub(crate) use relay::Relays;
+pub(crate) use sharing::SHARED;
 pub(crate) use shortage::Ballast;
 pub(crate) use spending::Spending;
 
@@ -109,6 +114,7 @@ pub(crate) struct Core<K: Kernel> {
     pub(crate) closing: VecDeque<ConnectionId>,
     /// Connections whose sessions are to be called.
     pub(crate) poked: VecDeque<ConnectionId>,
+    pub(crate) pulls: Pulls,
     /// Whether the handler is told of each step, and outbound sockets of which it is still to be.
     pub(crate) traces: bool,
     pub(crate) registered: VecDeque<(ConnectionId, i32)>,
@@ -168,6 +174,7 @@ impl<K: Kernel> Core<K> {
             relief_at: Time::NEVER,
             closing: VecDeque::new(),
             poked: VecDeque::new(),
+            pulls: Pulls::default(),
             traces: false,
             registered: VecDeque::new(),
             dialled: HashMap::new(),

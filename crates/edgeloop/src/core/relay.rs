@@ -10,13 +10,13 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::Core;
+use super::outgoing::Outgoing;
 use crate::closed::Reason;
 use crate::connection::{Connection, Life};
 use crate::flags::Flags;
 use crate::handler::Sent;
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
-use crate::output::Front;
 
 /// Who is relayed with whom.
 #[derive(Debug)]
@@ -284,7 +284,7 @@ impl<K: Kernel> Core<K> {
                     end.state += count as u64;
                     return;
                 }
-                self.send_on(target, Front::Bytes(bytes), answer)
+                self.send_on(target, Outgoing::Bytes(bytes), answer)
             }
             _ => self.send_carefully(target, bytes),
         };

@@ -1,17 +1,21 @@
 //! Sending: at once where the socket takes it, else from a queue, within the limits of memory; and
 //! passing input on to the output through a pipe.
 
+use std::io::IoSlice;
+
 use rustix::io::Errno;
 
+use super::outgoing::Outgoing;
 use super::{Agenda, Core, is_exhaustion};
-use crate::connection::{Life, Transfer};
+use crate::connection::{Connection, Life, Transfer};
 use crate::epoll::Readiness;
 use crate::flags::Flags;
 use crate::handler::Sent;
 use crate::id::ConnectionId;
 use crate::kernel::{Kernel, persist};
 use crate::notice::Notice;
-use crate::output::{Front, Piped, Refused, Released, heap_grants};
+use crate::output::{Piped, Refused, Released, heap_grants};
+use crate::pieces::{PIECES, Pieces};
 use crate::pipes::Pipes;
 
 impl<K: Kernel> Core<K> {
@@ -36,7 +40,7 @@ impl<K: Kernel> Core<K> {
         }
         let answer = self.kernel.send(&connection.socket, bytes);
         if answer != Ok(bytes.len()) {
-            return self.send_on(id, Front::Bytes(bytes), answer);
+            return self.send_on(id, Outgoing::Bytes(bytes), answer);
         }
         if !KNOWN {
             connection.active = self.now;
@@ -47,8 +51,19 @@ impl<K: Kernel> Core<K> {
 
     #[cold]
     pub(super) fn send_carefully(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
+        self.give(id, Outgoing::Bytes(bytes), false)
+    }
+
+    /// Sends bytes that lie in several places, by as few calls as can be, without a copy.
+    pub(crate) fn send_pieces(&mut self, id: ConnectionId, pieces: Pieces<'_>) -> Sent {
+        self.give(id, Outgoing::Pieces(pieces), false)
+    }
+
+    /// Sends what is not in a pipe, and keeps what the socket does not take; or keeps all of it, to
+    /// leave at the end of the turn.
+    pub(super) fn give(&mut self, id: ConnectionId, bytes: Outgoing<'_>, later: bool) -> Sent {
         // It goes behind what is joined.
-        if !bytes.is_empty() {
+        if bytes.len() > 0 {
             self.send_joined(id);
         }
         let Some(connection) = self.connections.get_mut(id) else {
@@ -62,11 +77,14 @@ impl<K: Kernel> Core<K> {
             }
             return Sent::Gone;
         }
-        if bytes.is_empty() {
+        if bytes.len() == 0 {
             return Sent::Written;
         }
         // All or nothing: what could not be queued to its end must not be begun (C10).
-        let growth = connection.growth(bytes.len());
+        let growth = match bytes {
+            Outgoing::Shared(shared, _) => shared.growth(),
+            _ => connection.growth(bytes.len()),
+        };
         if connection.queued() + bytes.len() > self.config.output_limit
             || !self.make_room(id, growth)
             || (self.memory.is_refused() && heap_grants(growth).is_err())
@@ -76,7 +94,10 @@ impl<K: Kernel> Core<K> {
         }
         let Some(connection) = self.connections.get(id) else { return Sent::Gone };
         if connection.life() != Life::Open || connection.has(Flags::OUTPUT) {
-            return self.queue(id, Front::Bytes(bytes), false);
+            return self.queue(id, bytes, false);
+        }
+        if later {
+            return self.queue_for_the_end(id, bytes);
         }
         if connection.has(Flags::WATCHED) {
             self.unwatch(id);
@@ -91,8 +112,8 @@ impl<K: Kernel> Core<K> {
             return self.defer(id, bytes);
         }
         let Some(connection) = self.connections.get(id) else { return Sent::Gone };
-        let answer = self.kernel.send(&connection.socket, bytes);
-        self.send_on(id, Front::Bytes(bytes), answer)
+        let answer = Self::transmit(&mut self.kernel, &self.pipes, &connection.socket, bytes);
+        self.send_on(id, bytes, answer)
     }
 
     /// Passes up to `most` bytes of a connection's input on to another's output, or to its own,
@@ -145,7 +166,7 @@ impl<K: Kernel> Core<K> {
             return Some((count, Sent::Gone));
         };
         let answer = self.kernel.splice_out(self.pipes.get(pipe), &connection.socket, count);
-        let sent = self.send_on(target, Front::Piped(piped), answer);
+        let sent = self.send_on(target, Outgoing::Piped(piped), answer);
         match sent {
             Sent::Written => self.take_back(Piped { pipe, count: 0 }),
             // The connection has the pipe, or failed, and what is left is lost.
@@ -195,7 +216,7 @@ impl<K: Kernel> Core<K> {
     pub(super) fn send_on(
         &mut self,
         id: ConnectionId,
-        mut rest: Front<'_>,
+        mut rest: Outgoing<'_>,
         answer: Result<usize, Errno>,
     ) -> Sent {
         // The first one was a single try.
@@ -204,7 +225,9 @@ impl<K: Kernel> Core<K> {
         loop {
             let Some(connection) = self.connections.get_mut(id) else { return Sent::Gone };
             let answer = first.take().unwrap_or_else(|| {
-                Self::transmit(&mut self.kernel, &self.pipes, &connection.socket, rest)
+                let call =
+                    || Self::transmit(&mut self.kernel, &self.pipes, &connection.socket, rest);
+                persist_none(call)
             });
             match answer {
                 Ok(count) => {
@@ -236,27 +259,49 @@ impl<K: Kernel> Core<K> {
         }
     }
 
-    /// One send of these bytes, wherever they are. One that takes none of them is as good as
-    /// interrupted.
+    /// One send of these bytes, wherever they are.
     fn transmit(
         kernel: &mut K,
         pipes: &Pipes<K::Pipe>,
         socket: &K::Socket,
-        front: Front<'_>,
+        bytes: Outgoing<'_>,
     ) -> Result<usize, Errno> {
-        let mut send = || match front {
-            Front::Bytes(bytes) => kernel.send(socket, bytes),
-            Front::Piped(Piped { pipe, count }) => {
+        match bytes {
+            Outgoing::Bytes(bytes) => kernel.send(socket, bytes),
+            Outgoing::Shared(shared, gone) => kernel.send(socket, &shared.bytes()[gone..]),
+            Outgoing::Pieces(pieces) => {
+                let mut slices = [IoSlice::new(&[]); PIECES];
+                let count = pieces.gather(&mut slices);
+                kernel.send_vectored(socket, &slices[..count])
+            }
+            Outgoing::Piped(Piped { pipe, count }) => {
                 kernel.splice_out(pipes.get(pipe), socket, count)
             }
-        };
-        persist(|| send().and_then(|count| if count == 0 { Err(Errno::INTR) } else { Ok(count) }))
+        }
+    }
+
+    /// One send of the first bytes that are queued, at most `most`.
+    fn transmit_queued(
+        kernel: &mut K,
+        pipes: &Pipes<K::Pipe>,
+        connection: &Connection<K::Socket>,
+        most: usize,
+    ) -> Result<usize, Errno> {
+        let socket = &connection.socket;
+        if let Some(Piped { pipe, count }) = connection.piped() {
+            return kernel.splice_out(pipes.get(pipe), socket, count.min(most));
+        }
+        let mut slices = [IoSlice::new(&[]); PIECES];
+        match connection.gather(&mut slices, most) {
+            1 => kernel.send(socket, &slices[0]),
+            count => kernel.send_vectored(socket, &slices[..count]),
+        }
     }
 
     /// Leaves bytes to the next turn, though the socket may take them: this turn has sent enough on
     /// this connection (C13).
-    fn defer(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
-        let sent = self.queue(id, Front::Bytes(bytes), false);
+    fn defer(&mut self, id: ConnectionId, bytes: Outgoing<'_>) -> Sent {
+        let sent = self.queue(id, bytes, false);
         if let Some(connection) = self.connections.get_mut(id)
             && sent.is_accepted()
         {
@@ -270,7 +315,7 @@ impl<K: Kernel> Core<K> {
     /// Queues what the socket has not taken. If the system refuses memory for it even when what was
     /// set aside is given up, the bytes are refused, or, if others of theirs are sent, the
     /// connection ends.
-    fn queue(&mut self, id: ConnectionId, rest: Front<'_>, begun: bool) -> Sent {
+    pub(super) fn queue(&mut self, id: ConnectionId, rest: Outgoing<'_>, begun: bool) -> Sent {
         let Some(connection) = self.connections.get(id) else { return Sent::Gone };
         let first = !connection.has(Flags::OUTPUT);
         let grown = match self.try_queue(id, rest) {
@@ -300,7 +345,7 @@ impl<K: Kernel> Core<K> {
         if above { Sent::AboveMark } else { Sent::Queued }
     }
 
-    fn try_queue(&mut self, id: ConnectionId, rest: Front<'_>) -> Result<usize, Refused> {
+    fn try_queue(&mut self, id: ConnectionId, rest: Outgoing<'_>) -> Result<usize, Refused> {
         let mark = if self.config.read_above_mark { Flags::ABOVE_READING } else { Flags::ABOVE };
         let (now, high) = (self.now, self.config.high_watermark);
         // Once it was refused, the simulated kernel grants it.
@@ -309,14 +354,16 @@ impl<K: Kernel> Core<K> {
         }
         let Some(connection) = self.connections.get_mut(id) else { return Ok(0) };
         match rest {
-            Front::Bytes(bytes) => connection.try_push(bytes, now, high, mark),
-            Front::Piped(piped) => connection.adopt(piped, now, high, mark),
+            Outgoing::Bytes(bytes) => connection.try_push(bytes, now, high, mark),
+            Outgoing::Pieces(pieces) => connection.try_push_all(pieces, now, high, mark),
+            Outgoing::Shared(shared, gone) => connection.try_share((shared, gone), now, high, mark),
+            Outgoing::Piped(piped) => connection.adopt(piped, now, high, mark),
         }
     }
 
     #[cold]
-    fn cannot_queue(&mut self, id: ConnectionId, rest: Front<'_>, begun: bool) -> Sent {
-        if !begun && matches!(rest, Front::Bytes(_)) {
+    fn cannot_queue(&mut self, id: ConnectionId, rest: Outgoing<'_>, begun: bool) -> Sent {
+        if !begun && !matches!(rest, Outgoing::Piped(_)) {
             self.metrics.refused += 1;
             return Sent::Refused;
         }
@@ -334,16 +381,16 @@ impl<K: Kernel> Core<K> {
         let mut budget = budgeted.saturating_sub(self.sent_in_turn(id));
         loop {
             let Some(connection) = self.connections.get_mut(id) else { return false };
-            let front = connection.front();
-            if front.len() == 0 {
+            if !connection.has(Flags::OUTPUT) {
                 break;
             }
             if budget == 0 {
                 self.list(id);
                 break;
             }
-            let front = front.first(budget);
-            match Self::transmit(&mut self.kernel, &self.pipes, &connection.socket, front) {
+            let (kernel, pipes) = (&mut self.kernel, &self.pipes);
+            let call = || Self::transmit_queued(kernel, pipes, connection, budget);
+            match persist_none(call) {
                 Ok(count) => {
                     budget -= count;
                     self.metrics.bytes_out += count as u64;
@@ -391,7 +438,12 @@ impl<K: Kernel> Core<K> {
             self.schedule(id);
         }
         self.follow(id, next);
-        fell
+        let pulls = self.pull_on(id);
+        if pulls && fell {
+            // Its handler is asked for more and not told; it is read again all the same.
+            self.list(id);
+        }
+        fell && !pulls
     }
 
     /// A queue gives back what it has no use for; reading may go on again.
@@ -407,11 +459,18 @@ impl<K: Kernel> Core<K> {
         if resumes {
             self.ordinary = Readiness::INPUT;
         }
-        if resumes || (self.waiting.first().is_some() && self.memory.has_room()) {
+        let waits = self.waiting.first().is_some() || self.pulls.lacks_memory();
+        if resumes || (waits && self.memory.has_room()) {
             self.agenda.add(Agenda::STARVED);
         }
         if released.memory > 0 {
             self.look_for_memory();
         }
     }
+}
+
+/// Makes a call that sends, and again where a signal interrupts it. One that takes nothing is as
+/// good as interrupted.
+fn persist_none(mut call: impl FnMut() -> Result<usize, Errno>) -> Result<usize, Errno> {
+    persist(|| call().and_then(|count| if count == 0 { Err(Errno::INTR) } else { Ok(count) }))
 }

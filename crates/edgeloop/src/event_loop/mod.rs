@@ -8,6 +8,8 @@ mod embed;
 mod interrupted;
 mod mail;
 mod panics;
+mod of_loop;
+mod pull;
 mod serve;
 mod spin;
 mod starved;
@@ -24,11 +26,11 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::context::{CallContext, Started};
+use crate::context::Started;
 use crate::core::{Agenda, Ballast, Core};
 use crate::error::{ConnectError, Error, ErrorKind, Failed};
 use crate::flags::Flags;
-use crate::handler::{Handler, LoopContext};
+use crate::handler::Handler;
 use crate::id::ConnectionId;
 use crate::kernel::{ALARM, Kernel, Linux, WAKER, WATCHED, persist};
 use crate::mailbox::{Handle, Letter, Mailbox};
@@ -55,8 +57,10 @@ pub use turn::Turn;
 /// 3. **Events**: serve the connections that are ready, note the listeners and the mailbox.
 /// 4. **Ready list**: serve what an earlier turn cut off (C13), and what waits for memory (C11).
 /// 5. **Accept** new connections (C15), and read each at once, unless that was in vain too often.
-/// 6. **Mail** from other threads (C33), and sessions that are to be called (C47).
-/// 7. **Timers** that are due (C30), and the loop's wake-up.
+/// 6. **Mail** from other threads (C33), and sessions that are to be called (C47) or asked for
+///    more.
+/// 7. **Timers** that are due (C30), and the loop's wake-up; then the call at the end of the turn,
+///    if the handler asked for that.
 /// 8. **Stop**: begin to drain, or cut off what is left at the deadline (C37).
 /// 9. **Sessions** of outbound connections that callbacks have started are put into the table.
 /// 10. **Close** what has ended: the last callback, the descriptor, the slot.
@@ -199,12 +203,14 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }))
     }
 
-    /// Stops listening on an address, as [`LoopContext::unlisten`] does from a callback.
+    /// Stops listening on an address, as [`LoopContext::unlisten`](crate::LoopContext::unlisten)
+    /// does from a callback.
     pub fn unlisten(&mut self, address: SocketAddr) -> bool {
         self.core.unlisten(address)
     }
 
-    /// Starts an outbound connection, as [`LoopContext::connect`] does from a callback.
+    /// Starts an outbound connection, as [`LoopContext::connect`](crate::LoopContext::connect) does
+    /// from a callback.
     ///
     /// # Errors
     ///
@@ -226,7 +232,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
     }
 
-    /// Sets, moves or cancels the loop's wake-up, as [`LoopContext::wake_at`] does from a callback.
+    /// Sets, moves or cancels the loop's wake-up, as
+    /// [`LoopContext::wake_at`](crate::LoopContext::wake_at) does from a callback.
     pub fn wake_at(&mut self, at: Option<Time>) {
         self.core.wake_at(at);
     }
@@ -315,12 +322,16 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if self.core.agenda.take(Agenda::POKED) {
             self.call_poked();
         }
+        if self.core.agenda.take(Agenda::PULLED) {
+            self.call_pulled();
+        }
         if self.core.agenda.take(Agenda::TIMERS) || self.core.now >= self.core.alarm {
             self.run_timers();
         }
         if self.core.agenda.take(Agenda::WAKE_UP) {
             self.wake_up();
         }
+        self.end_turn();
         // Before a stop may cut off what they are sent to.
         if self.core.agenda.take(Agenda::JOINED) {
             self.core.send_all_joined();
@@ -337,6 +348,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if self.core.agenda.take(Agenda::CLOSING) {
             self.close();
         }
+        self.end_turn();
         // A closed callback may have connected again; the session must be there before the event.
         if self.core.agenda.take(Agenda::STARTED) {
             self.place_sessions();
@@ -350,6 +362,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         if self.core.agenda.take(Agenda::ALARM) {
             self.set_alarm()?;
+        }
+        // Behind all callbacks, one of which may panic: then this turn goes on.
+        if self.core.agenda.take(Agenda::NEXT_ENDS) {
+            self.core.agenda.add(Agenda::TURN_ENDS);
         }
         self.chores_at = self.core.now;
         Ok(())
@@ -442,21 +458,6 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
     }
 
-    /// Phase 7, for the wake-up of the handler. Shortly before it the agenda is kept from being
-    /// empty, so that no wait blocks.
-    fn wake_up(&mut self) {
-        if self.core.wake_up <= self.core.now {
-            self.core.wake_up = Time::NEVER;
-            self.core.current = ConnectionId::NONE;
-            let mut cx = CallContext::new(&mut self.core, &mut self.started, ConnectionId::NONE);
-            wake_up(&mut self.handler, &mut cx);
-        } else if self.core.polls_from() <= self.core.now {
-            self.core.agenda.add(Agenda::WAKE_UP);
-        } else {
-            self.core.remind(self.core.polls_from());
-        }
-    }
-
     /// Phase 11.
     fn set_alarm(&mut self) -> Result<(), Error> {
         // A deadline of the loop that has passed is on the agenda already.
@@ -503,11 +504,6 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             && self.core.stop.is_none()
             && (self.drain.is_some() || !self.stays())
     }
-}
-
-/// Narrows the context to what [`Handler::wake_up`] may use: there is no connection in it.
-fn wake_up<H: Handler>(handler: &mut H, cx: &mut impl LoopContext<H::Session>) {
-    handler.wake_up(cx);
 }
 
 impl<H: Handler, K: Kernel> fmt::Debug for EventLoop<H, K> {

@@ -40,6 +40,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         // Any phase may have been left half-way.
         self.core.agenda.add(Agenda::ACCEPT);
+        self.core.agenda.add(Agenda::PULLED);
         for item in [Agenda::READY, Agenda::STARVED, Agenda::MAIL, Agenda::POKED, Agenda::TIMERS] {
             self.core.agenda.add(item);
         }

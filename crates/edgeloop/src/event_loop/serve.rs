@@ -216,6 +216,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 let action = self.opened(id);
                 self.apply(id, action);
                 self.end_finished(id);
+                self.core.pull_on(id);
                 self.core.schedule(id);
                 self.serve(id);
             }
@@ -248,7 +249,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let fell = connection.has(Flags::FELL) && connection.life() == Life::Open;
         connection.clear(Flags::FELL);
         let flushes = connection.wants_flushing();
-        if (flushes && self.core.flush(id)) || fell {
+        if (flushes && self.core.flush(id)) || (fell && !self.core.pulls.has(id)) {
             if let Some(source) = self.core.relays.source(id) {
                 return self.core.release_held(source);
             }

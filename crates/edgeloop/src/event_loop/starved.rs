@@ -41,6 +41,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             let Some(id) = first.and_then(|slot| self.core.connections.at(slot)) else { break };
             self.core.feed(id);
         }
+        self.core.feed_pulls();
         let waits = self.core.waiting.first().is_some() && self.core.memory.has_room();
         let starves = self.core.starved.first().is_some() && !self.core.memory.is_paused();
         if waits || starves {

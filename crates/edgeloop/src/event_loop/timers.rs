@@ -59,7 +59,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if self.quiet_due(id) != Due::Idle(reason) || self.core.agenda.has(Agenda::MAIL) {
             return;
         }
-        let waits = self.core.waits_for_source(id);
+        let waits = self.core.waits_for_source(id) || self.core.pulls.has(id);
         let Some(connection) = self.core.connections.get_mut(id) else { return };
         if waits && !connection.has(Flags::OUTPUT) {
             connection.active = self.core.now;

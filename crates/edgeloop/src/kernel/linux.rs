@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fs;
+use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -260,6 +261,11 @@ impl Kernel for Linux {
     #[inline]
     fn send(&mut self, socket: &OwnedFd, bytes: &[u8]) -> Result<usize, Errno> {
         net::send(socket, bytes, SendFlags::NOSIGNAL)
+    }
+
+    fn send_vectored(&mut self, socket: &OwnedFd, pieces: &[IoSlice<'_>]) -> Result<usize, Errno> {
+        let mut none = net::SendAncillaryBuffer::default();
+        net::sendmsg(socket, pieces, &mut none, SendFlags::NOSIGNAL)
     }
 
     fn pipe(&mut self) -> Result<Pipe, Errno> {

@@ -8,6 +8,7 @@
 pub(crate) mod given;
 mod linux;
 
+use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -112,6 +113,13 @@ pub trait Kernel: crate::sealed::Sealed {
 
     /// send(2), with `MSG_NOSIGNAL` (C8).
     fn send(&mut self, socket: &Self::Socket, bytes: &[u8]) -> Result<usize, Errno>;
+
+    /// sendmsg(2) of several pieces, with `MSG_NOSIGNAL` (C8). There are at most 1,024 of them.
+    fn send_vectored(
+        &mut self,
+        socket: &Self::Socket,
+        pieces: &[IoSlice<'_>],
+    ) -> Result<usize, Errno>;
 
     /// pipe2(2), non-blocking and close-on-exec from birth (C20). Fails with `EPERM` where writing
     /// to a connection that is gone through a pipe would raise a signal that isn't ignored:

@@ -112,6 +112,10 @@ impl<S: Signal> Kernel for Model<S> {
         unreachable!("{NONE}")
     }
 
+    fn send_vectored(&mut self, (): &(), _: &[std::io::IoSlice<'_>]) -> Result<usize, Errno> {
+        unreachable!()
+    }
+
     fn pipe(&mut self) -> Result<(), Errno> {
         unreachable!("{NONE}")
     }

@@ -111,7 +111,6 @@ fn c34_nothing_that_is_debugged_shows_payload() {
         format!("{letters:?}"),
         format!("{:?}", crate::input::Input::new(SECRET)),
         format!("{:?}", crate::notice::Trace::Received { id, bytes: SECRET }),
-        format!("{:?}", crate::output::Front::Bytes(SECRET)),
     ];
     let numbers = format!("{SECRET:?}");
     let numbers = numbers.trim_matches(['[', ']']);

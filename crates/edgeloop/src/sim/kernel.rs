@@ -3,6 +3,7 @@
 use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::fmt;
+use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -310,6 +311,21 @@ impl Kernel for SimulatedKernel {
         let relays = world.wire_of(socket.number).is_some_and(|it| world.wires[it].known.relayed);
         world.vigil.has_sent(socket.number, bytes.len(), answer.ok().filter(|_| !relays));
         world.note(|| format!("send({}, {}): {}", socket.number, bytes.len(), Answer(answer)));
+        answer
+    }
+
+    fn send_vectored(&mut self, socket: &Socket, pieces: &[IoSlice<'_>]) -> Result<usize, Errno> {
+        let mut world = self.call();
+        if pieces.len() > 1024 {
+            return Err(Errno::MSGSIZE);
+        }
+        let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
+        let answer = world
+            .meet(Call::Send, Some(socket.number), bytes.len())
+            .and_then(|most| world.send(socket.number, &bytes[..most]));
+        world.vigil.has_sent(socket.number, bytes.len(), answer.ok());
+        let (number, count, len) = (socket.number, pieces.len(), bytes.len());
+        world.note(|| format!("sendmsg({number}, {count} pieces, {len}): {}", Answer(answer)));
         answer
     }
 

@@ -189,6 +189,19 @@ impl<H: Handler> Handler for Watched<H> {
         action
     }
 
+    fn writable(
+        &mut self,
+        cx: &mut impl Context<Self::Session>,
+        session: &mut H::Session,
+    ) -> Action {
+        // Whoever sends nothing is asked once a turn.
+        self.world.borrow_mut().vigil.woken_up();
+        self.called_back("writable", cx.id(), None);
+        let action = self.handler.writable(cx, session);
+        self.answered("writable", action, 0);
+        action
+    }
+
     fn draining(&mut self, cx: &mut impl LoopContext<Self::Session>) {
         self.journal.enter(Inside::Callback("draining"));
         self.tell(|| "draining".to_owned());
@@ -200,6 +213,15 @@ impl<H: Handler> Handler for Watched<H> {
         self.journal.enter(Inside::Callback("notified"));
         self.tell(|| "notified".to_owned());
         self.handler.notified(cx);
+        self.journal.leave();
+    }
+
+    fn turn_ended(&mut self, cx: &mut impl LoopContext<Self::Session>) {
+        // As often as it asks.
+        self.world.borrow_mut().vigil.woken_up();
+        self.journal.enter(Inside::Callback("turn_ended"));
+        self.tell(|| "the end of the turn".to_owned());
+        self.handler.turn_ended(cx);
         self.journal.leave();
     }
 

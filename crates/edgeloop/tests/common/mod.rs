@@ -35,6 +35,7 @@ pub(crate) struct Script {
     data: WithInput,
     end: WithInput,
     drained: Plain,
+    writable: Plain,
     timeout: Plain,
     wake_up: OfLoop,
     closed: AtEnd,
@@ -72,6 +73,7 @@ impl Script {
             data: Box::new(|cx, input| cx.send(input.take_all()).or_reset()),
             end: Box::new(|_, _| Action::Close),
             drained: Box::new(|_| Action::Continue),
+            writable: Box::new(|_| Action::Continue),
             timeout: Box::new(|_| Action::Close),
             wake_up: Box::new(|_| {}),
             closed: Box::new(|_, _| {}),
@@ -139,6 +141,14 @@ impl Script {
         call: impl FnMut(&mut dyn Context<Session>) -> Action + Send + 'static,
     ) -> Self {
         self.drained = Box::new(call);
+        self
+    }
+
+    pub(crate) fn writable(
+        mut self,
+        call: impl FnMut(&mut dyn Context<Session>) -> Action + Send + 'static,
+    ) -> Self {
+        self.writable = Box::new(call);
         self
     }
 
@@ -244,6 +254,10 @@ impl Handler for Scripted {
 
     fn drained(&mut self, cx: &mut impl Context<Self::Session>, _: &mut Session) -> Action {
         (self.script.drained)(cx)
+    }
+
+    fn writable(&mut self, cx: &mut impl Context<Self::Session>, _: &mut Session) -> Action {
+        (self.script.writable)(cx)
     }
 
     fn timeout(&mut self, cx: &mut impl Context<Self::Session>, _: &mut Session) -> Action {

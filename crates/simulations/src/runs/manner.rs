@@ -60,8 +60,16 @@ pub(crate) struct Manner {
     pub(crate) listens: usize,
     /// Has sessions called, from any callback.
     pub(crate) pokes: usize,
+    /// Echoes when the loop asks for more.
+    pub(crate) pulls: usize,
+    /// Wants to be called at the end of the turn.
+    pub(crate) turn_ends: usize,
     /// Sends what it echoes by pieces.
     pub(crate) splits: usize,
+    /// Sends what it echoes from many places.
+    pub(crate) places: usize,
+    /// Echoes, and floods, by bytes that are shared.
+    pub(crate) shares: usize,
     /// Sends the pieces so far at once.
     pub(crate) flushes: usize,
 }
@@ -92,7 +100,11 @@ impl Manner {
         finishes: 0,
         listens: 0,
         pokes: 0,
+        pulls: 0,
+        turn_ends: 0,
         splits: 0,
+        places: 0,
+        shares: 0,
         flushes: 0,
     };
 
@@ -124,7 +136,11 @@ impl Manner {
             stays: random.pick(&[0, 0, 500]),
             finishes: random.pick(&[0, 500]),
             pokes: random.pick(&[0, 0, 100]),
+            pulls: if echoes { 0 } else { random.pick(&[0, 0, 100, 500]) },
+            turn_ends: random.pick(&[0, 0, 0, 200]),
             splits: random.pick(&[0, 300, 950]),
+            places: random.pick(&[0, 0, 500]),
+            shares: random.pick(&[0, 0, 500]),
             flushes: random.pick(&[0, 0, 0, 100]),
             listens: random.pick(&[0, 0, 30]),
         }

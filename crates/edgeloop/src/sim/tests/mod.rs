@@ -12,10 +12,14 @@ mod own_time;
 mod parsing;
 mod passing;
 mod poking;
+mod pulling;
 mod refused;
+mod sharing;
 mod spin;
 mod stopping;
 mod traces;
+mod turn_ends;
+mod vectored;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;

@@ -1,5 +1,6 @@
 //! What the handler of the runs does beside the echo: to other connections, and to the loop.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use edgeloop::sim::internals::{Kind, Settings, Side};
@@ -55,6 +56,7 @@ impl Echo {
     /// Does what a handler should do seldom. Returns whether it has sent all that fits.
     pub(super) fn meddle<S: From<Session>>(&mut self, cx: &mut impl Context<S>) -> bool {
         let mut flooded = false;
+        self.may_await_the_end(cx);
         if self.random.chance(self.manner.strikes) {
             let (id, wire) = self.any_session();
             if id != cx.id() && !self.gone.contains(&id) {
@@ -78,6 +80,9 @@ impl Echo {
             let meant = known && (client.kind == Kind::Vanishing || client.abandoned);
             drop(world);
             if meant {
+                if self.manner.shares > 0 {
+                    self.flood_by_reference(cx, wire);
+                }
                 self.flood(cx, id, wire);
                 flooded = true;
             }
@@ -150,7 +155,7 @@ impl Echo {
     fn act_on_the_gone<S: From<Session>>(&mut self, cx: &mut impl Context<S>) {
         let id = self.random.pick(&self.gone);
         self.seen.stale += 1;
-        match self.random.below(5) {
+        match self.random.below(6) {
             0 => {
                 if cx.send_to(id, b"stale") != Sent::Gone {
                     self.world.borrow_mut().violated(|| format!("{id} is gone, and was sent to"));
@@ -159,6 +164,7 @@ impl Echo {
             1 => cx.reset(id),
             2 => cx.close(id),
             3 => cx.pause(id),
+            4 => cx.pull(id),
             _ => cx.resume(id),
         }
     }
@@ -186,6 +192,36 @@ impl Echo {
         }
     }
 
+    /// Sends the same to all who never read, as this one does.
+    fn flood_by_reference<S>(&mut self, cx: &mut impl LoopContext<S>, wire: usize) {
+        const LENGTH: usize = 700;
+        let sessions = self.sessions.borrow().clone();
+        let mut world = self.world.borrow_mut();
+        let deaf = |&(id, of): &(ConnectionId, usize)| {
+            let known = !world.wires[of].tentative && !self.gone.contains(&id);
+            let client = world.peer_of(of).client();
+            of == wire || (known && client.kind == Kind::Vanishing)
+        };
+        let members: Vec<_> = sessions.into_iter().filter(deaf).collect();
+        drop(world);
+        let ids: Vec<_> = members.iter().map(|member| member.0).collect();
+        for _ in 0..self.random.size(1, 8) {
+            let refused = cx.send_shared(&ids, Arc::from([0; LENGTH]));
+            for &(id, of) in &members {
+                let answer = refused.iter().find(|refused| refused.0 == id);
+                let mut world = self.world.borrow_mut();
+                match answer.map(|answer| answer.1) {
+                    Some(Sent::Refused) => self.seen.refused += 1,
+                    Some(_) => world.peer_of(of).client().doubtful += LENGTH as u64,
+                    None => {
+                        world.wires[of].known.given += LENGTH as u64;
+                        world.peer_of(of).client().pushed += LENGTH as u64;
+                    }
+                }
+            }
+        }
+    }
+
     fn any_session(&mut self) -> (ConnectionId, usize) {
         let sessions = self.sessions.borrow();
         self.random.pick(&sessions)
@@ -199,7 +235,31 @@ impl Echo {
         bytes: &[u8],
     ) -> Sent {
         let sent = cx.send(bytes);
-        let count = bytes.len() as u64;
+        self.has_echoed(session, bytes.len(), sent)
+    }
+
+    /// The same with the bytes in many places.
+    fn echo_in_places<S>(
+        &mut self,
+        cx: &mut impl Context<S>,
+        session: &mut Session,
+        bytes: &[u8],
+    ) -> Sent {
+        let mut places = Vec::new();
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            // Some of them are empty, and some runs have more than one call takes.
+            let most = rest.len().min(self.random.pick(&[1, 3, 3000]));
+            let (place, behind) = rest.split_at(self.random.size(0, most));
+            places.push(place);
+            rest = behind;
+        }
+        let sent = cx.send_vectored(cx.id(), &places);
+        self.has_echoed(session, bytes.len(), sent)
+    }
+
+    fn has_echoed(&mut self, session: &mut Session, count: usize, sent: Sent) -> Sent {
+        let count = count as u64;
         if sent == Sent::Refused {
             self.seen.refused += 1;
         } else {
@@ -221,6 +281,15 @@ impl Echo {
         input: &mut Input<'_>,
         mut whole: usize,
     ) -> Sent {
+        if self.random.chance(self.manner.shares) {
+            let bytes = input.take(whole);
+            let refused = cx.send_shared(&[cx.id()], bytes.into());
+            let sent = refused.first().map_or(Sent::Queued, |refused| refused.1);
+            return self.has_echoed(session, bytes.len(), sent);
+        }
+        if self.random.chance(self.manner.places) {
+            return self.echo_in_places(cx, session, input.take(whole));
+        }
         loop {
             let splits = whole > 1 && self.random.chance(self.manner.splits);
             let piece = if splits { self.random.size(1, whole - 1) } else { whole };

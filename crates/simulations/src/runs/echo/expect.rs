@@ -45,6 +45,7 @@ impl Echo {
         session: &Session,
     ) {
         self.world.borrow_mut().vigil.called_back();
+        self.expect_the_end();
         self.expect(
             Some(cx.id()) == session.id,
             "it was called back for another connection",
@@ -101,6 +102,8 @@ impl Echo {
         let share = MIN_BUFFER_LIMIT / 4;
         let sessions = self.sessions.borrow();
         let output: usize = sessions.iter().map(|session| cx.queued(session.0)).sum();
+        // What is shared is held once.
+        let output = if self.manner.shares > 0 { cx.metrics().output_held } else { output };
         if output > 3 * share || self.left > share {
             let left = self.left;
             let what = || format!("{output} bytes of output and {left} of input are held");

@@ -3,11 +3,13 @@
 mod acts;
 mod expect;
 mod listeners;
+mod pulls;
 mod served;
 pub(crate) mod session;
+mod turn_ends;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -56,6 +58,8 @@ pub(crate) struct Echo {
     woken: usize,
     /// Whether it listens where nobody comes.
     lonely: bool,
+    /// Of which turns the ends are to be called.
+    turn_ends: BTreeSet<u64>,
     /// How often it has panicked.
     panics: Cell<u64>,
     /// In which turn, and behind how many panics, a timeout was last called, and the tick in which
@@ -90,6 +94,7 @@ impl Echo {
             wake: None,
             woken: 0,
             lonely: false,
+            turn_ends: BTreeSet::new(),
             panics: Cell::new(0),
             rung: ((0, 0), 0),
         }
@@ -120,8 +125,8 @@ impl Echo {
         Some(Session::new(id, wire, made))
     }
 
-    /// The session of a callback: one of an outbound connection learns with its first callback which
-    /// that is.
+    /// The session of a callback: one of an outbound connection learns with its first callback
+    /// which that is.
     fn learn(&self, id: ConnectionId, session: &mut Session) {
         if session.id.is_none() {
             session.id = Some(id);
@@ -191,6 +196,10 @@ impl Echo {
         let streams = input.streams();
         let whole =
             if self.manner.hoards { 0 } else { input.len() - input.len() % self.manner.piece };
+        if self.may_stash(cx, session, input, whole) {
+            self.leaves(session, input.len());
+            return self.may_pause(cx, session, Sent::Queued).unwrap_or(Action::Continue);
+        }
         let sent = self.echo_by_pieces(cx, session, input, whole);
         self.leaves(session, input.len());
         if sent == Sent::Refused && flooded && self.limits.low_ceiling {
@@ -227,6 +236,10 @@ impl Echo {
         self.may_panic(session);
         if session.finished {
             // The loop ends the connection whatever the answer, because nothing is left to do.
+            self.leaves(session, 0);
+            return Action::Continue;
+        }
+        if self.stashes_the_rest(cx, session, input) {
             self.leaves(session, 0);
             return Action::Continue;
         }
@@ -270,7 +283,7 @@ impl Echo {
         self.world.borrow_mut().wires[session.wire].known.alarm = None;
         self.called_back(cx, session);
         let paused = session.paused.take();
-        if session.ended {
+        if session.ended && session.stash.is_empty() {
             self.may_panic(session);
             return self.answer(session, Action::Close);
         }
@@ -323,6 +336,7 @@ impl Echo {
         self.seen.turned_away.remove(&closed.id);
         self.gone.push(closed.id);
         self.poked.remove(&closed.id);
+        self.may_await_the_end(cx);
         let panics = self.random.chance(self.manner.panics);
         self.ends.push(End { session, closed: closed.clone() });
         if self.random.chance(self.manner.redials) {
@@ -372,6 +386,11 @@ impl Echo {
     /// The same for a connection that has ended, or is closing.
     fn undelivered<S: From<Session>>(&mut self, cx: &mut impl LoopContext<S>, id: ConnectionId) {
         let sends = cx.send_to(id, b"late") != Sent::Gone;
+        let wire = self.sessions.borrow().iter().find(|session| session.0 == id).map(|it| it.1);
+        if let Some(wire) = wire {
+            // If it has failed, they count as dropped.
+            self.world.borrow_mut().peer_of(wire).client().doubtful += 4;
+        }
         if sends {
             let what = || format!("a message for {id} was not delivered, and it can be sent to");
             self.world.borrow_mut().violated(what);
@@ -397,6 +416,7 @@ impl Echo {
 
     fn wake_up<S: From<Session>>(&mut self, cx: &mut impl LoopContext<S>) {
         self.world.borrow_mut().vigil.woken_up();
+        self.may_await_the_end(cx);
         self.woken += 1;
         let (set, now) = (self.wake.take(), cx.now());
         let due = set.is_some_and(|at| at <= now && !self.is_late(at, now));

@@ -83,12 +83,24 @@ impl<const TRACE: bool, const SIZE: usize> Handler for Served<TRACE, SIZE> {
         self.0.poked(cx, &mut padded.session)
     }
 
+    fn writable(
+        &mut self,
+        cx: &mut impl Context<Self::Session>,
+        padded: &mut Padded<SIZE>,
+    ) -> Action {
+        self.0.writable(cx, &mut padded.session)
+    }
+
     fn draining(&mut self, cx: &mut impl LoopContext<Self::Session>) {
         self.0.draining(cx);
     }
 
     fn notified(&mut self, cx: &mut impl LoopContext<Self::Session>) {
         self.0.notified(cx);
+    }
+
+    fn turn_ended(&mut self, cx: &mut impl LoopContext<Self::Session>) {
+        self.0.turn_ended(cx);
     }
 
     fn wake_up(&mut self, cx: &mut impl LoopContext<Self::Session>) {

@@ -1,7 +1,7 @@
 //! What the handler of the runs keeps: of each connection, and of the run.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 
 use edgeloop::{Closed, ConnectionId, Time};
@@ -12,8 +12,8 @@ pub(crate) type Sessions = Rc<RefCell<Vec<(ConnectionId, usize)>>>;
 /// What the server knows of one connection.
 #[derive(Debug)]
 pub(crate) struct Session {
-    /// Which connection it is of, and its place in the world; that of an outbound one is known by its
-    /// first callback.
+    /// Which connection it is of, and its place in the world; that of an outbound one is known by
+    /// its first callback.
     pub(crate) id: Option<ConnectionId>,
     pub(crate) wire: usize,
     /// What it sent, and what of it the loop accepted.
@@ -34,6 +34,9 @@ pub(crate) struct Session {
     pub(crate) alarm: Option<Time>,
     /// How much of its input is left with the loop.
     pub(crate) left: usize,
+    /// What waits until the loop asks for more, and whether it was told to ask.
+    pub(crate) stash: VecDeque<u8>,
+    pub(crate) asks: bool,
     /// What comes is echoed by a relay.
     pub(crate) relayed: bool,
     /// The peer's stream has ended.
@@ -43,11 +46,11 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) const fn new(id: ConnectionId, wire: usize, made: Time) -> Self {
+    pub(crate) fn new(id: ConnectionId, wire: usize, made: Time) -> Self {
         Self { id: Some(id), wire, ..Self::unnamed(made) }
     }
 
-    const fn unnamed(made: Time) -> Self {
+    fn unnamed(made: Time) -> Self {
         Self {
             id: None,
             wire: 0,
@@ -62,6 +65,8 @@ impl Session {
             abandoned: false,
             alarm: None,
             left: 0,
+            stash: VecDeque::new(),
+            asks: false,
             relayed: false,
             ended: false,
             finished: false,
@@ -69,7 +74,7 @@ impl Session {
     }
 
     /// Of a connection that the loop is asked for now, with so many addresses behind the first.
-    pub(crate) const fn outbound(others: u32, made: Time) -> Self {
+    pub(crate) fn outbound(others: u32, made: Time) -> Self {
         Self { outbound: true, others, ..Self::unnamed(made) }
     }
 
