@@ -29,7 +29,7 @@ impl Handler for Lines {
     }
 
     fn opened(&mut self, cx: &mut impl Context, _: &mut Client) -> Action {
-        cx.set_timeout(Some(PATIENCE));
+        cx.set_timer(0, Some(PATIENCE));
         cx.send(b"ready\n").or_reset()
     }
 
@@ -62,11 +62,11 @@ impl Handler for Lines {
                 Sent::Refused | Sent::Gone => return Action::Reset,
             }
         }
-        cx.set_timeout(Some(PATIENCE));
+        cx.set_timer(0, Some(PATIENCE));
         Action::Continue
     }
 
-    fn timeout(&mut self, cx: &mut impl Context, _: &mut Client) -> Action {
+    fn timer(&mut self, cx: &mut impl Context, _: &mut Client, _: u32) -> Action {
         let _ = cx.send(b"bye: nothing asked\n");
         Action::Close
     }

@@ -147,6 +147,10 @@ impl<K: Kernel> LoopContext for CallContext<'_, K> {
         self.core.address_of(id, K::peer_address)
     }
 
+    fn set_timer_of(&mut self, id: ConnectionId, key: u32, after: Option<Duration>) {
+        self.core.set_timer(id, key, after);
+    }
+
     fn wake_at(&mut self, at: Option<Time>) {
         self.core.wake_at(at);
     }
@@ -179,11 +183,7 @@ impl<K: Kernel> Context for CallContext<'_, K> {
         }
     }
 
-    fn set_timeout(&mut self, after: Option<Duration>) {
-        let at = after.map_or(Time::NEVER, |after| self.core.now.after(after));
-        if let Some(connection) = self.core.connections.get_mut(self.id) {
-            connection.set_timeout(at);
-            self.core.schedule(self.id);
-        }
+    fn set_timer(&mut self, key: u32, after: Option<Duration>) {
+        self.core.set_timer(self.id, key, after);
     }
 }

@@ -141,9 +141,9 @@ pub trait Handler {
         Action::Continue
     }
 
-    /// The timeout that [`Context::set_timeout`] set has passed. It is not set any more.
-    fn timeout(&mut self, cx: &mut impl Context, session: &mut Self::Session) -> Action {
-        let _ = (cx, session);
+    /// The timer of this key, which [`Context::set_timer`] set, has come. It is not set any more.
+    fn timer(&mut self, cx: &mut impl Context, session: &mut Self::Session, key: u32) -> Action {
+        let _ = (cx, session, key);
         Action::Close
     }
 
@@ -410,11 +410,15 @@ pub trait LoopContext: crate::sealed::Sealed {
     /// ([`NotConnected`](io::ErrorKind::NotConnected)), or the call fails.
     fn peer_address(&mut self, id: ConnectionId) -> io::Result<SocketAddr>;
 
+    /// Sets, moves or (with `None`) cancels a timer of any connection, as [`Context::set_timer`]
+    /// does for one's own.
+    fn set_timer_of(&mut self, id: ConnectionId, key: u32, after: Option<Duration>);
+
     /// Sets, moves or (with `None`) cancels the loop's wake-up: [`Handler::wake_up`] is called once
     /// this time has come, never early. There is one for the whole loop, exact to the nanosecond
     /// but for what the kernel takes to wake the thread, which
-    /// [`Config::busy_poll`](crate::Config::busy_poll) avoids; timeouts of connections
-    /// ([`Context::set_timeout`]) have ticks of 1 ms.
+    /// [`Config::busy_poll`](crate::Config::busy_poll) avoids; the timers of connections
+    /// ([`Context::set_timer`]) have ticks of 1 ms.
     ///
     /// A wake-up that is set keeps the loop running, until it is told to stop.
     fn wake_at(&mut self, at: Option<Time>);
@@ -442,9 +446,52 @@ pub trait Context: LoopContext {
     /// KiB are sent at once. [`flush`](LoopContext::flush) sends it earlier.
     fn send(&mut self, bytes: &[u8]) -> Sent;
 
-    /// Sets, moves or (with `None`) cancels this connection's timeout, counted from now.
-    /// [`Handler::timeout`] is never called early, and at most 1 ms of loop time late (C30).
-    fn set_timeout(&mut self, after: Option<Duration>);
+    /// Sets, moves or (with `None`) cancels this connection's timer of this key, counted from now.
+    /// [`Handler::timer`] is called with the key once the time has come: never early, and at most
+    /// 1 ms of loop time late (C30).
+    ///
+    /// A connection has as many timers as it uses keys, of which the first costs least; setting
+    /// one takes time for each that is set. Those that are due in one turn are called in the order
+    /// of their times, and then of setting; one that an earlier callback cancels or moves is not
+    /// called (C41). They end with the connection, or with [`Action::Close`].
+    ///
+    /// # Examples
+    ///
+    /// A client has a second for each message, and a minute for all of them.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use edgeloop::{Action, Context, Handler, Input, Origin};
+    ///
+    /// const MESSAGE: u32 = 0;
+    /// const SESSION: u32 = 1;
+    ///
+    /// struct Strict;
+    ///
+    /// impl Handler for Strict {
+    ///     type Session = ();
+    ///
+    ///     fn session(&mut self, _: &Origin) -> Option<()> {
+    ///         Some(())
+    ///     }
+    ///
+    ///     fn opened(&mut self, cx: &mut impl Context, _: &mut ()) -> Action {
+    ///         cx.set_timer(SESSION, Some(Duration::from_secs(60)));
+    ///         Action::Continue
+    ///     }
+    ///
+    ///     fn data(&mut self, cx: &mut impl Context, _: &mut (), input: &mut Input<'_>) -> Action {
+    ///         cx.set_timer(MESSAGE, Some(Duration::from_secs(1)));
+    ///         cx.send(input.take_all()).or_reset()
+    ///     }
+    ///
+    ///     fn timer(&mut self, cx: &mut impl Context, _: &mut (), key: u32) -> Action {
+    ///         let _ = cx.send(if key == MESSAGE { b"too slow" } else { b"goodbye" });
+    ///         Action::Close
+    ///     }
+    /// }
+    /// ```
+    fn set_timer(&mut self, key: u32, after: Option<Duration>);
 }
 
 /// How a loop is stopped.

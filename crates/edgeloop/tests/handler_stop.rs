@@ -61,10 +61,10 @@ fn c37_a_loop_that_drains_still_connects_for_those_that_it_serves() {
         .data(move |cx, input| {
             let _ = input.take_all();
             cx.stop(Stop::Drain(None));
-            cx.set_timeout(Some(Duration::from_millis(20)));
+            cx.set_timer(0, Some(Duration::from_millis(20)));
             Action::Pause
         })
-        .timeout(move |cx| {
+        .timer(move |cx, _| {
             cx.connect(Target::new(address), 0).expect("it serves on");
             Action::Close
         })
@@ -161,11 +161,11 @@ fn c30_a_timeout_is_never_early_and_can_be_moved_and_cancelled() {
         .data(move |cx, input| {
             // Each byte is a timeout in milliseconds; zero cancels.
             let millis = u64::from(*input.take_all().last().expect("a byte"));
-            cx.set_timeout((millis > 0).then(|| Duration::from_millis(millis)));
+            cx.set_timer(0, (millis > 0).then(|| Duration::from_millis(millis)));
             report.send((cx.id(), cx.now(), millis)).expect("the test listens");
             Action::Continue
         })
-        .timeout(move |cx| {
+        .timer(move |cx, _| {
             report_fired.send((cx.id(), cx.now(), FIRED)).expect("the test listens");
             Action::Continue
         })

@@ -38,16 +38,16 @@ fn are_called_in_order(config: Config, apart: Duration, moved: bool) {
             let after = |count: u32| base.after(count * apart).since(cx.now());
             let (earlier, deadline) = (after(CONNECTIONS - place), after(CONNECTIONS + place));
             if moved {
-                cx.set_timeout(Some(earlier));
+                cx.set_timer(0, Some(earlier));
             }
-            cx.set_timeout(Some(deadline));
+            cx.set_timer(0, Some(deadline));
             set += 1;
             if set == CONNECTIONS {
                 busy_until(cx, base.after(2 * CONNECTIONS * apart));
             }
             Action::Continue
         })
-        .timeout(move |cx| {
+        .timer(move |cx, _| {
             report.send(cx.id()).expect("the test listens");
             calls += 1;
             assert!(calls != 3, "{ON_PURPOSE}");

@@ -59,7 +59,7 @@ impl Peer {
     fn set_patience(&mut self, cx: &mut impl Context, patience: Option<Duration>) {
         if self.patience != patience {
             self.patience = patience;
-            cx.set_timeout(patience);
+            cx.set_timer(0, patience);
         }
     }
 }
@@ -180,7 +180,7 @@ impl Handler for Server {
         self.generate(cx, peer).break_value().unwrap_or(Action::Continue)
     }
 
-    fn timeout(&mut self, cx: &mut impl Context, _: &mut Peer) -> Action {
+    fn timer(&mut self, cx: &mut impl Context, _: &mut Peer, _: u32) -> Action {
         self.refuse(cx, "408 Request Timeout")
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::{Cold, Connection, Life};
+use super::{Cold, Connection, Life, Timer};
 use crate::closed::Reason;
 use crate::flags::Flags;
 use crate::hold_ups::HoldUps;
@@ -36,8 +36,8 @@ pub(crate) enum Due {
     Nothing,
     /// Try again what the kernel had no memory for.
     Retry,
-    /// The handler's timeout.
-    Timeout,
+    /// The first of the handler's timers.
+    Timer,
     /// Unless the kernel has input for it: end it for this reason, in the way that it calls for.
     Idle(Reason),
     /// See whether the socket takes any of the output that waits.
@@ -74,16 +74,14 @@ pub(crate) enum Retry {
 }
 
 impl<S> Connection<S> {
-    pub(crate) fn set_timeout(&mut self, timeout: Time) {
-        if timeout != Time::NEVER || self.cold.is_some() {
-            self.cold().timeout = timeout;
+    /// Sets, moves or (with [`Time::NEVER`]) cancels the handler's timer of this key, unless the
+    /// connection is ending.
+    pub(crate) fn set_timer(&mut self, key: u32, at: Time) {
+        let is_served = matches!(self.life, Life::Open | Life::Connecting);
+        if is_served && (at != Time::NEVER || self.cold.is_some()) {
+            self.cold().timers.set(key, at);
             self.cool();
         }
-    }
-
-    /// The handler's timeout has come.
-    pub(crate) fn clear_timeout(&mut self) {
-        self.set_timeout(Time::NEVER);
     }
 
     /// The loop drains: a connection that lingers does so until `at` at the latest.
@@ -151,9 +149,14 @@ impl<S> Connection<S> {
         due.map_or(Due::Nothing, |(_, due)| due)
     }
 
-    /// When the handler's timeout is due.
-    pub(crate) fn timeout(&self) -> Time {
-        self.cold.as_ref().map_or(Time::NEVER, |cold| cold.timeout)
+    /// Whether its next deadline is a timer of the handler's.
+    pub(crate) fn is_timer_next(&self, timeouts: &Timeouts) -> bool {
+        self.first_timer().is_some_and(|timer| timer.at == self.next_deadline(timeouts))
+    }
+
+    /// The first of the handler's timers.
+    pub(crate) fn first_timer(&self) -> Option<Timer> {
+        self.cold.as_ref()?.timers.first()
     }
 
     /// Whether the peer is silent or stalled at `now`, whatever else is due.
@@ -180,10 +183,10 @@ impl<S> Connection<S> {
         let at = |of: fn(&Cold) -> Time, due| cold.map_or(never, |cold| (of(cold), due));
         let retry = at(|cold| cold.receiving.at.min(cold.sending.at), Due::Retry);
         let deadline = at(|cold| cold.deadline, Due::LingerTimeout);
-        let timeout = at(|cold| cold.timeout, Due::Timeout);
+        let timer = at(|cold| cold.timers.next(), Due::Timer);
         match self.life {
-            Life::Connecting => [(deadline.0, Due::ConnectTimeout), timeout, never],
-            Life::Open => [self.quiet_deadline(timeouts), timeout, retry],
+            Life::Connecting => [(deadline.0, Due::ConnectTimeout), timer, never],
+            Life::Open => [self.quiet_deadline(timeouts), timer, retry],
             Life::Flushing => [self.quiet_deadline(timeouts), never, retry],
             Life::Lingering => {
                 let since = cold.map_or(Time::NEVER, |cold| cold.lingers);

@@ -17,6 +17,7 @@ mod deadlines;
 mod owed;
 #[cfg(test)]
 mod tests;
+mod timers;
 
 use std::fmt;
 use std::num::{NonZeroU16, NonZeroU64};
@@ -33,6 +34,8 @@ use crate::table::Entry;
 use crate::time::Time;
 use deadlines::Retries;
 pub(crate) use deadlines::{Due, Retry, Timeouts, Transfer};
+pub(crate) use timers::Timer;
+use timers::Timers;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Life {
@@ -73,8 +76,8 @@ struct Cold {
     looked: Time,
     kept: Vec<u8>,
     scanned: Scanned,
-    /// The handler's timeout.
-    timeout: Time,
+    /// The handler's timers.
+    timers: Timers,
     /// The end of connecting, or of lingering.
     deadline: Time,
     /// Since when it lingers.
@@ -99,7 +102,7 @@ impl Default for Cold {
             looked: Time::ZERO,
             kept: Vec::new(),
             scanned: Scanned::default(),
-            timeout: Time::NEVER,
+            timers: Timers::NONE,
             deadline: Time::NEVER,
             lingers: Time::ZERO,
             receiving: Retries::NONE,
@@ -127,7 +130,7 @@ impl Cold {
         !self.output.is_empty()
             || !self.joined.is_empty()
             || !self.kept.is_empty()
-            || self.timeout != Time::NEVER
+            || !self.timers.is_empty()
             || self.deadline != Time::NEVER
             || self.receiving != Retries::NONE
             || self.sending != Retries::NONE
@@ -438,7 +441,7 @@ impl<S> Connection<S> {
         debug_assert_eq!(self.life, Life::Flushing);
         self.enter(Life::Lingering);
         let cold = self.cold();
-        cold.timeout = Time::NEVER;
+        cold.timers = Timers::NONE;
         cold.deadline = now.after(timeout);
         cold.lingers = now;
         cold.discardable = discardable;

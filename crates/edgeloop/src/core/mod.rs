@@ -312,6 +312,18 @@ impl<K: Kernel> Core<K> {
         }
     }
 
+    /// Sets, moves or cancels a timer of a connection.
+    pub(crate) fn set_timer(&mut self, id: ConnectionId, key: u32, after: Option<Duration>) {
+        let at = after.map_or(Time::NEVER, |after| self.now.after(after));
+        match self.connections.get_mut(id) {
+            Some(connection) => {
+                connection.set_timer(key, at);
+                self.schedule(id);
+            }
+            None => self.metrics.stale += 1,
+        }
+    }
+
     /// Sets, moves or cancels the handler's wake-up.
     pub(crate) fn wake_at(&mut self, at: Option<Time>) {
         self.wake_up = at.unwrap_or(Time::NEVER);

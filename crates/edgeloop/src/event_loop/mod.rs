@@ -41,6 +41,7 @@ use crate::target::Target;
 use crate::time::Time;
 use backoff::Backoff;
 use close::Drain;
+use due::DueList;
 use interrupted::Interruptions;
 use spin::Spin;
 
@@ -93,8 +94,7 @@ pub struct EventLoop<H: Handler, K: Kernel = Linux> {
     served: usize,
     /// How many of the ready list this turn serves.
     ready_left: usize,
-    /// Slots whose timers are due, the last one to be called first.
-    due: Vec<u32>,
+    due: DueList,
     /// All input is read into this one buffer (C9).
     buffer: Box<[u8]>,
     drain: Option<Drain>,
@@ -152,7 +152,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             notified: false,
             served: 0,
             ready_left: 0,
-            due: Vec::new(),
+            due: DueList::default(),
             buffer,
             drain: None,
             chores_at: core.now,
@@ -470,13 +470,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             // No event may have told of it yet, and whoever is sent to is not quiet (C39).
             self.read_mail();
         }
-        while let Some(slot) = self.due.pop() {
-            if let Some(id) = self.core.connections.at(slot) {
-                self.timer(id);
-                self.core.schedule(id);
-            }
-        }
-        self.due = Vec::new();
+        self.call_due();
         if self.listeners.iter().flatten().any(|listener| listener.next_deadline() <= self.core.now)
         {
             self.core.agenda.add(Agenda::ACCEPT);

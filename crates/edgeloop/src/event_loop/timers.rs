@@ -16,11 +16,13 @@ use crate::flags::Flags;
 use crate::handler::{Action, Handler};
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
+use crate::time::Time;
 
 impl<H: Handler, K: Kernel> EventLoop<H, K> {
-    /// A connection's timer rang.
-    pub(super) fn timer(&mut self, id: ConnectionId) {
-        let Some(connection) = self.core.connections.get_mut(id) else { return };
+    /// A connection's deadline has come. Returns whether it was a timer of its handler,
+    /// and another of them comes next.
+    pub(super) fn timer(&mut self, id: ConnectionId) -> bool {
+        let Some(connection) = self.core.connections.get_mut(id) else { return false };
         match connection.due(self.core.now, &self.core.timeouts) {
             Due::Nothing => {}
             // Not at once: it may have been served in this turn (C13).
@@ -28,25 +30,33 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 connection.retry_now(self.core.now);
                 self.core.list(id);
             }
-            Due::Timeout => self.timed_out(id),
+            Due::Timer => {
+                self.timed_out(id);
+                let connection = self.core.connections.get(id);
+                return connection.is_some_and(|it| it.is_timer_next(&self.core.timeouts));
+            }
             Due::Idle(reason) => self.quiet(id, reason),
             Due::Stalling => self.look_for_room(id),
             Due::Stalled => self.stalled(id),
             Due::ConnectTimeout => self.connect_overdue(id),
             Due::LingerTimeout => self.linger_overdue(id),
         }
+        false
     }
 
-    /// The handler's timeout. The bytes that it waits for may be there already.
+    /// The first of the handler's timers. The bytes that it waits for may be there already.
     fn timed_out(&mut self, id: ConnectionId) {
-        let before = self.core.connections.get(id).map(Connection::timeout);
+        let before = self.core.connections.get(id).and_then(Connection::first_timer);
         self.look_for_input(id);
         let Some(connection) = self.core.connections.get_mut(id) else { return };
         let is_served = matches!(connection.life(), Life::Open | Life::Connecting);
         // One that was set anew meanwhile has its own place among those that are due.
-        if is_served && before == Some(connection.timeout()) {
-            connection.clear_timeout();
-            let action = call!(self, id, timeout);
+        if let Some(timer) = connection.first_timer()
+            && is_served
+            && before == Some(timer)
+        {
+            connection.set_timer(timer.key, Time::NEVER);
+            let action = call!(self, id, timer, timer.key);
             self.apply(id, action);
         }
     }

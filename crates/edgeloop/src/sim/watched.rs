@@ -150,10 +150,10 @@ impl<H: Handler> Handler for Watched<H> {
         action
     }
 
-    fn timeout(&mut self, cx: &mut impl Context, session: &mut H::Session) -> Action {
-        self.called_back("timeout", cx.id(), None);
-        let action = self.handler.timeout(cx, session);
-        self.answered("timeout", action, 0);
+    fn timer(&mut self, cx: &mut impl Context, session: &mut H::Session, key: u32) -> Action {
+        self.called_back("timer", cx.id(), None);
+        let action = self.handler.timer(cx, session, key);
+        self.answered("timer", action, 0);
         action
     }
 

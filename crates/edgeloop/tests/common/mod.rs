@@ -16,6 +16,7 @@ use edgeloop::{
 use testkit::{PATIENCE, Peer};
 
 type Plain = Box<dyn FnMut(&mut dyn Context) -> Action + Send>;
+type Timer = Box<dyn FnMut(&mut dyn Context, u32) -> Action + Send>;
 type WithInput = Box<dyn FnMut(&mut dyn Context, &mut Input<'_>) -> Action + Send>;
 type Birth = Box<dyn FnMut(&Origin) -> Option<Session> + Send>;
 type AtEnd = Box<dyn FnMut(&mut dyn Context, &Closed) + Send>;
@@ -35,7 +36,7 @@ pub(crate) struct Script {
     data: WithInput,
     end: WithInput,
     drained: Plain,
-    timeout: Plain,
+    timer: Timer,
     wake_up: OfLoop,
     closed: AtEnd,
     notice: Box<dyn FnMut(&Notice) + Send>,
@@ -63,7 +64,7 @@ impl Script {
             data: Box::new(|cx, input| cx.send(input.take_all()).or_reset()),
             end: Box::new(|_, _| Action::Close),
             drained: Box::new(|_| Action::Continue),
-            timeout: Box::new(|_| Action::Close),
+            timer: Box::new(|_, _| Action::Close),
             wake_up: Box::new(|_| {}),
             closed: Box::new(|_, _| {}),
             notice: Box::new(|_| {}),
@@ -133,11 +134,11 @@ impl Script {
         self
     }
 
-    pub(crate) fn timeout(
+    pub(crate) fn timer(
         mut self,
-        call: impl FnMut(&mut dyn Context) -> Action + Send + 'static,
+        call: impl FnMut(&mut dyn Context, u32) -> Action + Send + 'static,
     ) -> Self {
-        self.timeout = Box::new(call);
+        self.timer = Box::new(call);
         self
     }
 
@@ -224,8 +225,8 @@ impl Handler for Scripted {
         (self.script.drained)(cx)
     }
 
-    fn timeout(&mut self, cx: &mut impl Context, _: &mut Session) -> Action {
-        (self.script.timeout)(cx)
+    fn timer(&mut self, cx: &mut impl Context, _: &mut Session, key: u32) -> Action {
+        (self.script.timer)(cx, key)
     }
 
     fn closed(&mut self, cx: &mut impl Context, session: Session, closed: &Closed) {

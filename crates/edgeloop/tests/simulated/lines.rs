@@ -19,7 +19,7 @@ impl Handler for Shout {
     }
 
     fn opened(&mut self, cx: &mut impl Context, (): &mut ()) -> Action {
-        cx.set_timeout(Some(PATIENCE));
+        cx.set_timer(0, Some(PATIENCE));
         Action::Continue
     }
 
@@ -35,11 +35,11 @@ impl Handler for Shout {
                 Sent::Gone => return Action::Continue,
             }
         }
-        cx.set_timeout(Some(PATIENCE));
+        cx.set_timer(0, Some(PATIENCE));
         Action::Continue
     }
 
-    fn timeout(&mut self, cx: &mut impl Context, (): &mut ()) -> Action {
+    fn timer(&mut self, cx: &mut impl Context, (): &mut (), _: u32) -> Action {
         let _ = cx.send(b"BYE\n");
         Action::Close
     }

@@ -258,7 +258,7 @@ impl Handler for Takes {
 
     fn opened(&mut self, cx: &mut impl Context, is_server: &mut bool) -> Action {
         if !*is_server {
-            cx.set_timeout(Some(Duration::from_secs(5)));
+            cx.set_timer(0, Some(Duration::from_secs(5)));
         }
         self.0.opened(cx, is_server)
     }
@@ -276,7 +276,7 @@ impl Handler for Takes {
         cx.send(b"from the proxy").or_reset()
     }
 
-    fn timeout(&mut self, cx: &mut impl Context, _: &mut bool) -> Action {
+    fn timer(&mut self, cx: &mut impl Context, _: &mut bool, _: u32) -> Action {
         assert_eq!(cx.unrelay(cx.id()), Some(8));
         assert_eq!(cx.unrelay(cx.id()), None, "it is ended");
         Action::Continue

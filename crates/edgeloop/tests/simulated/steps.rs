@@ -33,7 +33,7 @@ impl Handler for Manner {
         match *self {
             Self::Says(text) => cx.send(text.as_bytes()).or_reset(),
             Self::SaysLate(_) => {
-                cx.set_timeout(Some(10 * SECOND));
+                cx.set_timer(0, Some(10 * SECOND));
                 Action::Continue
             }
             Self::Leaves(text) => {
@@ -50,7 +50,7 @@ impl Handler for Manner {
         if matches!(self, Self::Resets) { Action::Reset } else { Action::Continue }
     }
 
-    fn timeout(&mut self, cx: &mut impl Context, (): &mut ()) -> Action {
+    fn timer(&mut self, cx: &mut impl Context, (): &mut (), _: u32) -> Action {
         let Self::SaysLate(text) = *self else { return Action::Close };
         cx.send(text.as_bytes()).or_reset()
     }

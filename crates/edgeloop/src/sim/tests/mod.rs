@@ -14,6 +14,7 @@ mod poking;
 mod refused;
 mod spin;
 mod stopping;
+mod timers;
 mod traces;
 
 use std::cell::RefCell;
@@ -26,6 +27,7 @@ use rustix::io::Errno;
 use crate::closed::{Closed, Reason};
 use crate::config::Config;
 use crate::handler::{Action, Context, Handler, LoopContext, Origin, Sent, Stop};
+use crate::id::ConnectionId;
 use crate::input::Input;
 use crate::notice::Notice;
 use crate::sim::{Call, Fate, Fault, PeerReport, Report, Script, Simulation};
@@ -34,6 +36,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 type Callback = Box<dyn FnMut(&mut dyn Context) -> Action>;
 type OfLoop = Box<dyn FnMut(&mut dyn LoopContext)>;
+type WithKey = Box<dyn FnMut(&mut dyn Context, u32) -> Action>;
 type WithInput = Box<dyn FnMut(&mut dyn Context, &mut Input<'_>) -> Action>;
 
 /// A handler made of closures, that keeps what it is told. It echoes where nothing else is said.
@@ -43,7 +46,7 @@ struct Probe {
     /// Whether its own stream stays open behind the peer's end.
     stays: bool,
     input_limit: usize,
-    timeout: Callback,
+    timer: WithKey,
     wake_up: OfLoop,
     poked: Callback,
     /// Whether what streams may pass unseen, and what did, with what became of it.
@@ -62,7 +65,7 @@ impl Probe {
             data: Box::new(|cx, input| cx.send(input.take_all()).or_reset()),
             stays: false,
             input_limit: usize::MAX,
-            timeout: Box::new(|_| Action::Continue),
+            timer: Box::new(|_, _| Action::Continue),
             wake_up: Box::new(|_| {}),
             poked: Box::new(|_| Action::Continue),
             echoes: false,
@@ -86,8 +89,8 @@ impl Probe {
         self
     }
 
-    fn timeout(mut self, call: impl FnMut(&mut dyn Context) -> Action + 'static) -> Self {
-        self.timeout = Box::new(call);
+    fn timer(mut self, call: impl FnMut(&mut dyn Context, u32) -> Action + 'static) -> Self {
+        self.timer = Box::new(call);
         self
     }
 
@@ -144,8 +147,8 @@ impl Handler for Probe {
         Action::Continue
     }
 
-    fn timeout(&mut self, cx: &mut impl Context, (): &mut ()) -> Action {
-        (self.timeout)(cx)
+    fn timer(&mut self, cx: &mut impl Context, (): &mut (), key: u32) -> Action {
+        (self.timer)(cx, key)
     }
 
     fn poked(&mut self, cx: &mut impl Context, (): &mut ()) -> Action {
@@ -228,10 +231,10 @@ fn what_is_readable_when_a_send_fails_is_read_and_then_the_connection_ends() {
     let hears = Rc::clone(&heard);
     let probe = Probe::new()
         .opened(|cx| {
-            cx.set_timeout(Some(SECOND));
+            cx.set_timer(0, Some(SECOND));
             Action::Pause
         })
-        .timeout(|cx| {
+        .timer(|cx, _| {
             assert_eq!(cx.send(b"?"), Sent::Gone);
             cx.resume(cx.id());
             Action::Continue
@@ -450,10 +453,10 @@ fn only_a_handler_that_waits_for_more_reaches_the_limit_of_its_input() {
                 let _ = input.take_all();
                 return Action::Continue;
             }
-            cx.set_timeout(Some(2 * SECOND));
+            cx.set_timer(0, Some(2 * SECOND));
             answer
         });
-        probe = probe.timeout(|cx| {
+        probe = probe.timer(|cx, _| {
             cx.resume(cx.id());
             Action::Continue
         });
@@ -514,12 +517,12 @@ fn what_was_left_is_shown_again_when_reading_is_resumed_though_nothing_new_comes
         .data(move |cx, input| {
             shown += 1;
             if shown == 1 {
-                cx.set_timeout(Some(SECOND));
+                cx.set_timer(0, Some(SECOND));
                 return Action::Pause;
             }
             cx.send(input.take_all()).or_reset()
         })
-        .timeout(|cx| {
+        .timer(|cx, _| {
             cx.resume(cx.id());
             Action::Continue
         });

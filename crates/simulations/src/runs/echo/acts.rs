@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use edgeloop::sim::internals::{Kind, Settings, Side};
-use edgeloop::{Action, ConnectionId, Context, Input, LoopContext, Sent, Target};
+use edgeloop::{Action, ConnectionId, Context, Input, LoopContext, Sent, Target, Time};
 
+use super::alarms::{OTHERS, PAUSES};
 use super::session::Session;
 use super::{DIALS, Echo, PAUSE, WAKE_UPS};
 
@@ -137,7 +138,7 @@ impl Echo {
     fn act_on_the_gone(&mut self, cx: &mut impl Context) {
         let id = self.random.pick(&self.gone);
         self.seen.stale += 1;
-        match self.random.below(5) {
+        match self.random.below(6) {
             0 => {
                 if cx.send_to(id, b"stale") != Sent::Gone {
                     self.world.borrow_mut().violated(|| format!("{id} is gone, and was sent to"));
@@ -146,6 +147,7 @@ impl Echo {
             1 => cx.reset(id),
             2 => cx.close(id),
             3 => cx.pause(id),
+            4 => cx.set_timer_of(id, PAUSES, Some(PAUSE)),
             _ => cx.resume(id),
         }
     }
@@ -222,24 +224,49 @@ impl Echo {
         }
     }
 
-    /// Sets, moves or cancels the connection's timeout.
+    /// Sets, moves or cancels a timer of the connection at this place in the world.
     pub(super) fn set_alarm(
-        &self,
+        &mut self,
         cx: &mut impl Context,
-        session: &mut Session,
+        (id, wire): (ConnectionId, usize),
+        key: u32,
         after: Option<Duration>,
     ) {
-        cx.set_timeout(after);
-        session.alarm = after.map(|after| cx.now().after(after));
-        let known = &mut self.world.borrow_mut().wires[session.wire].known;
-        known.alarm = session.alarm;
+        if id == cx.id() {
+            cx.set_timer(key, after);
+        } else {
+            cx.set_timer_of(id, key, after);
+        }
+        self.note_alarm((id, wire), key, after.map(|after| cx.now().after(after)));
     }
 
-    /// Does so by chance: near the loop's own timeouts, at once, or at any time.
-    pub(super) fn may_set_alarm(&mut self, cx: &mut impl Context, session: &mut Session) {
-        if session.paused.is_some() || session.ended || !self.random.chance(self.manner.alarms) {
+    pub(super) fn note_alarm(
+        &mut self,
+        (id, wire): (ConnectionId, usize),
+        key: u32,
+        at: Option<Time>,
+    ) {
+        self.alarms.set(id, key, at);
+        let first = self.alarms.first(id).map(|(at, _)| at);
+        self.world.borrow_mut().wires[wire].known.alarm = first;
+    }
+
+    /// Does so by chance, now and then of another connection: near the loop's own timeouts, at
+    /// once, or at any time.
+    pub(super) fn may_set_alarm(&mut self, cx: &mut impl Context, session: &Session) {
+        if !self.random.chance(self.manner.alarms) {
             return;
         }
+        let mut whose = (session.id, session.wire);
+        if self.random.chance(300) {
+            let (id, wire) = self.any_session();
+            // One that is not made yet may get another place in the world.
+            let tentative = self.world.borrow().wires[wire].tentative;
+            if !tentative && !self.gone.contains(&id) {
+                whose = (id, wire);
+            }
+        }
+        let key = self.random.pick(&OTHERS);
         let Settings { write_timeout: write, idle_timeout: idle, drain_quiet, .. } = self.settings;
         let near = [write, write, idle, Some(drain_quiet)];
         let near = self.random.pick(&near).unwrap_or(PAUSE);
@@ -253,7 +280,7 @@ impl Echo {
             4 => Some(near + Duration::from_millis(1)),
             _ => Some(near),
         };
-        self.set_alarm(cx, session, after);
+        self.set_alarm(cx, whose, key, after);
     }
 
     /// The handler pauses, if it is to and the connection is there.
@@ -276,7 +303,7 @@ impl Echo {
         if !self.random.chance(self.manner.pauses) {
             return None;
         }
-        self.set_alarm(cx, session, Some(PAUSE));
+        self.set_alarm(cx, (session.id, session.wire), PAUSES, Some(PAUSE));
         session.paused = Some(cx.now());
         Some(self.answer(session, Action::Pause))
     }

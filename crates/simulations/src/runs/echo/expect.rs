@@ -31,11 +31,11 @@ impl Echo {
         self.called_back_for(cx, session);
         self.expect_the_wake_up(cx);
         let served = self.world.borrow().wires[session.wire].known.served;
-        if let Some(at) = session.alarm
+        if let Some((at, _)) = self.alarms.first(session.id)
             && served
         {
             let lost = self.is_late(at, cx.now());
-            self.expect(!lost, "its timeout has passed and was not called (C41)", session);
+            self.expect(!lost, "its timer has passed and was not called (C41)", session);
         }
     }
 
@@ -52,20 +52,21 @@ impl Echo {
         }
     }
 
-    /// The timeout that passed is the one that was set: not early, not late, and behind those of
-    /// the same turn that passed before it (C30, C41).
-    pub(super) fn expect_the_timeout(&mut self, now: Time, session: &Session) {
-        let Some(at) = session.alarm else {
-            return self.expect(false, "it has no timeout, and it is called", session);
+    /// The timer that is called is the first of those that were set: not early, not late, and
+    /// behind those of the same turn that passed before it (C30, C41).
+    pub(super) fn expect_the_timer(&mut self, now: Time, session: &Session, key: u32) {
+        let Some((at, first)) = self.alarms.first(session.id) else {
+            return self.expect(false, "it has no timer, and it is called", session);
         };
-        self.expect(at <= now, "the handler's timeout was early", session);
-        self.expect(!self.is_late(at, now), "the handler's timeout was late", session);
+        self.expect(first == key, "another timer comes before the one that is called", session);
+        self.expect(at <= now, "the handler's timer was early", session);
+        self.expect(!self.is_late(at, now), "the handler's timer was late", session);
         // Behind a panic the phases of the turn begin once more.
         let turn = (self.world.borrow().vigil.tally.waits, self.panics.get());
         let tick = at.as_nanos() / 1_000_000;
         let (last, before) = self.rung;
         let in_order = last != turn || before <= tick;
-        self.expect(in_order, "its timeout is called behind a later one of its turn", session);
+        self.expect(in_order, "its timer is called behind a later one of its turn", session);
         self.rung = (turn, tick);
     }
 
@@ -171,11 +172,11 @@ impl Echo {
             _ => return,
         }
         // Behind the handler's own close it is called no more.
-        if let Some(at) = session.alarm
+        if let Some((at, _)) = self.alarms.first(session.id)
             && served
         {
             let lost = self.is_late(at, decided);
-            let what = format!("{reason} at {decided:?}, and its timeout was not called (C41)");
+            let what = format!("{reason} at {decided:?}, and its timer was not called (C41)");
             self.expect(!lost, &what, session);
         }
     }

@@ -1,6 +1,7 @@
 //! The handler of the runs: an echo that is told from every wrong one.
 
 mod acts;
+mod alarms;
 mod expect;
 mod served;
 pub(crate) mod session;
@@ -19,6 +20,7 @@ use edgeloop::{
 };
 
 use crate::runs::manner::{Limits, Manner};
+use alarms::{Alarms, PAUSES};
 pub(crate) use served::Served;
 use session::{End, Notices, Seen, Session, Sessions};
 
@@ -34,6 +36,7 @@ pub(crate) struct Echo {
     world: Rc<RefCell<World>>,
     sessions: Sessions,
     gone: Vec<ConnectionId>,
+    alarms: Alarms,
     /// How often each connection is still to be poked.
     poked: HashMap<ConnectionId, u32>,
     pub(crate) ends: Vec<End>,
@@ -70,6 +73,7 @@ impl Echo {
             world: Rc::clone(world),
             sessions: Rc::clone(sessions),
             gone: Vec::new(),
+            alarms: Alarms::default(),
             poked: HashMap::new(),
             ends: Vec::new(),
             notices: Notices::default(),
@@ -261,7 +265,7 @@ impl Echo {
         }
         match sent.or_reset() {
             Action::Continue if self.random.chance(self.manner.stays) => {
-                self.set_alarm(cx, session, Some(PAUSE));
+                self.set_alarm(cx, (session.id, session.wire), PAUSES, Some(PAUSE));
                 Action::Continue
             }
             Action::Continue => self.answer(session, Action::Close),
@@ -279,11 +283,15 @@ impl Echo {
         Action::Continue
     }
 
-    fn timeout(&mut self, cx: &mut impl Context, session: &mut Session) -> Action {
-        self.expect_the_timeout(cx.now(), session);
-        session.alarm = None;
-        self.world.borrow_mut().wires[session.wire].known.alarm = None;
+    fn timer(&mut self, cx: &mut impl Context, session: &mut Session, key: u32) -> Action {
+        self.expect_the_timer(cx.now(), session, key);
+        self.note_alarm((session.id, session.wire), key, None);
         self.called_back(cx, session);
+        if key != PAUSES {
+            self.may_set_alarm(cx, session);
+            self.may_panic(session);
+            return Action::Continue;
+        }
         let paused = session.paused.take();
         if session.ended {
             self.may_panic(session);
@@ -330,6 +338,7 @@ impl Echo {
         self.seen.turned_away.remove(&closed.id);
         self.gone.push(closed.id);
         self.poked.remove(&closed.id);
+        self.alarms.forget(closed.id);
         let panics = self.random.chance(self.manner.panics);
         self.ends.push(End { session, closed: closed.clone() });
         if self.random.chance(self.manner.redials) {

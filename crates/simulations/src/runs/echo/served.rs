@@ -57,8 +57,8 @@ impl<const TRACE: bool, const SIZE: usize> Handler for Served<TRACE, SIZE> {
         self.0.drained(cx, &mut padded.session)
     }
 
-    fn timeout(&mut self, cx: &mut impl Context, padded: &mut Padded<SIZE>) -> Action {
-        self.0.timeout(cx, &mut padded.session)
+    fn timer(&mut self, cx: &mut impl Context, padded: &mut Padded<SIZE>, key: u32) -> Action {
+        self.0.timer(cx, &mut padded.session, key)
     }
 
     fn closed(&mut self, cx: &mut impl Context, padded: Padded<SIZE>, closed: &Closed) {

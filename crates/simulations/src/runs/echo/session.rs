@@ -28,8 +28,6 @@ pub(crate) struct Session {
     /// It has paused until the queue has drained; or for good.
     pub(crate) waits: bool,
     pub(crate) abandoned: bool,
-    /// When the timeout that it has set passes.
-    pub(crate) alarm: Option<Time>,
     /// How much of its input is left with the loop.
     pub(crate) left: usize,
     /// The peer's stream has ended.
@@ -52,7 +50,6 @@ impl Session {
             paused: None,
             waits: false,
             abandoned: false,
-            alarm: None,
             left: 0,
             ended: false,
             finished: false,
