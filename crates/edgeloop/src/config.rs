@@ -141,7 +141,8 @@ impl Config {
     /// the default, never does; then [`keepalive`](Self::keepalive) is on. Output that waits is the
     /// write timeout's.
     ///
-    /// A paused connection is not idle. Before a connection is closed its socket is read once more,
+    /// A paused connection is not idle, nor is a busy one
+    /// ([`set_busy`](crate::LoopContext::set_busy)). Before a connection is closed its socket is read once more,
     /// and time in which the loop did not run does not count (C39): after a stop of the process,
     /// peers have their time again.
     #[must_use]

@@ -151,6 +151,10 @@ impl<K: Kernel> LoopContext for CallContext<'_, K> {
         self.core.set_timer(id, key, after);
     }
 
+    fn set_busy(&mut self, id: ConnectionId, busy: bool) {
+        self.touch().set_busy(id, busy);
+    }
+
     fn wake_at(&mut self, at: Option<Time>) {
         self.core.wake_at(at);
     }

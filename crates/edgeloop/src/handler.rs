@@ -414,6 +414,14 @@ pub trait LoopContext: crate::sealed::Sealed {
     /// does for one's own.
     fn set_timer_of(&mut self, id: ConnectionId, key: u32, after: Option<Duration>);
 
+    /// Says that a connection waits for something else than its peer, such as a backend or a thread
+    /// that works for it, or no longer does. A busy connection is neither idle
+    /// ([`Config::idle_timeout`](crate::Config::idle_timeout)) nor quiet: a loop that drains waits
+    /// for it, until the deadline (C37). It is read on; when its output is not taken, the write
+    /// timeout holds. When it is busy no more, its time begins anew. To say the same again changes
+    /// nothing.
+    fn set_busy(&mut self, id: ConnectionId, busy: bool);
+
     /// Sets, moves or (with `None`) cancels the loop's wake-up: [`Handler::wake_up`] is called once
     /// this time has come, never early. There is one for the whole loop, exact to the nanosecond
     /// but for what the kernel takes to wake the thread, which

@@ -84,6 +84,24 @@ impl<S> Connection<S> {
         }
     }
 
+    /// Whether the handler says that it waits for something else than its peer.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.cold.as_ref().is_some_and(|cold| cold.busy)
+    }
+
+    /// The handler says that the connection waits for something else than its peer, or no longer
+    /// does. Only from then on can it be idle.
+    pub(crate) fn set_busy(&mut self, busy: bool, now: Time) {
+        let is_served = matches!(self.life, Life::Open | Life::Connecting);
+        if is_served && busy != self.is_busy() {
+            self.cold().busy = busy;
+            self.cool();
+            if !busy {
+                self.active = now;
+            }
+        }
+    }
+
     /// The loop drains: a connection that lingers does so until `at` at the latest.
     pub(crate) fn hasten(&mut self, at: Time) {
         if self.life == Life::Lingering {
@@ -220,8 +238,9 @@ impl<S> Connection<S> {
             return if stalled <= look { (stalled, Due::Stalled) } else { (look, Due::Stalling) };
         }
         // It is about to be sent something, or what it has sent is not read: for want of memory
-        // (C11), or because the handler paused.
-        if self.has(Flags::JOINED | Flags::STARVED | Flags::PAUSED | Flags::RETRY) {
+        // (C11), or because the handler paused. Or it waits for something else.
+        let waits = Flags::JOINED | Flags::STARVED | Flags::PAUSED | Flags::RETRY;
+        if self.has(waits) || self.is_busy() {
             return (Time::NEVER, Due::Nothing);
         }
         let idle = timeouts.idle.map_or(Time::NEVER, |idle| after(self.active, idle));

@@ -78,6 +78,8 @@ struct Cold {
     scanned: Scanned,
     /// The handler's timers.
     timers: Timers,
+    /// It waits for something else than its peer.
+    busy: bool,
     /// The end of connecting, or of lingering.
     deadline: Time,
     /// Since when it lingers.
@@ -103,6 +105,7 @@ impl Default for Cold {
             kept: Vec::new(),
             scanned: Scanned::default(),
             timers: Timers::NONE,
+            busy: false,
             deadline: Time::NEVER,
             lingers: Time::ZERO,
             receiving: Retries::NONE,
@@ -131,6 +134,7 @@ impl Cold {
             || !self.joined.is_empty()
             || !self.kept.is_empty()
             || !self.timers.is_empty()
+            || self.busy
             || self.deadline != Time::NEVER
             || self.receiving != Retries::NONE
             || self.sending != Retries::NONE
@@ -410,6 +414,9 @@ impl<S> Connection<S> {
         debug_assert_eq!(self.life, Life::Open);
         self.enter(Life::Flushing);
         self.reason.get_or_insert(reason);
+        if let Some(cold) = &mut self.cold {
+            cold.busy = false;
+        }
         self.clear(Flags::PAUSED | Flags::MARKED | Flags::STARVED | Flags::SHOW | Flags::KEPT);
         self.flushed()
     }

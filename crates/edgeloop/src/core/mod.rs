@@ -324,6 +324,17 @@ impl<K: Kernel> Core<K> {
         }
     }
 
+    /// A connection waits for something else than its peer, or no longer does.
+    pub(crate) fn set_busy(&mut self, id: ConnectionId, busy: bool) {
+        match self.connections.get_mut(id) {
+            Some(connection) => {
+                connection.set_busy(busy, self.now);
+                self.schedule(id);
+            }
+            None => self.metrics.stale += 1,
+        }
+    }
+
     /// Sets, moves or cancels the handler's wake-up.
     pub(crate) fn wake_at(&mut self, at: Option<Time>) {
         self.wake_up = at.unwrap_or(Time::NEVER);

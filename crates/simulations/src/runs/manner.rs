@@ -60,6 +60,8 @@ pub(crate) struct Manner {
     pub(crate) splits: usize,
     /// Sends the pieces so far at once.
     pub(crate) flushes: usize,
+    /// Is busy with something else for a while.
+    pub(crate) busies: usize,
 }
 
 impl Manner {
@@ -88,6 +90,7 @@ impl Manner {
         pokes: 0,
         splits: 0,
         flushes: 0,
+        busies: 0,
     };
 
     pub(crate) fn of(random: &mut Random) -> Self {
@@ -119,6 +122,7 @@ impl Manner {
             pokes: random.pick(&[0, 0, 100]),
             splits: random.pick(&[0, 300, 950]),
             flushes: random.pick(&[0, 0, 0, 100]),
+            busies: if hoards { 0 } else { random.pick(&[0, 0, 50]) },
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Promises of the loop that no run by chance is sure to come to, each brought about by itself.
 
+mod busy;
 mod ceiling;
 mod deadlines;
 mod endless;

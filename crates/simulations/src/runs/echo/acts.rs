@@ -5,7 +5,7 @@ use std::time::Duration;
 use edgeloop::sim::internals::{Kind, Settings, Side};
 use edgeloop::{Action, ConnectionId, Context, Input, LoopContext, Sent, Target, Time};
 
-use super::alarms::{OTHERS, PAUSES};
+use super::alarms::{BUSY, OTHERS, PAUSES};
 use super::session::Session;
 use super::{DIALS, Echo, PAUSE, WAKE_UPS};
 
@@ -138,7 +138,7 @@ impl Echo {
     fn act_on_the_gone(&mut self, cx: &mut impl Context) {
         let id = self.random.pick(&self.gone);
         self.seen.stale += 1;
-        match self.random.below(6) {
+        match self.random.below(7) {
             0 => {
                 if cx.send_to(id, b"stale") != Sent::Gone {
                     self.world.borrow_mut().violated(|| format!("{id} is gone, and was sent to"));
@@ -148,6 +148,7 @@ impl Echo {
             2 => cx.close(id),
             3 => cx.pause(id),
             4 => cx.set_timer_of(id, PAUSES, Some(PAUSE)),
+            5 => cx.set_busy(id, true),
             _ => cx.resume(id),
         }
     }
@@ -254,18 +255,13 @@ impl Echo {
     /// Does so by chance, now and then of another connection: near the loop's own timeouts, at
     /// once, or at any time.
     pub(super) fn may_set_alarm(&mut self, cx: &mut impl Context, session: &Session) {
+        if self.random.chance(self.manner.busies) {
+            self.is_busy(cx, session);
+        }
         if !self.random.chance(self.manner.alarms) {
             return;
         }
-        let mut whose = (session.id, session.wire);
-        if self.random.chance(300) {
-            let (id, wire) = self.any_session();
-            // One that is not made yet may get another place in the world.
-            let tentative = self.world.borrow().wires[wire].tentative;
-            if !tentative && !self.gone.contains(&id) {
-                whose = (id, wire);
-            }
-        }
+        let whose = self.own_or_any(session);
         let key = self.random.pick(&OTHERS);
         let Settings { write_timeout: write, idle_timeout: idle, drain_quiet, .. } = self.settings;
         let near = [write, write, idle, Some(drain_quiet)];
@@ -281,6 +277,35 @@ impl Echo {
             _ => Some(near),
         };
         self.set_alarm(cx, whose, key, after);
+    }
+
+    /// A connection waits for something else for a while, or no longer does.
+    fn is_busy(&mut self, cx: &mut impl Context, session: &Session) {
+        let whose = self.own_or_any(session);
+        let busy = self.random.chance(700);
+        let idle = self.limits.idle.unwrap_or(PAUSE);
+        let longest = self.random.pick(&[PAUSE, idle, 3 * idle]);
+        let part = u32::try_from(self.random.size(1, 1000)).unwrap_or(1);
+        self.set_alarm(cx, whose, BUSY, busy.then(|| longest / 1000 * part));
+        self.set_busy(cx, whose.0, busy);
+    }
+
+    pub(super) fn set_busy(&mut self, cx: &mut impl Context, id: ConnectionId, busy: bool) {
+        cx.set_busy(id, busy);
+        self.busy.set(id, busy, id == cx.id(), cx.now());
+    }
+
+    /// The connection of a session, or now and then another one, and its place in the world.
+    fn own_or_any(&mut self, session: &Session) -> (ConnectionId, usize) {
+        if self.random.chance(300) {
+            let (id, wire) = self.any_session();
+            // One that is not made yet may get another place in the world.
+            let tentative = self.world.borrow().wires[wire].tentative;
+            if !tentative && !self.gone.contains(&id) {
+                return (id, wire);
+            }
+        }
+        (session.id, session.wire)
     }
 
     /// The handler pauses, if it is to and the connection is there.

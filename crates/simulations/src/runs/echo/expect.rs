@@ -102,19 +102,33 @@ impl Echo {
     }
 
     /// Why a connection was closed now, and not earlier or later.
-    pub(super) fn expect_its_time(&self, now: Time, session: &Session, reason: Reason) {
+    pub(super) fn expect_its_time(
+        &self,
+        now: Time,
+        session: &Session,
+        reason: Reason,
+        served: bool,
+    ) {
         let (accepted, stopped) = {
             let world = self.world.borrow();
             (world.wires[session.wire].sent_at, world.stopped.or(world.ended_at).unwrap_or(START))
         };
+        let (until, surely_until) = self.busy.until(session.id);
         let moved = session.heard.max(accepted);
         let (since, timeout) = match reason {
-            Reason::IdleTimeout => (session.heard, self.limits.idle),
+            Reason::IdleTimeout => (session.heard.max(surely_until), self.limits.idle),
             Reason::WriteTimeout => (accepted, self.settings.write_timeout),
             Reason::ConnectTimeout => (session.made, self.settings.connect_timeout),
-            Reason::DrainQuiet => (moved.max(stopped), Some(self.settings.drain_quiet)),
+            Reason::DrainQuiet => {
+                (moved.max(surely_until).max(stopped), Some(self.settings.drain_quiet))
+            }
             _ => return,
         };
+        if matches!(reason, Reason::IdleTimeout | Reason::DrainQuiet) {
+            // Behind the handler's own close it is busy no more.
+            let busy = served && self.busy.is_sure(session.id);
+            self.expect(!busy, &format!("{reason}, though it is busy"), session);
+        }
         let Some(timeout) = timeout else {
             return self.expect(false, "there is no such timeout", session);
         };
@@ -122,7 +136,7 @@ impl Echo {
         let slack = if reason == Reason::IdleTimeout { Duration::ZERO } else { SLACK };
         let lasted = now.since(since) + slack;
         self.expect(lasted >= timeout, &format!("{reason} after {lasted:?}, too early"), session);
-        let begins = moved.max(session.made).max(stopped);
+        let begins = moved.max(session.made).max(until).max(stopped);
         let refused =
             self.world.borrow().faults.injected.iter().any(edgeloop::sim::Fault::is_refused_memory);
         let lasted = now.since(begins);

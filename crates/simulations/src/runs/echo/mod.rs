@@ -20,7 +20,7 @@ use edgeloop::{
 };
 
 use crate::runs::manner::{Limits, Manner};
-use alarms::{Alarms, PAUSES};
+use alarms::{Alarms, BUSY, Busy, PAUSES};
 pub(crate) use served::Served;
 use session::{End, Notices, Seen, Session, Sessions};
 
@@ -37,6 +37,7 @@ pub(crate) struct Echo {
     sessions: Sessions,
     gone: Vec<ConnectionId>,
     alarms: Alarms,
+    busy: Busy,
     /// How often each connection is still to be poked.
     poked: HashMap<ConnectionId, u32>,
     pub(crate) ends: Vec<End>,
@@ -74,6 +75,7 @@ impl Echo {
             sessions: Rc::clone(sessions),
             gone: Vec::new(),
             alarms: Alarms::default(),
+            busy: Busy::default(),
             poked: HashMap::new(),
             ends: Vec::new(),
             notices: Notices::default(),
@@ -287,6 +289,9 @@ impl Echo {
         self.expect_the_timer(cx.now(), session, key);
         self.note_alarm((session.id, session.wire), key, None);
         self.called_back(cx, session);
+        if key == BUSY {
+            self.set_busy(cx, session.id, false);
+        }
         if key != PAUSES {
             self.may_set_alarm(cx, session);
             self.may_panic(session);
@@ -314,7 +319,7 @@ impl Echo {
         self.world.borrow_mut().note(|| format!("{} is closed: {closed}", closed.id));
         self.leaves(&mut session, 0);
         let served = std::mem::take(&mut self.world.borrow_mut().wires[session.wire].known.served);
-        self.expect_its_time(cx.now(), &session, closed.reason);
+        self.expect_its_time(cx.now(), &session, closed.reason, served);
         self.expect_proof(cx.now(), &session, closed.reason, served);
         self.expect_no_longer_lingering(cx.now(), &session, closed);
         if matches!(closed.reason, Reason::InputLimit | Reason::InputShare) {
@@ -335,10 +340,15 @@ impl Echo {
                 self.give_up(session.wire);
             }
         }
+        if closed.reason == Reason::CutOff && self.busy.was(closed.id) {
+            // It was not quiet in time.
+            self.give_up(session.wire);
+        }
         self.seen.turned_away.remove(&closed.id);
         self.gone.push(closed.id);
         self.poked.remove(&closed.id);
         self.alarms.forget(closed.id);
+        self.busy.forget(closed.id);
         let panics = self.random.chance(self.manner.panics);
         self.ends.push(End { session, closed: closed.clone() });
         if self.random.chance(self.manner.redials) {
