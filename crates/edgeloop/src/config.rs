@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use crate::bounds::Bounds;
 use crate::error::{Error, ErrorKind};
 use crate::place::MemoryLimit;
 
@@ -10,6 +11,9 @@ const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
 /// The settings of an [`EventLoop`](crate::EventLoop). Sizes are in bytes.
+///
+/// Connections may have [`Limits`](crate::Limits) of their own, and listeners
+/// [options](crate::ListenOptions).
 ///
 /// # Examples
 ///
@@ -23,19 +27,16 @@ const MIB: usize = 1024 * KIB;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     pub(crate) max_connections: Option<usize>,
-    pub(crate) idle_timeout: Option<Duration>,
-    pub(crate) write_timeout: Option<Duration>,
+    /// The limits of its connections.
+    pub(crate) bounds: Bounds,
     pub(crate) connect_timeout: Option<Duration>,
     pub(crate) linger_timeout: Duration,
     pub(crate) drain_linger_timeout: Duration,
     pub(crate) linger_limit: usize,
     pub(crate) drain_quiet: Duration,
-    pub(crate) high_watermark: usize,
-    pub(crate) low_watermark: usize,
     pub(crate) read_above_mark: bool,
     pub(crate) busy_poll: Duration,
     pub(crate) spin: Duration,
-    pub(crate) output_limit: usize,
     pub(crate) buffer_limit: usize,
     /// Whether that is the default, which is lowered to fit the place.
     pub(crate) fits_the_place: bool,
@@ -97,19 +98,15 @@ impl Config {
     pub const fn new() -> Self {
         Self {
             max_connections: None,
-            idle_timeout: None,
-            write_timeout: Some(Duration::from_secs(60)),
+            bounds: Bounds::DEFAULT,
             connect_timeout: Some(Duration::from_secs(10)),
             linger_timeout: Duration::from_secs(5),
             drain_linger_timeout: Duration::from_secs(1),
             linger_limit: MIB,
             drain_quiet: Duration::from_secs(1),
-            high_watermark: 64 * KIB,
-            low_watermark: 16 * KIB,
             read_above_mark: false,
             busy_poll: Duration::ZERO,
             spin: Duration::ZERO,
-            output_limit: MIB,
             buffer_limit: DEFAULT_BUFFER_LIMIT,
             fits_the_place: true,
             read_buffer: 64 * KIB,
@@ -147,7 +144,7 @@ impl Config {
     /// peers have their time again.
     #[must_use]
     pub const fn idle_timeout(mut self, timeout: Option<Duration>) -> Self {
-        self.idle_timeout = timeout;
+        self.bounds.idle = timeout;
         self
     }
 
@@ -164,7 +161,7 @@ impl Config {
     /// such peers are to be served, this must be longer.
     #[must_use]
     pub const fn write_timeout(mut self, timeout: Option<Duration>) -> Self {
-        self.write_timeout = timeout;
+        self.bounds.write = timeout;
         self
     }
 
@@ -210,7 +207,7 @@ impl Config {
 
     /// After how long without traffic connections are probed.
     pub(crate) fn keepalive_after(&self) -> Option<Duration> {
-        let unsaid = self.idle_timeout.is_none().then_some(DEFAULT_KEEPALIVE);
+        let unsaid = self.bounds.idle.is_none().then_some(DEFAULT_KEEPALIVE);
         self.keepalive.unwrap_or(unsaid)
     }
 
@@ -243,8 +240,8 @@ impl Config {
     /// read again; 64 KiB and 16 KiB by default (C10).
     #[must_use]
     pub const fn watermarks(mut self, high: usize, low: usize) -> Self {
-        self.high_watermark = high;
-        self.low_watermark = low;
+        self.bounds.high = high;
+        self.bounds.low = low;
         self
     }
 
@@ -296,7 +293,17 @@ impl Config {
     /// 1 MiB by default.
     #[must_use]
     pub const fn output_limit(mut self, bytes: usize) -> Self {
-        self.output_limit = bytes;
+        self.bounds.output = bytes;
+        self
+    }
+
+    /// How many bytes of input that its handler has not taken are kept for a connection, 64 KiB by
+    /// default. Reaching it closes the connection with
+    /// [`Reason::InputLimit`](crate::Reason::InputLimit), after what the handler has sent is
+    /// flushed.
+    #[must_use]
+    pub const fn input_limit(mut self, bytes: usize) -> Self {
+        self.bounds.input = bytes;
         self
     }
 
@@ -406,21 +413,10 @@ impl Config {
                 self.buffer_limit
             ));
         }
-        if self.low_watermark > self.high_watermark {
-            return wrong(format!(
-                "the low watermark of {} bytes is above the high one of {}",
-                self.low_watermark, self.high_watermark
-            ));
-        }
         if self.read_buffer == 0 || self.read_buffer > 64 * KIB {
             return wrong(format!("a read buffer of {} bytes is not 1 to 65536", self.read_buffer));
         }
-        if self.high_watermark.saturating_add(self.read_buffer) > self.output_limit {
-            return wrong(format!(
-                "an output limit of {} bytes leaves no room for a read of {} above the high watermark of {}",
-                self.output_limit, self.read_buffer, self.high_watermark
-            ));
-        }
+        self.bounds.check(self.read_buffer)?;
         if self.pipes > MAX_PIPES {
             return wrong(format!("a pool of {} pipes is above {MAX_PIPES}", self.pipes));
         }

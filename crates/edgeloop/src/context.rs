@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::bounds::Limits;
 use crate::closed::Reason;
 use crate::connection::Connection;
 use crate::core::Core;
@@ -153,6 +154,10 @@ impl<K: Kernel> LoopContext for CallContext<'_, K> {
 
     fn set_busy(&mut self, id: ConnectionId, busy: bool) {
         self.touch().set_busy(id, busy);
+    }
+
+    fn set_limits(&mut self, id: ConnectionId, limits: Limits) -> Result<(), Error> {
+        self.touch().set_limits(id, &limits)
     }
 
     fn wake_at(&mut self, at: Option<Time>) {

@@ -8,6 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::bounds::Limits;
 use crate::closed::Closed;
 use crate::error::Error;
 use crate::id::ConnectionId;
@@ -71,7 +72,8 @@ pub trait Handler {
     }
 
     /// Bytes arrived. What the handler does not take from `input` is kept and shown again, in one
-    /// piece with what follows, until [`input_limit`](Handler::input_limit) is reached.
+    /// piece with what follows, until [`Config::input_limit`](crate::Config::input_limit) is
+    /// reached.
     ///
     /// A handler that does little for each message gains by `#[inline(always)]` on this method: it
     /// is then compiled into the loop, which saves the call.
@@ -176,14 +178,6 @@ pub trait Handler {
     /// leave. Called once for each stop, and not where everything ends at once.
     fn draining(&mut self, cx: &mut impl LoopContext) {
         let _ = cx;
-    }
-
-    /// How many unconsumed bytes are kept for this connection, 64 KiB by default. Reaching it
-    /// closes the connection with [`Reason::InputLimit`](crate::Reason::InputLimit), after what
-    /// the handler has sent is flushed.
-    fn input_limit(&self, session: &Self::Session) -> usize {
-        let _ = session;
-        64 * 1024
     }
 
     /// The loop has something to tell its operator. Never called for ordinary traffic.
@@ -421,6 +415,17 @@ pub trait LoopContext: crate::sealed::Sealed {
     /// timeout holds. When it is busy no more, its time begins anew. To say the same again changes
     /// nothing.
     fn set_busy(&mut self, id: ConnectionId, busy: bool);
+
+    /// Changes the limits of a connection, accepted or outbound, from now on: a shorter idle timeout
+    /// counts from the last byte, not from this call, and a wider output limit lets the next send
+    /// in. What the limits do not name stays as it is. A connection with limits of its own costs
+    /// some 100 bytes more.
+    ///
+    /// # Errors
+    ///
+    /// When they contradict each other or the loop's read buffer, as those of
+    /// [`Config`](crate::Config) may; then nothing is changed.
+    fn set_limits(&mut self, id: ConnectionId, limits: Limits) -> Result<(), Error>;
 
     /// Sets, moves or (with `None`) cancels the loop's wake-up: [`Handler::wake_up`] is called once
     /// this time has come, never early. There is one for the whole loop, exact to the nanosecond

@@ -53,7 +53,9 @@ mod closed;
 mod notice;
 mod target;
 mod place;
+mod bounds;
 mod config;
+mod listening;
 mod metrics;
 mod handler;
 mod kernel;
@@ -83,6 +85,7 @@ mod sealed {
     pub trait Sealed {}
 }
 
+pub use bounds::Limits;
 pub use closed::{Closed, Reason};
 pub use config::{
     Config, DEFAULT_BUFFER_LIMIT, DEFAULT_KEEPALIVE, MAX_EVENT_BATCH, MAX_PIPES, MAX_SEND_BUFFER,
@@ -95,6 +98,7 @@ pub use id::ConnectionId;
 pub use input::{Input, TooLong, Unsigned};
 pub use kernel::{Kernel, Linux, SocketOption, Wake};
 pub use limits::raise_descriptor_limit;
+pub use listening::ListenOptions;
 pub use mailbox::{Handle, SendError, SendErrorKind};
 pub use metrics::Metrics;
 pub use notice::{Notice, Trace};

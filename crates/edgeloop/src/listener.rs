@@ -1,10 +1,12 @@
 //! When a listener accepts, when it pauses, and when it ends: without its system calls.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
 
+use crate::bounds::Bounds;
 use crate::time::Time;
 
 /// How long accepting pauses when descriptors or memory have run out; doubles up to the second
@@ -22,6 +24,10 @@ const ERRORS_IN_A_ROW: u32 = 32;
 pub(crate) struct Listener<S> {
     pub(crate) socket: S,
     pub(crate) address: SocketAddr,
+    /// The limits of what it accepts, where they are not the loop's.
+    pub(crate) limits: Option<Arc<Bounds>>,
+    /// How long its backlog is, where that is known.
+    pub(crate) backlog: Option<u32>,
     /// The backlog may hold connections for which no edge will come.
     ready: bool,
     /// Accepting waits until then, or until a descriptor is free.
@@ -74,6 +80,8 @@ impl<S> Listener<S> {
         Self {
             socket,
             address,
+            limits: None,
+            backlog: None,
             ready: true,
             paused_until: Time::ZERO,
             pause: FIRST_PAUSE,

@@ -346,6 +346,7 @@ impl<K: Kernel> Core<K> {
         self.wheel.cancel(id.slot());
         self.dialled.remove(&id.slot());
         self.relays.forget(id);
+        self.forget_limits(id);
         self.metrics.closed += 1;
         self.metrics.bytes_dropped += connection.dropped();
         let abort = connection.has(Flags::ABORT);

@@ -7,6 +7,7 @@
 mod agenda;
 mod joining;
 mod life;
+mod limits;
 mod options;
 mod relay;
 mod relief;
@@ -41,6 +42,7 @@ use crate::time::Time;
 use crate::wheel::Wheel;
 pub(crate) use agenda::Agenda;
 pub(crate) use joining::Joining;
+pub(crate) use limits::LimitTable;
 pub(crate) use options::{set_option, set_options};
 pub(crate) use relay::Relays;
 pub(crate) use shortage::Ballast;
@@ -96,6 +98,7 @@ pub(crate) struct Core<K: Kernel> {
     pub(crate) wake_up: Time,
     pub(crate) wheel: Wheel,
     pub(crate) timeouts: Timeouts,
+    pub(crate) limits: LimitTable,
     /// Connections that a budget or a pause kept from their input or output (C13).
     pub(crate) ready: VecDeque<ConnectionId>,
     /// The readiness, with OUT or without, of an event that may go the way of ordinary messages:
@@ -158,12 +161,8 @@ impl<K: Kernel> Core<K> {
             alarm: Time::NEVER,
             wake_up: Time::NEVER,
             wheel: Wheel::new(now),
-            timeouts: Timeouts {
-                idle: config.idle_timeout,
-                write: config.write_timeout,
-                drain: None,
-                hold_ups: HoldUps::default(),
-            },
+            limits: LimitTable::new(&config),
+            timeouts: Timeouts { drain: None, hold_ups: HoldUps::default() },
             ready: VecDeque::new(),
             ordinary: Readiness::INPUT,
             starved: SlotQueue::new(),
@@ -288,7 +287,7 @@ impl<K: Kernel> Core<K> {
     /// that now could ring later is left alone: it finds nothing and is set anew (C30).
     pub(crate) fn schedule(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get(id) else { return };
-        let at = connection.next_deadline(&self.timeouts);
+        let at = connection.next_deadline(&self.timeouts, self.limits.of(id.slot()));
         if at == Time::NEVER {
             return;
         }
@@ -302,7 +301,8 @@ impl<K: Kernel> Core<K> {
     /// When the connection in a slot is to be looked at next; never if there is none.
     pub(crate) fn deadline_at(&self, slot: u32) -> Time {
         let connection = self.connections.at(slot).and_then(|id| self.connections.get(id));
-        connection.map_or(Time::NEVER, |connection| connection.next_deadline(&self.timeouts))
+        let limits = self.limits.of(slot);
+        connection.map_or(Time::NEVER, |it| it.next_deadline(&self.timeouts, limits))
     }
 
     /// The alarm must ring no later than this.

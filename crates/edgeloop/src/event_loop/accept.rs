@@ -1,11 +1,14 @@
 //! Phases 5 and 9: listeners, and the birth of sessions.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use rustix::io::Errno;
 
 use super::EventLoop;
+use crate::bounds::Bounds;
 use crate::closed::Reason;
+use crate::config::Config;
 use crate::connection::Life;
 use crate::core::{Agenda, Born, set_option, set_options};
 use crate::epoll::{Interest, Token};
@@ -18,15 +21,19 @@ use crate::listener::{AcceptError, Listener};
 use crate::notice::{Notice, Trace};
 
 impl<H: Handler, K: Kernel> EventLoop<H, K> {
-    pub(super) fn listen_on(&mut self, address: SocketAddr) -> Result<SocketAddr, Failed> {
+    pub(super) fn listen_on(
+        &mut self,
+        address: SocketAddr,
+        config: &Config,
+    ) -> Result<SocketAddr, Failed> {
         let kernel = &mut self.core.kernel;
-        let backlog = self.core.config.backlog;
+        let backlog = config.backlog;
         let socket = kernel.socket(address).in_call("socket")?;
         set_option(kernel, &socket, SocketOption::ReuseAddress)?;
         if address.is_ipv6() {
-            set_option(kernel, &socket, SocketOption::Ipv6Only(self.core.config.ipv6_only))?;
+            set_option(kernel, &socket, SocketOption::Ipv6Only(config.ipv6_only))?;
         }
-        set_options(kernel, &socket, &self.core.config)?;
+        set_options(kernel, &socket, config)?;
         kernel.bind(&socket, address).in_call("bind")?;
         kernel.listen(&socket, backlog).in_call("listen")?;
         let bound = kernel.local_address(&socket).in_call("getsockname")?;
@@ -37,7 +44,12 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         {
             self.core.tell(Notice::BacklogCapped { listener: bound, asked: backlog, somaxconn });
         }
-        self.listeners.push(Some(Listener::new(socket, bound)));
+        let mut listener = Listener::new(socket, bound);
+        listener.backlog = Some(backlog);
+        if config.bounds != self.core.limits.common {
+            listener.limits = Some(Arc::new(config.bounds));
+        }
+        self.listeners.push(Some(listener));
         self.count_listeners();
         Ok(bound)
     }
@@ -72,10 +84,11 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 Ok((socket, peer)) => {
                     self.core.metrics.accepted += 1;
                     let (address, closes) = (listener.address, listener.accepted());
+                    let limits = listener.limits.clone();
                     if closes {
                         self.close_listener(index);
                     }
-                    self.admit(socket, peer, address);
+                    self.admit(socket, peer, address, limits);
                 }
                 Err(error) => match AcceptError::of(error) {
                     AcceptError::Skipped => {
@@ -153,9 +166,18 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     }
 
     /// Takes a new connection in: slot, registration, session, first callback, first read.
-    fn admit(&mut self, socket: K::Socket, peer: SocketAddr, listener: SocketAddr) {
+    fn admit(
+        &mut self,
+        socket: K::Socket,
+        peer: SocketAddr,
+        listener: SocketAddr,
+        limits: Option<Arc<Bounds>>,
+    ) {
         let descriptor = self.core.kernel.descriptor(&socket);
         let Some(id) = self.core.adopt(socket) else { return };
+        if let Some(limits) = limits {
+            self.core.hold_to(id, limits);
+        }
         if H::TRACE {
             self.core.current = id;
             self.handler.trace(&Trace::Registered { id, descriptor });

@@ -41,8 +41,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             None => {
                 self.drain = Some(Drain { deadline, hastened: 0, cut: 0 });
                 self.core.timeouts.drain = Some((now, self.core.config.drain_quiet));
+                let backlog = self.core.config.backlog;
                 for listener in self.listeners.iter_mut().flatten() {
-                    listener.drain(self.core.config.backlog);
+                    listener.drain(listener.backlog.unwrap_or(backlog));
                 }
             }
         }

@@ -33,6 +33,7 @@ use crate::handler::{Handler, LoopContext};
 use crate::id::ConnectionId;
 use crate::kernel::{ALARM, Kernel, LISTENERS, Linux, WAKER, WATCHED, persist};
 use crate::listener::Listener;
+use crate::listening::ListenOptions;
 use crate::mailbox::{Handle, Letter, Mailbox};
 use crate::metrics::Metrics;
 use crate::place::MemoryLimit;
@@ -176,12 +177,27 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     ///
     /// When the name can't be resolved or none of its addresses can be listened on.
     pub fn listen(&mut self, address: impl ToSocketAddrs) -> Result<SocketAddr, Error> {
+        self.listen_with(address, &ListenOptions::new())
+    }
+
+    /// Listens like [`listen`](Self::listen), with other options than the loop's.
+    ///
+    /// # Errors
+    ///
+    /// The same, and when an option is out of range or contradicts another.
+    pub fn listen_with(
+        &mut self,
+        address: impl ToSocketAddrs,
+        options: &ListenOptions,
+    ) -> Result<SocketAddr, Error> {
+        let config = options.over(&self.core.config);
+        config.check()?;
         let addresses = address.to_socket_addrs().map_err(|error| {
             Error::new(ErrorKind::Listen, "cannot resolve the address to listen on", error)
         })?;
         let mut last = None;
         for address in addresses {
-            match self.listen_on(address) {
+            match self.listen_on(address, &config) {
                 Ok(bound) => return Ok(bound),
                 Err(error) => {
                     let what = format!("cannot listen on {address}");
@@ -247,7 +263,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// After how long without traffic connections are closed; `None` if they never are.
     #[must_use]
     pub fn idle_timeout(&self) -> Option<Duration> {
-        self.core.config.idle_timeout
+        self.core.config.bounds.idle
     }
 
     /// After how long without traffic the kernel probes connections; `None` if it never does

@@ -23,7 +23,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// and another of them comes next.
     pub(super) fn timer(&mut self, id: ConnectionId) -> bool {
         let Some(connection) = self.core.connections.get_mut(id) else { return false };
-        match connection.due(self.core.now, &self.core.timeouts) {
+        match connection.due(self.core.now, &self.core.timeouts, self.core.limits.of(id.slot())) {
             Due::Nothing => {}
             // Not at once: it may have been served in this turn (C13).
             Due::Retry => {
@@ -33,7 +33,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             Due::Timer => {
                 self.timed_out(id);
                 let connection = self.core.connections.get(id);
-                return connection.is_some_and(|it| it.is_timer_next(&self.core.timeouts));
+                let limits = self.core.limits.of(id.slot());
+                return connection.is_some_and(|it| it.is_timer_next(&self.core.timeouts, limits));
             }
             Due::Idle(reason) => self.quiet(id, reason),
             Due::Stalling => self.look_for_room(id),
@@ -95,7 +96,11 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     fn quiet_due(&self, id: ConnectionId) -> Due {
         match self.core.connections.get(id) {
             Some(connection) if matches!(connection.life(), Life::Open | Life::Flushing) => {
-                connection.quiet_due(self.core.now, &self.core.timeouts)
+                connection.quiet_due(
+                    self.core.now,
+                    &self.core.timeouts,
+                    self.core.limits.of(id.slot()),
+                )
             }
             _ => Due::Nothing,
         }
@@ -137,7 +142,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let is_made = self.core.kernel.peer_address(&connection.socket).is_ok();
         self.connect_event(id, if is_made { Readiness::INPUT } else { Readiness::NOTHING });
         if let Some(connection) = self.core.connections.get(id)
-            && connection.due(self.core.now, &self.core.timeouts) == Due::ConnectTimeout
+            && connection.due(self.core.now, &self.core.timeouts, self.core.limits.of(id.slot()))
+                == Due::ConnectTimeout
         {
             self.core.connect_failed(id, None);
         }

@@ -217,10 +217,6 @@ impl<H: Handler> Handler for Watched<H> {
         action
     }
 
-    fn input_limit(&self, session: &H::Session) -> usize {
-        self.handler.input_limit(session)
-    }
-
     fn notice(&mut self, notice: &Notice) {
         if let Notice::Panicked { message, .. } = notice {
             let inside = self.journal.panicked();

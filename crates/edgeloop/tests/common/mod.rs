@@ -29,7 +29,6 @@ pub(crate) const ON_PURPOSE: &str = "on purpose";
 /// A handler made of closures. What is not given echoes, or does what the default does.
 pub(crate) struct Script {
     config: Config,
-    input_limit: usize,
     listens: bool,
     session: Birth,
     opened: Plain,
@@ -57,7 +56,6 @@ impl Script {
     pub(crate) fn new() -> Self {
         Self {
             config: Config::new(),
-            input_limit: 64 * 1024,
             listens: true,
             session: Box::new(|_| Some(Session { panics_when_dropped: false })),
             opened: Box::new(|_| Action::Continue),
@@ -73,11 +71,6 @@ impl Script {
 
     pub(crate) fn config(mut self, config: Config) -> Self {
         self.config = config;
-        self
-    }
-
-    pub(crate) fn input_limit(mut self, bytes: usize) -> Self {
-        self.input_limit = bytes;
         self
     }
 
@@ -243,10 +236,6 @@ impl Handler for Scripted {
 
     fn wake_up(&mut self, cx: &mut impl LoopContext) {
         (self.script.wake_up)(cx);
-    }
-
-    fn input_limit(&self, _: &Session) -> usize {
-        self.script.input_limit
     }
 
     fn notice(&mut self, notice: &Notice) {

@@ -62,6 +62,8 @@ pub(crate) struct Manner {
     pub(crate) flushes: usize,
     /// Is busy with something else for a while.
     pub(crate) busies: usize,
+    /// Gives its connections limits of their own.
+    pub(crate) limits: usize,
 }
 
 impl Manner {
@@ -91,6 +93,7 @@ impl Manner {
         splits: 0,
         flushes: 0,
         busies: 0,
+        limits: 0,
     };
 
     pub(crate) fn of(random: &mut Random) -> Self {
@@ -123,6 +126,7 @@ impl Manner {
             splits: random.pick(&[0, 300, 950]),
             flushes: random.pick(&[0, 0, 0, 100]),
             busies: if hoards { 0 } else { random.pick(&[0, 0, 50]) },
+            limits: random.pick(&[0, 0, 30, 300]),
         }
     }
 }
@@ -131,6 +135,7 @@ impl Manner {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) high_watermark: usize,
+    pub(crate) low_watermark: usize,
     pub(crate) output_limit: usize,
     /// The ceiling of all queued bytes is low enough to be met.
     pub(crate) low_ceiling: bool,
@@ -146,6 +151,7 @@ impl Limits {
     /// Watermarks that no run comes to.
     pub(crate) const NONE: Self = Self {
         high_watermark: usize::MAX,
+        low_watermark: usize::MAX,
         output_limit: usize::MAX,
         low_ceiling: false,
         idle: None,
@@ -205,6 +211,7 @@ pub(crate) fn settings(world: &mut World) -> (Config, Limits) {
     }
     let limits = Limits {
         high_watermark,
+        low_watermark,
         output_limit,
         low_ceiling,
         idle,

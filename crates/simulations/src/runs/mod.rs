@@ -75,7 +75,7 @@ pub fn run(
         // Or others would wait for the slot for ever.
         manner.abandons = 0;
     }
-    if manner.flushes > 0 {
+    if manner.flushes + manner.limits > 0 {
         world.vigil.budgets.joined = 0;
     }
     if manner.panics + manner.births > 0 {
@@ -180,6 +180,7 @@ pub(crate) fn run_in(
     ends: Ends,
 ) -> Result<Outcome, Failure> {
     let seed = world.seed;
+    let config = config.input_limit(manner.input_limit);
     let known = Settings::from(&config);
     world.vigil.allow_spin(known.spin + known.busy_poll);
     let world = Rc::new(RefCell::new(world));

@@ -178,6 +178,7 @@ impl Case {
         let ends = Ends { early: scenario.stops.map(|after| (after, drain)), ..Ends::default() };
         let limits = Limits {
             high_watermark: high,
+            low_watermark: high / 4,
             output_limit: usize::MAX,
             low_ceiling: false,
             idle: scenario.idle,

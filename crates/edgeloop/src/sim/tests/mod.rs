@@ -8,6 +8,7 @@ mod ends;
 mod first_read;
 mod half_close;
 mod joining;
+mod limits;
 mod own_time;
 mod parsing;
 mod passing;
@@ -37,6 +38,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 type Callback = Box<dyn FnMut(&mut dyn Context) -> Action>;
 type OfLoop = Box<dyn FnMut(&mut dyn LoopContext)>;
+type Ended = Box<dyn FnMut(&mut dyn Context, &Closed)>;
 type WithKey = Box<dyn FnMut(&mut dyn Context, u32) -> Action>;
 type WithInput = Box<dyn FnMut(&mut dyn Context, &mut Input<'_>) -> Action>;
 
@@ -46,7 +48,6 @@ struct Probe {
     data: WithInput,
     /// Whether its own stream stays open behind the peer's end.
     stays: bool,
-    input_limit: usize,
     timer: WithKey,
     wake_up: OfLoop,
     poked: Callback,
@@ -55,6 +56,7 @@ struct Probe {
     passed: Vec<(usize, Sent)>,
     /// How often its output drained.
     drained: usize,
+    ended: Ended,
     closed: Vec<Closed>,
     notices: Vec<String>,
 }
@@ -65,13 +67,13 @@ impl Probe {
             opened: Box::new(|_| Action::Continue),
             data: Box::new(|cx, input| cx.send(input.take_all()).or_reset()),
             stays: false,
-            input_limit: usize::MAX,
             timer: Box::new(|_, _| Action::Continue),
             wake_up: Box::new(|_| {}),
             poked: Box::new(|_| Action::Continue),
             echoes: false,
             passed: Vec::new(),
             drained: 0,
+            ended: Box::new(|_, _| {}),
             closed: Vec::new(),
             notices: Vec::new(),
         }
@@ -102,6 +104,11 @@ impl Probe {
 
     fn poked(mut self, call: impl FnMut(&mut dyn Context) -> Action + 'static) -> Self {
         self.poked = Box::new(call);
+        self
+    }
+
+    fn closed(mut self, call: impl FnMut(&mut dyn Context, &Closed) + 'static) -> Self {
+        self.ended = Box::new(call);
         self
     }
 
@@ -160,11 +167,8 @@ impl Handler for Probe {
         (self.wake_up)(cx);
     }
 
-    fn input_limit(&self, (): &()) -> usize {
-        self.input_limit
-    }
-
-    fn closed(&mut self, _: &mut impl Context, (): (), closed: &Closed) {
+    fn closed(&mut self, cx: &mut impl Context, (): (), closed: &Closed) {
+        (self.ended)(cx, closed);
         self.closed.push(closed.clone());
     }
 
@@ -181,6 +185,11 @@ fn run(simulation: Simulation, probe: Probe) -> Report<Probe> {
 fn failing(call: Call, nth: u64, error: Errno) -> Simulation {
     let fault = Fault { call, nth, fate: Fate::Fails(error) };
     Simulation::in_check(1, Some(vec![fault]), Rc::default())
+}
+
+/// A calm run in which so little input may be left.
+fn limited(bytes: usize) -> Simulation {
+    Simulation::new(1).calm().buffers(1000..=1000).config(Config::new().input_limit(bytes))
 }
 
 fn caller(name: &str) -> Script {
@@ -461,9 +470,8 @@ fn only_a_handler_that_waits_for_more_reaches_the_limit_of_its_input() {
             cx.resume(cx.id());
             Action::Continue
         });
-        probe.input_limit = 100;
         let script = Script::new().may_end().send([7; 150]).wait(10 * SECOND).finish().expect_end();
-        let report = run(Simulation::new(1).calm().buffers(1000..=1000).peer(script), probe);
+        let report = run(limited(100).peer(script), probe);
         assert_eq!(report.handler.closed[0].reason, reason, "{answer:?}");
     }
 }
@@ -471,7 +479,7 @@ fn only_a_handler_that_waits_for_more_reaches_the_limit_of_its_input() {
 #[test]
 fn whoever_is_not_read_for_its_output_has_not_reached_the_limit_of_its_input() {
     let mut shown = 0;
-    let mut probe = Probe::new().data(move |cx, input| {
+    let probe = Probe::new().data(move |cx, input| {
         shown += 1;
         if shown == 1 {
             assert_eq!(cx.send(&[7; 5000]), Sent::AboveMark);
@@ -479,8 +487,7 @@ fn whoever_is_not_read_for_its_output_has_not_reached_the_limit_of_its_input() {
         }
         cx.send(input.take_all()).or_reset()
     });
-    probe.input_limit = 5;
-    let config = Config::new().watermarks(100, 10);
+    let config = Config::new().watermarks(100, 10).input_limit(5);
     let script = Script::new().send("hello").wait(SECOND).receive(5000).expect("hello").close();
     let simulation = Simulation::new(1).calm().buffers(1000..=1000).config(config).peer(script);
     assert_eq!(run(simulation, probe).peers[0].reason(), Some(Reason::Finished));

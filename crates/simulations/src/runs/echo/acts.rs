@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use edgeloop::sim::internals::{Kind, Settings, Side};
-use edgeloop::{Action, ConnectionId, Context, Input, LoopContext, Sent, Target, Time};
+use edgeloop::{Action, ConnectionId, Context, Input, Limits, LoopContext, Sent, Target, Time};
 
 use super::alarms::{BUSY, OTHERS, PAUSES};
 use super::session::Session;
@@ -138,7 +138,7 @@ impl Echo {
     fn act_on_the_gone(&mut self, cx: &mut impl Context) {
         let id = self.random.pick(&self.gone);
         self.seen.stale += 1;
-        match self.random.below(7) {
+        match self.random.below(8) {
             0 => {
                 if cx.send_to(id, b"stale") != Sent::Gone {
                     self.world.borrow_mut().violated(|| format!("{id} is gone, and was sent to"));
@@ -149,7 +149,15 @@ impl Echo {
             3 => cx.pause(id),
             4 => cx.set_timer_of(id, PAUSES, Some(PAUSE)),
             5 => cx.set_busy(id, true),
+            6 => self.expect_nothing_of(cx, id),
             _ => cx.resume(id),
+        }
+    }
+
+    /// Limits for a connection that is gone are no error.
+    fn expect_nothing_of(&mut self, cx: &mut impl Context, id: ConnectionId) {
+        if cx.set_limits(id, Limits::new().input_limit(0)).is_err() {
+            self.world.borrow_mut().violated(|| format!("{id} is gone, and has wrong limits"));
         }
     }
 
@@ -170,7 +178,7 @@ impl Echo {
                 Sent::Gone => return peer.doubtful += 100,
                 _ => peer.pushed += 100,
             }
-            if peer.pushed > accepted + self.limits.output_limit as u64 {
+            if peer.pushed > accepted + self.limits_of(id).output as u64 {
                 return world.violated(|| format!("more is queued for {id} than the limit allows"));
             }
         }

@@ -113,11 +113,12 @@ impl Echo {
             let world = self.world.borrow();
             (world.wires[session.wire].sent_at, world.stopped.or(world.ended_at).unwrap_or(START))
         };
+        let own = self.limits_of(session.id);
         let (until, surely_until) = self.busy.until(session.id);
         let moved = session.heard.max(accepted);
         let (since, timeout) = match reason {
-            Reason::IdleTimeout => (session.heard.max(surely_until), self.limits.idle),
-            Reason::WriteTimeout => (accepted, self.settings.write_timeout),
+            Reason::IdleTimeout => (session.heard.max(surely_until), own.idle),
+            Reason::WriteTimeout => (accepted, own.write),
             Reason::ConnectTimeout => (session.made, self.settings.connect_timeout),
             Reason::DrainQuiet => {
                 (moved.max(surely_until).max(stopped), Some(self.settings.drain_quiet))

@@ -3,6 +3,7 @@
 mod acts;
 mod alarms;
 mod expect;
+mod limits;
 mod served;
 pub(crate) mod session;
 
@@ -21,6 +22,7 @@ use edgeloop::{
 
 use crate::runs::manner::{Limits, Manner};
 use alarms::{Alarms, BUSY, Busy, PAUSES};
+use limits::Owns;
 pub(crate) use served::Served;
 use session::{End, Notices, Seen, Session, Sessions};
 
@@ -38,6 +40,7 @@ pub(crate) struct Echo {
     gone: Vec<ConnectionId>,
     alarms: Alarms,
     busy: Busy,
+    owns: Owns,
     /// How often each connection is still to be poked.
     poked: HashMap<ConnectionId, u32>,
     pub(crate) ends: Vec<End>,
@@ -76,6 +79,7 @@ impl Echo {
             gone: Vec::new(),
             alarms: Alarms::default(),
             busy: Busy::default(),
+            owns: Owns::new(),
             poked: HashMap::new(),
             ends: Vec::new(),
             notices: Notices::default(),
@@ -148,6 +152,7 @@ impl Echo {
             let served = !place.excused;
             world.wires[session.wire].known.served = served;
         }
+        self.may_set_limits(cx, session);
         self.may_set_alarm(cx, session);
         self.may_panic(session);
         Action::Continue
@@ -161,7 +166,7 @@ impl Echo {
     ) -> Action {
         self.called_back(cx, session);
         if let Some(queued) = self.queued(session) {
-            let full = queued > self.limits.high_watermark as u64 && !self.manner.reads_on;
+            let full = queued > self.limits_of(session.id).high as u64 && !self.manner.reads_on;
             self.expect(!full, "more is read, though the output is above its watermark", session);
             let told = cx.queued(cx.id()) as u64 == queued;
             self.expect(told, "the loop holds more or less output than it was given", session);
@@ -181,6 +186,7 @@ impl Echo {
             return Action::Continue;
         }
         let flooded = self.meddle(cx);
+        self.may_set_limits(cx, session);
         self.may_set_alarm(cx, session);
         self.may_panic(session);
         let whole =
@@ -230,6 +236,7 @@ impl Echo {
             self.expect(few, "more is passed behind what is queued", session);
         }
         let flooded = self.meddle(cx);
+        self.may_set_limits(cx, session);
         self.may_set_alarm(cx, session);
         self.may_panic(session);
         if session.echoed >= self.manner.enough {
@@ -277,6 +284,7 @@ impl Echo {
 
     fn drained(&mut self, cx: &mut impl Context, session: &mut Session) -> Action {
         self.called_back(cx, session);
+        self.may_set_limits(cx, session);
         self.may_set_alarm(cx, session);
         self.may_panic(session);
         if std::mem::take(&mut session.waits) {
@@ -293,6 +301,7 @@ impl Echo {
             self.set_busy(cx, session.id, false);
         }
         if key != PAUSES {
+            self.may_set_limits(cx, session);
             self.may_set_alarm(cx, session);
             self.may_panic(session);
             return Action::Continue;
@@ -302,6 +311,7 @@ impl Echo {
             self.may_panic(session);
             return self.answer(session, Action::Close);
         }
+        self.may_set_limits(cx, session);
         self.may_set_alarm(cx, session);
         self.may_panic(session);
         if paused.is_some() {
@@ -349,6 +359,7 @@ impl Echo {
         self.poked.remove(&closed.id);
         self.alarms.forget(closed.id);
         self.busy.forget(closed.id);
+        self.owns.remove(&closed.id);
         let panics = self.random.chance(self.manner.panics);
         self.ends.push(End { session, closed: closed.clone() });
         if self.random.chance(self.manner.redials) {
@@ -366,6 +377,7 @@ impl Echo {
         let asked = self.poked.get_mut(&session.id).filter(|asked| **asked > 0);
         let is_asked = asked.map(|asked| *asked -= 1).is_some();
         self.expect(is_asked, "it is poked more often than asked (C47)", session);
+        self.may_set_limits(cx, session);
         self.may_set_alarm(cx, session);
         self.may_panic(session);
         Action::Continue
@@ -403,11 +415,6 @@ impl Echo {
             self.set_wake_up(cx);
         }
         self.may_panic_alone();
-    }
-
-    fn input_limit(&self, session: &Session) -> usize {
-        self.may_panic_unchanged(session);
-        self.manner.input_limit
     }
 
     fn notice(&mut self, notice: &Notice) {

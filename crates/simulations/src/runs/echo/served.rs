@@ -82,10 +82,6 @@ impl<const TRACE: bool, const SIZE: usize> Handler for Served<TRACE, SIZE> {
         self.0.wake_up(cx);
     }
 
-    fn input_limit(&self, padded: &Padded<SIZE>) -> usize {
-        self.0.input_limit(&padded.session)
-    }
-
     fn notice(&mut self, notice: &Notice) {
         self.0.notice(notice);
     }

@@ -1,0 +1,78 @@
+//! The limits that the handler of the runs gives its connections.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use edgeloop::{ConnectionId, Context, Limits};
+
+use super::Echo;
+use super::session::Session;
+
+/// What holds for a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Own {
+    pub(super) idle: Option<Duration>,
+    pub(super) write: Option<Duration>,
+    pub(super) high: usize,
+    pub(super) low: usize,
+    pub(super) output: usize,
+}
+
+/// Those of connections that were given some.
+pub(super) type Owns = HashMap<ConnectionId, Own>;
+
+impl Echo {
+    /// The limits that hold for a connection.
+    pub(super) fn limits_of(&self, id: ConnectionId) -> Own {
+        self.owns.get(&id).copied().unwrap_or(Own {
+            idle: self.limits.idle,
+            write: self.settings.write_timeout,
+            high: self.limits.high_watermark,
+            low: self.limits.low_watermark,
+            output: self.limits.output_limit,
+        })
+    }
+
+    /// Changes the limits of its own connection by chance: to such that no honest peer is ended by,
+    /// and back.
+    pub(super) fn may_set_limits(&mut self, cx: &mut impl Context, session: &Session) {
+        if !self.random.chance(self.manner.limits) {
+            return;
+        }
+        let usual = self.limits;
+        let mut own = self.limits_of(session.id);
+        let mut limits = Limits::new();
+        if self.random.chance(500) {
+            let idle = usual.idle;
+            let longer = idle.map(|idle| 2 * idle);
+            // Or others would wait for the slot for ever.
+            let longest = longer.filter(|_| usual.scarce);
+            own.idle = self.random.pick(&[idle, longer, longest]);
+            limits = limits.idle_timeout(own.idle);
+        }
+        if self.random.chance(500) {
+            let write = self.settings.write_timeout;
+            own.write = self.random.pick(&[write, write.map(|write| 2 * write)]);
+            limits = limits.write_timeout(own.write);
+        }
+        if self.random.chance(500) {
+            let part = self.random.pick(&[1, 2, 10]);
+            (own.high, own.low) = (usual.high_watermark / part, usual.low_watermark / part);
+            limits = limits.high_watermark(own.high).low_watermark(own.low);
+        }
+        if self.random.chance(300) {
+            // What was let in once is not taken back.
+            own.output = usual.output_limit.saturating_mul(2);
+            limits = limits.output_limit(own.output);
+        }
+        if self.random.chance(100) {
+            let wrong = limits.low_watermark(usize::MAX);
+            let refused = cx.set_limits(session.id, wrong).is_err();
+            self.expect(refused, "limits that contradict each other are taken", session);
+        }
+        let taken = cx.set_limits(session.id, limits).is_ok();
+        self.expect(taken, "sound limits are refused", session);
+        self.owns.insert(session.id, own);
+        self.world.borrow_mut().wires[session.wire].known.low_watermark = Some(own.low);
+    }
+}
