@@ -28,7 +28,7 @@ struct Member {
 impl Room {
     /// Tells everybody but one. A member who reads too slowly for the room is put out of it: a
     /// message that was refused would leave a hole in what they read.
-    fn tell_others(&self, cx: &mut impl LoopContext, from: ConnectionId, message: &str) {
+    fn tell_others(&self, cx: &mut impl LoopContext<Member>, from: ConnectionId, message: &str) {
         for &member in self.names.keys().filter(|&&member| member != from) {
             if cx.send_to(member, message.as_bytes()) == Sent::Refused {
                 cx.reset(member);
@@ -36,7 +36,7 @@ impl Room {
         }
     }
 
-    fn hear(&mut self, cx: &mut impl Context, line: &str) {
+    fn hear(&mut self, cx: &mut impl Context<Member>, line: &str) {
         let from = cx.id();
         if let Some(name) = self.names.get(&from) {
             self.tell_others(cx, from, &format!("{name}: {line}\n"));
@@ -54,13 +54,13 @@ impl Handler for Room {
         Some(Member::default())
     }
 
-    fn opened(&mut self, cx: &mut impl Context, _: &mut Member) -> Action {
+    fn opened(&mut self, cx: &mut impl Context<Self::Session>, _: &mut Member) -> Action {
         cx.send(b"* who are you?\n").or_reset()
     }
 
     fn data(
         &mut self,
-        cx: &mut impl Context,
+        cx: &mut impl Context<Self::Session>,
         member: &mut Member,
         input: &mut Input<'_>,
     ) -> Action {
@@ -78,7 +78,7 @@ impl Handler for Room {
         }
     }
 
-    fn closed(&mut self, cx: &mut impl Context, member: Member, closed: &Closed) {
+    fn closed(&mut self, cx: &mut impl Context<Self::Session>, member: Member, closed: &Closed) {
         if let Some(name) = self.names.remove(&closed.id) {
             let message = format!("* {name} leaves after {} lines\n", member.said);
             self.tell_others(cx, closed.id, &message);

@@ -113,7 +113,12 @@ impl Handler for Server {
         Some(0)
     }
 
-    fn data(&mut self, cx: &mut impl Context, answered: &mut u64, input: &mut Input<'_>) -> Action {
+    fn data(
+        &mut self,
+        cx: &mut impl Context<Self::Session>,
+        answered: &mut u64,
+        input: &mut Input<'_>,
+    ) -> Action {
         loop {
             let message = match self.protocol.take(input) {
                 Ok(Some(message)) => message,
@@ -133,7 +138,12 @@ impl Handler for Server {
         }
     }
 
-    fn end(&mut self, cx: &mut impl Context, _: &mut u64, input: &mut Input<'_>) -> Action {
+    fn end(
+        &mut self,
+        cx: &mut impl Context<Self::Session>,
+        _: &mut u64,
+        input: &mut Input<'_>,
+    ) -> Action {
         let rest = input.take_all().len();
         if rest > 0 {
             eprintln!("{}: ended within a message, after {rest} bytes of it", cx.id());
@@ -141,7 +151,7 @@ impl Handler for Server {
         Action::Close
     }
 
-    fn closed(&mut self, _: &mut impl Context, answered: u64, closed: &Closed) {
+    fn closed(&mut self, _: &mut impl Context<Self::Session>, answered: u64, closed: &Closed) {
         eprintln!("{}: {answered} messages, {closed}", closed.id);
     }
 }

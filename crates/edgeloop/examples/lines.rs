@@ -28,14 +28,14 @@ impl Handler for Lines {
         Some(Client::default())
     }
 
-    fn opened(&mut self, cx: &mut impl Context, _: &mut Client) -> Action {
+    fn opened(&mut self, cx: &mut impl Context<Self::Session>, _: &mut Client) -> Action {
         cx.set_timer(0, Some(PATIENCE));
         cx.send(b"ready\n").or_reset()
     }
 
     fn data(
         &mut self,
-        cx: &mut impl Context,
+        cx: &mut impl Context<Self::Session>,
         client: &mut Client,
         input: &mut Input<'_>,
     ) -> Action {
@@ -66,12 +66,12 @@ impl Handler for Lines {
         Action::Continue
     }
 
-    fn timer(&mut self, cx: &mut impl Context, _: &mut Client, _: u32) -> Action {
+    fn timer(&mut self, cx: &mut impl Context<Self::Session>, _: &mut Client, _: u32) -> Action {
         let _ = cx.send(b"bye: nothing asked\n");
         Action::Close
     }
 
-    fn closed(&mut self, _: &mut impl Context, client: Client, closed: &Closed) {
+    fn closed(&mut self, _: &mut impl Context<Self::Session>, client: Client, closed: &Closed) {
         eprintln!("{}: {} requests, {closed}", closed.id, client.requests);
     }
 }

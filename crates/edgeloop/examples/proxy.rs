@@ -53,16 +53,16 @@ impl Handler for Proxy {
     /// Whether it is a client.
     type Session = bool;
 
-    fn session(&mut self, origin: &Origin) -> Option<bool> {
-        Some(matches!(origin, Origin::Accepted { .. }))
+    fn session(&mut self, _: &Origin) -> Option<bool> {
+        Some(true)
     }
 
-    fn opened(&mut self, cx: &mut impl Context, is_client: &mut bool) -> Action {
+    fn opened(&mut self, cx: &mut impl Context<Self::Session>, is_client: &mut bool) -> Action {
         if !*is_client {
             return Action::Continue;
         }
         let upstream =
-            cx.connect(self.target(), 0).inspect_err(|error| eprintln!("proxy: {error}"));
+            cx.connect(self.target(), false).inspect_err(|error| eprintln!("proxy: {error}"));
         let Ok(upstream) = upstream else { return Action::Reset };
         // What the client sends before the upstream is connected is the first that this is sent.
         cx.relay(cx.id(), upstream);
@@ -71,11 +71,16 @@ impl Handler for Proxy {
     }
 
     /// Never called: all input is relayed.
-    fn data(&mut self, _: &mut impl Context, _: &mut bool, _: &mut Input<'_>) -> Action {
+    fn data(
+        &mut self,
+        _: &mut impl Context<Self::Session>,
+        _: &mut bool,
+        _: &mut Input<'_>,
+    ) -> Action {
         Action::Reset
     }
 
-    fn closed(&mut self, _: &mut impl Context, is_client: bool, closed: &Closed) {
+    fn closed(&mut self, _: &mut impl Context<Self::Session>, is_client: bool, closed: &Closed) {
         let failed = matches!(closed.reason, Reason::ConnectFailed | Reason::ConnectTimeout);
         if !is_client && failed {
             eprintln!("proxy: no upstream can be connected to, the last one: {closed}");
@@ -87,7 +92,7 @@ impl Handler for Proxy {
     }
 
     /// A signal came.
-    fn notified(&mut self, cx: &mut impl LoopContext) {
+    fn notified(&mut self, cx: &mut impl LoopContext<Self::Session>) {
         cx.stop(if self.is_stopping { Stop::Now } else { Stop::Drain(Some(PATIENCE)) });
         self.is_stopping = true;
     }

@@ -33,7 +33,12 @@ impl Handler for Hasty {
         Some(0)
     }
 
-    fn data(&mut self, cx: &mut impl Context, sum: &mut u64, input: &mut Input<'_>) -> Action {
+    fn data(
+        &mut self,
+        cx: &mut impl Context<Self::Session>,
+        sum: &mut u64,
+        input: &mut Input<'_>,
+    ) -> Action {
         for line in input.take_all().split_inclusive(|&byte| byte == b'\n') {
             let Some(answer) = answer(sum, line) else { return Action::Reset };
             if !cx.send(answer.as_bytes()).is_accepted() {
@@ -51,7 +56,12 @@ impl Handler for Patient {
         Some(0)
     }
 
-    fn data(&mut self, cx: &mut impl Context, sum: &mut u64, input: &mut Input<'_>) -> Action {
+    fn data(
+        &mut self,
+        cx: &mut impl Context<Self::Session>,
+        sum: &mut u64,
+        input: &mut Input<'_>,
+    ) -> Action {
         // Half a line stays in the input, and is shown again with what follows.
         while let Ok(Some(line)) = input.take_line(100) {
             let Some(answer) = answer(sum, line) else { return Action::Reset };

@@ -9,7 +9,7 @@ use crate::bounds::Limits;
 use crate::closed::Reason;
 use crate::connection::Connection;
 use crate::core::Core;
-use crate::error::Error;
+use crate::error::{ConnectError, Error};
 use crate::handler::{Context, LoopContext, Sent, Stop};
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
@@ -17,9 +17,13 @@ use crate::metrics::Metrics;
 use crate::target::Target;
 use crate::time::Time;
 
+/// Sessions of connections that callbacks have started, until they are put into the table.
+pub(crate) type Started<S> = Vec<(ConnectionId, S)>;
+
 /// Borrows the loop for the length of one callback.
-pub(crate) struct CallContext<'a, K: Kernel> {
+pub(crate) struct CallContext<'a, K: Kernel, S> {
     core: &'a mut Core<K>,
+    started: &'a mut Started<S>,
     id: ConnectionId,
     /// How much of its input is left, if nothing was sent on this connection in this turn.
     unsent: Option<&'a Cell<usize>>,
@@ -27,9 +31,13 @@ pub(crate) struct CallContext<'a, K: Kernel> {
     is_plain: bool,
 }
 
-impl<'a, K: Kernel> CallContext<'a, K> {
-    pub(crate) fn new(core: &'a mut Core<K>, id: ConnectionId) -> Self {
-        Self { core, id, unsent: None, is_plain: false }
+impl<'a, K: Kernel, S> CallContext<'a, K, S> {
+    pub(crate) fn new(
+        core: &'a mut Core<K>,
+        started: &'a mut Started<S>,
+        id: ConnectionId,
+    ) -> Self {
+        Self { core, started, id, unsent: None, is_plain: false }
     }
 
     /// The same for a connection of which it may be known that nothing was sent on it in this turn;
@@ -37,16 +45,22 @@ impl<'a, K: Kernel> CallContext<'a, K> {
     #[inline(always)]
     pub(crate) fn first(
         core: &'a mut Core<K>,
+        started: &'a mut Started<S>,
         id: ConnectionId,
         unsent: Option<&'a Cell<usize>>,
     ) -> Self {
-        Self { core, id, unsent, is_plain: false }
+        Self { core, started, id, unsent, is_plain: false }
     }
 
     /// The same for a connection that is plain.
     #[inline(always)]
-    pub(crate) fn plain(core: &'a mut Core<K>, id: ConnectionId, unsent: &'a Cell<usize>) -> Self {
-        Self { core, id, unsent: Some(unsent), is_plain: true }
+    pub(crate) fn plain(
+        core: &'a mut Core<K>,
+        started: &'a mut Started<S>,
+        id: ConnectionId,
+        unsent: &'a Cell<usize>,
+    ) -> Self {
+        Self { core, started, id, unsent: Some(unsent), is_plain: true }
     }
 
     /// The loop, to do something to a connection of it.
@@ -61,9 +75,9 @@ impl<'a, K: Kernel> CallContext<'a, K> {
     }
 }
 
-impl<K: Kernel> crate::sealed::Sealed for CallContext<'_, K> {}
+impl<K: Kernel, S> crate::sealed::Sealed for CallContext<'_, K, S> {}
 
-impl<K: Kernel> LoopContext for CallContext<'_, K> {
+impl<K: Kernel, S> LoopContext<S> for CallContext<'_, K, S> {
     fn now(&self) -> Time {
         self.core.now
     }
@@ -136,8 +150,14 @@ impl<K: Kernel> LoopContext for CallContext<'_, K> {
         self.core.relays.carried(source)
     }
 
-    fn connect(&mut self, to: Target, tag: u64) -> Result<ConnectionId, Error> {
-        self.touch().connect(to, tag)
+    fn connect(&mut self, to: Target, session: S) -> Result<ConnectionId, ConnectError<S>> {
+        match self.touch().connect(to) {
+            Ok(id) => {
+                self.started.push((id, session));
+                Ok(id)
+            }
+            Err(error) => Err(ConnectError { error, session }),
+        }
     }
 
     fn local_address(&mut self, id: ConnectionId) -> io::Result<SocketAddr> {
@@ -173,7 +193,7 @@ impl<K: Kernel> LoopContext for CallContext<'_, K> {
     }
 }
 
-impl<K: Kernel> Context for CallContext<'_, K> {
+impl<K: Kernel, S> Context<S> for CallContext<'_, K, S> {
     #[inline]
     fn id(&self) -> ConnectionId {
         self.id

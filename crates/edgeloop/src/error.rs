@@ -66,6 +66,39 @@ impl Error {
     }
 }
 
+/// An outbound connection could not be started. The session that was meant for it comes back.
+pub struct ConnectError<S> {
+    /// Why.
+    pub error: Error,
+    /// The session.
+    pub session: S,
+}
+
+/// Without the session: what users keep does not belong into a log (C34).
+impl<S> fmt::Debug for ConnectError<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectError").field("error", &self.error).finish_non_exhaustive()
+    }
+}
+
+impl<S> fmt::Display for ConnectError<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<S> std::error::Error for ConnectError<S> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.error)
+    }
+}
+
+impl<S> From<ConnectError<S>> for Error {
+    fn from(failed: ConnectError<S>) -> Self {
+        failed.error
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.action, self.source)?;

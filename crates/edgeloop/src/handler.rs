@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::bounds::Limits;
 use crate::closed::Closed;
-use crate::error::Error;
+use crate::error::{ConnectError, Error};
 use crate::id::ConnectionId;
 use crate::input::Input;
 use crate::metrics::Metrics;
@@ -60,13 +60,18 @@ pub trait Handler {
     /// Whether [`trace`](Handler::trace) is called. The default, `false`, compiles it out.
     const TRACE: bool = false;
 
-    /// Makes the session of a connection that was accepted or is about to be connected.
+    /// Makes the session of a connection that was accepted.
     ///
-    /// `None` refuses the connection: it is reset at once and no other callback comes.
+    /// `None` refuses the connection: it is reset at once and no other callback comes. The session
+    /// of an outbound connection is given to [`connect`](LoopContext::connect).
     fn session(&mut self, origin: &Origin) -> Option<Self::Session>;
 
     /// The connection is open: accepted, or connected. A server that speaks first does so here.
-    fn opened(&mut self, cx: &mut impl Context, session: &mut Self::Session) -> Action {
+    fn opened(
+        &mut self,
+        cx: &mut impl Context<Self::Session>,
+        session: &mut Self::Session,
+    ) -> Action {
         let _ = (cx, session);
         Action::Continue
     }
@@ -82,7 +87,7 @@ pub trait Handler {
     /// though nothing new has come.
     fn data(
         &mut self,
-        cx: &mut impl Context,
+        cx: &mut impl Context<Self::Session>,
         session: &mut Self::Session,
         input: &mut Input<'_>,
     ) -> Action;
@@ -110,7 +115,7 @@ pub trait Handler {
     /// never refused.
     fn passed(
         &mut self,
-        cx: &mut impl Context,
+        cx: &mut impl Context<Self::Session>,
         session: &mut Self::Session,
         bytes: usize,
         sent: Sent,
@@ -129,7 +134,7 @@ pub trait Handler {
     /// stream is [finished](Action::Finish), too.
     fn end(
         &mut self,
-        cx: &mut impl Context,
+        cx: &mut impl Context<Self::Session>,
         session: &mut Self::Session,
         input: &mut Input<'_>,
     ) -> Action {
@@ -138,45 +143,63 @@ pub trait Handler {
     }
 
     /// The output queue, which had risen above the high watermark, has fallen to the low one.
-    fn drained(&mut self, cx: &mut impl Context, session: &mut Self::Session) -> Action {
+    fn drained(
+        &mut self,
+        cx: &mut impl Context<Self::Session>,
+        session: &mut Self::Session,
+    ) -> Action {
         let _ = (cx, session);
         Action::Continue
     }
 
     /// The timer of this key, which [`Context::set_timer`] set, has come. It is not set any more.
-    fn timer(&mut self, cx: &mut impl Context, session: &mut Self::Session, key: u32) -> Action {
+    fn timer(
+        &mut self,
+        cx: &mut impl Context<Self::Session>,
+        session: &mut Self::Session,
+        key: u32,
+    ) -> Action {
         let _ = (cx, session, key);
         Action::Close
     }
 
     /// [`LoopContext::poke`] or [`Handle::poke`](crate::Handle::poke) asked for this call, once for
     /// each time (C47): something that the session waits for has happened elsewhere.
-    fn poked(&mut self, cx: &mut impl Context, session: &mut Self::Session) -> Action {
+    fn poked(
+        &mut self,
+        cx: &mut impl Context<Self::Session>,
+        session: &mut Self::Session,
+    ) -> Action {
         let _ = (cx, session);
         Action::Continue
     }
 
     /// The connection is gone; its descriptor is closed when this returns. Called exactly once for
     /// every session. Sending to this connection answers [`Sent::Gone`].
-    fn closed(&mut self, cx: &mut impl Context, session: Self::Session, closed: &Closed) {
+    fn closed(
+        &mut self,
+        cx: &mut impl Context<Self::Session>,
+        session: Self::Session,
+        closed: &Closed,
+    ) {
         let _ = (cx, session, closed);
     }
 
     /// [`Handle::notify`](crate::Handle::notify) was called, once or several times since the last,
     /// or something has arrived where [`EventLoop::notify_on`](crate::EventLoop::notify_on)
     /// watches.
-    fn notified(&mut self, cx: &mut impl LoopContext) {
+    fn notified(&mut self, cx: &mut impl LoopContext<Self::Session>) {
         let _ = cx;
     }
 
     /// The time that [`LoopContext::wake_at`] set has come. It is not set any more.
-    fn wake_up(&mut self, cx: &mut impl LoopContext) {
+    fn wake_up(&mut self, cx: &mut impl LoopContext<Self::Session>) {
         let _ = cx;
     }
 
     /// The loop begins to drain ([`Stop::Drain`]): the moment to tell clients that they should
     /// leave. Called once for each stop, and not where everything ends at once.
-    fn draining(&mut self, cx: &mut impl LoopContext) {
+    fn draining(&mut self, cx: &mut impl LoopContext<Self::Session>) {
         let _ = cx;
     }
 
@@ -191,46 +214,86 @@ pub trait Handler {
     }
 }
 
-/// Where a connection comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Origin {
-    /// A listener accepted it.
-    Accepted {
-        /// The connection that is being made.
+/// A handler that receives messages of the type `M` from other threads, which send them with a
+/// [`Sender`](crate::Sender) (C47): work is given to a pool of threads, and its answer comes back
+/// to the session that waits for it.
+///
+/// # Examples
+///
+/// ```
+/// use edgeloop::{Action, Context, EventLoop, Handler, Input, Origin, Receive};
+///
+/// /// What a worker has found out.
+/// struct Answer(String);
+///
+/// struct Server;
+///
+/// impl Handler for Server {
+///     type Session = ();
+///
+///     fn session(&mut self, _: &Origin) -> Option<()> {
+///         Some(())
+///     }
+///
+///     fn data(&mut self, cx: &mut impl Context, _: &mut (), input: &mut Input<'_>) -> Action {
+///         // Here `cx.id()` and the question go to a worker, which has a `Sender<Answer>`.
+///         let _ = (cx.id(), input.take_all());
+///         Action::Continue
+///     }
+/// }
+///
+/// impl Receive<Answer> for Server {
+///     fn message(&mut self, cx: &mut impl Context, _: &mut (), answer: Answer) -> Action {
+///         cx.send(answer.0.as_bytes()).or_reset()
+///     }
+/// }
+///
+/// let mut server = EventLoop::new(Server)?;
+/// let sender = server.sender::<Answer>();
+/// std::thread::spawn(move || {
+///     // For each question: sender.send_to(id, Answer(…))
+///     # let _ = sender;
+/// });
+/// # Ok::<(), edgeloop::Error>(())
+/// ```
+pub trait Receive<M>: Handler {
+    /// A message for a connection that is being made or is open. The default drops it.
+    fn message(
+        &mut self,
+        cx: &mut impl Context<Self::Session>,
+        session: &mut Self::Session,
+        message: M,
+    ) -> Action {
+        let _ = (cx, session, message);
+        Action::Continue
+    }
+
+    /// A message for a connection that has ended or is closing. The default drops it.
+    fn undelivered(
+        &mut self,
+        cx: &mut impl LoopContext<Self::Session>,
         id: ConnectionId,
-        /// The address of the other end.
-        peer: SocketAddr,
-        /// The address that the listener is bound to.
-        listener: SocketAddr,
-    },
-    /// [`LoopContext::connect`] asked for it; it isn't connected yet.
-    Connecting {
-        /// The connection that is being made.
-        id: ConnectionId,
-        /// The address of the other end.
-        peer: SocketAddr,
-        /// What the caller of `connect` gave to recognise it by.
-        tag: u64,
-    },
+        message: M,
+    ) {
+        let _ = (cx, id, message);
+    }
+
+    /// A message for the loop, and for no connection of it. The default drops it.
+    fn posted(&mut self, cx: &mut impl LoopContext<Self::Session>, message: M) {
+        let _ = (cx, message);
+    }
 }
 
-impl Origin {
+/// Where a connection that was accepted comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Origin {
     /// The connection that is being made.
-    #[must_use]
-    pub fn id(&self) -> ConnectionId {
-        match self {
-            Self::Accepted { id, .. } | Self::Connecting { id, .. } => *id,
-        }
-    }
-
+    pub id: ConnectionId,
     /// The address of the other end.
-    #[must_use]
-    pub fn peer(&self) -> SocketAddr {
-        match self {
-            Self::Accepted { peer, .. } | Self::Connecting { peer, .. } => *peer,
-        }
-    }
+    pub peer: SocketAddr,
+    /// The address that the listener is bound to.
+    pub listener: SocketAddr,
 }
 
 /// What a callback wants to happen to its connection.
@@ -300,7 +363,7 @@ impl Sent {
 ///
 /// Acting on a connection that is gone does nothing, and is counted in
 /// [`Metrics::stale`](crate::Metrics::stale) (C17).
-pub trait LoopContext: crate::sealed::Sealed {
+pub trait LoopContext<S = ()>: crate::sealed::Sealed {
     /// The time at which this turn began, read once for all its callbacks (C28).
     fn now(&self) -> Time;
 
@@ -371,10 +434,9 @@ pub trait LoopContext: crate::sealed::Sealed {
     /// How many bytes of a connection's input relays have carried.
     fn relayed(&self, source: ConnectionId) -> u64;
 
-    /// Starts an outbound connection, to an address or to a [`Target`] with several of them.
-    /// [`Handler::session`] is called with [`Origin::Connecting`] and this `tag` after the present
-    /// callback has returned, and then [`Handler::opened`], or [`Handler::closed`] with the reason
-    /// why it could not be made: that of the last address that was tried.
+    /// Starts an outbound connection with this session, to an address or to a [`Target`] with
+    /// several of them. [`Handler::opened`] is called when it is made, or [`Handler::closed`] with
+    /// the reason why it could not be: that of the last address that was tried.
     ///
     /// A connection that turns out to be one with itself counts as refused: it is what becomes of a
     /// connect to a port of this machine at which nobody listens, when the kernel happens to give
@@ -384,8 +446,8 @@ pub trait LoopContext: crate::sealed::Sealed {
     ///
     /// When the connection cap is reached, the loop is cutting off what is left behind a stop
     /// (until then a loop that drains connects), the socket can't be made, or none of the addresses
-    /// lets itself be begun with.
-    fn connect(&mut self, to: Target, tag: u64) -> Result<ConnectionId, Error>;
+    /// lets itself be begun with. The session comes back with the error.
+    fn connect(&mut self, to: Target, session: S) -> Result<ConnectionId, ConnectError<S>>;
 
     /// The address of a connection's own end (getsockname(2)); one system call.
     ///
@@ -445,7 +507,7 @@ pub trait LoopContext: crate::sealed::Sealed {
 }
 
 /// What a handler can do in a callback that belongs to one connection.
-pub trait Context: LoopContext {
+pub trait Context<S = ()>: LoopContext<S> {
     /// The connection that this callback is about.
     fn id(&self) -> ConnectionId;
 

@@ -91,15 +91,15 @@ pub use config::{
     Config, DEFAULT_BUFFER_LIMIT, DEFAULT_KEEPALIVE, MAX_EVENT_BATCH, MAX_PIPES, MAX_SEND_BUFFER,
     MAX_SPIN, MIN_BACKLOG, MIN_BUFFER_LIMIT, MIN_SEND_BUFFER,
 };
-pub use error::{Error, ErrorKind};
+pub use error::{ConnectError, Error, ErrorKind};
 pub use event_loop::EventLoop;
-pub use handler::{Action, Context, Handler, LoopContext, Origin, Sent, Stop};
+pub use handler::{Action, Context, Handler, LoopContext, Origin, Receive, Sent, Stop};
 pub use id::ConnectionId;
 pub use input::{Input, TooLong, Unsigned};
 pub use kernel::{Kernel, Linux, SocketOption, Wake};
 pub use limits::raise_descriptor_limit;
 pub use listening::ListenOptions;
-pub use mailbox::{Handle, SendError, SendErrorKind};
+pub use mailbox::{Handle, SendError, SendErrorKind, Sender};
 pub use metrics::Metrics;
 pub use notice::{Notice, Trace};
 pub use place::MemoryLimit;

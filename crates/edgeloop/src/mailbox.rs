@@ -11,13 +11,18 @@ mod model;
 #[cfg(test)]
 mod tests;
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::PoisonError;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use crate::handler::Stop;
 use crate::id::ConnectionId;
 use crate::kernel::{Kernel, Linux, Wake, persist};
+use crate::metrics::Metrics;
 use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering};
 
 /// Reaches a loop from any thread. Clones reach the same loop.
@@ -31,6 +36,18 @@ pub(crate) enum Letter {
     Send(ConnectionId, Box<[u8]>),
     Close(ConnectionId),
     Poke(ConnectionId),
+    Message(Message),
+    Metrics(mpsc::SyncSender<Metrics>),
+}
+
+/// A message, without its type.
+pub(crate) struct Message {
+    /// For whom; none for the loop.
+    pub(crate) to: Option<ConnectionId>,
+    /// Which of the loop's receivers knows the type.
+    pub(crate) receiver: usize,
+    pub(crate) value: Box<dyn Any + Send>,
+    size: usize,
 }
 
 #[derive(Default)]
@@ -59,7 +76,12 @@ impl Shared {
 
 impl Letter {
     fn cost(&self) -> usize {
-        size_of::<Self>() + if let Self::Send(_, bytes) = self { bytes.len() } else { 0 }
+        let contents = match self {
+            Self::Send(_, bytes) => bytes.len(),
+            Self::Message(message) => message.size,
+            Self::Close(_) | Self::Poke(_) | Self::Metrics(_) => 0,
+        };
+        size_of::<Self>() + contents
     }
 }
 
@@ -70,6 +92,8 @@ impl fmt::Debug for Letter {
             Self::Send(id, bytes) => write!(f, "Send({id}, {} bytes)", bytes.len()),
             Self::Close(id) => write!(f, "Close({id})"),
             Self::Poke(id) => write!(f, "Poke({id})"),
+            Self::Message(message) => write!(f, "Message(to {:?})", message.to),
+            Self::Metrics(_) => write!(f, "Metrics"),
         }
     }
 }
@@ -114,7 +138,7 @@ impl<K: Kernel> Handle<K> {
         let letter = Letter::Send(id, bytes.into());
         self.post(letter).map_err(|(kind, letter)| SendError {
             kind,
-            bytes: if let Letter::Send(_, bytes) = letter { bytes } else { Box::default() },
+            value: if let Letter::Send(_, bytes) = letter { bytes } else { Box::default() },
         })
     }
 
@@ -155,6 +179,19 @@ impl<K: Kernel> Handle<K> {
         self.post(Letter::Poke(id)).map_err(|(kind, _)| kind)
     }
 
+    /// Asks the loop for what it has counted, and waits for its answer. `None` if there is none
+    /// within this time, the mailbox is full or the loop is gone. The loop answers in one of its
+    /// next turns, in order with what else was sent to it.
+    ///
+    /// On the loop's own thread nothing would come: there,
+    /// [`LoopContext::metrics`](crate::LoopContext::metrics) is asked.
+    #[must_use]
+    pub fn metrics(&self, within: Duration) -> Option<Metrics> {
+        let (answer, metrics) = mpsc::sync_channel(1);
+        self.post(Letter::Metrics(answer)).ok()?;
+        metrics.recv_timeout(within).ok()
+    }
+
     fn post(&self, letter: Letter) -> Result<(), (SendErrorKind, Letter)> {
         let cost = letter.cost();
         let mut mail = self.shared.mail();
@@ -180,16 +217,89 @@ impl<K: Kernel> Handle<K> {
     }
 }
 
-/// Why a letter could not be posted, with its bytes.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SendError {
-    /// Why.
-    pub kind: SendErrorKind,
-    /// The bytes that were not sent.
-    pub bytes: Box<[u8]>,
+/// Sends messages of the type `M` to a loop from any thread, and to the sessions of its connections
+/// (C47). They are received by the handler's [`Receive`](crate::Receive), which has an example.
+/// Clones send to the same loop.
+///
+/// Messages of one thread arrive in order, and in order with what it does by a [`Handle`].
+pub struct Sender<M, K: Kernel = Linux> {
+    handle: Handle<K>,
+    receiver: usize,
+    messages: PhantomData<fn(M)>,
 }
 
-/// Why a letter could not be posted.
+impl<M, K: Kernel> Clone for Sender<M, K> {
+    fn clone(&self) -> Self {
+        Self { handle: self.handle.clone(), ..*self }
+    }
+}
+
+impl<M, K: Kernel> fmt::Debug for Sender<M, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").field("handle", &self.handle).finish_non_exhaustive()
+    }
+}
+
+impl<M: Send + 'static, K: Kernel> Sender<M, K> {
+    pub(crate) const fn new(handle: Handle<K>, receiver: usize) -> Self {
+        Self { handle, receiver, messages: PhantomData }
+    }
+
+    /// Sends a message to the loop: [`Receive::posted`](crate::Receive::posted) is called with it.
+    /// Does not block.
+    ///
+    /// In the mailbox it counts as many bytes as its type has, without what it points to.
+    ///
+    /// # Errors
+    ///
+    /// When the mailbox is full or the loop is gone; the message comes back with the error.
+    pub fn post(&self, message: M) -> Result<(), SendError<M>> {
+        self.deliver(None, message)
+    }
+
+    /// Sends a message to a connection: [`Receive::message`](crate::Receive::message) is called
+    /// with it and the session, or [`Receive::undelivered`](crate::Receive::undelivered) if the
+    /// connection has ended. Does not block.
+    ///
+    /// In the mailbox it counts as many bytes as its type has, without what it points to.
+    ///
+    /// # Errors
+    ///
+    /// When the mailbox is full or the loop is gone; the message comes back with the error.
+    pub fn send_to(&self, id: ConnectionId, message: M) -> Result<(), SendError<M>> {
+        self.deliver(Some(id), message)
+    }
+
+    /// What else can be done to the loop from other threads.
+    #[must_use]
+    pub const fn handle(&self) -> &Handle<K> {
+        &self.handle
+    }
+
+    fn deliver(&self, to: Option<ConnectionId>, message: M) -> Result<(), SendError<M>> {
+        let (receiver, size) = (self.receiver, size_of::<M>());
+        let letter = Letter::Message(Message { to, receiver, value: Box::new(message), size });
+        self.handle.post(letter).map_err(|(kind, letter)| {
+            let value = match letter {
+                Letter::Message(message) => message.value.downcast().ok(),
+                _ => None,
+            };
+            let value = value.unwrap_or_else(|| unreachable!("the letter comes back"));
+            SendError { kind, value: *value }
+        })
+    }
+}
+
+/// Why something could not be sent to the loop, with what it was.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SendError<T = Box<[u8]>> {
+    /// Why.
+    pub kind: SendErrorKind,
+    /// The bytes or the message that was not sent.
+    pub value: T,
+}
+
+/// Why something could not be sent to the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SendErrorKind {
     /// The mailbox holds as many bytes as it may; the loop is behind.
@@ -209,22 +319,20 @@ impl fmt::Display for SendErrorKind {
 
 impl std::error::Error for SendErrorKind {}
 
-impl fmt::Debug for SendError {
+/// Payload is no business of whoever reads a log (C34).
+impl<T> fmt::Debug for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SendError")
-            .field("kind", &self.kind)
-            .field("bytes", &format_args!("{} bytes", self.bytes.len()))
-            .finish()
+        f.debug_struct("SendError").field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 
-impl fmt::Display for SendError {
+impl<T> fmt::Display for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes not sent: {}", self.bytes.len(), self.kind)
+        write!(f, "not sent: {}", self.kind)
     }
 }
 
-impl std::error::Error for SendError {
+impl<T> std::error::Error for SendError<T> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.kind)
     }
@@ -285,7 +393,10 @@ impl Drop for Mailbox {
     fn drop(&mut self) {
         let mut mail = self.shared.mail();
         mail.gone = true;
-        mail.letters = VecDeque::new();
+        let letters = std::mem::take(&mut mail.letters);
+        drop(mail);
+        // Behind the lock: what a message does when it is dropped is its own affair.
+        drop(letters);
     }
 }
 

@@ -26,6 +26,12 @@ impl<S> Sessions<S> {
     /// Room for so many large ones is kept, whether there are any or not.
     const KEPT: usize = 64;
 
+    /// Whether there are none.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.small.end() == 0 && self.large.is_empty()
+    }
+
     #[inline]
     pub(crate) fn get(&self, slot: u32) -> Option<&S> {
         if Self::ARE_SMALL {

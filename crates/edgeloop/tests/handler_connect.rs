@@ -6,8 +6,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use common::{Script, next};
-use edgeloop::{Action, Config, ErrorKind, LoopContext, Origin, Reason, Sent, Stop, Target, Time};
+use common::{Script, Session, next};
+use edgeloop::{Action, Config, ErrorKind, LoopContext, Reason, Sent, Stop, Target, Time};
 use rustix::io::Errno;
 use testkit::{TcpSockets, eventually};
 
@@ -44,14 +44,18 @@ fn a_client_and_a_server_talk_in_one_loop() {
         .start();
     let address = server.address();
     let id = server.ask(move |cx| {
-        let id = cx.connect(address.into(), 7).expect("a connection is begun");
+        let id = cx.connect(address.into(), Session::named(7)).expect("a connection is begun");
         // Before it is made, what is sent waits.
         assert_eq!(cx.send_to(id, b"pi"), Sent::Queued);
         assert_eq!(cx.send_to(id, b"ng"), Sent::Queued);
         id
     });
-    assert_eq!(server.origin(), Origin::Connecting { id, peer: address, tag: 7 });
-    assert!(matches!(server.origin(), Origin::Accepted { listener, .. } if listener == address));
+    let origin = server.origin();
+    assert_eq!(
+        origin.listener, address,
+        "it was accepted, and only for it a session was asked for"
+    );
+    assert_ne!(origin.id, id);
     assert_eq!(next(&heard, "an answer"), b"pong");
     let closed = [server.closed(), server.closed()];
     assert!(closed.iter().all(edgeloop::Closed::is_clean), "{closed:?}");
@@ -64,7 +68,7 @@ fn a_client_and_a_server_talk_in_one_loop() {
 fn a_refused_connection_is_closed_with_the_error() {
     let server = Script::new().start();
     let address = nobody();
-    let id = server.ask(move |cx| cx.connect(address.into(), 1).expect("begun"));
+    let id = server.ask(move |cx| cx.connect(address.into(), Session::named(1)).expect("begun"));
     let closed = server.closed();
     assert_eq!((closed.id, closed.reason), (id, Reason::ConnectFailed));
     assert_eq!(closed.errno, Some(Errno::CONNREFUSED.raw_os_error()));
@@ -84,8 +88,9 @@ fn a_connection_that_is_not_made_in_time_is_given_up_and_never_early() {
             report.send((cx.now(), closed.reason)).expect("the test listens");
         })
         .start();
-    let begun =
-        server.ask(move |cx| cx.connect(address.into(), 1).map(|_| cx.now()).expect("begun"));
+    let begun = server.ask(move |cx| {
+        cx.connect(address.into(), Session::named(1)).map(|_| cx.now()).expect("begun")
+    });
     let (ended, reason) = next(&ends, "an end");
     assert_eq!(reason, Reason::ConnectTimeout);
     assert!(ended.since(begun) >= timeout, "{:?}", ended.since(begun));
@@ -108,7 +113,7 @@ fn c30_a_connect_timeout_counts_from_the_call_even_before_the_loop_runs() {
             let made = std::time::Instant::now();
             eventually("a while has passed", || made.elapsed() > timeout);
             begun = monotonic();
-            let _ = event_loop.connect(address, 1).expect("begun");
+            let _ = event_loop.connect(address, Session::named(1)).expect("begun");
         });
     let ended = next(&ends, "an end");
     assert!(ended.since(begun) >= timeout, "after {:?}", ended.since(begun));
@@ -128,9 +133,10 @@ fn c24_no_connection_is_begun_above_the_cap() {
     let server = Script::new().config(Config::new().max_connections(Some(1))).start();
     let (peer, _) = server.connect();
     let address = server.address();
-    let error = server.ask(move |cx| cx.connect(address.into(), 1).expect_err("the cap"));
-    assert_eq!(error.kind(), ErrorKind::Connect);
+    let error =
+        server.ask(move |cx| cx.connect(address.into(), Session::named(1)).expect_err("the cap"));
     assert!(error.to_string().contains("connect to"), "{error}");
+    assert_eq!((error.error.kind(), error.session.name), (ErrorKind::Connect, 1));
     peer.expect_echo(b"still here");
 }
 
@@ -143,20 +149,18 @@ fn a_client_that_connects_again_from_its_closed_callback_is_opened_again() {
         .without_listener()
         .closed(move |cx, _| {
             if left > 0 {
-                cx.connect(address.into(), left).expect("begun");
+                cx.connect(address.into(), Session::named(left)).expect("begun");
                 left -= 1;
             }
         })
         .start_after(|event_loop| {
-            let _ = event_loop.connect(address, 9).expect("begun");
+            let _ = event_loop.connect(address, Session::named(9)).expect("begun");
         });
-    for tag in [9, 3, 2, 1] {
+    for name in [9, 3, 2, 1] {
         let (stream, _) = listener.accept().expect("a connection");
-        let Origin::Connecting { tag: got, id, .. } = client.origin() else { panic!("inbound") };
-        assert_eq!(got, tag);
-        assert_eq!(client.opened(), id);
+        let id = client.opened();
         drop(stream);
-        assert_eq!(client.closed().id, id);
+        assert_eq!((client.closed().id, client.closed_name()), (id, name));
     }
     let (metrics, _) = client.join();
     assert_eq!((metrics.connected, metrics.closed), (4, 4));
@@ -166,7 +170,7 @@ fn a_client_that_connects_again_from_its_closed_callback_is_opened_again() {
 fn a_loop_with_neither_listener_nor_connection_returns() {
     let address = nobody();
     let client = Script::new().without_listener().start_after(|event_loop| {
-        let _ = event_loop.connect(address, 1).expect("begun");
+        let _ = event_loop.connect(address, Session::named(1)).expect("begun");
     });
     let (metrics, closed) = client.join();
     assert_eq!((metrics.closed, closed[0].reason), (1, Reason::ConnectFailed));
@@ -177,13 +181,13 @@ fn closing_a_connection_that_is_not_made_yet_ends_it_with_its_session() {
     let (listener, waiting) = deaf();
     let address = listener.local_addr().expect("an address");
     let server = Script::new().start();
-    let id = server.ask(move |cx: &mut dyn LoopContext| {
-        let id = cx.connect(address.into(), 1).expect("begun");
+    let id = server.ask(move |cx: &mut dyn LoopContext<Session>| {
+        let id = cx.connect(address.into(), Session::named(1)).expect("begun");
         cx.close(id);
         id
     });
-    assert_eq!(server.origin().id(), id);
-    assert_eq!((server.closed().id, server.stop(Stop::Now).1), (id, vec![]));
+    assert_eq!((server.closed().id, server.closed_name()), (id, 1));
+    assert_eq!(server.stop(Stop::Now).1, []);
     drop(waiting);
 }
 
@@ -196,7 +200,7 @@ fn of_several_addresses_the_first_that_answers_is_connected_to() {
     let target =
         Target::new(nobody()).or(deaf).or(address).timeout(Some(Duration::from_millis(100)));
     let id = server.ask(move |cx| {
-        let id = cx.connect(target, 1).expect("begun");
+        let id = cx.connect(target, Session::named(1)).expect("begun");
         // What is sent before it is made goes to whoever is reached in the end.
         assert_eq!(cx.send_to(id, b"hello"), Sent::Queued);
         id
@@ -220,7 +224,7 @@ fn when_no_address_can_be_connected_to_the_end_is_that_of_the_last() {
         (Target::new(nobody()).or(deaf), Reason::ConnectTimeout, None),
     ] {
         let target = target.timeout(Some(Duration::from_millis(50)));
-        let id = server.ask(move |cx| cx.connect(target, 1).expect("begun"));
+        let id = server.ask(move |cx| cx.connect(target, Session::named(1)).expect("begun"));
         let closed = server.closed();
         assert_eq!((closed.id, closed.reason), (id, reason));
         assert_eq!(closed.errno, errno.map(Errno::raw_os_error));
@@ -240,7 +244,7 @@ fn a_loop_that_drains_still_tries_the_next_address() {
         .timeout(Some(Duration::from_millis(100)));
     let server = Script::new().start();
     server.ask(move |cx| {
-        let _ = cx.connect(target, 1).expect("begun");
+        let _ = cx.connect(target, Session::named(1)).expect("begun");
         cx.stop(Stop::Drain(None));
     });
     let _accepted = other.accept().expect("a connection");
@@ -256,7 +260,9 @@ fn a_connection_comes_from_the_address_that_was_asked_for() {
     let address = listener.local_addr().expect("an address");
     let server = Script::new().start();
     let source = SocketAddr::from(([127, 0, 0, 9], 0));
-    let id = server.ask(move |cx| cx.connect(Target::new(address).bind(source), 1).expect("begun"));
+    let id = server.ask(move |cx| {
+        cx.connect(Target::new(address).bind(source), Session::named(1)).expect("begun")
+    });
     let (_stream, peer) = listener.accept().expect("a connection");
     assert_eq!(peer.ip(), source.ip());
     assert_eq!(server.opened(), id);
@@ -268,8 +274,10 @@ fn an_address_of_the_other_family_is_unreachable_from_the_one_that_was_asked_for
     let server = Script::new().start();
     let address = server.address();
     let source = "[::1]:0".parse().expect("an address");
-    let error = server.ask(move |cx| cx.connect(Target::new(address).bind(source), 1).map(|_| ()));
-    let error = error.expect_err("two families");
+    let error = server.ask(move |cx| {
+        cx.connect(Target::new(address).bind(source), Session::named(1)).map(|_| ())
+    });
+    let error = error.expect_err("two families").error;
     assert_eq!(Errno::from_io_error(error.io_error()), Some(Errno::NETUNREACH));
     assert!(error.to_string().starts_with(&format!("cannot connect to {address}: ")), "{error}");
 }
@@ -280,7 +288,7 @@ fn a_connection_with_itself_counts_as_refused() {
     let nobody = nobody();
     // What chance brings about now and then, brought about.
     let target = Target::new(nobody).bind(nobody);
-    let id = server.ask(move |cx| cx.connect(target, 1).expect("begun"));
+    let id = server.ask(move |cx| cx.connect(target, Session::named(1)).expect("begun"));
     let closed = server.closed();
     assert_eq!((closed.id, closed.reason), (id, Reason::ConnectFailed));
     assert_eq!(closed.errno, Some(Errno::CONNREFUSED.raw_os_error()));

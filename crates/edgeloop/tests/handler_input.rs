@@ -4,13 +4,13 @@ mod common;
 
 use std::sync::mpsc::{self, Receiver, Sender};
 
-use common::{Script, expect_none, next};
+use common::{Script, Session, expect_none, next};
 use edgeloop::{Action, Config, Context, Input, MIN_BUFFER_LIMIT, Reason};
 
 /// A data callback that takes whole lines, and reports all that it was shown before it did.
 fn lines(
     shown: Sender<Vec<u8>>,
-) -> impl FnMut(&mut dyn Context, &mut Input<'_>) -> Action + Send + 'static {
+) -> impl FnMut(&mut dyn Context<Session>, &mut Input<'_>) -> Action + Send + 'static {
     move |cx, input| {
         shown.send(input.to_vec()).expect("the test listens");
         while let Ok(Some(line)) = input.take_until(b"\n", usize::MAX) {

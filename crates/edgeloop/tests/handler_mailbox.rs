@@ -27,7 +27,7 @@ fn c33_letters_of_many_threads_all_arrive_each_threads_in_order() {
                     // The mailbox may be full for a moment; the bytes come back with the error.
                     while let Err(error) = handle.send(id, bytes) {
                         assert_eq!(error.kind, SendErrorKind::Full);
-                        bytes = error.bytes;
+                        bytes = error.value;
                         thread::yield_now();
                     }
                     handle.notify();
@@ -64,7 +64,7 @@ fn c33_a_full_mailbox_gives_the_bytes_back_and_delivers_what_it_took() {
             Err(error) => break error,
         }
     };
-    assert_eq!((error.kind, &error.bytes[..]), (SendErrorKind::Full, &[taken; 1000][..]));
+    assert_eq!((error.kind, &error.value[..]), (SendErrorKind::Full, &[taken; 1000][..]));
     assert!((5..10).contains(&taken), "{taken} letters of 1,000 bytes in a box of 10,000");
     assert_eq!(handle.close(id), Ok(()), "there is room for a small letter");
     drop(release);
@@ -92,7 +92,7 @@ fn c33_a_loop_that_is_gone_says_so() {
     let handle = server.handle();
     server.stop(Stop::Now);
     let error = handle.send(id, *b"too late").expect_err("nobody is there");
-    assert_eq!((error.kind, &error.bytes[..]), (SendErrorKind::Stopped, &b"too late"[..]));
+    assert_eq!((error.kind, &error.value[..]), (SendErrorKind::Stopped, &b"too late"[..]));
     assert_eq!(handle.close(id), Err(SendErrorKind::Stopped));
     handle.notify();
     handle.stop(Stop::Now);

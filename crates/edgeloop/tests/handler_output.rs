@@ -5,7 +5,7 @@ mod common;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use common::{Script, expect_none, next};
+use common::{Script, Session, expect_none, next};
 use edgeloop::{
     Action, Config, ConnectionId, Context, LoopContext, MIN_BUFFER_LIMIT, Reason, Sent, Stop,
 };
@@ -14,7 +14,12 @@ use testkit::{Stream, TcpSockets, assert_same_bytes};
 const PIECE: usize = 16 * 1024;
 
 /// Sends pieces of a stream until the answer is `until`; says how many bytes were accepted.
-fn fill(cx: &mut dyn LoopContext, id: ConnectionId, stream: &mut Stream, until: Sent) -> usize {
+fn fill(
+    cx: &mut dyn LoopContext<Session>,
+    id: ConnectionId,
+    stream: &mut Stream,
+    until: Sent,
+) -> usize {
     let mut accepted = 0;
     loop {
         let piece = stream.take(PIECE);
@@ -195,7 +200,7 @@ fn c13_what_a_callback_sends_to_a_fast_reader_is_bounded_and_goes_on_in_the_next
         let mut left = ALL;
         // As a handler does that sends a file: for as long as nothing is queued, and from `drained`
         // on.
-        let mut pour = move |cx: &mut dyn Context| {
+        let mut pour = move |cx: &mut dyn Context<Session>| {
             let mut straight = 0;
             while left > 0 {
                 let bytes = stream.take(piece.min(left));
@@ -212,7 +217,7 @@ fn c13_what_a_callback_sends_to_a_fast_reader_is_bounded_and_goes_on_in_the_next
             report.send(straight).expect("the test listens");
             Action::Continue
         };
-        let pour = Arc::new(Mutex::new(move |cx: &mut dyn Context| pour(cx)));
+        let pour = Arc::new(Mutex::new(move |cx: &mut dyn Context<Session>| pour(cx)));
         let again = Arc::clone(&pour);
         let server = Script::new()
             .data(move |cx, input| {

@@ -24,7 +24,7 @@ impl<const SIZE: usize> Handler for Echo<SIZE> {
 
     fn data(
         &mut self,
-        cx: &mut impl Context,
+        cx: &mut impl Context<Self::Session>,
         session: &mut Self::Session,
         input: &mut Input<'_>,
     ) -> Action {
@@ -32,7 +32,12 @@ impl<const SIZE: usize> Handler for Echo<SIZE> {
         cx.send(&[&[own], input.take_all()].concat()).or_reset()
     }
 
-    fn closed(&mut self, cx: &mut impl Context, session: Self::Session, closed: &Closed) {
+    fn closed(
+        &mut self,
+        cx: &mut impl Context<Self::Session>,
+        session: Self::Session,
+        closed: &Closed,
+    ) {
         let own = session.first().copied().unwrap_or(0);
         let is_new = SIZE == 0 || !self.ended.contains(&own);
         // First, so that a test that fails has an end.

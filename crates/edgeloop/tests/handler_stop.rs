@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Script, next};
+use common::{Script, Session, next};
 use edgeloop::{
     Action, Config, Context, EventLoop, Handler, Input, Origin, Reason, Sent, Stop, Target, Time,
 };
@@ -41,7 +41,7 @@ fn c37_a_stopping_loop_makes_no_new_connections_and_so_comes_to_its_end() {
     let (report, errors) = mpsc::channel();
     let server = Script::new().closed(move |cx, _| {
         // As a client would that always reconnects.
-        let again = cx.connect(Target::new(([127, 0, 0, 1], 9).into()), 0);
+        let again = cx.connect(Target::new(([127, 0, 0, 1], 9).into()), Session::named(0));
         let _ = report.send(again.expect_err("a loop that stops").to_string());
     });
     let server = server.start();
@@ -65,7 +65,7 @@ fn c37_a_loop_that_drains_still_connects_for_those_that_it_serves() {
             Action::Pause
         })
         .timer(move |cx, _| {
-            cx.connect(Target::new(address), 0).expect("it serves on");
+            cx.connect(Target::new(address), Session::named(0)).expect("it serves on");
             Action::Close
         })
         .start();

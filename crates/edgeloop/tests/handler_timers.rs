@@ -5,7 +5,7 @@ mod common;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use common::{ON_PURPOSE, Script, hush_panics_on_purpose, next};
+use common::{ON_PURPOSE, Script, Session, hush_panics_on_purpose, next};
 use edgeloop::{Action, Config, LoopContext, Stop, Time};
 use testkit::Peer;
 
@@ -17,7 +17,7 @@ fn place(connection: u32) -> u32 {
     connection * 8 % CONNECTIONS
 }
 
-fn busy_until(cx: &mut (impl LoopContext + ?Sized), time: Time) {
+fn busy_until(cx: &mut (impl LoopContext<Session> + ?Sized), time: Time) {
     while cx.clock() < time {}
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use common::{Script, expect_none, next};
+use common::{Script, Session, expect_none, next};
 use edgeloop::{Action, Config, LoopContext, Sent, Stop};
 use testkit::eventually;
 
@@ -109,7 +109,7 @@ fn a_stop_does_not_wait_for_a_wake_up() {
 fn a_loop_polls_before_its_wake_up_only_if_asked_to() {
     let quiet = Script::new().start();
     quiet.ask(|cx| cx.wake_at(Some(cx.now().after(4 * SOON))));
-    let now = |cx: &mut dyn LoopContext| cx.now();
+    let now = |cx: &mut dyn LoopContext<Session>| cx.now();
     let begun = quiet.ask(now);
     let mut asked = 2;
     eventually("the wake-up has come", || {

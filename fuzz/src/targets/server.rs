@@ -20,7 +20,7 @@ pub fn server(data: &[u8]) {
         let tell = |at: Duration, what: &str| eprintln!("{:>14.6} ms  {what}", millis(at));
         simulation = simulation.trace(tell);
     }
-    match simulation.run(scenario.echo()) {
+    match simulation.run_with(scenario.echo(), |start| scenario.connect(start)) {
         Ok(report) => check(&scenario, &report),
         Err(failure) => fail(&scenario, &failure),
     }

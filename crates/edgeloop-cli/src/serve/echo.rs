@@ -101,10 +101,10 @@ impl<const STEPS: bool> Handler for LoggedEcho<STEPS> {
     const TRACE: bool = STEPS;
 
     fn session(&mut self, origin: &Origin) -> Option<Opened> {
-        Some(Opened { peer: origin.peer(), at: None, received: 0, sent: 0 })
+        Some(Opened { peer: origin.peer, at: None, received: 0, sent: 0 })
     }
 
-    fn opened(&mut self, cx: &mut impl Context, session: &mut Opened) -> Action {
+    fn opened(&mut self, cx: &mut impl Context<Self::Session>, session: &mut Opened) -> Action {
         session.at = Some(cx.now());
         tracing::debug!(id = %cx.id(), peer = %session.peer, "opened");
         Action::Continue
@@ -112,7 +112,7 @@ impl<const STEPS: bool> Handler for LoggedEcho<STEPS> {
 
     fn data(
         &mut self,
-        cx: &mut impl Context,
+        cx: &mut impl Context<Self::Session>,
         session: &mut Opened,
         input: &mut Input<'_>,
     ) -> Action {
@@ -133,7 +133,7 @@ impl<const STEPS: bool> Handler for LoggedEcho<STEPS> {
 
     fn passed(
         &mut self,
-        _: &mut impl Context,
+        _: &mut impl Context<Self::Session>,
         session: &mut Opened,
         bytes: usize,
         _: Sent,
@@ -143,7 +143,7 @@ impl<const STEPS: bool> Handler for LoggedEcho<STEPS> {
         Action::Continue
     }
 
-    fn closed(&mut self, cx: &mut impl Context, session: Opened, closed: &Closed) {
+    fn closed(&mut self, cx: &mut impl Context<Self::Session>, session: Opened, closed: &Closed) {
         let Opened { peer, at, received, sent } = session;
         tracing::debug!(
             id = %closed.id,
@@ -157,11 +157,11 @@ impl<const STEPS: bool> Handler for LoggedEcho<STEPS> {
         );
     }
 
-    fn notified(&mut self, cx: &mut impl LoopContext) {
+    fn notified(&mut self, cx: &mut impl LoopContext<Self::Session>) {
         self.operator.notified(cx);
     }
 
-    fn wake_up(&mut self, cx: &mut impl LoopContext) {
+    fn wake_up(&mut self, cx: &mut impl LoopContext<Self::Session>) {
         self.operator.notified(cx);
     }
 

@@ -45,7 +45,7 @@ impl Operator {
     /// Something has come to what the loop watches, or it is time to look there: the loop drains or
     /// ends, if it was a signal.
     #[cold]
-    pub(crate) fn notified(&mut self, cx: &mut impl LoopContext) {
+    pub(crate) fn notified<S>(&mut self, cx: &mut impl LoopContext<S>) {
         match self.signals.next() {
             Some(Wish::End(signal)) => {
                 announce(signal, self.drain);

@@ -56,7 +56,7 @@ impl Peer {
     }
 
     /// Begins a timeout. More bytes of the same do not begin it anew.
-    fn set_patience(&mut self, cx: &mut impl Context, patience: Option<Duration>) {
+    fn set_patience(&mut self, cx: &mut impl Context<Peer>, patience: Option<Duration>) {
         if self.patience != patience {
             self.patience = patience;
             cx.set_timer(0, patience);
@@ -66,7 +66,12 @@ impl Peer {
 
 impl Server {
     /// Replies to requests, until no more has arrived or there is no room for more answers.
-    fn serve(&mut self, cx: &mut impl Context, peer: &mut Peer, input: &mut Input<'_>) -> Flow {
+    fn serve(
+        &mut self,
+        cx: &mut impl Context<Peer>,
+        peer: &mut Peer,
+        input: &mut Input<'_>,
+    ) -> Flow {
         loop {
             self.generate(cx, peer)?;
             match peer.take_request(input) {
@@ -86,7 +91,7 @@ impl Server {
         Break(Action::Continue)
     }
 
-    fn answer(&mut self, cx: &mut impl Context, peer: &mut Peer, request: &Request) -> Flow {
+    fn answer(&mut self, cx: &mut impl Context<Peer>, peer: &mut Peer, request: &Request) -> Flow {
         peer.set_patience(cx, None);
         let connection = if self.is_stopping { CLOSE } else { request.connection };
         peer.closes = connection == CLOSE;
@@ -112,14 +117,14 @@ impl Server {
 
     /// Replies with an error, and closes, since it is uncertain where the next request begins. The
     /// loop lingers, so that the client gets to read it.
-    fn refuse(&mut self, cx: &mut impl Context, status: Status) -> Action {
+    fn refuse(&mut self, cx: &mut impl Context<Peer>, status: Status) -> Action {
         self.begin(cx, status, "Content-Length: 0\r\nConnection: close\r\n\r\n");
         let _ = cx.send(&self.answer);
         Action::Close
     }
 
     /// Begins an answer, with header fields that end with CRLF each.
-    fn begin(&mut self, cx: &impl LoopContext, status: Status, fields: &str) {
+    fn begin(&mut self, cx: &impl LoopContext<Peer>, status: Status, fields: &str) {
         if self.right_until <= Some(cx.now()) {
             let date = httpdate::fmt_http_date(SystemTime::now());
             self.fields = format!("\r\nDate: {date}\r\nContent-Type: text/plain\r\n");
@@ -132,7 +137,7 @@ impl Server {
     }
 
     /// Sends of a generated body as much as there is room for.
-    fn generate(&mut self, cx: &mut impl Context, peer: &mut Peer) -> Flow {
+    fn generate(&mut self, cx: &mut impl Context<Peer>, peer: &mut Peer) -> Flow {
         while let Some((left, in_chunks)) = peer.generated {
             let piece = &PATTERNS.as_flattened()[..left.min(PIECE)];
             let left = left - piece.len();
@@ -171,21 +176,26 @@ impl Handler for Server {
         Some(Peer::default())
     }
 
-    fn data(&mut self, cx: &mut impl Context, peer: &mut Peer, input: &mut Input<'_>) -> Action {
+    fn data(
+        &mut self,
+        cx: &mut impl Context<Self::Session>,
+        peer: &mut Peer,
+        input: &mut Input<'_>,
+    ) -> Action {
         self.serve(cx, peer, input).break_value().unwrap_or(Action::Continue)
     }
 
     /// Input that waits is shown again behind this.
-    fn drained(&mut self, cx: &mut impl Context, peer: &mut Peer) -> Action {
+    fn drained(&mut self, cx: &mut impl Context<Self::Session>, peer: &mut Peer) -> Action {
         self.generate(cx, peer).break_value().unwrap_or(Action::Continue)
     }
 
-    fn timer(&mut self, cx: &mut impl Context, _: &mut Peer, _: u32) -> Action {
+    fn timer(&mut self, cx: &mut impl Context<Self::Session>, _: &mut Peer, _: u32) -> Action {
         self.refuse(cx, "408 Request Timeout")
     }
 
     /// A signal has come.
-    fn notified(&mut self, cx: &mut impl LoopContext) {
+    fn notified(&mut self, cx: &mut impl LoopContext<Self::Session>) {
         self.is_stopping = true;
         cx.stop(Stop::Drain(Some(STOP_TIMEOUT)));
     }

@@ -64,7 +64,7 @@ impl Server {
     /// Replies to all requests that have arrived whole.
     fn serve(
         &mut self,
-        cx: &mut impl Context,
+        cx: &mut impl Context<Client>,
         client: &mut Client,
         input: &mut Input<'_>,
     ) -> Action {
@@ -90,7 +90,7 @@ impl Server {
 
     fn run<'a>(
         &'a mut self,
-        cx: &mut impl Context,
+        cx: &mut impl Context<Client>,
         client: &mut Client,
         request: &[&'a [u8]],
     ) -> Result<Reply<'a>, String> {
@@ -144,7 +144,12 @@ impl Server {
         })
     }
 
-    fn publish(&mut self, cx: &mut impl Context, channel: &[u8], message: &[u8]) -> Reply<'static> {
+    fn publish(
+        &mut self,
+        cx: &mut impl Context<Client>,
+        channel: &[u8],
+        message: &[u8],
+    ) -> Reply<'static> {
         let (mut out, mut heard) = (Vec::new(), 0);
         Array([b"message", channel, message].map(Reply::bulk).into()).write(&mut out);
         for &id in self.channels.get(channel).into_iter().flatten() {
@@ -176,7 +181,7 @@ impl Server {
     }
 
     /// Has the loop wake up when the next key expires.
-    fn schedule(&mut self, cx: &mut impl LoopContext) {
+    fn schedule(&mut self, cx: &mut impl LoopContext<Client>) {
         let next = self.keys.deadlines.first().map(|(at, _)| *at);
         if next != self.wakes {
             self.wakes = next;
@@ -200,7 +205,7 @@ impl Handler for Server {
 
     fn data(
         &mut self,
-        cx: &mut impl Context,
+        cx: &mut impl Context<Self::Session>,
         client: &mut Client,
         input: &mut Input<'_>,
     ) -> Action {
@@ -210,14 +215,14 @@ impl Handler for Server {
         action
     }
 
-    fn closed(&mut self, _: &mut impl Context, mut client: Client, closed: &Closed) {
+    fn closed(&mut self, _: &mut impl Context<Self::Session>, mut client: Client, closed: &Closed) {
         self.clients -= 1;
         for channel in client.channels.clone() {
             self.leave(closed.id, &mut client, &channel);
         }
     }
 
-    fn wake_up(&mut self, cx: &mut impl LoopContext) {
+    fn wake_up(&mut self, cx: &mut impl LoopContext<Self::Session>) {
         self.wakes = None;
         self.keys.now = cx.now();
         self.keys.expire(EXPIRED_AT_ONCE);
@@ -225,7 +230,7 @@ impl Handler for Server {
     }
 
     /// A signal came.
-    fn notified(&mut self, cx: &mut impl LoopContext) {
+    fn notified(&mut self, cx: &mut impl LoopContext<Self::Session>) {
         let again = std::mem::replace(&mut self.stops, true);
         cx.stop(if again { Stop::Now } else { Stop::Drain(Some(PATIENCE)) });
     }

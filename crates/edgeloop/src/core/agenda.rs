@@ -13,7 +13,7 @@ impl Agenda {
     pub(crate) const TIMERS: Self = Self(1 << 4);
     pub(crate) const STOP: Self = Self(1 << 5);
     pub(crate) const DRAIN: Self = Self(1 << 6);
-    pub(crate) const BORN: Self = Self(1 << 7);
+    pub(crate) const STARTED: Self = Self(1 << 7);
     pub(crate) const CLOSING: Self = Self(1 << 8);
     pub(crate) const NOTICES: Self = Self(1 << 9);
     pub(crate) const ALARM: Self = Self(1 << 10);

@@ -128,10 +128,8 @@ impl<K: Kernel> Core<K> {
             self.out_of_memory(id);
         }
         // While something was joined it could not be idle, and its timer may have been dropped for
-        // that.
-        if self.wheel.deadline(id.slot()).is_none() {
-            self.schedule(id);
-        }
+        // that, or set for what comes later.
+        self.schedule(id);
         if joined.capacity() <= SPARE_SIZE && self.joining.spare.len() < SPARE {
             joined.clear();
             self.joining.spare.push(joined);

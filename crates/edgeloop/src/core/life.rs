@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use rustix::io::Errno;
 
-use super::{Agenda, Born, CONNECTION, Core, set_option, set_options};
+use super::{Agenda, CONNECTION, Core, set_option, set_options};
 use crate::closed::Reason;
 use crate::connection::{Connection, Life, Next};
 use crate::epoll::Token;
@@ -33,7 +33,8 @@ impl<K: Kernel> Core<K> {
         Some(id)
     }
 
-    pub(crate) fn connect(&mut self, mut to: Target, tag: u64) -> Result<ConnectionId, Error> {
+    /// Starts an outbound connection. Its session is put into the table in phase 9.
+    pub(crate) fn connect(&mut self, mut to: Target) -> Result<ConnectionId, Error> {
         let what = |to: &Target| format!("cannot connect to {}", to.peer());
         let wrong = |to: &Target, error: io::Error| Error::new(ErrorKind::Connect, what(to), error);
         if self.cuts_off {
@@ -49,7 +50,6 @@ impl<K: Kernel> Core<K> {
             return Err(wrong(&to, Errno::NOMEM.into()));
         }
         let id = self.connections.next_id();
-        let peer = to.peer();
         let socket = self
             .dial(&mut to, id)
             .map_err(|failed| Error::of_call(ErrorKind::Connect, what(&to), failed))?;
@@ -57,8 +57,7 @@ impl<K: Kernel> Core<K> {
             Connection::connecting(socket, id.non_zero(), self.now, self.connect_deadline(&to));
         self.connections.insert(id, connection);
         self.dialled.insert(id.slot(), to);
-        self.born.push_back(Born { id, peer, tag });
-        self.agenda.add(Agenda::BORN);
+        self.agenda.add(Agenda::STARTED);
         self.schedule(id);
         Ok(id)
     }
@@ -124,7 +123,7 @@ impl<K: Kernel> Core<K> {
         self.kernel.register(socket, Token(id.to_bits()), CONNECTION).in_call("epoll_ctl")?;
         if self.traces {
             self.registered.push_back((id, self.kernel.descriptor(socket)));
-            self.agenda.add(Agenda::BORN);
+            self.agenda.add(Agenda::STARTED);
         }
         Ok(())
     }

@@ -16,7 +16,6 @@ mod shortage;
 mod spending;
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -64,14 +63,6 @@ const PIPES_SHARE: usize = 64;
 /// For this many connections no memory is looked for: what was set aside holds them.
 const FIRST_CONNECTIONS: usize = 64;
 
-/// An outbound connection whose session is still to be made.
-#[derive(Debug)]
-pub(crate) struct Born {
-    pub(crate) id: ConnectionId,
-    pub(crate) peer: SocketAddr,
-    pub(crate) tag: u64,
-}
-
 pub(crate) struct Core<K: Kernel> {
     pub(crate) kernel: K,
     pub(crate) config: Config,
@@ -114,7 +105,6 @@ pub(crate) struct Core<K: Kernel> {
     pub(crate) relief_at: Time,
     /// Connections whose end is decided.
     pub(crate) closing: VecDeque<ConnectionId>,
-    pub(crate) born: VecDeque<Born>,
     /// Connections whose sessions are to be called.
     pub(crate) poked: VecDeque<ConnectionId>,
     /// Whether the handler is told of each step, and outbound sockets of which it is still to be.
@@ -170,7 +160,6 @@ impl<K: Kernel> Core<K> {
             fed: ConnectionId::NONE,
             relief_at: Time::NEVER,
             closing: VecDeque::new(),
-            born: VecDeque::new(),
             poked: VecDeque::new(),
             traces: false,
             registered: VecDeque::new(),

@@ -1,4 +1,4 @@
-//! Phases 5 and 9: listeners, and the birth of sessions.
+//! Phases 5 and 9: listeners, and the sessions of outbound connections.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::bounds::Bounds;
 use crate::closed::Reason;
 use crate::config::Config;
 use crate::connection::Life;
-use crate::core::{Agenda, Born, set_option, set_options};
+use crate::core::{Agenda, set_option, set_options};
 use crate::epoll::{Interest, Token};
 use crate::error::{Error, ErrorKind, Failed, InCall};
 use crate::flags::Flags;
@@ -182,7 +182,11 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             self.core.current = id;
             self.handler.trace(&Trace::Registered { id, descriptor });
         }
-        self.make_session(id, &Origin::Accepted { id, peer, listener });
+        self.core.current = id;
+        match self.handler.session(&Origin { id, peer, listener }) {
+            Some(session) => self.sessions.insert(id.slot(), session),
+            None => self.core.doom(id, Reason::Reset, true),
+        }
         self.core.schedule(id);
         let action = self.opened(id);
         self.apply(id, action);
@@ -205,24 +209,14 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         self.first_reads.tried(ended || self.core.metrics.bytes_in != before);
     }
 
-    fn make_session(&mut self, id: ConnectionId, origin: &Origin) {
-        self.core.current = id;
-        match self.handler.session(origin) {
-            Some(session) => self.sessions.insert(id.slot(), session),
-            None => self.core.doom(id, Reason::Reset, true),
-        }
-    }
-
-    /// Phase 9.
-    pub(super) fn bear(&mut self) {
+    /// Phase 9: puts the sessions of outbound connections that were started into the table.
+    pub(super) fn place_sessions(&mut self) {
         while let Some((id, descriptor)) = self.core.registered.pop_front() {
             self.core.current = id;
             self.handler.trace(&Trace::Registered { id, descriptor });
         }
-        while let Some(Born { id, peer, tag }) = self.core.born.pop_front() {
-            if self.core.connections.get(id).is_some() {
-                self.make_session(id, &Origin::Connecting { id, peer, tag });
-            }
+        for (id, session) in self.started.drain(..) {
+            self.sessions.insert(id.slot(), session);
         }
     }
 }

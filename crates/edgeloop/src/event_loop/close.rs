@@ -58,7 +58,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         self.core.agenda.add(Agenda::DRAIN);
         if begins && deadline > now {
             self.core.current = ConnectionId::NONE;
-            let mut cx = CallContext::new(&mut self.core, ConnectionId::NONE);
+            let mut cx = CallContext::new(&mut self.core, &mut self.started, ConnectionId::NONE);
             draining(&mut self.handler, &mut cx);
         }
     }
@@ -123,9 +123,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         for _ in 0..self.core.config.turn_jobs {
             // It stays on the list until all is done: a callback may panic on the way (C40).
             let Some(&id) = self.core.closing.front() else { break };
-            // A closed callback may have asked for a connection and ended it at once; that one,
-            // too, has a session first.
-            self.bear();
+            // A closed callback may have started a connection and ended it at once.
+            self.place_sessions();
             self.say_closed(id);
             self.core.closing.pop_front();
             self.core.bury(id);
@@ -163,12 +162,13 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         };
         if let Some(session) = self.sessions.remove(id.slot()) {
             self.core.current = id;
-            self.handler.closed(&mut CallContext::new(&mut self.core, id), session, &closed);
+            let mut cx = CallContext::new(&mut self.core, &mut self.started, id);
+            self.handler.closed(&mut cx, session, &closed);
         }
     }
 }
 
 /// Narrows the context to what [`Handler::draining`] may use: there is no connection in it.
-fn draining<H: Handler>(handler: &mut H, cx: &mut impl LoopContext) {
+fn draining<H: Handler>(handler: &mut H, cx: &mut impl LoopContext<H::Session>) {
     handler.draining(cx);
 }

@@ -1,5 +1,6 @@
 //! Phase 6: what other threads and signal handlers have to say.
 
+use std::any::{Any, TypeId};
 use std::collections::VecDeque;
 use std::os::fd::AsFd;
 
@@ -10,10 +11,10 @@ use crate::connection::{Connection, Life};
 use crate::context::CallContext;
 use crate::core::Agenda;
 use crate::error::{Error, ErrorKind, InCall};
-use crate::handler::{Action, Handler, LoopContext, Sent};
+use crate::handler::{Action, Handler, LoopContext, Receive, Sent};
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
-use crate::mailbox::Letter;
+use crate::mailbox::{Letter, Sender};
 
 impl<H: Handler> EventLoop<H> {
     /// From now on, calls [`Handler::notified`] when something arrives at a descriptor of yours: a
@@ -89,13 +90,19 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                     }
                 }
                 Letter::Close(id) => self.core.begin_close(id, Reason::Closed),
-                Letter::Poke(id) => self.core.poke(id),
+                Letter::Poke(id) => self.call_poked_one(id),
+                Letter::Message(message) => {
+                    let (_, receive) = self.receivers[message.receiver];
+                    receive(self, message.to, message.value);
+                }
+                // Whoever asked may have stopped waiting.
+                Letter::Metrics(answer) => drop(answer.try_send(self.metrics())),
             }
         }
         self.letters = VecDeque::new();
         if std::mem::take(&mut self.notified) {
             self.core.current = ConnectionId::NONE;
-            let mut cx = CallContext::new(&mut self.core, ConnectionId::NONE);
+            let mut cx = CallContext::new(&mut self.core, &mut self.started, ConnectionId::NONE);
             notified(&mut self.handler, &mut cx);
         }
     }
@@ -108,14 +115,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let count = self.core.poked.len().min(self.core.config.turn_jobs);
         for _ in 0..count {
             let Some(id) = self.core.poked.pop_front() else { break };
-            match self.core.connections.get(id).map(Connection::life) {
-                Some(Life::Connecting | Life::Open) => {
-                    let action = call!(self, id, poked);
-                    self.apply(id, action);
-                }
-                Some(_) => {}
-                None => self.core.metrics.stale += 1,
-            }
+            self.call_poked_one(id);
         }
         if self.core.poked.is_empty() {
             self.core.poked = VecDeque::new();
@@ -123,10 +123,86 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             self.core.agenda.add(Agenda::POKED);
         }
     }
+
+    fn call_poked_one(&mut self, id: ConnectionId) {
+        if self.reaches(id) {
+            let action = call!(self, id, poked);
+            self.apply(id, action);
+        }
+    }
+
+    /// Whether a connection can be called from elsewhere; one that is gone is counted.
+    fn reaches(&mut self, id: ConnectionId) -> bool {
+        // It may have been started in this phase.
+        self.place_sessions();
+        self.core.current = ConnectionId::NONE;
+        match self.core.connections.get(id).map(Connection::life) {
+            Some(Life::Connecting | Life::Open) => true,
+            Some(_) => false,
+            None => {
+                self.core.metrics.stale += 1;
+                false
+            }
+        }
+    }
+
+    /// Sends messages of the type `M` to this loop and to the sessions of its connections, from
+    /// other threads (C47).
+    pub fn sender<M: Send + 'static>(&mut self) -> Sender<M, K>
+    where
+        H: Receive<M>,
+    {
+        // One for each type, however often it is asked for.
+        let of = TypeId::of::<M>();
+        let known = self.receivers.iter().position(|&(known, _)| known == of);
+        let receiver = known.unwrap_or_else(|| {
+            self.receivers.push((of, Self::receive::<M>));
+            self.receivers.len() - 1
+        });
+        Sender::new(self.handle(), receiver)
+    }
+
+    /// Gives a message of the type `M` to the handler.
+    fn receive<M: 'static>(&mut self, to: Option<ConnectionId>, message: Box<dyn Any + Send>)
+    where
+        H: Receive<M>,
+    {
+        let Ok(message) = message.downcast::<M>() else { return };
+        let Some(id) = to else {
+            self.core.current = ConnectionId::NONE;
+            let mut cx = CallContext::new(&mut self.core, &mut self.started, ConnectionId::NONE);
+            return posted(&mut self.handler, &mut cx, *message);
+        };
+        if !self.reaches(id) {
+            let mut cx = CallContext::new(&mut self.core, &mut self.started, ConnectionId::NONE);
+            return undelivered(&mut self.handler, &mut cx, id, *message);
+        }
+        let action = call!(self, id, message, *message);
+        self.apply(id, action);
+    }
+}
+
+/// Gives the message, whose type it knows, to the handler.
+pub(super) type Receiver<H, K> =
+    fn(&mut EventLoop<H, K>, Option<ConnectionId>, Box<dyn Any + Send>);
+
+/// Narrows the context to what [`Receive::posted`] may use.
+fn posted<M, H: Receive<M>>(handler: &mut H, cx: &mut impl LoopContext<H::Session>, message: M) {
+    handler.posted(cx, message);
+}
+
+/// Narrows the context to what [`Receive::undelivered`] may use.
+fn undelivered<M, H: Receive<M>>(
+    handler: &mut H,
+    cx: &mut impl LoopContext<H::Session>,
+    id: ConnectionId,
+    message: M,
+) {
+    handler.undelivered(cx, id, message);
 }
 
 /// Narrows the context to what [`Handler::notified`] may use: there is no connection in it.
-fn notified<H: Handler>(handler: &mut H, cx: &mut impl LoopContext) {
+fn notified<H: Handler>(handler: &mut H, cx: &mut impl LoopContext<H::Session>) {
     handler.notified(cx);
 }
 

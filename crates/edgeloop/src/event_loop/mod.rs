@@ -14,6 +14,7 @@ mod starved;
 mod tests;
 mod timers;
 
+use std::any::TypeId;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -24,10 +25,10 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use crate::config::{Config, MAX_EVENT_BATCH};
-use crate::context::CallContext;
+use crate::context::{CallContext, Started};
 use crate::core::{Agenda, Ballast, Core};
 use crate::epoll::Events;
-use crate::error::{Error, ErrorKind, Failed};
+use crate::error::{ConnectError, Error, ErrorKind, Failed};
 use crate::flags::Flags;
 use crate::handler::{Handler, LoopContext};
 use crate::id::ConnectionId;
@@ -61,7 +62,7 @@ use spin::Spin;
 /// 6. **Mail** from other threads (C33), and sessions that are to be called (C47).
 /// 7. **Timers** that are due (C30), and the loop's wake-up.
 /// 8. **Stop**: begin to drain, or cut off what is left at the deadline (C37).
-/// 9. **Birth** of outbound connections: their sessions are made.
+/// 9. **Sessions** of outbound connections that callbacks have started are put into the table.
 /// 10. **Close** what has ended: the last callback, the descriptor, the slot.
 /// 11. **Alarm**: tell the kernel the next deadline, if it has moved forward.
 ///
@@ -85,10 +86,14 @@ use spin::Spin;
 pub struct EventLoop<H: Handler, K: Kernel = Linux> {
     handler: H,
     sessions: Sessions<H::Session>,
+    /// The sessions of outbound connections that callbacks have started in this phase.
+    started: Started<H::Session>,
     core: Core<K>,
     listeners: Vec<Option<Listener<K::Socket>>>,
     mailbox: Mailbox,
     letters: VecDeque<Letter>,
+    /// What the handler can receive from other threads, by the type of the message.
+    receivers: Vec<(TypeId, mail::Receiver<H, K>)>,
     notified: bool,
     /// How many of the turn's events are served. It is here and not in a local variable, so that a
     /// turn goes on where a panic left it (C32).
@@ -147,9 +152,11 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         Ok(Self {
             handler,
             sessions: Sessions::default(),
+            started: Started::new(),
             listeners: Vec::new(),
             mailbox: Mailbox::new(config.mailbox_limit),
             letters: VecDeque::new(),
+            receivers: Vec::new(),
             notified: false,
             served: 0,
             ready_left: 0,
@@ -215,11 +222,22 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     ///
     /// # Errors
     ///
-    /// When the connection cap is reached, or the socket can't be made.
-    pub fn connect(&mut self, to: impl Into<Target>, tag: u64) -> Result<ConnectionId, Error> {
+    /// When the connection cap is reached, or the socket can't be made. The session comes back with
+    /// the error.
+    pub fn connect(
+        &mut self,
+        to: impl Into<Target>,
+        session: H::Session,
+    ) -> Result<ConnectionId, ConnectError<H::Session>> {
         // No turn has begun, so nobody has read the clock lately (C30).
         self.core.now = self.core.kernel.now();
-        self.core.connect(to.into(), tag)
+        match self.core.connect(to.into()) {
+            Ok(id) => {
+                self.sessions.insert(id.slot(), session);
+                Ok(id)
+            }
+            Err(error) => Err(ConnectError { error, session }),
+        }
     }
 
     /// Sets, moves or cancels the loop's wake-up, as [`LoopContext::wake_at`] does from a callback.
@@ -244,6 +262,12 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     #[must_use]
     pub fn into_handler(self) -> H {
         self.handler
+    }
+
+    /// Whether there are sessions.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn has_sessions(&self) -> bool {
+        !self.sessions.is_empty()
     }
 
     /// The connection cap that holds: the one asked for, or what descriptors allow (C24). Each
@@ -401,15 +425,15 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if self.core.agenda.take(Agenda::DRAIN) {
             self.drain();
         }
-        if self.core.agenda.take(Agenda::BORN) {
-            self.bear();
+        if self.core.agenda.take(Agenda::STARTED) {
+            self.place_sessions();
         }
         if self.core.agenda.take(Agenda::CLOSING) {
             self.close();
         }
         // A closed callback may have connected again; the session must be there before the event.
-        if self.core.agenda.take(Agenda::BORN) {
-            self.bear();
+        if self.core.agenda.take(Agenda::STARTED) {
+            self.place_sessions();
         }
         // What closed callbacks have sent. An end that comes of it is carried out in the next turn.
         if self.core.agenda.take(Agenda::JOINED) {
@@ -512,7 +536,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if self.core.wake_up <= self.core.now {
             self.core.wake_up = Time::NEVER;
             self.core.current = ConnectionId::NONE;
-            let mut cx = CallContext::new(&mut self.core, ConnectionId::NONE);
+            let mut cx = CallContext::new(&mut self.core, &mut self.started, ConnectionId::NONE);
             wake_up(&mut self.handler, &mut cx);
         } else if self.core.polls_from() <= self.core.now {
             self.core.agenda.add(Agenda::WAKE_UP);
@@ -565,7 +589,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 }
 
 /// Narrows the context to what [`Handler::wake_up`] may use: there is no connection in it.
-fn wake_up<H: Handler>(handler: &mut H, cx: &mut impl LoopContext) {
+fn wake_up<H: Handler>(handler: &mut H, cx: &mut impl LoopContext<H::Session>) {
     handler.wake_up(cx);
 }
 

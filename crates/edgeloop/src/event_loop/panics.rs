@@ -43,7 +43,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         for item in [Agenda::READY, Agenda::STARVED, Agenda::MAIL, Agenda::POKED, Agenda::TIMERS] {
             self.core.agenda.add(item);
         }
-        for item in [Agenda::BORN, Agenda::CLOSING] {
+        for item in [Agenda::STARTED, Agenda::CLOSING] {
             self.core.agenda.add(item);
         }
         // A wake-up that the callback set is none of these, and is on the agenda already.

@@ -24,7 +24,7 @@ macro_rules! call {
     ($loop:ident, $id:ident, $callback:ident $(, $argument:expr)*) => {
         if let Some(session) = $loop.sessions.get_mut($id.slot()) {
             $loop.core.current = $id;
-            let mut cx = CallContext::new(&mut $loop.core, $id);
+            let mut cx = CallContext::new(&mut $loop.core, &mut $loop.started, $id);
             $loop.handler.$callback(&mut cx, session $(, $argument)*)
         } else {
             Action::Continue
@@ -39,7 +39,7 @@ macro_rules! data {
     ($loop:ident, $id:ident, $input:expr, $unsent:expr) => {
         if let Some(session) = $loop.sessions.get_mut($id.slot()) {
             $loop.core.current = $id;
-            let mut cx = CallContext::first(&mut $loop.core, $id, $unsent);
+            let mut cx = CallContext::first(&mut $loop.core, &mut $loop.started, $id, $unsent);
             $loop.handler.data(&mut cx, session, $input)
         } else {
             Action::Continue
@@ -85,7 +85,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let mut input = Input::new(bytes).counted(&left);
         let action = if let Some(session) = self.sessions.get_mut(id.slot()) {
             self.core.current = id;
-            let mut cx = CallContext::plain(&mut self.core, id, &left);
+            let mut cx = CallContext::plain(&mut self.core, &mut self.started, id, &left);
             self.handler.data(&mut cx, session, &mut input)
         } else {
             Action::Continue
@@ -208,7 +208,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let Some(session) = self.sessions.get_mut(id.slot()) else { return Action::Continue };
         self.core.current = id;
         let left = Cell::new(0);
-        let mut cx = CallContext::first(&mut self.core, id, Some(&left));
+        let mut cx = CallContext::first(&mut self.core, &mut self.started, id, Some(&left));
         let action = self.handler.opened(&mut cx, session);
         let has_sent = cx.has_sent();
         self.core.joining.unsent = Some(id).filter(|_| !has_sent);

@@ -39,7 +39,7 @@ pub use kernel::SimulatedKernel;
 pub use peers::script::{Ending, Script};
 pub use random::Random;
 pub use report::{PeerReport, Report};
-pub use simulation::Simulation;
+pub use simulation::{Simulation, Start};
 
 use faults::{Call, Fate};
 use injector::Injector;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::event_loop::EventLoop;
-use crate::handler::{Handler, Stop};
-use crate::mailbox::Handle;
+use crate::handler::{Handler, Receive, Stop};
+use crate::mailbox::{Handle, Sender};
 use crate::metrics::Metrics;
 use crate::sim::clock::START;
 use crate::sim::failure::Failure;
@@ -76,7 +76,6 @@ pub struct Simulation {
     faults: Faults,
     plan: Option<Vec<Fault>>,
     listeners: Vec<SocketAddr>,
-    connects: Vec<(Target, u64)>,
     wakes_after: Option<Duration>,
     errands: Vec<Errand>,
     journal: Rc<Journal>,
@@ -105,7 +104,6 @@ impl Simulation {
             faults: Faults::none(),
             plan,
             listeners: Vec::new(),
-            connects: Vec::new(),
             wakes_after: None,
             errands: Vec::new(),
             journal,
@@ -212,13 +210,6 @@ impl Simulation {
         self
     }
 
-    /// Lets the loop connect at its start, as [`EventLoop::connect`] does. One that fails at once,
-    /// by a fault, is tried again.
-    pub fn connect(mut self, to: impl Into<Target>, tag: u64) -> Self {
-        self.connects.push((to.into(), tag));
-        self
-    }
-
     /// Sets the loop's wake-up at its start, for so long after it, as [`EventLoop::wake_at`] does.
     pub const fn wake_after(mut self, after: Duration) -> Self {
         self.wakes_after = Some(after);
@@ -260,6 +251,24 @@ impl Simulation {
     ///
     /// When a script connects to an address that nothing was told to listen on.
     pub fn run<H: Handler>(self, handler: H) -> Result<Report<H>, Failure> {
+        self.run_with(handler, |_| {})
+    }
+
+    /// The same with a beginning: connections that the loop makes, and messages that reach the
+    /// handler's [`Receive`].
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    ///
+    /// # Panics
+    ///
+    /// As [`run`](Self::run).
+    pub fn run_with<H: Handler>(
+        self,
+        handler: H,
+        begin: impl FnOnce(&mut Start<'_, H>),
+    ) -> Result<Report<H>, Failure> {
         let Self {
             seed,
             mut world,
@@ -267,7 +276,6 @@ impl Simulation {
             faults,
             plan,
             listeners,
-            connects,
             wakes_after,
             errands,
             journal,
@@ -286,8 +294,8 @@ impl Simulation {
         world.vigil.allow_spin(config.spin);
         let world = Rc::new(RefCell::new(world));
         let ended = {
-            let begin = Beginning { config, listeners, connects, wakes_after, errands };
-            drive(&world, &journal, handler, begin)
+            let beginning = Beginning { config, listeners, wakes_after, errands };
+            drive(&world, &journal, handler, beginning, begin)
         };
         let ended = ended.and_then(|ended| outlive(&world).map(|()| ended));
         let mut world = world.borrow_mut();
@@ -368,9 +376,52 @@ fn outlive(world: &RefCell<World>) -> Result<(), String> {
 struct Beginning {
     config: Config,
     listeners: Vec<SocketAddr>,
-    connects: Vec<(Target, u64)>,
     wakes_after: Option<Duration>,
     errands: Vec<Errand>,
+}
+
+/// The beginning of a run: the loop before its first turn. See [`Simulation::run_with`].
+pub struct Start<'a, H: Handler> {
+    server: &'a mut EventLoop<Watched<H>, SimulatedKernel>,
+    world: &'a RefCell<World>,
+    errands: Vec<Errand>,
+    failed: Option<String>,
+}
+
+impl<H: Handler> fmt::Debug for Start<'_, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Start").finish_non_exhaustive()
+    }
+}
+
+impl<H: Handler> Start<'_, H> {
+    /// Lets the loop connect, as [`EventLoop::connect`] does. What fails at once, by a fault, is
+    /// tried again.
+    pub fn connect(&mut self, to: impl Into<Target>, mut session: H::Session) {
+        let to = to.into();
+        while let Err(error) = self.server.connect(to.clone(), session) {
+            let world = self.world.borrow();
+            if world.faults.injected.is_empty() || world.vigil.has_violation() {
+                self.failed.get_or_insert(error.to_string());
+                return;
+            }
+            session = error.session;
+        }
+    }
+
+    /// Sends messages to the handler, as other threads do, by what is done at a time
+    /// ([`at`](Self::at)).
+    pub fn sender<M: Send + 'static>(&mut self) -> Sender<M, SimulatedKernel>
+    where
+        H: Receive<M>,
+    {
+        self.server.sender()
+    }
+
+    /// Does something from outside the loop after so much simulated time, as [`Simulation::at`].
+    pub fn at(&mut self, after: Duration, errand: impl FnOnce(&Handle<SimulatedKernel>) + 'static) {
+        self.errands.push((after, Box::new(errand)));
+    }
 }
 
 /// Makes the loop and runs it.
@@ -378,9 +429,10 @@ fn drive<H: Handler>(
     world: &Rc<RefCell<World>>,
     journal: &Rc<Journal>,
     handler: H,
-    begin: Beginning,
+    beginning: Beginning,
+    begin: impl FnOnce(&mut Start<'_, H>),
 ) -> Result<(H, Metrics), String> {
-    let Beginning { config, listeners, connects, wakes_after, errands } = begin;
+    let Beginning { config, listeners, wakes_after, errands } = beginning;
     let watched = Watched::new(handler, world, journal);
     let mut server = EventLoop::with_kernel(watched, config, SimulatedKernel::new(world))
         .map_err(|error| error.to_string())?;
@@ -391,12 +443,11 @@ fn drive<H: Handler>(
     if let Some(after) = wakes_after {
         server.wake_at(Some(START.after(after)));
     }
-    for (to, tag) in connects {
-        while let Err(error) = server.connect(to.clone(), tag) {
-            if world.borrow().faults.injected.is_empty() || world.borrow().vigil.has_violation() {
-                return Err(error.to_string());
-            }
-        }
+    let mut start = Start { server: &mut server, world, errands, failed: None };
+    begin(&mut start);
+    let Start { errands, failed, .. } = start;
+    if let Some(failed) = failed {
+        return Err(failed);
     }
     let handle = server.handle();
     let stopper = handle.clone();
@@ -419,9 +470,8 @@ fn drive<H: Handler>(
     if open > 0 {
         return Err(format!("{open} descriptors are still open"));
     }
-    let (handler, sessions) = server.into_handler().into_parts();
-    if sessions > 0 {
-        return Err(format!("{sessions} sessions were never told that they are closed"));
+    if server.has_sessions() {
+        return Err("a session was never told that it is closed".to_owned());
     }
-    Ok((handler, metrics))
+    Ok((server.into_handler().into_inner(), metrics))
 }

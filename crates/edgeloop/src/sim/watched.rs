@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::closed::Closed;
-use crate::handler::{Action, Context, Handler, LoopContext, Origin, Sent};
+use crate::handler::{Action, Context, Handler, LoopContext, Origin, Receive, Sent};
 use crate::id::ConnectionId;
 use crate::input::Input;
 use crate::notice::{Notice, Trace};
@@ -22,8 +22,6 @@ pub(crate) struct Watched<H> {
     handler: H,
     world: Rc<RefCell<World>>,
     journal: Rc<Journal>,
-    /// How many sessions there are.
-    sessions: usize,
     /// The connection in the simulated world of each that the handler has a session of.
     links: HashMap<ConnectionId, usize>,
 }
@@ -34,14 +32,13 @@ impl<H: Handler> Watched<H> {
             handler,
             world: Rc::clone(world),
             journal: Rc::clone(journal),
-            sessions: 0,
             links: HashMap::new(),
         }
     }
 
-    /// The handler, and how many sessions were made and not closed.
-    pub(crate) fn into_parts(self) -> (H, usize) {
-        (self.handler, self.sessions)
+    /// The handler.
+    pub(crate) fn into_inner(self) -> H {
+        self.handler
     }
 
     fn called_back(&self, callback: &'static str, id: ConnectionId, input: Option<&[u8]>) {
@@ -102,15 +99,14 @@ impl<H: Handler> Handler for Watched<H> {
         let session = self.handler.session(origin);
         self.journal.leave();
         if session.is_some() {
-            self.sessions += 1;
-            self.find(origin.id());
+            self.find(origin.id);
         }
         let answer = if session.is_some() { "a session" } else { "no session" };
-        self.tell(|| format!("session of {}: {answer}", self.name(origin.id())));
+        self.tell(|| format!("session of {}: {answer}", self.name(origin.id)));
         session
     }
 
-    fn opened(&mut self, cx: &mut impl Context, session: &mut H::Session) -> Action {
+    fn opened(&mut self, cx: &mut impl Context<Self::Session>, session: &mut H::Session) -> Action {
         self.find(cx.id());
         self.world.borrow_mut().is_made(cx.id());
         self.called_back("opened", cx.id(), None);
@@ -121,7 +117,7 @@ impl<H: Handler> Handler for Watched<H> {
 
     fn data(
         &mut self,
-        cx: &mut impl Context,
+        cx: &mut impl Context<Self::Session>,
         session: &mut H::Session,
         input: &mut Input<'_>,
     ) -> Action {
@@ -133,7 +129,7 @@ impl<H: Handler> Handler for Watched<H> {
 
     fn end(
         &mut self,
-        cx: &mut impl Context,
+        cx: &mut impl Context<Self::Session>,
         session: &mut H::Session,
         input: &mut Input<'_>,
     ) -> Action {
@@ -143,22 +139,39 @@ impl<H: Handler> Handler for Watched<H> {
         action
     }
 
-    fn drained(&mut self, cx: &mut impl Context, session: &mut H::Session) -> Action {
+    fn drained(
+        &mut self,
+        cx: &mut impl Context<Self::Session>,
+        session: &mut H::Session,
+    ) -> Action {
         self.called_back("drained", cx.id(), None);
         let action = self.handler.drained(cx, session);
         self.answered("drained", action, 0);
         action
     }
 
-    fn timer(&mut self, cx: &mut impl Context, session: &mut H::Session, key: u32) -> Action {
+    fn timer(
+        &mut self,
+        cx: &mut impl Context<Self::Session>,
+        session: &mut H::Session,
+        key: u32,
+    ) -> Action {
         self.called_back("timer", cx.id(), None);
         let action = self.handler.timer(cx, session, key);
         self.answered("timer", action, 0);
         action
     }
 
-    fn closed(&mut self, cx: &mut impl Context, session: H::Session, closed: &Closed) {
-        self.sessions = self.sessions.saturating_sub(1);
+    fn closed(
+        &mut self,
+        cx: &mut impl Context<Self::Session>,
+        session: H::Session,
+        closed: &Closed,
+    ) {
+        if !self.links.contains_key(&closed.id) {
+            // An outbound connection that was not made.
+            self.find(closed.id);
+        }
         self.tell(|| format!("closed of {}: {closed}", self.name(closed.id)));
         if let Some(link) = self.links.remove(&closed.id) {
             let _ = self.with_player(link, |player| player.closed = Some(closed.clone()));
@@ -168,7 +181,7 @@ impl<H: Handler> Handler for Watched<H> {
         self.journal.leave();
     }
 
-    fn poked(&mut self, cx: &mut impl Context, session: &mut H::Session) -> Action {
+    fn poked(&mut self, cx: &mut impl Context<Self::Session>, session: &mut H::Session) -> Action {
         // With small budgets many calls take many turns.
         self.world.borrow_mut().vigil.woken_up();
         self.called_back("poked", cx.id(), None);
@@ -177,21 +190,21 @@ impl<H: Handler> Handler for Watched<H> {
         action
     }
 
-    fn draining(&mut self, cx: &mut impl LoopContext) {
+    fn draining(&mut self, cx: &mut impl LoopContext<Self::Session>) {
         self.journal.enter(Inside::Callback("draining"));
         self.tell(|| "draining".to_owned());
         self.handler.draining(cx);
         self.journal.leave();
     }
 
-    fn notified(&mut self, cx: &mut impl LoopContext) {
+    fn notified(&mut self, cx: &mut impl LoopContext<Self::Session>) {
         self.journal.enter(Inside::Callback("notified"));
         self.tell(|| "notified".to_owned());
         self.handler.notified(cx);
         self.journal.leave();
     }
 
-    fn wake_up(&mut self, cx: &mut impl LoopContext) {
+    fn wake_up(&mut self, cx: &mut impl LoopContext<Self::Session>) {
         // As often as it likes.
         self.world.borrow_mut().vigil.woken_up();
         self.journal.enter(Inside::Callback("wake_up"));
@@ -206,7 +219,7 @@ impl<H: Handler> Handler for Watched<H> {
 
     fn passed(
         &mut self,
-        cx: &mut impl Context,
+        cx: &mut impl Context<Self::Session>,
         session: &mut H::Session,
         bytes: usize,
         sent: Sent,
@@ -227,5 +240,40 @@ impl<H: Handler> Handler for Watched<H> {
 
     fn trace(&mut self, trace: &Trace<'_>) {
         self.handler.trace(trace);
+    }
+}
+
+/// Messages of other threads are passed on, too.
+impl<M, H: Receive<M>> Receive<M> for Watched<H> {
+    fn message(
+        &mut self,
+        cx: &mut impl Context<Self::Session>,
+        session: &mut H::Session,
+        message: M,
+    ) -> Action {
+        self.world.borrow_mut().vigil.woken_up();
+        self.called_back("message", cx.id(), None);
+        let action = self.handler.message(cx, session, message);
+        self.answered("message", action, 0);
+        action
+    }
+
+    fn undelivered(
+        &mut self,
+        cx: &mut impl LoopContext<Self::Session>,
+        id: ConnectionId,
+        message: M,
+    ) {
+        self.journal.enter(Inside::Callback("undelivered"));
+        self.tell(|| format!("undelivered, for {}", self.name(id)));
+        self.handler.undelivered(cx, id, message);
+        self.journal.leave();
+    }
+
+    fn posted(&mut self, cx: &mut impl LoopContext<Self::Session>, message: M) {
+        self.journal.enter(Inside::Callback("posted"));
+        self.tell(|| "posted".to_owned());
+        self.handler.posted(cx, message);
+        self.journal.leave();
     }
 }

@@ -15,13 +15,13 @@ use edgeloop::{
 };
 use testkit::{PATIENCE, Peer};
 
-type Plain = Box<dyn FnMut(&mut dyn Context) -> Action + Send>;
-type Timer = Box<dyn FnMut(&mut dyn Context, u32) -> Action + Send>;
-type WithInput = Box<dyn FnMut(&mut dyn Context, &mut Input<'_>) -> Action + Send>;
+type Plain = Box<dyn FnMut(&mut dyn Context<Session>) -> Action + Send>;
+type Timer = Box<dyn FnMut(&mut dyn Context<Session>, u32) -> Action + Send>;
+type WithInput = Box<dyn FnMut(&mut dyn Context<Session>, &mut Input<'_>) -> Action + Send>;
 type Birth = Box<dyn FnMut(&Origin) -> Option<Session> + Send>;
-type AtEnd = Box<dyn FnMut(&mut dyn Context, &Closed) + Send>;
-type OfLoop = Box<dyn FnMut(&mut dyn LoopContext) + Send>;
-type Job = Box<dyn FnOnce(&mut dyn LoopContext) + Send>;
+type AtEnd = Box<dyn FnMut(&mut dyn Context<Session>, &Closed) + Send>;
+type OfLoop = Box<dyn FnMut(&mut dyn LoopContext<Session>) + Send>;
+type Job = Box<dyn FnOnce(&mut dyn LoopContext<Session>) + Send>;
 
 /// What a handler says when it panics because the test wants it to.
 pub(crate) const ON_PURPOSE: &str = "on purpose";
@@ -42,8 +42,17 @@ pub(crate) struct Script {
 }
 
 /// What the scripted handler keeps for a connection.
+#[derive(Default)]
 pub(crate) struct Session {
     pub(crate) panics_when_dropped: bool,
+    /// What the test knows it by.
+    pub(crate) name: u64,
+}
+
+impl Session {
+    pub(crate) fn named(name: u64) -> Self {
+        Self { name, panics_when_dropped: false }
+    }
 }
 
 impl Drop for Session {
@@ -57,7 +66,7 @@ impl Script {
         Self {
             config: Config::new(),
             listens: true,
-            session: Box::new(|_| Some(Session { panics_when_dropped: false })),
+            session: Box::new(|_| Some(Session::default())),
             opened: Box::new(|_| Action::Continue),
             data: Box::new(|cx, input| cx.send(input.take_all()).or_reset()),
             end: Box::new(|_, _| Action::Close),
@@ -89,7 +98,7 @@ impl Script {
 
     pub(crate) fn opened(
         mut self,
-        call: impl FnMut(&mut dyn Context) -> Action + Send + 'static,
+        call: impl FnMut(&mut dyn Context<Session>) -> Action + Send + 'static,
     ) -> Self {
         self.opened = Box::new(call);
         self
@@ -97,7 +106,7 @@ impl Script {
 
     pub(crate) fn data(
         mut self,
-        call: impl FnMut(&mut dyn Context, &mut Input<'_>) -> Action + Send + 'static,
+        call: impl FnMut(&mut dyn Context<Session>, &mut Input<'_>) -> Action + Send + 'static,
     ) -> Self {
         self.data = Box::new(call);
         self
@@ -105,7 +114,7 @@ impl Script {
 
     pub(crate) fn wake_up(
         mut self,
-        call: impl FnMut(&mut dyn LoopContext) + Send + 'static,
+        call: impl FnMut(&mut dyn LoopContext<Session>) + Send + 'static,
     ) -> Self {
         self.wake_up = Box::new(call);
         self
@@ -113,7 +122,7 @@ impl Script {
 
     pub(crate) fn end(
         mut self,
-        call: impl FnMut(&mut dyn Context, &mut Input<'_>) -> Action + Send + 'static,
+        call: impl FnMut(&mut dyn Context<Session>, &mut Input<'_>) -> Action + Send + 'static,
     ) -> Self {
         self.end = Box::new(call);
         self
@@ -121,7 +130,7 @@ impl Script {
 
     pub(crate) fn drained(
         mut self,
-        call: impl FnMut(&mut dyn Context) -> Action + Send + 'static,
+        call: impl FnMut(&mut dyn Context<Session>) -> Action + Send + 'static,
     ) -> Self {
         self.drained = Box::new(call);
         self
@@ -129,7 +138,7 @@ impl Script {
 
     pub(crate) fn timer(
         mut self,
-        call: impl FnMut(&mut dyn Context, u32) -> Action + Send + 'static,
+        call: impl FnMut(&mut dyn Context<Session>, u32) -> Action + Send + 'static,
     ) -> Self {
         self.timer = Box::new(call);
         self
@@ -137,7 +146,7 @@ impl Script {
 
     pub(crate) fn closed(
         mut self,
-        call: impl FnMut(&mut dyn Context, &Closed) + Send + 'static,
+        call: impl FnMut(&mut dyn Context<Session>, &Closed) + Send + 'static,
     ) -> Self {
         self.closed = Box::new(call);
         self
@@ -160,6 +169,7 @@ impl Script {
         let (origins_in, origins) = mpsc::channel();
         let (opened_in, opened) = mpsc::channel();
         let (closed_in, closed) = mpsc::channel();
+        let (names_in, names) = mpsc::channel();
         let (notices_in, notices) = mpsc::channel();
         let (jobs_in, jobs) = mpsc::channel();
         let (config, listens) = (self.config.clone(), self.listens);
@@ -168,6 +178,7 @@ impl Script {
             origins: origins_in,
             opened: opened_in,
             closed: closed_in,
+            names: names_in,
             notices: notices_in,
             jobs,
         };
@@ -178,7 +189,7 @@ impl Script {
         let asker = Asker { handle: event_loop.handle(), jobs: jobs_in };
         let thread = thread::Builder::new().name("loop".to_owned());
         let thread = thread.spawn(move || event_loop.run()).expect("a thread");
-        Running { listening, asker, origins, opened, closed, notices, thread: Some(thread) }
+        Running { listening, asker, origins, opened, closed, names, notices, thread: Some(thread) }
     }
 }
 
@@ -188,6 +199,7 @@ pub(crate) struct Scripted {
     origins: Sender<Origin>,
     opened: Sender<ConnectionId>,
     closed: Sender<Closed>,
+    names: Sender<u64>,
     notices: Sender<String>,
     jobs: Receiver<Job>,
 }
@@ -201,40 +213,51 @@ impl Handler for Scripted {
         Some(session)
     }
 
-    fn opened(&mut self, cx: &mut impl Context, _: &mut Session) -> Action {
+    fn opened(&mut self, cx: &mut impl Context<Self::Session>, _: &mut Session) -> Action {
         let _ = self.opened.send(cx.id());
         (self.script.opened)(cx)
     }
 
-    fn data(&mut self, cx: &mut impl Context, _: &mut Session, input: &mut Input<'_>) -> Action {
+    fn data(
+        &mut self,
+        cx: &mut impl Context<Self::Session>,
+        _: &mut Session,
+        input: &mut Input<'_>,
+    ) -> Action {
         (self.script.data)(cx, input)
     }
 
-    fn end(&mut self, cx: &mut impl Context, _: &mut Session, input: &mut Input<'_>) -> Action {
+    fn end(
+        &mut self,
+        cx: &mut impl Context<Self::Session>,
+        _: &mut Session,
+        input: &mut Input<'_>,
+    ) -> Action {
         (self.script.end)(cx, input)
     }
 
-    fn drained(&mut self, cx: &mut impl Context, _: &mut Session) -> Action {
+    fn drained(&mut self, cx: &mut impl Context<Self::Session>, _: &mut Session) -> Action {
         (self.script.drained)(cx)
     }
 
-    fn timer(&mut self, cx: &mut impl Context, _: &mut Session, key: u32) -> Action {
+    fn timer(&mut self, cx: &mut impl Context<Self::Session>, _: &mut Session, key: u32) -> Action {
         (self.script.timer)(cx, key)
     }
 
-    fn closed(&mut self, cx: &mut impl Context, session: Session, closed: &Closed) {
+    fn closed(&mut self, cx: &mut impl Context<Self::Session>, session: Session, closed: &Closed) {
+        let _ = self.names.send(session.name);
         let _ = self.closed.send(closed.clone());
         (self.script.closed)(cx, closed);
         drop(session);
     }
 
-    fn notified(&mut self, cx: &mut impl LoopContext) {
+    fn notified(&mut self, cx: &mut impl LoopContext<Self::Session>) {
         while let Ok(job) = self.jobs.try_recv() {
             job(cx);
         }
     }
 
-    fn wake_up(&mut self, cx: &mut impl LoopContext) {
+    fn wake_up(&mut self, cx: &mut impl LoopContext<Self::Session>) {
         (self.script.wake_up)(cx);
     }
 
@@ -251,6 +274,7 @@ pub(crate) struct Running {
     origins: Receiver<Origin>,
     opened: Receiver<ConnectionId>,
     closed: Receiver<Closed>,
+    names: Receiver<u64>,
     notices: Receiver<String>,
     thread: Option<JoinHandle<Result<Metrics, Error>>>,
 }
@@ -283,7 +307,7 @@ impl Running {
         (peer, self.opened())
     }
 
-    /// The next session that was made.
+    /// The next session that was made, of a connection that was accepted.
     #[track_caller]
     pub(crate) fn origin(&self) -> Origin {
         next(&self.origins, "a session")
@@ -301,6 +325,12 @@ impl Running {
         next(&self.closed, "a closed connection")
     }
 
+    /// The name of the session of the next connection that was closed.
+    #[track_caller]
+    pub(crate) fn closed_name(&self) -> u64 {
+        next(&self.names, "a closed session")
+    }
+
     /// The next notice that holds `words`.
     #[track_caller]
     pub(crate) fn notice(&self, words: &str) -> String {
@@ -316,7 +346,7 @@ impl Running {
     #[track_caller]
     pub(crate) fn ask<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&mut dyn LoopContext) -> T + Send + 'static,
+        job: impl FnOnce(&mut dyn LoopContext<Session>) -> T + Send + 'static,
     ) -> T {
         self.asker.ask(job)
     }
@@ -370,7 +400,7 @@ impl Asker {
     #[track_caller]
     pub(crate) fn ask<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&mut dyn LoopContext) -> T + Send + 'static,
+        job: impl FnOnce(&mut dyn LoopContext<Session>) -> T + Send + 'static,
     ) -> T {
         let (answer, answers) = mpsc::channel();
         self.leave(move |cx| {
@@ -382,7 +412,7 @@ impl Asker {
 
     /// Leaves something to be done when the loop is told next.
     #[track_caller]
-    pub(crate) fn leave(&self, job: impl FnOnce(&mut dyn LoopContext) + Send + 'static) {
+    pub(crate) fn leave(&self, job: impl FnOnce(&mut dyn LoopContext<Session>) + Send + 'static) {
         assert!(self.jobs.send(Box::new(job)).is_ok(), "the loop has ended");
     }
 }

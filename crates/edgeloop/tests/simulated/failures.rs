@@ -153,7 +153,7 @@ impl Handler for Polite {
     type Session = ();
 
     fn session(&mut self, origin: &Origin) -> Option<()> {
-        self.others.push(origin.id());
+        self.others.push(origin.id);
         Some(())
     }
 

@@ -216,9 +216,7 @@ impl Handler for Doors {
     type Session = ();
 
     fn session(&mut self, origin: &Origin) -> Option<()> {
-        if let Origin::Accepted { listener, .. } = origin {
-            self.ports.push(listener.port());
-        }
+        self.ports.push(origin.listener.port());
         Some(())
     }
 

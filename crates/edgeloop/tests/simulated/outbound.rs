@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use edgeloop::sim::{Faults, Script, Simulation, check};
+use edgeloop::sim::{Faults, Script, Simulation, Start, check};
 use edgeloop::{
     Action, Closed, Config, Context, Handler, Input, LoopContext, Origin, Reason, Sent, Target,
     Time,
@@ -45,20 +45,25 @@ impl Handler for Asks {
     }
 }
 
-/// The first of three servers is silent, the second is not there.
-fn asks_three(simulation: Simulation) -> Simulation {
+/// Asks the first of three servers that answers.
+fn asks_three(start: &mut Start<'_, Asks>) {
     let target = Target::new(server(1)).or(server(2)).or(server(3)).timeout(Some(SECOND));
-    simulation.connect(target, 0).service(server(1), |_| Script::new().never_answers())
+    start.connect(target, ());
+}
+
+/// The first of three servers is silent, the second is not there.
+fn first_is_silent(simulation: Simulation) -> Simulation {
+    simulation.service(server(1), |_| Script::new().never_answers())
 }
 
 #[test]
 fn the_third_address_is_reached_when_the_first_is_silent_and_the_second_refuses() {
     check(0..100, |simulation| {
         let answers = || Script::new().may_end().expect("question").send("answer").close();
-        let report = asks_three(simulation)
+        let report = first_is_silent(simulation)
             .faults(Faults::passing())
             .service(server(3), move |_| answers())
-            .run(Asks::default())?;
+            .run_with(Asks::default(), asks_three)?;
         let [closed] = &report.handler.closed[..] else { panic!("one end") };
         if closed.is_clean() {
             assert_eq!(report.handler.answer, b"answer");
@@ -74,7 +79,7 @@ fn the_third_address_is_reached_when_the_first_is_silent_and_the_second_refuses(
 #[test]
 fn when_all_fail_there_is_one_end_with_the_reason_of_the_last() {
     check(0..50, |simulation| {
-        let report = asks_three(simulation).run(Asks::default())?;
+        let report = first_is_silent(simulation).run_with(Asks::default(), asks_three)?;
         let [closed] = &report.handler.closed[..] else { panic!("one end") };
         assert_eq!(closed.reason, Reason::ConnectFailed);
         assert_eq!(report.metrics.connected, 0);

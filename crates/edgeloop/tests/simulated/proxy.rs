@@ -29,7 +29,7 @@ impl Handler for Proxy {
         if self.others.contains_key(&id) {
             return Action::Continue;
         }
-        let Ok(other) = cx.connect(upstream().into(), 0) else { return Action::Reset };
+        let Ok(other) = cx.connect(upstream().into(), ()) else { return Action::Reset };
         self.others.extend([(id, other), (other, id)]);
         Action::Continue
     }

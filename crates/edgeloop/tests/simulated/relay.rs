@@ -22,7 +22,7 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    fn join(&self, cx: &mut impl Context, client: ConnectionId, server: ConnectionId) {
+    fn join(&self, cx: &mut impl Context<bool>, client: ConnectionId, server: ConnectionId) {
         cx.relay(client, server);
         cx.relay(server, client);
     }
@@ -32,11 +32,11 @@ impl Handler for Relay {
     /// Whether it is the connection to the server.
     type Session = bool;
 
-    fn session(&mut self, origin: &Origin) -> Option<bool> {
-        Some(matches!(origin, Origin::Connecting { .. }))
+    fn session(&mut self, _: &Origin) -> Option<bool> {
+        Some(false)
     }
 
-    fn opened(&mut self, cx: &mut impl Context, is_server: &mut bool) -> Action {
+    fn opened(&mut self, cx: &mut impl Context<Self::Session>, is_server: &mut bool) -> Action {
         let id = cx.id();
         if *is_server {
             let client = self.clients[&id];
@@ -45,7 +45,7 @@ impl Handler for Relay {
             }
             return Action::Continue;
         }
-        let Ok(server) = cx.connect(upstream().into(), 0) else { return Action::Reset };
+        let Ok(server) = cx.connect(upstream().into(), true) else { return Action::Reset };
         self.clients.insert(server, id);
         if self.early {
             self.join(cx, id, server);
@@ -53,17 +53,27 @@ impl Handler for Relay {
         Action::Continue
     }
 
-    fn data(&mut self, _: &mut impl Context, _: &mut bool, _: &mut Input<'_>) -> Action {
+    fn data(
+        &mut self,
+        _: &mut impl Context<Self::Session>,
+        _: &mut bool,
+        _: &mut Input<'_>,
+    ) -> Action {
         // What comes before they are joined is left, and goes first.
         Action::Continue
     }
 
-    fn end(&mut self, cx: &mut impl Context, _: &mut bool, _: &mut Input<'_>) -> Action {
+    fn end(
+        &mut self,
+        cx: &mut impl Context<Self::Session>,
+        _: &mut bool,
+        _: &mut Input<'_>,
+    ) -> Action {
         assert_eq!(cx.relayed(cx.id()), 0, "the end of a relayed stream is the loop's business");
         Action::Continue
     }
 
-    fn closed(&mut self, cx: &mut impl Context, is_server: bool, closed: &Closed) {
+    fn closed(&mut self, cx: &mut impl Context<Self::Session>, is_server: bool, closed: &Closed) {
         if is_server && !self.early && closed.reason == Reason::ConnectFailed {
             // It was relayed with nobody yet.
             cx.reset(self.clients[&closed.id]);
@@ -256,7 +266,7 @@ impl Handler for Takes {
         self.0.session(origin)
     }
 
-    fn opened(&mut self, cx: &mut impl Context, is_server: &mut bool) -> Action {
+    fn opened(&mut self, cx: &mut impl Context<Self::Session>, is_server: &mut bool) -> Action {
         if !*is_server {
             cx.set_timer(0, Some(Duration::from_secs(5)));
         }
@@ -265,7 +275,7 @@ impl Handler for Takes {
 
     fn data(
         &mut self,
-        cx: &mut impl Context,
+        cx: &mut impl Context<Self::Session>,
         is_server: &mut bool,
         input: &mut Input<'_>,
     ) -> Action {
@@ -276,7 +286,7 @@ impl Handler for Takes {
         cx.send(b"from the proxy").or_reset()
     }
 
-    fn timer(&mut self, cx: &mut impl Context, _: &mut bool, _: u32) -> Action {
+    fn timer(&mut self, cx: &mut impl Context<Self::Session>, _: &mut bool, _: u32) -> Action {
         assert_eq!(cx.unrelay(cx.id()), Some(8));
         assert_eq!(cx.unrelay(cx.id()), None, "it is ended");
         Action::Continue

@@ -188,13 +188,13 @@ impl Handler for Talks {
     /// Whether it is the client.
     type Session = bool;
 
-    fn session(&mut self, origin: &Origin) -> Option<bool> {
-        Some(matches!(origin, Origin::Accepted { .. }))
+    fn session(&mut self, _: &Origin) -> Option<bool> {
+        Some(true)
     }
 
-    fn opened(&mut self, cx: &mut impl Context, is_client: &mut bool) -> Action {
+    fn opened(&mut self, cx: &mut impl Context<Self::Session>, is_client: &mut bool) -> Action {
         if *is_client {
-            let Ok(server) = cx.connect(upstream().into(), 0) else { return Action::Reset };
+            let Ok(server) = cx.connect(upstream().into(), false) else { return Action::Reset };
             assert!(cx.send_to(server, &vec![b'h'; 2500]).is_accepted());
             cx.relay(cx.id(), server);
             cx.relay(server, cx.id());
@@ -202,7 +202,12 @@ impl Handler for Talks {
         Action::Continue
     }
 
-    fn data(&mut self, _: &mut impl Context, _: &mut bool, _: &mut Input<'_>) -> Action {
+    fn data(
+        &mut self,
+        _: &mut impl Context<Self::Session>,
+        _: &mut bool,
+        _: &mut Input<'_>,
+    ) -> Action {
         Action::Reset
     }
 }

@@ -18,7 +18,7 @@ impl Handler for Echo {
     type Session = ();
 
     fn session(&mut self, origin: &Origin) -> Option<()> {
-        self.ids.borrow_mut().push(origin.id());
+        self.ids.borrow_mut().push(origin.id);
         Some(())
     }
 

@@ -18,8 +18,8 @@ use edgeloop::sim::internals::{
 use edgeloop::sim::{Failure, Fault, Random};
 use edgeloop::{Config, Metrics};
 
-use crate::runs::echo::session::Sessions;
-use crate::runs::echo::{Echo, Served};
+use crate::runs::echo::session::{Padded, Session, Sessions};
+use crate::runs::echo::{Echo, Parcel, Served};
 use crate::runs::manner::{Limits, Manner, early_stop, settings};
 use crate::runs::verdict::{check_failure, check_run};
 use ends::{AtTheEnd, Ends};
@@ -229,10 +229,15 @@ fn run_and_check<const TRACE: bool, const SIZE: usize>(
     let addresses: Vec<_> = world.borrow().services.iter().map(|service| service.address).collect();
     for address in addresses {
         // Whoever can't be connected to at once is given up.
-        let _ = server.connect(address, 0);
+        let session = Session::outbound(0, world.borrow().clock_read);
+        if let Ok(id) = server.connect(address, Padded::new(session)) {
+            let wire = world.borrow().wire_named(id).expect("the loop has registered it");
+            sessions.borrow_mut().push((id, wire));
+        }
     }
     let handle = server.handle();
-    let (poster, of) = (handle.clone(), Rc::clone(&sessions));
+    let (poster, of) = (server.sender::<Parcel>(), Rc::clone(&sessions));
+    let by_message = RefCell::new(Random::new(world.borrow_mut().random.next()));
     {
         let mut world = world.borrow_mut();
         // While all input waits for memory a loop rests over it, and where too much is left.
@@ -240,7 +245,11 @@ fn run_and_check<const TRACE: bool, const SIZE: usize>(
         world.rests = (!limits.low_ceiling && !manner.hoards).then_some(rests);
         world.post = Some(Box::new(move |wire, bytes| {
             let id = of.borrow().iter().find(|session| session.1 == wire).map(|session| session.0);
-            id.is_some_and(|id| poster.send(id, bytes).is_ok())
+            let sends = |id| match by_message.borrow_mut().chance(500) {
+                true => poster.send_to(id, Parcel(bytes)).is_ok(),
+                false => poster.handle().send(id, bytes).is_ok(),
+            };
+            id.is_some_and(sends)
         }));
         if let Some((after, stop)) = ends.early {
             let stopper = handle.clone();

@@ -46,7 +46,7 @@ pub(crate) struct Echo {
 }
 
 impl Echo {
-    fn take(&self, cx: &mut impl Context, input: &mut Input<'_>) -> Action {
+    fn take(&self, cx: &mut impl Context<usize>, input: &mut Input<'_>) -> Action {
         if let Some(at) = input.iter().position(|byte| [CLOSE, RESET, PAUSE].contains(byte)) {
             let command = input[at];
             let sent = cx.send(input.take(at + usize::from(command != RESET)));
@@ -68,7 +68,10 @@ impl Echo {
 }
 
 /// Echoes message by message, until the queue is full: the rest is shown again when it has drained.
-fn take_each<'a>(cx: &mut impl Context, mut next: impl FnMut() -> Option<&'a [u8]>) -> Action {
+fn take_each<'a>(
+    cx: &mut impl Context<usize>,
+    mut next: impl FnMut() -> Option<&'a [u8]>,
+) -> Action {
     while let Some(message) = next() {
         match cx.send(message) {
             Sent::AboveMark => break,
@@ -88,11 +91,16 @@ impl Handler for Echo {
         Some(0)
     }
 
-    fn opened(&mut self, cx: &mut impl Context, _: &mut usize) -> Action {
+    fn opened(&mut self, cx: &mut impl Context<Self::Session>, _: &mut usize) -> Action {
         if self.greeting.is_empty() { Action::Continue } else { cx.send(&self.greeting).or_reset() }
     }
 
-    fn data(&mut self, cx: &mut impl Context, count: &mut usize, input: &mut Input<'_>) -> Action {
+    fn data(
+        &mut self,
+        cx: &mut impl Context<Self::Session>,
+        count: &mut usize,
+        input: &mut Input<'_>,
+    ) -> Action {
         let before = input.len();
         let action = self.take(cx, input);
         // What is left is shown again after a pause: one that took nothing would pause for ever.
@@ -108,19 +116,24 @@ impl Handler for Echo {
         }
     }
 
-    fn end(&mut self, cx: &mut impl Context, _: &mut usize, input: &mut Input<'_>) -> Action {
+    fn end(
+        &mut self,
+        cx: &mut impl Context<Self::Session>,
+        _: &mut usize,
+        input: &mut Input<'_>,
+    ) -> Action {
         match cx.send(input.take_all()).or_reset() {
             Action::Continue => Action::Close,
             refused => refused,
         }
     }
 
-    fn timer(&mut self, cx: &mut impl Context, _: &mut usize, _: u32) -> Action {
+    fn timer(&mut self, cx: &mut impl Context<Self::Session>, _: &mut usize, _: u32) -> Action {
         cx.resume(cx.id());
         Action::Continue
     }
 
-    fn closed(&mut self, _: &mut impl Context, _: usize, _: &Closed) {
+    fn closed(&mut self, _: &mut impl Context<Self::Session>, _: usize, _: &Closed) {
         self.open -= 1;
     }
 }

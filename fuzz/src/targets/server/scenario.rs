@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use edgeloop::sim::{Faults, Script, Simulation};
+use edgeloop::sim::{Faults, Script, Simulation, Start};
 use edgeloop::{Config, MIN_SEND_BUFFER};
 
 use super::handler::{CLOSE, Echo, PAUSE, RESET, Taking};
@@ -173,8 +173,13 @@ impl Scenario {
             greeting: greeting(self.greeting),
             taking: self.taking,
             pauses: self.pauses,
-            open: 0,
+            open: self.dialled.len(),
         }
+    }
+
+    /// The connections that the loop begins with.
+    pub(super) fn connect(&self, start: &mut Start<'_, Echo>) {
+        self.dialled.iter().for_each(|_| start.connect(SERVICE, 0));
     }
 
     pub(super) fn simulation(&self) -> Simulation {
@@ -189,9 +194,6 @@ impl Scenario {
             simulation = simulation.peer(plan.script.clone());
         }
         let scripts: Vec<Script> = self.dialled.iter().map(|plan| plan.script.clone()).collect();
-        for tag in 0..scripts.len() as u64 {
-            simulation = simulation.connect(SERVICE, tag);
-        }
         simulation = simulation.service(SERVICE, move |count| {
             scripts.get(count).cloned().unwrap_or_else(|| Script::new().reset())
         });

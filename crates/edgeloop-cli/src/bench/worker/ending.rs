@@ -19,7 +19,7 @@ const DRAIN: Duration = Duration::from_secs(1);
 
 impl Worker {
     /// The user wants no more.
-    pub(super) fn interrupt(&mut self, cx: &mut impl LoopContext) {
+    pub(super) fn interrupt(&mut self, cx: &mut impl LoopContext<u32>) {
         let now = cx.clock().as_nanos();
         match self.phase {
             Phase::Opening | Phase::Waiting => {
@@ -72,7 +72,7 @@ impl Worker {
     }
 
     /// The run is over.
-    pub(super) fn finish(&mut self, cx: &mut impl LoopContext, now: u64) {
+    pub(super) fn finish(&mut self, cx: &mut impl LoopContext<u32>, now: u64) {
         let is_numbered = self.is_numbered();
         if self.phase != Phase::Grace {
             self.gate.leave();

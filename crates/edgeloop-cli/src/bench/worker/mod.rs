@@ -244,7 +244,7 @@ impl Worker {
     // Time.
 
     /// Sets the wake-up for the next thing that the clock brings about.
-    fn await_next(&mut self, cx: &mut impl LoopContext) {
+    fn await_next(&mut self, cx: &mut impl LoopContext<u32>) {
         let own = match self.phase {
             Phase::Opening => u64::MAX,
             Phase::Waiting => cx.now().as_nanos() + LOOK,
@@ -258,7 +258,7 @@ impl Worker {
     }
 
     /// Makes sure to be woken by then.
-    fn wake_by(&mut self, cx: &mut impl LoopContext, at: u64) {
+    fn wake_by(&mut self, cx: &mut impl LoopContext<u32>, at: u64) {
         if at < self.awaits {
             self.awaits = at;
             cx.wake_at(Some(Time::from_nanos(at)));
@@ -266,7 +266,7 @@ impl Worker {
     }
 
     /// A connection has something to do then.
-    fn enqueue(&mut self, cx: &mut impl LoopContext, lane: u32, at: u64) {
+    fn enqueue(&mut self, cx: &mut impl LoopContext<u32>, lane: u32, at: u64) {
         let one = self.lane(lane);
         if at < one.awaits {
             one.awaits = at;
@@ -276,7 +276,7 @@ impl Worker {
     }
 
     /// Does what is due, but not too much at once.
-    fn serve_due(&mut self, cx: &mut impl LoopContext) -> u64 {
+    fn serve_due(&mut self, cx: &mut impl LoopContext<u32>) -> u64 {
         let mut now = cx.clock().as_nanos();
         for _ in 0..TURN {
             let Some(&Reverse((at, lane))) = self.due.peek() else { break };
@@ -318,20 +318,23 @@ impl Handler for Worker {
     /// Which of the lanes it is.
     type Session = u32;
 
-    fn session(&mut self, origin: &Origin) -> Option<u32> {
-        match origin {
-            Origin::Connecting { tag, .. } => u32::try_from(*tag).ok(),
-            _ => None,
-        }
+    /// It has no listener.
+    fn session(&mut self, _: &Origin) -> Option<u32> {
+        None
     }
 
-    fn opened(&mut self, cx: &mut impl Context, lane: &mut u32) -> Action {
+    fn opened(&mut self, cx: &mut impl Context<Self::Session>, lane: &mut u32) -> Action {
         self.has_opened(cx, *lane);
         Action::Continue
     }
 
     #[inline]
-    fn data(&mut self, cx: &mut impl Context, lane: &mut u32, input: &mut Input<'_>) -> Action {
+    fn data(
+        &mut self,
+        cx: &mut impl Context<Self::Session>,
+        lane: &mut u32,
+        input: &mut Input<'_>,
+    ) -> Action {
         let mut now = cx.clock().as_nanos();
         let (bytes, lane) = (input.take_all(), *lane);
         let (payload, size) = (self.share.plan.verifies.then_some(self.payload), self.size());
@@ -362,7 +365,7 @@ impl Handler for Worker {
         Action::Continue
     }
 
-    fn drained(&mut self, cx: &mut impl Context, lane: &mut u32) -> Action {
+    fn drained(&mut self, cx: &mut impl Context<Self::Session>, lane: &mut u32) -> Action {
         let (now, lane) = (cx.clock().as_nanos(), *lane);
         let one = self.lane(lane);
         one.full = false;
@@ -373,11 +376,11 @@ impl Handler for Worker {
         Action::Continue
     }
 
-    fn closed(&mut self, cx: &mut impl Context, lane: u32, closed: &Closed) {
+    fn closed(&mut self, cx: &mut impl Context<Self::Session>, lane: u32, closed: &Closed) {
         self.has_closed(cx, lane, Cause::of_end(closed));
     }
 
-    fn notified(&mut self, cx: &mut impl LoopContext) {
+    fn notified(&mut self, cx: &mut impl LoopContext<Self::Session>) {
         if self.gate.is_interrupted() {
             self.interrupt(cx);
         } else if !self.began_opening {
@@ -385,7 +388,7 @@ impl Handler for Worker {
         }
     }
 
-    fn wake_up(&mut self, cx: &mut impl LoopContext) {
+    fn wake_up(&mut self, cx: &mut impl LoopContext<Self::Session>) {
         match self.phase {
             Phase::Opening => self.open(cx),
             Phase::Waiting => {

@@ -19,7 +19,7 @@ const CONNECTING: usize = 256;
 
 impl Worker {
     /// Begins to make the connections.
-    pub(super) fn open(&mut self, cx: &mut impl LoopContext) {
+    pub(super) fn open(&mut self, cx: &mut impl LoopContext<u32>) {
         if std::mem::replace(&mut self.began_opening, true) {
             return self.open_more(cx);
         }
@@ -46,7 +46,7 @@ impl Worker {
 
     /// Connects as many as may be under way at a time. When all have been tried, this thread is
     /// ready.
-    fn open_more(&mut self, cx: &mut impl LoopContext) {
+    fn open_more(&mut self, cx: &mut impl LoopContext<u32>) {
         while self.connecting < CONNECTING {
             let Some(lane) = self.unmade.pop_front() else { break };
             let now = cx.clock().as_nanos();
@@ -65,9 +65,9 @@ impl Worker {
         self.wake_by(cx, now);
     }
 
-    fn connect(&mut self, cx: &mut impl LoopContext, lane: u32, now: u64) {
+    fn connect(&mut self, cx: &mut impl LoopContext<u32>, lane: u32, now: u64) {
         let target = self.share.plan.target(self.number(lane));
-        let begun = cx.connect(target, lane.into());
+        let begun = cx.connect(target, lane);
         self.lane(lane).dialled = now;
         match begun {
             Ok(id) => {
@@ -75,7 +75,7 @@ impl Worker {
                 self.lane(lane).stage = Stage::Connecting(id);
             }
             Err(error) => {
-                self.failed(Cause::of_connect(&error), now);
+                self.failed(Cause::of_connect(&error.error), now);
                 self.give_up_flights(lane as usize, now);
                 self.lost(lane);
                 self.retry_later(cx, lane, now);
@@ -95,7 +95,7 @@ impl Worker {
 
     /// Notes which of the addresses a connection was made to. One that has been reset since can't
     /// tell.
-    fn was_made(&mut self, cx: &mut impl Context) {
+    fn was_made(&mut self, cx: &mut impl Context<u32>) {
         let addresses = &self.share.plan.addresses;
         let index = match addresses.len() {
             1 => Some(0),
@@ -117,7 +117,7 @@ impl Worker {
     }
 
     /// All threads begin.
-    pub(super) fn begin(&mut self, cx: &mut impl LoopContext, begin: u64) {
+    pub(super) fn begin(&mut self, cx: &mut impl LoopContext<u32>, begin: u64) {
         let plan = &self.share.plan;
         let (extent, load, seed, active) = (plan.extent, plan.load, plan.seed, plan.active);
         self.phase = Phase::Running;
@@ -149,7 +149,7 @@ impl Worker {
     }
 
     /// Something is due on a connection that isn't there.
-    pub(super) fn revive(&mut self, cx: &mut impl LoopContext, lane: u32, now: u64) {
+    pub(super) fn revive(&mut self, cx: &mut impl LoopContext<u32>, lane: u32, now: u64) {
         if !self.share.plan.connects || self.phase == Phase::Opening {
             return self.connect(cx, lane, now);
         }
@@ -166,7 +166,7 @@ impl Worker {
         self.connect(cx, lane, now);
     }
 
-    pub(super) fn has_opened(&mut self, cx: &mut impl Context, lane: u32) {
+    pub(super) fn has_opened(&mut self, cx: &mut impl Context<u32>, lane: u32) {
         let now = cx.clock().as_nanos();
         self.connecting -= 1;
         self.alive += 1;
@@ -193,7 +193,7 @@ impl Worker {
         self.tried += usize::from(!std::mem::replace(&mut self.lane(lane).tried, true));
     }
 
-    pub(super) fn has_closed(&mut self, cx: &mut impl Context, lane: u32, cause: Cause) {
+    pub(super) fn has_closed(&mut self, cx: &mut impl Context<u32>, lane: u32, cause: Cause) {
         let now = cx.clock().as_nanos();
         let was_up = self.lane(lane).is_up();
         if self.phase == Phase::Over {
@@ -232,7 +232,7 @@ impl Worker {
         self.open_more(cx);
     }
 
-    fn retry_later(&mut self, cx: &mut impl LoopContext, lane: u32, now: u64) {
+    fn retry_later(&mut self, cx: &mut impl LoopContext<u32>, lane: u32, now: u64) {
         self.was_tried(lane);
         // Whatever else it had to do waits for that.
         self.lane(lane).awaits = u64::MAX;
@@ -249,7 +249,7 @@ impl Worker {
     }
 
     /// A connection that was made for one message has done what it was made for.
-    pub(super) fn close_if_answered(&mut self, cx: &mut impl Context, lane: u32) {
+    pub(super) fn close_if_answered(&mut self, cx: &mut impl Context<u32>, lane: u32) {
         if self.lane(lane).flights.is_empty() {
             cx.close(cx.id());
         }

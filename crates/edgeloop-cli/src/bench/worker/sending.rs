@@ -19,7 +19,7 @@ impl Worker {
     }
 
     /// Sends on a connection all that may be sent now.
-    pub(super) fn pump(&mut self, cx: &mut impl LoopContext, lane: u32, now: u64) {
+    pub(super) fn pump(&mut self, cx: &mut impl LoopContext<u32>, lane: u32, now: u64) {
         if lane as usize >= self.share.active || self.share.plan.connects {
             return;
         }
@@ -84,7 +84,7 @@ impl Worker {
     }
 
     /// Hands the loop what was begun, as far as the kernel takes it.
-    pub(super) fn feed(&mut self, cx: &mut impl LoopContext, lane: u32, now: u64) {
+    pub(super) fn feed(&mut self, cx: &mut impl LoopContext<u32>, lane: u32, now: u64) {
         let measures = self.measures(now);
         let one = &mut self.lanes[lane as usize];
         let Stage::Up(id) = one.stage else { return };

@@ -80,7 +80,7 @@ fn c46_neither_end_of_a_relay_is_idle_while_the_other_is_busy() {
     let probe = Probe::new()
         .opened(move |cx| {
             let Some(client) = client else {
-                let upstream = cx.connect(service.into(), 0).expect("a socket");
+                let upstream = cx.connect(service.into(), ()).expect("a socket");
                 cx.relay(cx.id(), upstream);
                 cx.relay(upstream, cx.id());
                 client = Some(cx.id());

@@ -53,7 +53,7 @@ fn handler(echoes: bool) -> Probe {
         if left > 0 {
             left -= 1;
             // Where this fails at once, there is nobody to be served.
-            let _ = cx.connect(service.into(), 0);
+            let _ = cx.connect(service.into(), ());
         }
         cx.set_timer(0, Some(SECOND / 2));
         Action::Continue

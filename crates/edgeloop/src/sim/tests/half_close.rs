@@ -140,7 +140,7 @@ fn c44_a_connection_can_be_finished_before_it_is_made() {
         })
         .wake_up(move |cx| {
             if !std::mem::replace(&mut asked, true) {
-                let id = cx.connect(address.into(), 0).expect("it can be tried");
+                let id = cx.connect(address.into(), ()).expect("it can be tried");
                 assert!(cx.send_to(id, b"question").is_accepted());
                 cx.finish(id);
                 assert_eq!(cx.send_to(id, b"more"), Sent::Gone);

@@ -150,18 +150,23 @@ fn c45_what_is_sent_to_another_connection_is_joined_as_well() {
 /// nothing, and was not set again (seed 126670).
 #[test]
 fn c45_whose_output_was_joined_is_as_idle_as_anybody() {
-    let config = Config::new().idle_timeout(Some(3 * SECOND));
-    let probe = Probe::new()
-        .opened(|cx| {
-            cx.set_timer(0, Some(SECOND));
-            Action::Continue
-        })
-        .timer(|cx, _| {
-            assert!(cx.send(b"one").is_accepted() && cx.send(b" two").is_accepted());
-            Action::Continue
-        });
-    let peer = Script::new().may_end().expect("one two").wait(100 * SECOND).expect_end();
-    let simulation = Simulation::new(1).calm().buffers(1000..=1000).config(config).peer(peer);
-    let report = run(simulation, probe);
-    assert_eq!(report.handler.closed[0].reason, Reason::IdleTimeout);
+    // Nor was it where another timeout was set meanwhile, for later (seed 2487).
+    for later in [None, Some(50 * SECOND)] {
+        let config = Config::new().idle_timeout(Some(3 * SECOND));
+        let probe = Probe::new()
+            .opened(|cx| {
+                cx.set_timer(0, Some(SECOND));
+                Action::Continue
+            })
+            .timer(move |cx, _| {
+                assert!(cx.send(b"one").is_accepted() && cx.send(b" two").is_accepted());
+                cx.set_timer(0, later);
+                Action::Continue
+            });
+        let peer = Script::new().may_end().expect("one two").wait(10 * SECOND).expect_end();
+        let simulation = Simulation::new(1).calm().buffers(1000..=1000).config(config).peer(peer);
+        let report = run(simulation, probe);
+        assert_eq!(report.handler.closed[0].reason, Reason::IdleTimeout);
+        assert!(report.elapsed < 20 * SECOND, "{:?}", report.elapsed);
+    }
 }

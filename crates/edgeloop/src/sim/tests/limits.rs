@@ -237,7 +237,7 @@ fn an_outbound_connection_has_limits_of_its_own() {
     let mut client = true;
     let probe = Probe::new().opened(move |cx| {
         if std::mem::take(&mut client) {
-            let upstream = cx.connect(service.into(), 0).expect("a socket");
+            let upstream = cx.connect(service.into(), ()).expect("a socket");
             let short = Limits::new().idle_timeout(Some(SECOND));
             cx.set_limits(upstream, short).expect("sound limits");
         }

@@ -219,7 +219,7 @@ fn connecting_counts_towards_the_cap_and_no_earlier() {
         let seen = Rc::clone(&begun);
         let probe = Probe::new().opened(move |cx| {
             if seen.borrow().is_none() {
-                let answer = cx.connect(service.into(), 0).map_err(|error| error.to_string());
+                let answer = cx.connect(service.into(), ()).map_err(|error| error.to_string());
                 *seen.borrow_mut() = Some(answer.map(|_| ()));
             }
             Action::Continue

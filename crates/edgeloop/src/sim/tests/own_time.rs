@@ -67,10 +67,9 @@ fn an_address_that_can_not_be_begun_with_is_passed_over() {
         *sees.borrow_mut() = Some((cx.local_address(id).ok(), cx.peer_address(id).ok()));
         Action::Close
     });
-    let simulation = Simulation::new(1)
-        .connect(target, 0)
-        .service(address(2), |_| Script::new().expect_end().close());
-    let report = run(simulation, probe);
+    let simulation = Simulation::new(1).service(address(2), |_| Script::new().expect_end().close());
+    let report = simulation.run_with(probe, |start| start.connect(target, ()));
+    let report = report.unwrap_or_else(|failure| panic!("{failure}"));
     assert_eq!(seen.take(), Some((Some(from), Some(address(2)))));
     assert_eq!((report.metrics.connected, report.metrics.closed), (1, 1));
 }
@@ -79,7 +78,7 @@ fn an_address_that_can_not_be_begun_with_is_passed_over() {
 fn what_can_be_begun_with_nowhere_is_an_error_that_names_the_last_address() {
     let probe = Probe::new().opened(|cx| {
         let target = Target::new(address(1)).or(address(2));
-        let error = cx.connect(target, 0).expect_err("nobody is there").to_string();
+        let error = cx.connect(target, ()).expect_err("nobody is there").to_string();
         assert!(error.starts_with("cannot connect to 10.0.0.2:80: "), "{error}");
         Action::Continue
     });

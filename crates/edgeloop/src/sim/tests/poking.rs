@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 
 use super::*;
+use crate::handler::Receive;
 use crate::id::ConnectionId;
 
 /// Calls the sessions of others by the names that these gave themselves, and says what was said.
@@ -26,7 +27,12 @@ impl Handler for Desk {
         Some(Vec::new())
     }
 
-    fn data(&mut self, cx: &mut impl Context, name: &mut Name, input: &mut Input<'_>) -> Action {
+    fn data(
+        &mut self,
+        cx: &mut impl Context<Self::Session>,
+        name: &mut Name,
+        input: &mut Input<'_>,
+    ) -> Action {
         while let Ok(Some(word)) = input.take_until(b" ", 100) {
             if name.is_empty() {
                 *name = word.to_vec();
@@ -39,12 +45,12 @@ impl Handler for Desk {
         Action::Continue
     }
 
-    fn poked(&mut self, cx: &mut impl Context, name: &mut Name) -> Action {
+    fn poked(&mut self, cx: &mut impl Context<Self::Session>, name: &mut Name) -> Action {
         *self.called.entry(cx.id()).or_default() += 1;
         cx.send(name).or_reset()
     }
 
-    fn draining(&mut self, cx: &mut impl LoopContext) {
+    fn draining(&mut self, cx: &mut impl LoopContext<Self::Session>) {
         self.drains += 1;
         for id in cx.connections() {
             assert!(cx.send_to(id, b"bye").is_accepted());
@@ -65,6 +71,62 @@ fn c47_a_session_is_called_from_anothers_callback_as_often_as_asked() {
         .unwrap_or_else(|failure| panic!("{failure}"));
     assert_eq!(report.handler.called.values().sum::<u64>(), 3);
     assert_eq!(report.metrics.stale, 0);
+}
+
+/// Where nobody answers.
+fn silent() -> SocketAddr {
+    "10.0.0.9:80".parse().expect("an address")
+}
+
+/// Starts a connection when it is told to, and calls its session at once.
+#[derive(Default)]
+struct Starts {
+    poked: Vec<(ConnectionId, u32)>,
+    started: Option<ConnectionId>,
+    closed: Option<u32>,
+}
+
+impl Handler for Starts {
+    type Session = u32;
+
+    fn session(&mut self, _: &Origin) -> Option<u32> {
+        None
+    }
+
+    fn data(&mut self, _: &mut impl Context<u32>, _: &mut u32, _: &mut Input<'_>) -> Action {
+        Action::Reset
+    }
+
+    fn poked(&mut self, cx: &mut impl Context<u32>, session: &mut u32) -> Action {
+        self.poked.push((cx.id(), *session));
+        *session += 1;
+        Action::Continue
+    }
+
+    fn closed(&mut self, _: &mut impl Context<u32>, session: u32, _: &Closed) {
+        self.closed = Some(session);
+    }
+}
+
+impl Receive<u32> for Starts {
+    fn posted(&mut self, cx: &mut impl LoopContext<u32>, session: u32) {
+        let id = cx.connect(silent().into(), session).expect("it can be tried");
+        cx.poke(id);
+        cx.poke(id);
+        self.started = Some(id);
+    }
+}
+
+#[test]
+fn c47_a_session_is_called_in_the_turn_in_which_its_connection_was_started() {
+    let simulation = Simulation::new(1).service(silent(), |_| Script::new().never_answers());
+    let report = simulation.run_with(Starts::default(), |start| {
+        let sender = start.sender::<u32>();
+        start.at(SECOND, move |_| sender.post(7).expect("room"));
+    });
+    let starts = report.unwrap_or_else(|failure| panic!("{failure}")).handler;
+    let id = starts.started.expect("it was started");
+    assert_eq!((starts.poked, starts.closed), (vec![(id, 7), (id, 8)], Some(9)));
 }
 
 #[test]

@@ -10,7 +10,7 @@ struct Traced<const TRACE: bool> {
     events: usize,
     bytes: usize,
     registered: Vec<ConnectionId>,
-    sessions: Vec<ConnectionId>,
+    opened: Vec<ConnectionId>,
 }
 
 impl<const TRACE: bool> Handler for Traced<TRACE> {
@@ -18,9 +18,13 @@ impl<const TRACE: bool> Handler for Traced<TRACE> {
 
     const TRACE: bool = TRACE;
 
-    fn session(&mut self, origin: &Origin) -> Option<()> {
-        self.sessions.push(origin.id());
+    fn session(&mut self, _: &Origin) -> Option<()> {
         Some(())
+    }
+
+    fn opened(&mut self, cx: &mut impl Context, (): &mut ()) -> Action {
+        self.opened.push(cx.id());
+        Action::Continue
     }
 
     fn data(&mut self, cx: &mut impl Context, (): &mut (), input: &mut Input<'_>) -> Action {
@@ -50,23 +54,25 @@ impl<const TRACE: bool> Handler for Traced<TRACE> {
 }
 
 #[test]
-fn each_descriptor_that_is_registered_is_traced_before_its_session_is_made() {
+fn each_descriptor_that_is_registered_is_traced() {
     let [refuses, answers] = [1, 2].map(|number| SocketAddr::from(([10, 0, 0, number], 80)));
     let target = crate::target::Target::new(refuses).or(answers);
     let simulation = Simulation::new(1)
         .service(refuses, |_| Script::new().reset())
         .service(answers, |_| Script::new().close())
-        .connect(answers, 0)
-        .connect(target, 0)
         .peer(caller("one"));
-    let traced = simulation.run(Traced::<true>::default()).expect("it ends").handler;
+    let traced = simulation.run_with(Traced::<true>::default(), |start| {
+        start.connect(answers, ());
+        start.connect(target, ());
+    });
+    let traced = traced.expect("it ends").handler;
     let first: Vec<_> = traced
-        .sessions
+        .opened
         .iter()
         .map(|id| traced.registered.iter().filter(|one| *one == id).count())
         .collect();
     assert!(first.iter().all(|&count| count >= 1), "{:?}", traced.registered);
-    assert_eq!(traced.sessions.len(), 3);
+    assert_eq!(traced.opened.len(), 3);
 }
 
 #[test]

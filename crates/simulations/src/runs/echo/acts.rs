@@ -54,7 +54,7 @@ impl Echo {
     }
 
     /// Does what a handler should do seldom. Returns whether it has sent all that fits.
-    pub(super) fn meddle(&mut self, cx: &mut impl Context) -> bool {
+    pub(super) fn meddle<S: From<Session>>(&mut self, cx: &mut impl Context<S>) -> bool {
         let mut flooded = false;
         if self.random.chance(self.manner.strikes) {
             let (id, wire) = self.any_session();
@@ -96,7 +96,11 @@ impl Echo {
     }
 
     /// Has another session called, or its own.
-    pub(super) fn may_poke(&mut self, cx: &mut impl LoopContext, id: ConnectionId) {
+    pub(super) fn may_poke<S: From<Session>>(
+        &mut self,
+        cx: &mut impl LoopContext<S>,
+        id: ConnectionId,
+    ) {
         if self.random.chance(self.manner.pokes) {
             // One that is gone is not called, and what it was asked for before is forgotten with
             // it.
@@ -108,21 +112,30 @@ impl Echo {
     }
 
     /// Connects to a service, or to one after another.
-    pub(super) fn dial(&mut self, cx: &mut impl LoopContext) {
+    pub(super) fn dial<S: From<Session>>(&mut self, cx: &mut impl LoopContext<S>) {
         if self.services.is_empty() || self.dialled == DIALS {
             return;
         }
         self.dialled += 1;
         let address = self.random.pick(&self.services);
-        let others = usize::from(self.random.chance(300));
+        let others = u32::from(self.random.chance(300));
         let target = (0..others)
             .fold(Target::new(address), |target, _| target.or(self.random.pick(&self.services)));
         // It may be at its cap, or out of descriptors, or stopping.
-        let _ = cx.connect(target, others as u64);
+        let made = self.world.borrow().clock_read;
+        if let Ok(id) = cx.connect(target, S::from(Session::outbound(others, made))) {
+            let wire = self.world.borrow().wire_named(id).expect("the loop has registered it");
+            self.sessions.borrow_mut().push((id, wire));
+            if self.random.chance(100) {
+                // It is not wanted any more.
+                self.give_up(wire);
+                cx.reset(id);
+            }
+        }
     }
 
     /// Sets, moves or cancels the loop's wake-up.
-    pub(super) fn set_wake_up(&mut self, cx: &mut impl LoopContext) {
+    pub(super) fn set_wake_up<S: From<Session>>(&mut self, cx: &mut impl LoopContext<S>) {
         if self.woken == WAKE_UPS {
             return;
         }
@@ -135,7 +148,7 @@ impl Echo {
     }
 
     /// Each act on a connection that is gone does nothing, and is counted (C17).
-    fn act_on_the_gone(&mut self, cx: &mut impl Context) {
+    fn act_on_the_gone<S: From<Session>>(&mut self, cx: &mut impl Context<S>) {
         let id = self.random.pick(&self.gone);
         self.seen.stale += 1;
         match self.random.below(8) {
@@ -155,13 +168,13 @@ impl Echo {
     }
 
     /// Limits for a connection that is gone are no error.
-    fn expect_nothing_of(&mut self, cx: &mut impl Context, id: ConnectionId) {
+    fn expect_nothing_of<S>(&mut self, cx: &mut impl Context<S>, id: ConnectionId) {
         if cx.set_limits(id, Limits::new().input_limit(0)).is_err() {
             self.world.borrow_mut().violated(|| format!("{id} is gone, and has wrong limits"));
         }
     }
 
-    fn flood(&mut self, cx: &mut impl Context, id: ConnectionId, wire: usize) {
+    fn flood<S: From<Session>>(&mut self, cx: &mut impl Context<S>, id: ConnectionId, wire: usize) {
         loop {
             let sent = cx.send_to(id, &[0; 100]);
             let mut world = self.world.borrow_mut();
@@ -190,9 +203,9 @@ impl Echo {
     }
 
     /// Sends so many bytes that came in back.
-    pub(super) fn echo(
+    pub(super) fn echo<S: From<Session>>(
         &mut self,
-        cx: &mut impl Context,
+        cx: &mut impl Context<S>,
         session: &mut Session,
         bytes: &[u8],
     ) -> Sent {
@@ -212,9 +225,9 @@ impl Echo {
 
     /// Echoes the first bytes of the input, each piece of them by a send of its own. Returns what
     /// became of the last.
-    pub(super) fn echo_by_pieces(
+    pub(super) fn echo_by_pieces<S: From<Session>>(
         &mut self,
-        cx: &mut impl Context,
+        cx: &mut impl Context<S>,
         session: &mut Session,
         input: &mut Input<'_>,
         mut whole: usize,
@@ -234,9 +247,9 @@ impl Echo {
     }
 
     /// Sets, moves or cancels a timer of the connection at this place in the world.
-    pub(super) fn set_alarm(
+    pub(super) fn set_alarm<S>(
         &mut self,
-        cx: &mut impl Context,
+        cx: &mut impl Context<S>,
         (id, wire): (ConnectionId, usize),
         key: u32,
         after: Option<Duration>,
@@ -262,7 +275,7 @@ impl Echo {
 
     /// Does so by chance, now and then of another connection: near the loop's own timeouts, at
     /// once, or at any time.
-    pub(super) fn may_set_alarm(&mut self, cx: &mut impl Context, session: &Session) {
+    pub(super) fn may_set_alarm<S>(&mut self, cx: &mut impl Context<S>, session: &Session) {
         if self.random.chance(self.manner.busies) {
             self.is_busy(cx, session);
         }
@@ -288,7 +301,7 @@ impl Echo {
     }
 
     /// A connection waits for something else for a while, or no longer does.
-    fn is_busy(&mut self, cx: &mut impl Context, session: &Session) {
+    fn is_busy<S>(&mut self, cx: &mut impl Context<S>, session: &Session) {
         let whose = self.own_or_any(session);
         let busy = self.random.chance(700);
         let idle = self.limits.idle.unwrap_or(PAUSE);
@@ -298,7 +311,7 @@ impl Echo {
         self.set_busy(cx, whose.0, busy);
     }
 
-    pub(super) fn set_busy(&mut self, cx: &mut impl Context, id: ConnectionId, busy: bool) {
+    pub(super) fn set_busy<S>(&mut self, cx: &mut impl Context<S>, id: ConnectionId, busy: bool) {
         cx.set_busy(id, busy);
         self.busy.set(id, busy, id == cx.id(), cx.now());
     }
@@ -313,13 +326,13 @@ impl Echo {
                 return (id, wire);
             }
         }
-        (session.id, session.wire)
+        (session.known_id(), session.wire)
     }
 
     /// The handler pauses, if it is to and the connection is there.
-    pub(super) fn may_pause(
+    pub(super) fn may_pause<S: From<Session>>(
         &mut self,
-        cx: &mut impl Context,
+        cx: &mut impl Context<S>,
         session: &mut Session,
         sent: Sent,
     ) -> Option<Action> {
@@ -336,7 +349,7 @@ impl Echo {
         if !self.random.chance(self.manner.pauses) {
             return None;
         }
-        self.set_alarm(cx, (session.id, session.wire), PAUSES, Some(PAUSE));
+        self.set_alarm(cx, (session.known_id(), session.wire), PAUSES, Some(PAUSE));
         session.paused = Some(cx.now());
         Some(self.answer(session, Action::Pause))
     }
@@ -372,7 +385,7 @@ impl Echo {
     }
 
     /// Reads again, unless there is another cause to pause.
-    pub(super) fn may_resume(&self, cx: &mut impl Context, session: &Session) {
+    pub(super) fn may_resume<S: From<Session>>(&self, cx: &mut impl Context<S>, session: &Session) {
         if !session.is_paused() {
             self.world.borrow_mut().wires[session.wire].known.paused = false;
             cx.resume(cx.id());

@@ -27,11 +27,11 @@ impl Echo {
     }
 
     /// Any callback: it is for the connection of this session.
-    pub(super) fn called_back(&self, cx: &impl Context, session: &Session) {
+    pub(super) fn called_back<S: From<Session>>(&self, cx: &impl Context<S>, session: &Session) {
         self.called_back_for(cx, session);
         self.expect_the_wake_up(cx);
         let served = self.world.borrow().wires[session.wire].known.served;
-        if let Some((at, _)) = self.alarms.first(session.id)
+        if let Some((at, _)) = self.alarms.first(session.known_id())
             && served
         {
             let lost = self.is_late(at, cx.now());
@@ -39,12 +39,20 @@ impl Echo {
         }
     }
 
-    pub(super) fn called_back_for(&self, cx: &impl Context, session: &Session) {
+    pub(super) fn called_back_for<S: From<Session>>(
+        &self,
+        cx: &impl Context<S>,
+        session: &Session,
+    ) {
         self.world.borrow_mut().vigil.called_back();
-        self.expect(cx.id() == session.id, "it was called back for another connection", session);
+        self.expect(
+            Some(cx.id()) == session.id,
+            "it was called back for another connection",
+            session,
+        );
     }
 
-    fn expect_the_wake_up(&self, cx: &impl LoopContext) {
+    fn expect_the_wake_up<S: From<Session>>(&self, cx: &impl LoopContext<S>) {
         if let Some(at) = self.wake
             && self.is_late(at, cx.now())
         {
@@ -55,7 +63,7 @@ impl Echo {
     /// The timer that is called is the first of those that were set: not early, not late, and
     /// behind those of the same turn that passed before it (C30, C41).
     pub(super) fn expect_the_timer(&mut self, now: Time, session: &Session, key: u32) {
-        let Some((at, first)) = self.alarms.first(session.id) else {
+        let Some((at, first)) = self.alarms.first(session.known_id()) else {
             return self.expect(false, "it has no timer, and it is called", session);
         };
         self.expect(first == key, "another timer comes before the one that is called", session);
@@ -90,7 +98,7 @@ impl Echo {
     }
 
     /// The loop holds no more than its ceiling, of output and of input.
-    pub(super) fn expect_below_the_ceiling(&self, cx: &impl Context) {
+    pub(super) fn expect_below_the_ceiling<S: From<Session>>(&self, cx: &impl Context<S>) {
         let share = MIN_BUFFER_LIMIT / 4;
         let sessions = self.sessions.borrow();
         let output: usize = sessions.iter().map(|session| cx.queued(session.0)).sum();
@@ -113,8 +121,8 @@ impl Echo {
             let world = self.world.borrow();
             (world.wires[session.wire].sent_at, world.stopped.or(world.ended_at).unwrap_or(START))
         };
-        let own = self.limits_of(session.id);
-        let (until, surely_until) = self.busy.until(session.id);
+        let own = self.limits_of(session.known_id());
+        let (until, surely_until) = self.busy.until(session.known_id());
         let moved = session.heard.max(accepted);
         let (since, timeout) = match reason {
             Reason::IdleTimeout => (session.heard.max(surely_until), own.idle),
@@ -127,7 +135,7 @@ impl Echo {
         };
         if matches!(reason, Reason::IdleTimeout | Reason::DrainQuiet) {
             // Behind the handler's own close it is busy no more.
-            let busy = served && self.busy.is_sure(session.id);
+            let busy = served && self.busy.is_sure(session.known_id());
             self.expect(!busy, &format!("{reason}, though it is busy"), session);
         }
         let Some(timeout) = timeout else {
@@ -187,7 +195,7 @@ impl Echo {
             _ => return,
         }
         // Behind the handler's own close it is called no more.
-        if let Some((at, _)) = self.alarms.first(session.id)
+        if let Some((at, _)) = self.alarms.first(session.known_id())
             && served
         {
             let lost = self.is_late(at, decided);

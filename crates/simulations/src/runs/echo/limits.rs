@@ -35,12 +35,12 @@ impl Echo {
 
     /// Changes the limits of its own connection by chance: to such that no honest peer is ended by,
     /// and back.
-    pub(super) fn may_set_limits(&mut self, cx: &mut impl Context, session: &Session) {
+    pub(super) fn may_set_limits<S>(&mut self, cx: &mut impl Context<S>, session: &Session) {
         if !self.random.chance(self.manner.limits) {
             return;
         }
         let usual = self.limits;
-        let mut own = self.limits_of(session.id);
+        let mut own = self.limits_of(session.known_id());
         let mut limits = Limits::new();
         if self.random.chance(500) {
             let idle = usual.idle;
@@ -67,12 +67,12 @@ impl Echo {
         }
         if self.random.chance(100) {
             let wrong = limits.low_watermark(usize::MAX);
-            let refused = cx.set_limits(session.id, wrong).is_err();
+            let refused = cx.set_limits(session.known_id(), wrong).is_err();
             self.expect(refused, "limits that contradict each other are taken", session);
         }
-        let taken = cx.set_limits(session.id, limits).is_ok();
+        let taken = cx.set_limits(session.known_id(), limits).is_ok();
         self.expect(taken, "sound limits are refused", session);
-        self.owns.insert(session.id, own);
+        self.owns.insert(session.known_id(), own);
         self.world.borrow_mut().wires[session.wire].known.low_watermark = Some(own.low);
     }
 }

@@ -26,6 +26,9 @@ use limits::Owns;
 pub(crate) use served::Served;
 use session::{End, Notices, Seen, Session, Sessions};
 
+/// What another thread sends to a peer by a message to its session.
+pub(crate) struct Parcel(pub(crate) Vec<u8>);
+
 /// For how long the handler pauses reading.
 const PAUSE: Duration = Duration::from_micros(1300);
 
@@ -99,20 +102,17 @@ impl Echo {
     }
 
     fn session(&mut self, origin: &Origin) -> Option<Session> {
-        let id = origin.id();
+        let id = origin.id;
         let (wire, made) = {
             let world = self.world.borrow();
             (world.wire_named(id).expect("the loop has registered it"), world.clock_read)
         };
-        let outbound = matches!(origin, Origin::Connecting { .. });
         let known = !self.seen.turned_away.insert(id);
-        self.seen.accepted += u64::from(!outbound && !known);
-        if let Origin::Accepted { listener, .. } = origin {
-            let address = self.world.borrow().wires[wire].addresses[0];
-            if *listener != address {
-                let what = || format!("{id} was accepted at {address}, and not at {listener}");
-                self.world.borrow_mut().violated(what);
-            }
+        self.seen.accepted += u64::from(!known);
+        let (address, listener) = (self.world.borrow().wires[wire].addresses[0], origin.listener);
+        if listener != address {
+            let what = || format!("{id} was accepted at {address}, and not at {listener}");
+            self.world.borrow_mut().violated(what);
         }
         if self.random.chance(self.manner.births) {
             self.give_up(wire);
@@ -123,28 +123,33 @@ impl Echo {
         }
         self.seen.turned_away.remove(&id);
         self.sessions.borrow_mut().push((id, wire));
-        let mut session = Session::new(id, wire, made);
-        session.outbound = outbound;
-        if let Origin::Connecting { tag, .. } = origin {
-            session.others = u32::try_from(*tag).unwrap_or(0);
-        }
-        Some(session)
+        Some(Session::new(id, wire, made))
     }
 
-    fn opened(&mut self, cx: &mut impl Context, session: &mut Session) -> Action {
+    /// The session of a callback: one of an outbound connection learns with its first callback which
+    /// that is.
+    fn learn(&self, id: ConnectionId, session: &mut Session) {
+        if session.id.is_none() {
+            session.id = Some(id);
+            session.wire = self.world.borrow().wire_named(id).expect("it is registered");
+        }
+    }
+
+    fn opened<S: From<Session>>(
+        &mut self,
+        cx: &mut impl Context<S>,
+        session: &mut Session,
+    ) -> Action {
         self.called_back(cx, session);
         session.heard = cx.now();
         self.seen.connected += u64::from(session.outbound);
         {
             let mut world = self.world.borrow_mut();
-            world.is_made(session.id);
+            world.is_made(cx.id());
             // It may be another address that was connected to in the end.
-            session.wire = world.wire_named(session.id).expect("it is registered");
+            session.wire = world.wire_named(cx.id()).expect("it is registered");
             let mut sessions = self.sessions.borrow_mut();
-            sessions
-                .iter_mut()
-                .filter(|one| one.0 == session.id)
-                .for_each(|one| one.1 = session.wire);
+            sessions.iter_mut().filter(|one| one.0 == cx.id()).for_each(|one| one.1 = session.wire);
             // What is connected to while the loop drains may not have the time for all of it.
             let late = session.outbound && world.stopped.or(world.ended_at).is_some();
             let place = &mut world.peer_of(session.wire).place;
@@ -158,15 +163,16 @@ impl Echo {
         Action::Continue
     }
 
-    fn data(
+    fn data<S: From<Session>>(
         &mut self,
-        cx: &mut impl Context,
+        cx: &mut impl Context<S>,
         session: &mut Session,
         input: &mut Input<'_>,
     ) -> Action {
         self.called_back(cx, session);
         if let Some(queued) = self.queued(session) {
-            let full = queued > self.limits_of(session.id).high as u64 && !self.manner.reads_on;
+            let full =
+                queued > self.limits_of(session.known_id()).high as u64 && !self.manner.reads_on;
             self.expect(!full, "more is read, though the output is above its watermark", session);
             let told = cx.queued(cx.id()) as u64 == queued;
             self.expect(told, "the loop holds more or less output than it was given", session);
@@ -212,9 +218,9 @@ impl Echo {
         self.manner.echoes
     }
 
-    fn passed(
+    fn passed<S: From<Session>>(
         &mut self,
-        cx: &mut impl Context,
+        cx: &mut impl Context<S>,
         session: &mut Session,
         bytes: usize,
         sent: Sent,
@@ -249,9 +255,9 @@ impl Echo {
         self.may_pause(cx, session, sent).unwrap_or(Action::Continue)
     }
 
-    fn end(
+    fn end<S: From<Session>>(
         &mut self,
-        cx: &mut impl Context,
+        cx: &mut impl Context<S>,
         session: &mut Session,
         input: &mut Input<'_>,
     ) -> Action {
@@ -274,7 +280,7 @@ impl Echo {
         }
         match sent.or_reset() {
             Action::Continue if self.random.chance(self.manner.stays) => {
-                self.set_alarm(cx, (session.id, session.wire), PAUSES, Some(PAUSE));
+                self.set_alarm(cx, (session.known_id(), session.wire), PAUSES, Some(PAUSE));
                 Action::Continue
             }
             Action::Continue => self.answer(session, Action::Close),
@@ -282,7 +288,11 @@ impl Echo {
         }
     }
 
-    fn drained(&mut self, cx: &mut impl Context, session: &mut Session) -> Action {
+    fn drained<S: From<Session>>(
+        &mut self,
+        cx: &mut impl Context<S>,
+        session: &mut Session,
+    ) -> Action {
         self.called_back(cx, session);
         self.may_set_limits(cx, session);
         self.may_set_alarm(cx, session);
@@ -293,12 +303,17 @@ impl Echo {
         Action::Continue
     }
 
-    fn timer(&mut self, cx: &mut impl Context, session: &mut Session, key: u32) -> Action {
+    fn timer<S: From<Session>>(
+        &mut self,
+        cx: &mut impl Context<S>,
+        session: &mut Session,
+        key: u32,
+    ) -> Action {
         self.expect_the_timer(cx.now(), session, key);
-        self.note_alarm((session.id, session.wire), key, None);
+        self.note_alarm((session.known_id(), session.wire), key, None);
         self.called_back(cx, session);
         if key == BUSY {
-            self.set_busy(cx, session.id, false);
+            self.set_busy(cx, session.known_id(), false);
         }
         if key != PAUSES {
             self.may_set_limits(cx, session);
@@ -320,10 +335,15 @@ impl Echo {
         Action::Continue
     }
 
-    fn closed(&mut self, cx: &mut impl Context, mut session: Session, closed: &Closed) {
+    fn closed<S: From<Session>>(
+        &mut self,
+        cx: &mut impl Context<S>,
+        mut session: Session,
+        closed: &Closed,
+    ) {
         self.called_back_for(cx, &session);
         // It may end at another address than the first without ever having been made.
-        if let Some(wire) = self.world.borrow().wire_named(session.id) {
+        if let Some(wire) = self.world.borrow().wire_named(closed.id) {
             session.wire = wire;
         }
         self.world.borrow_mut().note(|| format!("{} is closed: {closed}", closed.id));
@@ -370,11 +390,15 @@ impl Echo {
         }
     }
 
-    fn poked(&mut self, cx: &mut impl Context, session: &mut Session) -> Action {
+    fn poked<S: From<Session>>(
+        &mut self,
+        cx: &mut impl Context<S>,
+        session: &mut Session,
+    ) -> Action {
         self.called_back(cx, session);
         // With small budgets many calls take many turns.
         self.world.borrow_mut().vigil.woken_up();
-        let asked = self.poked.get_mut(&session.id).filter(|asked| **asked > 0);
+        let asked = self.poked.get_mut(&cx.id()).filter(|asked| **asked > 0);
         let is_asked = asked.map(|asked| *asked -= 1).is_some();
         self.expect(is_asked, "it is poked more often than asked (C47)", session);
         self.may_set_limits(cx, session);
@@ -383,7 +407,37 @@ impl Echo {
         Action::Continue
     }
 
-    fn draining(&mut self, cx: &mut impl LoopContext) {
+    /// Another thread has sent something for the peer.
+    fn message<S: From<Session>>(
+        &mut self,
+        cx: &mut impl Context<S>,
+        session: &mut Session,
+        parcel: &Parcel,
+    ) -> Action {
+        self.called_back(cx, session);
+        self.may_panic(session);
+        let sent = cx.send(&parcel.0);
+        if sent == Sent::Refused {
+            self.seen.refused += 1;
+            if self.limits.low_ceiling {
+                // As when a letter of another thread does not fit.
+                self.give_up(session.wire);
+            }
+        }
+        self.answer(session, sent.or_reset())
+    }
+
+    /// The same for a connection that has ended, or is closing.
+    fn undelivered<S: From<Session>>(&mut self, cx: &mut impl LoopContext<S>, id: ConnectionId) {
+        let sends = cx.send_to(id, b"late") != Sent::Gone;
+        if sends {
+            let what = || format!("a message for {id} was not delivered, and it can be sent to");
+            self.world.borrow_mut().violated(what);
+        }
+        self.seen.stale += 2 * u64::from(self.gone.contains(&id));
+    }
+
+    fn draining<S: From<Session>>(&mut self, cx: &mut impl LoopContext<S>) {
         self.seen.drains += 1;
         for id in cx.connections() {
             self.may_poke(cx, id);
@@ -391,7 +445,7 @@ impl Echo {
         self.may_panic_alone();
     }
 
-    fn notified(&mut self, cx: &mut impl LoopContext) {
+    fn notified<S: From<Session>>(&mut self, cx: &mut impl LoopContext<S>) {
         self.seen.notified += 1;
         if self.random.chance(self.manner.redials) {
             self.dial(cx);
@@ -399,7 +453,7 @@ impl Echo {
         self.may_panic_alone();
     }
 
-    fn wake_up(&mut self, cx: &mut impl LoopContext) {
+    fn wake_up<S: From<Session>>(&mut self, cx: &mut impl LoopContext<S>) {
         self.world.borrow_mut().vigil.woken_up();
         self.woken += 1;
         let (set, now) = (self.wake.take(), cx.now());
@@ -446,8 +500,9 @@ impl Echo {
         }
         let wire = self.world.borrow().wire_named(*id).expect("it is registered");
         if matches!(trace, Trace::Registered { .. }) {
+            // An outbound one has its session already.
             let accepted = !self.world.borrow().wires[wire].tentative;
-            let known = !self.seen.turned_away.insert(*id);
+            let known = accepted && !self.seen.turned_away.insert(*id);
             self.seen.accepted += u64::from(accepted && !known);
         }
         self.give_up(wire);

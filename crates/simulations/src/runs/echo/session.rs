@@ -12,7 +12,9 @@ pub(crate) type Sessions = Rc<RefCell<Vec<(ConnectionId, usize)>>>;
 /// What the server knows of one connection.
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(crate) id: ConnectionId,
+    /// Which connection it is of, and its place in the world; that of an outbound one is known by its
+    /// first callback.
+    pub(crate) id: Option<ConnectionId>,
     pub(crate) wire: usize,
     /// What it sent, and what of it the loop accepted.
     pub(crate) offered: u64,
@@ -38,9 +40,13 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) const fn new(id: ConnectionId, wire: usize, made: Time) -> Self {
+        Self { id: Some(id), wire, ..Self::unnamed(made) }
+    }
+
+    const fn unnamed(made: Time) -> Self {
         Self {
-            id,
-            wire,
+            id: None,
+            wire: 0,
             offered: 0,
             echoed: 0,
             made,
@@ -56,6 +62,16 @@ impl Session {
         }
     }
 
+    /// Of a connection that the loop is asked for now, with so many addresses behind the first.
+    pub(crate) const fn outbound(others: u32, made: Time) -> Self {
+        Self { outbound: true, others, ..Self::unnamed(made) }
+    }
+
+    /// Which connection it is for. Each callback has told it before.
+    pub(crate) fn known_id(&self) -> ConnectionId {
+        self.id.expect("a callback has told it")
+    }
+
     /// Whether the handler wants no input now.
     pub(crate) const fn is_paused(&self) -> bool {
         self.paused.is_some() || self.waits || self.abandoned
@@ -67,6 +83,12 @@ impl Session {
 pub(crate) struct Padded<const SIZE: usize> {
     pub(crate) session: Session,
     padding: [u8; SIZE],
+}
+
+impl<const SIZE: usize> From<Session> for Padded<SIZE> {
+    fn from(session: Session) -> Self {
+        Self::new(session)
+    }
 }
 
 impl<const SIZE: usize> Padded<SIZE> {
