@@ -86,7 +86,7 @@ mod sealed {
 }
 
 pub use bounds::Limits;
-pub use closed::{Closed, Reason};
+pub use closed::{Attempt, Closed, Reason};
 pub use config::{
     Config, DEFAULT_BUFFER_LIMIT, DEFAULT_KEEPALIVE, MAX_EVENT_BATCH, MAX_PIPES, MAX_SEND_BUFFER,
     MAX_SPIN, MIN_BACKLOG, MIN_BUFFER_LIMIT, MIN_SEND_BUFFER,

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::closed::Reason;
+use crate::closed::{Attempt, Reason};
 use crate::config::Config;
 use crate::connection::{Connection, Retry, Timeouts, Transfer};
 use crate::epoll::{Interest, Readiness};
@@ -62,6 +62,14 @@ const PIPES_SHARE: usize = 64;
 
 /// For this many connections no memory is looked for: what was set aside holds them.
 const FIRST_CONNECTIONS: usize = 64;
+
+/// An outbound connection that is not made yet: its address and the others, and those that have
+/// failed.
+#[derive(Debug)]
+pub(crate) struct Dialled {
+    target: Target,
+    failed: Vec<Attempt>,
+}
 
 pub(crate) struct Core<K: Kernel> {
     pub(crate) kernel: K,
@@ -111,7 +119,7 @@ pub(crate) struct Core<K: Kernel> {
     pub(crate) traces: bool,
     pub(crate) registered: VecDeque<(ConnectionId, i32)>,
     /// Where the outbound connections that are not made yet go to, by their slots.
-    pub(crate) dialled: HashMap<u32, Target>,
+    pub(crate) dialled: HashMap<u32, Dialled>,
     pub(crate) notices: VecDeque<Notice>,
     pub(crate) stop: Option<Stop>,
     /// What is left is being cut off, so nothing new may begin (C37).

@@ -159,6 +159,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             peer_ended: connection.has(Flags::ENDED),
             relayed: self.core.relays.carried(id),
             errno: connection.error().map(rustix::io::Errno::raw_os_error),
+            attempts: self.core.take_attempts(id),
         };
         if let Some(session) = self.sessions.remove(id.slot()) {
             self.core.current = id;

@@ -204,6 +204,24 @@ impl Echo {
         }
     }
 
+    /// The addresses that could not be connected to are told, each with its error.
+    pub(super) fn expect_its_attempts(&self, session: &Session, closed: &Closed) {
+        let tried = closed.attempts.len();
+        let all = usize::try_from(session.others).unwrap_or(0) + 1;
+        let failed = matches!(closed.reason, Reason::ConnectFailed | Reason::ConnectTimeout);
+        let was_made = session.heard > Time::ZERO;
+        self.expect(tried == 0 || !was_made, "it was made, and attempts failed", session);
+        self.expect(tried <= all, "more attempts failed than there are addresses", session);
+        if let Some(last) = closed.attempts.last()
+            && failed
+        {
+            let stops = self.world.borrow().stopped.or(self.world.borrow().ended_at).is_some();
+            self.expect(tried == all || stops, "an address was not tried", session);
+            self.expect(last.errno == closed.errno, "the last attempt had another error", session);
+        }
+        self.expect(tried > 0 || !failed, "no attempt failed, and it was not made", session);
+    }
+
     /// Whoever lingers does so for a time, and for so many bytes (C6).
     pub(super) fn expect_no_longer_lingering(&self, now: Time, session: &Session, closed: &Closed) {
         let (shut, excused, kind) = {

@@ -350,6 +350,7 @@ impl Echo {
         self.leaves(&mut session, 0);
         let served = std::mem::take(&mut self.world.borrow_mut().wires[session.wire].known.served);
         self.expect_its_time(cx.now(), &session, closed.reason, served);
+        self.expect_its_attempts(&session, closed);
         self.expect_proof(cx.now(), &session, closed.reason, served);
         self.expect_no_longer_lingering(cx.now(), &session, closed);
         if matches!(closed.reason, Reason::InputLimit | Reason::InputShare) {
