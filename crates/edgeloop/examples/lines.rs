@@ -94,7 +94,7 @@ fn answer(line: &str) -> Option<String> {
 
 fn main() -> Result<(), edgeloop::Error> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
-    let config = Config::new().watermarks(16 * 1024, 4 * 1024);
+    let config = Config::new().high_watermark(16 * 1024).low_watermark(4 * 1024);
     let mut server = EventLoop::with_config(Lines, config)?;
     eprintln!("listening on {}", server.listen(address.as_str())?);
     server.run()?;

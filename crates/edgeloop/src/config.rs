@@ -218,30 +218,47 @@ impl Config {
         self
     }
 
-    /// How long a connection that we ended first waits for the peer's FIN, 5 s by default, and
-    /// how many bytes it discards meanwhile, 1 MiB by default (C6).
+    /// How long a connection that we ended first waits for the peer's FIN (C6); 5 s by default.
     #[must_use]
-    pub const fn linger(mut self, timeout: Duration, bytes: usize) -> Self {
+    pub const fn linger_timeout(mut self, timeout: Duration) -> Self {
         self.linger_timeout = timeout;
+        self
+    }
+
+    /// How many bytes it discards meanwhile at the most (C6); 1 MiB by default.
+    #[must_use]
+    pub const fn linger_limit(mut self, bytes: usize) -> Self {
         self.linger_limit = bytes;
         self
     }
 
-    /// While draining: how long a connection must be quiet to be closed, and how long it then
-    /// waits for the peer's FIN; both 1 s by default (C6, C37).
+    /// While the loop drains: how long a connection must be quiet to be closed (C37); 1 s by
+    /// default.
     #[must_use]
-    pub const fn drain(mut self, quiet: Duration, linger: Duration) -> Self {
+    pub const fn drain_quiet(mut self, quiet: Duration) -> Self {
         self.drain_quiet = quiet;
-        self.drain_linger_timeout = linger;
         self
     }
 
-    /// Above `high` bytes of queued output a connection is not read from, at `low` or below it is
-    /// read again; 64 KiB and 16 KiB by default (C10).
+    /// While the loop drains: as [`linger_timeout`](Self::linger_timeout); 1 s by default.
     #[must_use]
-    pub const fn watermarks(mut self, high: usize, low: usize) -> Self {
-        self.bounds.high = high;
-        self.bounds.low = low;
+    pub const fn drain_linger_timeout(mut self, timeout: Duration) -> Self {
+        self.drain_linger_timeout = timeout;
+        self
+    }
+
+    /// Above so many bytes of queued output a connection is not read from (C10); 64 KiB by default.
+    #[must_use]
+    pub const fn high_watermark(mut self, bytes: usize) -> Self {
+        self.bounds.high = bytes;
+        self
+    }
+
+    /// At so many bytes of queued output, or below, a connection that was above the high watermark
+    /// is read again (C10); 16 KiB by default.
+    #[must_use]
+    pub const fn low_watermark(mut self, bytes: usize) -> Self {
+        self.bounds.low = bytes;
         self
     }
 
@@ -348,16 +365,27 @@ impl Config {
         self
     }
 
-    /// What one turn does at the most (C13, C15, C16): `bytes` read and written for one connection
-    /// (256 KiB by default), `accepts` for one listener (128), and `jobs` each of timers, letters
-    /// of other threads, and closings (1,024). What callbacks send counts: beyond `bytes`, or twice
-    /// as much where it comes in small messages, it is queued for the next turn, and
-    /// [`Sent::Queued`](crate::Sent::Queued) or [`Sent::AboveMark`](crate::Sent::AboveMark) is the
-    /// answer.
+    /// How many bytes one turn reads and writes for one connection at the most (C13); 256 KiB by
+    /// default. What callbacks send counts: beyond that, or twice as much where it comes in small
+    /// messages, it is queued for the next turn, and [`Sent::Queued`](crate::Sent::Queued) or
+    /// [`Sent::AboveMark`](crate::Sent::AboveMark) is the answer.
     #[must_use]
-    pub const fn budgets(mut self, bytes: usize, accepts: usize, jobs: usize) -> Self {
+    pub const fn turn_bytes(mut self, bytes: usize) -> Self {
         self.turn_bytes = bytes;
-        self.turn_accepts = accepts;
+        self
+    }
+
+    /// How many connections one turn accepts from one listener at the most (C15); 128 by default.
+    #[must_use]
+    pub const fn turn_accepts(mut self, connections: usize) -> Self {
+        self.turn_accepts = connections;
+        self
+    }
+
+    /// How many timers one turn calls at the most, how many letters of other threads it reads, and
+    /// how many connections it closes (C16); 1,024 of each by default.
+    #[must_use]
+    pub const fn turn_jobs(mut self, jobs: usize) -> Self {
         self.turn_jobs = jobs;
         self
     }
@@ -474,7 +502,7 @@ mod tests {
     fn each_contradiction_is_named() {
         let wrong = [
             (Config::new().buffer_limit(1), "buffer limit of 1 bytes"),
-            (Config::new().watermarks(1, 2), "low watermark of 2 bytes"),
+            (Config::new().high_watermark(1).low_watermark(2), "low watermark of 2 bytes"),
             (Config::new().read_buffer(0), "read buffer of 0 bytes"),
             (Config::new().output_limit(100_000), "output limit of 100000 bytes"),
             (Config::new().pipes(1025), "pool of 1025 pipes"),
@@ -484,7 +512,7 @@ mod tests {
             (Config::new().keepalive(Some(Duration::ZERO)), "a keepalive after 0ns"),
             (Config::new().user_timeout(Some(Duration::ZERO)), "a user timeout of 0ns"),
             (Config::new().send_buffer(Some(1)), "a send buffer of 1 bytes"),
-            (Config::new().budgets(1, 0, 1), "budget of zero"),
+            (Config::new().turn_bytes(1).turn_accepts(0).turn_jobs(1), "budget of zero"),
             (Config::new().max_connections(Some(0)), "cap of no connections"),
         ];
         for (config, words) in wrong {

@@ -117,7 +117,13 @@ fn reaching_the_input_limit_closes_after_what_was_sent_is_flushed() {
     let copy = greeting.clone();
     let (report, shown) = mpsc::channel();
     let server = Script::new()
-        .config(Config::new().watermarks(4 << 20, 1 << 20).output_limit(8 << 20).input_limit(8))
+        .config(
+            Config::new()
+                .high_watermark(4 << 20)
+                .low_watermark(1 << 20)
+                .output_limit(8 << 20)
+                .input_limit(8),
+        )
         .opened(move |cx| cx.send(&copy).or_reset())
         .data(lines(report))
         .start();

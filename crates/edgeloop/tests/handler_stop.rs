@@ -15,7 +15,8 @@ use testkit::{PATIENCE, Peer, eventually};
 #[test]
 fn c37_a_drain_closes_the_quiet_and_calls_closed_once_for_each() {
     let quiet = Duration::from_millis(50);
-    let server = Script::new().config(Config::new().drain(quiet, quiet)).start();
+    let server =
+        Script::new().config(Config::new().drain_quiet(quiet).drain_linger_timeout(quiet)).start();
     let peers: Vec<Peer> = (0..20).map(|_| server.connect().0).collect();
     let (metrics, closed) = server.stop(Stop::Drain(None));
     assert_eq!((metrics.closed, metrics.connections, metrics.cut_off), (20, 0, 0));
@@ -27,7 +28,9 @@ fn c37_a_drain_closes_the_quiet_and_calls_closed_once_for_each() {
 #[test]
 fn c37_the_deadline_of_a_drain_cuts_off_who_takes_nothing() {
     // One turn may send more than the kernel takes, so that what is queued waits for the peer.
-    let server = Script::new().config(Config::new().budgets(64 << 20, 64, 1024)).start();
+    let server = Script::new()
+        .config(Config::new().turn_bytes(64 << 20).turn_accepts(64).turn_jobs(1024))
+        .start();
     let (peer, id) = server.connect_narrow();
     server.ask(move |cx| while cx.send_to(id, &[0; 16 << 10]) != Sent::AboveMark {});
     let (metrics, closed) = server.stop(Stop::Drain(Some(Duration::from_millis(50))));
@@ -57,7 +60,11 @@ fn c37_a_loop_that_drains_still_connects_for_those_that_it_serves() {
     let backend = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = backend.local_addr().expect("an address");
     let server = Script::new()
-        .config(Config::new().drain(Duration::from_secs(60), Duration::from_secs(1)))
+        .config(
+            Config::new()
+                .drain_quiet(Duration::from_secs(60))
+                .drain_linger_timeout(Duration::from_secs(1)),
+        )
         .data(move |cx, input| {
             let _ = input.take_all();
             cx.stop(Stop::Drain(None));
@@ -91,7 +98,7 @@ fn a_loop_that_was_stopped_serves_again_when_it_is_run_again() {
         }
     }
     let quiet = Duration::from_millis(100);
-    let config = Config::new().drain(quiet, quiet);
+    let config = Config::new().drain_quiet(quiet).drain_linger_timeout(quiet);
     let mut event_loop = EventLoop::with_config(Echo, config).expect("a loop");
     for _ in 0..2 {
         let address = event_loop.listen("127.0.0.1:0").expect("a port");

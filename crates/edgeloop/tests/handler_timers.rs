@@ -84,7 +84,7 @@ fn c41_deadlines_that_are_due_in_one_turn_are_called_in_their_order() {
             are_called_in_order(Config::new(), Duration::from_micros(micros), moved);
         }
         // Over several turns, because each has a budget of two; the order is that of ticks then.
-        let few = Config::new().budgets(1024 * 1024, 64, 2);
+        let few = Config::new().turn_bytes(1024 * 1024).turn_accepts(64).turn_jobs(2);
         are_called_in_order(few, Duration::from_millis(2), moved);
     }
 }

@@ -229,7 +229,12 @@ fn sending_and_expecting_at_once() {
         }
     }
     let config = || {
-        Config::new().read_buffer(100).watermarks(200, 100).output_limit(400).write_timeout(None)
+        Config::new()
+            .read_buffer(100)
+            .high_watermark(200)
+            .low_watermark(100)
+            .output_limit(400)
+            .write_timeout(None)
     };
     let run = |seed, script| {
         Simulation::new(seed).config(config()).buffers(1..=300).peer(script).run(Echo).map(drop)

@@ -183,8 +183,11 @@ pub(crate) fn settings(world: &mut World) -> (Config, Limits) {
         .event_batch(random.size(1, 8))
         .read_buffer(read_buffer)
         .output_limit(output_limit)
-        .budgets(turn_bytes, accepts, jobs)
-        .watermarks(high_watermark, low_watermark)
+        .turn_bytes(turn_bytes)
+        .turn_accepts(accepts)
+        .turn_jobs(jobs)
+        .high_watermark(high_watermark)
+        .low_watermark(low_watermark)
         .pipes(pipes)
         .max_connections(cap)
         .idle_timeout(idle)
@@ -240,8 +243,10 @@ fn timeouts(config: Config, random: &mut Random, waits: bool) -> (Config, bool, 
     let config = config
         .write_timeout(write)
         .connect_timeout(connect)
-        .linger(linger, discards)
-        .drain(quiet, drain_linger)
+        .linger_timeout(linger)
+        .linger_limit(discards)
+        .drain_quiet(quiet)
+        .drain_linger_timeout(drain_linger)
         .busy_poll(busy_poll)
         .mailbox_limit(random.pick(&[usize::MAX, usize::MAX, 1, 200]));
     let short_linger = linger.min(drain_linger) < millis(1000) || discards <= 3000;

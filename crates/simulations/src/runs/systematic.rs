@@ -171,7 +171,8 @@ impl Case {
         let high = scenario.high_watermark;
         let config = Config::new()
             .read_buffer(scenario.read_buffer)
-            .watermarks(high, high / 4)
+            .high_watermark(high)
+            .low_watermark(high / 4)
             .idle_timeout(scenario.idle)
             .max_connections(scenario.cap);
         let drain = Stop::Drain(Some(DRAIN));

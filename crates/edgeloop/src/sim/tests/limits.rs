@@ -24,7 +24,7 @@ fn ends(config: Config, limits: Limits, sends: usize, peer: &Script) -> [(Durati
         .closed(move |cx, closed| {
             sees.borrow_mut().push((closed.id, cx.now().since(START), closed.reason));
         });
-    let config = config.linger(SECOND / 1000, 1000);
+    let config = config.linger_timeout(SECOND / 1000).linger_limit(1000);
     let simulation = Simulation::new(1).calm().buffers(1000..=1000).config(config);
     let second = peer.clone().connect_after(SECOND / 1000);
     run(simulation.peer(peer.clone()).peer(second), probe);

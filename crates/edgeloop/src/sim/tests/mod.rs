@@ -308,7 +308,8 @@ fn output_may_be_queued_up_to_its_limit_and_not_a_byte_more() {
         assert_eq!(cx.queued(cx.id()), LIMIT);
         Action::Close
     });
-    let config = Config::new().watermarks(1, 0).read_buffer(100).output_limit(LIMIT);
+    let config =
+        Config::new().high_watermark(1).low_watermark(0).read_buffer(100).output_limit(LIMIT);
     let simulation = Simulation::new(1)
         .buffers(100..=100)
         .config(config)
@@ -326,7 +327,7 @@ fn c13_what_is_queued_is_written_within_the_budget_of_a_turn() {
     let simulation = Simulation::new(1)
         .calm()
         .buffers(1000..=1000)
-        .config(Config::new().budgets(100, 1, 1))
+        .config(Config::new().turn_bytes(100).turn_accepts(1).turn_jobs(1))
         .peer(Script::new().wait(SECOND).receive(MUCH).finish().expect_end())
         .trace(move |at, what| {
             let turns = &mut *written.borrow_mut();
@@ -432,7 +433,13 @@ fn c22_errors_of_single_connections_are_counted_and_skipped() {
 #[test]
 fn c06_what_comes_behind_the_servers_end_is_discarded_up_to_a_limit() {
     for (sent, limit, reset) in [(3000, 5000, false), (5000, 3000, true)] {
-        let config = Config::new().linger(5 * SECOND, limit).read_buffer(100).budgets(100, 1, 1);
+        let config = Config::new()
+            .linger_timeout(5 * SECOND)
+            .linger_limit(limit)
+            .read_buffer(100)
+            .turn_bytes(100)
+            .turn_accepts(1)
+            .turn_jobs(1);
         let begins = Script::new().may_end().send("bye").send(vec![7; sent]);
         let script = if reset { begins } else { begins.expect_end().finish() };
         let simulation = Simulation::new(1).calm().buffers(1000..=1000).config(config);
@@ -487,7 +494,7 @@ fn whoever_is_not_read_for_its_output_has_not_reached_the_limit_of_its_input() {
         }
         cx.send(input.take_all()).or_reset()
     });
-    let config = Config::new().watermarks(100, 10).input_limit(5);
+    let config = Config::new().high_watermark(100).low_watermark(10).input_limit(5);
     let script = Script::new().send("hello").wait(SECOND).receive(5000).expect("hello").close();
     let simulation = Simulation::new(1).calm().buffers(1000..=1000).config(config).peer(script);
     assert_eq!(run(simulation, probe).peers[0].reason(), Some(Reason::Finished));
@@ -497,7 +504,7 @@ fn whoever_is_not_read_for_its_output_has_not_reached_the_limit_of_its_input() {
 fn c10_reading_goes_on_above_the_mark_where_that_is_asked_for_and_nowhere_else() {
     for reads in [false, true] {
         // The server owes it much, and it reads nothing for a second.
-        let config = Config::new().watermarks(1, 0).read_above_mark(reads);
+        let config = Config::new().high_watermark(1).low_watermark(0).read_above_mark(reads);
         let heard = Rc::new(RefCell::new(Vec::new()));
         let hears = Rc::clone(&heard);
         let probe = Probe::new()
