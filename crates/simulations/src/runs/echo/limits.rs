@@ -1,9 +1,10 @@
 //! The limits that the handler of the runs gives its connections.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use edgeloop::{ConnectionId, Context, Limits};
+use edgeloop::{ConnectionId, Context, Limits, ListenOptions};
 
 use super::Echo;
 use super::session::Session;
@@ -24,13 +25,18 @@ pub(super) type Owns = HashMap<ConnectionId, Own>;
 impl Echo {
     /// The limits that hold for a connection.
     pub(super) fn limits_of(&self, id: ConnectionId) -> Own {
-        self.owns.get(&id).copied().unwrap_or(Own {
+        self.owns.get(&id).copied().unwrap_or_else(|| self.usual_limits())
+    }
+
+    /// Those of the loop.
+    fn usual_limits(&self) -> Own {
+        Own {
             idle: self.limits.idle,
             write: self.settings.write_timeout,
             high: self.limits.high_watermark,
             low: self.limits.low_watermark,
             output: self.limits.output_limit,
-        })
+        }
     }
 
     /// Changes the limits of its own connection by chance: to such that no honest peer is ended by,
@@ -39,8 +45,21 @@ impl Echo {
         if !self.random.chance(self.manner.limits) {
             return;
         }
-        let usual = self.limits;
         let mut own = self.limits_of(session.known_id());
+        let limits = self.draw_limits(&mut own);
+        if self.random.chance(100) {
+            let wrong = limits.low_watermark(usize::MAX);
+            let refused = cx.set_limits(session.known_id(), wrong).is_err();
+            self.expect(refused, "limits that contradict each other are taken", session);
+        }
+        let taken = cx.set_limits(session.known_id(), limits).is_ok();
+        self.expect(taken, "sound limits are refused", session);
+        self.hold_to(session.known_id(), session.wire, own);
+    }
+
+    /// Some limits, and what holds then.
+    fn draw_limits(&mut self, own: &mut Own) -> Limits {
+        let usual = self.limits;
         let mut limits = Limits::new();
         if self.random.chance(500) {
             let idle = usual.idle;
@@ -65,14 +84,29 @@ impl Echo {
             own.output = usual.output_limit.saturating_mul(2);
             limits = limits.output_limit(own.output);
         }
-        if self.random.chance(100) {
-            let wrong = limits.low_watermark(usize::MAX);
-            let refused = cx.set_limits(session.known_id(), wrong).is_err();
-            self.expect(refused, "limits that contradict each other are taken", session);
+        limits
+    }
+
+    fn hold_to(&mut self, id: ConnectionId, wire: usize, own: Own) {
+        self.owns.insert(id, own);
+        self.world.borrow_mut().wires[wire].known.low_watermark = Some(own.low);
+    }
+
+    /// The options of a listener, whose limits are to hold for what it accepts.
+    pub(crate) fn listen_options(&mut self, address: SocketAddr) -> ListenOptions {
+        if !self.random.chance(self.manner.limits) {
+            return ListenOptions::new();
         }
-        let taken = cx.set_limits(session.known_id(), limits).is_ok();
-        self.expect(taken, "sound limits are refused", session);
-        self.owns.insert(session.known_id(), own);
-        self.world.borrow_mut().wires[session.wire].known.low_watermark = Some(own.low);
+        let mut own = self.usual_limits();
+        let limits = self.draw_limits(&mut own);
+        self.listeners.insert(address, own);
+        ListenOptions::new().limits(limits).keepalive(Some(Duration::from_secs(60)))
+    }
+
+    /// It was accepted there.
+    pub(super) fn has_limits_of(&mut self, listener: SocketAddr, id: ConnectionId, wire: usize) {
+        if let Some(&own) = self.listeners.get(&listener) {
+            self.hold_to(id, wire, own);
+        }
     }
 }

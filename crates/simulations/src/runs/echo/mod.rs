@@ -22,7 +22,7 @@ use edgeloop::{
 
 use crate::runs::manner::{Limits, Manner};
 use alarms::{Alarms, BUSY, Busy, PAUSES};
-use limits::Owns;
+use limits::{Own, Owns};
 pub(crate) use served::Served;
 use session::{End, Notices, Seen, Session, Sessions};
 
@@ -44,6 +44,8 @@ pub(crate) struct Echo {
     alarms: Alarms,
     busy: Busy,
     owns: Owns,
+    /// What holds for the connections that a listener accepts.
+    listeners: HashMap<SocketAddr, Own>,
     /// How often each connection is still to be poked.
     poked: HashMap<ConnectionId, u32>,
     pub(crate) ends: Vec<End>,
@@ -83,6 +85,7 @@ impl Echo {
             alarms: Alarms::default(),
             busy: Busy::default(),
             owns: Owns::new(),
+            listeners: HashMap::new(),
             poked: HashMap::new(),
             ends: Vec::new(),
             notices: Notices::default(),
@@ -122,6 +125,7 @@ impl Echo {
             self.panic_quietly("as planned, and before it has a session");
         }
         self.seen.turned_away.remove(&id);
+        self.has_limits_of(listener, id, wire);
         self.sessions.borrow_mut().push((id, wire));
         Some(Session::new(id, wire, made))
     }
