@@ -139,9 +139,9 @@ impl Config {
     /// write timeout's.
     ///
     /// A paused connection is not idle, nor is a busy one
-    /// ([`set_busy`](crate::LoopContext::set_busy)). Before a connection is closed its socket is read once more,
-    /// and time in which the loop did not run does not count (C39): after a stop of the process,
-    /// peers have their time again.
+    /// ([`set_busy`](crate::LoopContext::set_busy)). Before a connection is closed its socket is
+    /// read once more, and time in which the loop did not run does not count (C39): after a stop of
+    /// the process, peers have their time again.
     #[must_use]
     pub const fn idle_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.bounds.idle = timeout;

@@ -481,7 +481,7 @@ pub trait LoopContext<S = ()>: crate::sealed::Sealed {
     /// Changes the limits of a connection, accepted or outbound, from now on: a shorter idle timeout
     /// counts from the last byte, not from this call, and a wider output limit lets the next send
     /// in. What the limits do not name stays as it is. A connection with limits of its own costs
-    /// some 100 bytes more.
+    /// some 100 bytes more, and the first of a loop 64 KiB.
     ///
     /// # Errors
     ///
