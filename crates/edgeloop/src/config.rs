@@ -353,8 +353,8 @@ impl Config {
         self
     }
 
-    /// How many pipes the loop has at the most for the connections of a handler that
-    /// [echoes](crate::Handler::echoes); 16 by default, at most [`MAX_PIPES`]. A pipe has two
+    /// How many pipes the loop has at the most for connections that are
+    /// [relayed](crate::LoopContext::relay); 16 by default, at most [`MAX_PIPES`]. A pipe has two
     /// descriptors, which the connection cap leaves free (C24); where a process may have few
     /// descriptors, there is one pipe in 64 at the most. The loop makes a pipe when it needs one,
     /// and while nobody reads too slowly it needs one only. With none, or when all are taken, bytes

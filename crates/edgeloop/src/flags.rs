@@ -105,6 +105,12 @@ impl State {
         self.0.get() == generation
     }
 
+    /// Whether it is of this generation, and no flag is set but that its input is relayed.
+    #[inline]
+    pub(crate) const fn is_plain_or_relayed(self, generation: u64) -> bool {
+        self.0.get() & !Flags::RELAYED.bits() == generation
+    }
+
     pub(crate) fn set(&mut self, flags: Flags) {
         self.0 |= flags.bits();
     }

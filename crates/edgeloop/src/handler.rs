@@ -92,38 +92,6 @@ pub trait Handler {
         input: &mut Input<'_>,
     ) -> Action;
 
-    /// Whether [`data`](Handler::data) does nothing with this connection's input but to send all of
-    /// it back on the same connection; `false` by default.
-    ///
-    /// Where it answers `true` and much comes in, the loop passes the bytes on inside the kernel,
-    /// by splice(2) through a pipe. For them [`passed`](Handler::passed) is called and not `data`.
-    /// Whatever else holds for input and output holds for them, too: their order, backpressure,
-    /// limits, and what is said about them at the end. It is asked whenever a read has filled the
-    /// whole buffer.
-    ///
-    /// A pipe raises SIGPIPE when its bytes are for a connection that is gone, so the loop makes
-    /// none where that signal is neither ignored nor blocked in the loop's thread (C8). Rust's
-    /// runtime ignores it. A program that changes that later must not answer `true` here. Without
-    /// `/proc`, which alone tells of it, bytes are copied.
-    fn echoes(&self, session: &Self::Session) -> bool {
-        let _ = session;
-        false
-    }
-
-    /// So many bytes arrived and were sent back unseen, as [`echoes`](Handler::echoes) allowed;
-    /// `sent` is what became of them, as if they had been given to [`Context::send`]. They are
-    /// never refused.
-    fn passed(
-        &mut self,
-        cx: &mut impl Context<Self::Session>,
-        session: &mut Self::Session,
-        bytes: usize,
-        sent: Sent,
-    ) -> Action {
-        let _ = (cx, session, bytes, sent);
-        Action::Continue
-    }
-
     /// The peer will send no more (its FIN was read). `input` shows what was left unconsumed.
     ///
     /// What is not taken is discarded when the connection ends, unless it is
@@ -410,9 +378,14 @@ pub trait LoopContext<S = ()>: crate::sealed::Sealed {
     fn reset(&mut self, id: ConnectionId);
 
     /// Sends what comes from `source` to `target`, from now on, without asking the handler; for
-    /// both ways call it twice. By splice(2) where much comes, so that streams are not copied. What
-    /// the handler has left of the input goes first. The target must not be the target of another
-    /// source.
+    /// both ways call it twice. What the handler has left of the input goes first. The target must
+    /// not be the target of another source; it may be the source itself, which makes an echo of it.
+    ///
+    /// Where much comes, it goes by splice(2) through a pipe ([`Config::pipes`](crate::Config::pipes)),
+    /// so that streams are not copied. A pipe raises SIGPIPE when its bytes are for a connection
+    /// that is gone, so the loop makes none where that signal is neither ignored nor blocked in the
+    /// loop's thread (C8). Rust's runtime ignores it. A program that changes that later must not
+    /// relay. Without `/proc`, which alone tells of it, bytes are copied.
     ///
     /// - The FIN of the source's peer ends our stream to the target ([`Action::Finish`]).
     /// - While the target's queue is above the high watermark, the source is not read, and not

@@ -50,7 +50,8 @@ impl Memory {
             output_held: 0,
             output_limit: config.bounds.output,
             room: 0,
-            pause_above: output_share - (output_share / FOR_THE_UNQUEUED).max(2 * read),
+            // A queue grows by a chunk, however little is read.
+            pause_above: output_share - (output_share / FOR_THE_UNQUEUED).max(read + CHUNK),
             full_above: output_share - read,
             paused: false,
             refused: false,
@@ -213,6 +214,19 @@ mod tests {
         assert_eq!(memory.output_held(), mark / 4 * 3);
         let large = Memory::new(&Config::new().buffer_limit(1 << 30));
         assert_eq!(large.pause_above, (1 << 30) / 4 * 3 / 8 * 7);
+    }
+
+    /// Found by a seed: with a small read buffer, a queue that grew by a large chunk for a small
+    /// read was refused it.
+    #[test]
+    fn c11_where_reading_does_not_pause_there_is_room_for_what_is_read() {
+        for read in [1, 16, PAGE, PAGE + 1, 64 * 1024] {
+            for limit in [MIN_BUFFER_LIMIT, 1 << 20, 1 << 30] {
+                let mut memory = Memory::new(&Config::new().buffer_limit(limit).read_buffer(read));
+                memory.charge(memory.pause_above);
+                assert!(!memory.is_paused() && memory.fits(CHUNK), "{read} of {limit}");
+            }
+        }
     }
 
     #[test]

@@ -14,8 +14,10 @@ pub struct Metrics {
     pub aborted: u64,
     /// Connections that the drain deadline, or a stop without a drain, cut off (C37).
     pub cut_off: u64,
-    /// Bytes received and shown to the handler.
+    /// Bytes received, and shown to the handler or relayed.
     pub bytes_in: u64,
+    /// Those of them that went through a pipe inside the kernel, by splice(2).
+    pub bytes_spliced: u64,
     /// Bytes sent that the kernel accepted.
     pub bytes_out: u64,
     /// Bytes sent that the kernel never accepted (C3).

@@ -203,6 +203,12 @@ impl<S> Connection<S> {
         std::mem::replace(&mut self.socket, socket)
     }
 
+    /// Whether it is plain, but that its input may go to another connection.
+    #[inline]
+    pub(crate) const fn is_plain_or_relayed(&self) -> bool {
+        self.state.is_plain_or_relayed(self.state.generation())
+    }
+
     pub(crate) const fn life(&self) -> Life {
         self.life
     }

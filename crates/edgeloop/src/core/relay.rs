@@ -16,6 +16,7 @@ use crate::flags::Flags;
 use crate::handler::Sent;
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
+use crate::output::Front;
 
 /// Who is relayed with whom.
 #[derive(Debug)]
@@ -228,11 +229,6 @@ impl<K: Kernel> Core<K> {
             .is_some_and(|it| it.has(waits) || it.is_busy())
     }
 
-    /// Where a connection's input goes by a pipe: to its target, or back to itself.
-    pub(crate) fn passes_to(&self, id: ConnectionId) -> ConnectionId {
-        self.relays.target(id).unwrap_or(id)
-    }
-
     /// Whether a connection is owed output, or for one that is relayed, where its input goes.
     pub(crate) fn is_owed(&self, id: ConnectionId) -> bool {
         let Some(connection) = self.connections.get(id) else { return false };
@@ -271,14 +267,30 @@ impl<K: Kernel> Core<K> {
 
     /// Sends input of a relayed connection on.
     pub(crate) fn carry(&mut self, source: ConnectionId, bytes: &[u8]) {
-        match self.relays.target(source) {
-            Some(target) => {
-                let sent = self.send(target, bytes);
-                self.carried(source, target, bytes.len(), sent);
-            }
+        let none = ConnectionId::NONE;
+        let Some(end) = self.relays.get_mut(source).filter(|end| end.target != none) else {
             // What was sent before has ended it.
-            None => self.leave_unread(source, bytes.len()),
-        }
+            return self.leave_unread(source, bytes.len());
+        };
+        let (target, count) = (end.target, bytes.len());
+        let sent = match self.connections.get_mut(target) {
+            Some(connection)
+                if connection.is_plain_or_relayed()
+                    && count <= self.spending.allowance
+                    && count > 0 =>
+            {
+                let answer = self.kernel.send(&connection.socket, bytes);
+                if answer == Ok(count) {
+                    connection.active = self.now;
+                    self.spending.allowance -= count;
+                    end.state += count as u64;
+                    return;
+                }
+                self.send_on(target, Front::Bytes(bytes), answer)
+            }
+            _ => self.send_carefully(target, bytes),
+        };
+        self.carried(source, target, count, sent);
     }
 
     fn leave_unread(&mut self, id: ConnectionId, count: usize) {

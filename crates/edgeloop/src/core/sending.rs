@@ -138,6 +138,7 @@ impl<K: Kernel> Core<K> {
         connection.active = self.now;
         connection.received();
         self.metrics.bytes_in += count as u64;
+        self.metrics.bytes_spliced += count as u64;
         let piped = Piped { pipe, count };
         let Some(connection) = self.connections.get(target) else {
             self.take_back(piped);
@@ -191,7 +192,7 @@ impl<K: Kernel> Core<K> {
     /// Goes on after a first send was answered so. A partial send is followed by another until the
     /// kernel says EAGAIN, since only that promises an edge.
     #[cold]
-    fn send_on(
+    pub(super) fn send_on(
         &mut self,
         id: ConnectionId,
         mut rest: Front<'_>,

@@ -158,6 +158,14 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     #[cold]
     fn unusual_event(&mut self, id: ConnectionId, readiness: Readiness) {
+        let ordinary = readiness.with_out() == self.core.ordinary;
+        if let Some(connection) = self.core.connections.get(id)
+            && ordinary
+            && !H::TRACE
+            && connection.is_plain_or_relayed()
+        {
+            return self.relay_message(id);
+        }
         self.core.unwatch(id);
         let Some(connection) = self.core.connections.get_mut(id) else {
             return self.other_event(id);
@@ -176,6 +184,19 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if !connection.has(Flags::LISTED) {
             self.serve(id);
         }
+    }
+
+    /// The way of every message of a connection that is relayed: one receive, and one send.
+    fn relay_message(&mut self, id: ConnectionId) {
+        let Some(connection) = self.core.connections.get_known(id) else { return };
+        let buffer = &mut *self.buffer;
+        let count = match self.core.kernel.recv(&connection.socket, buffer) {
+            Ok(count) if count > 0 && count < buffer.len() => count,
+            answer => return self.unusual_answer(id, answer),
+        };
+        connection.active = self.core.now;
+        self.core.metrics.bytes_in += count as u64;
+        self.core.carry(id, &self.buffer[..count]);
     }
 
     /// The outbound connection is made, or can't be.
@@ -295,8 +316,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         {
             return None;
         }
-        let relayed = connection.has(Flags::RELAYED);
-        let target = if relayed { self.core.passes_to(id) } else { id };
+        let target = self.core.relays.target(id)?;
         self.core.send_joined(target);
         if !self.core.connections.get(target)?.takes_passed() {
             return None;
@@ -307,26 +327,17 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         {
             connection.clear(Flags::STREAMS);
         }
-        if relayed {
-            self.core.carried(id, target, count, sent);
-        } else {
-            let action = call!(self, id, passed, count, sent);
-            self.apply(id, action);
-        }
+        self.core.carried(id, target, count, sent);
         Some(count)
     }
 
-    /// A read has filled the whole buffer: the connection streams, if its handler lets it.
+    /// A read has filled the whole buffer: the connection streams, if it is relayed.
     #[cold]
     fn streams(&mut self, id: ConnectionId) {
-        if !self.core.pipes.may_lend(self.core.now) {
-            return;
-        }
-        self.core.current = id;
-        let relayed = self.core.connections.get(id).is_some_and(|it| it.has(Flags::RELAYED));
-        if let Some(session) = self.sessions.get(id.slot())
-            && (relayed || self.handler.echoes(session))
-            && let Some(connection) = self.core.connections.get_mut(id)
+        let may_lend = self.core.pipes.may_lend(self.core.now);
+        if let Some(connection) = self.core.connections.get_mut(id)
+            && may_lend
+            && connection.has(Flags::RELAYED)
         {
             connection.set(Flags::STREAMS);
         }
@@ -429,7 +440,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     fn show_fresh(&mut self, id: ConnectionId, count: usize, first: bool) {
         self.note_received(id, count);
         let left = Cell::new(0);
-        let mut input = Input::new(&self.buffer[..count]).counted(&left);
+        let fills = count == self.buffer.len();
+        let mut input = Input::new(&self.buffer[..count]).filling(fills).counted(&left);
         let action = data!(self, id, &mut input, first.then_some(&left));
         let (left, scanned) = input.rest_of(&self.buffer[..count]);
         self.after_data(id, count - left..count, scanned, action);
@@ -452,7 +464,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         bytes.extend_from_slice(&self.buffer[..count]);
         let left = Cell::new(0);
-        let mut input = Input::with_scanned(&bytes, scanned, count).counted(&left);
+        let fills = count == self.buffer.len();
+        let input = Input::with_scanned(&bytes, scanned, count).filling(fills);
+        let mut input = input.counted(&left);
         let action = data!(self, id, &mut input, first.then_some(&left));
         let (left, scanned) = input.rest_of(&bytes);
         bytes.drain(..bytes.len() - left);

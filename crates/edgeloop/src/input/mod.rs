@@ -53,6 +53,8 @@ pub struct Input<'a> {
     scanned: Scanned,
     /// Where the loop wants to know how much is left.
     left: Option<&'a Cell<usize>>,
+    /// It was read with a full buffer.
+    fills: bool,
 }
 
 impl<'a> Input<'a> {
@@ -60,13 +62,13 @@ impl<'a> Input<'a> {
     #[inline]
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, scanned: Scanned::NONE, left: None }
+        Self { bytes, scanned: Scanned::NONE, left: None, fills: false }
     }
 
     /// Bytes with what earlier callbacks found out about them. The last `arrived` of them are new.
     #[must_use]
     pub(crate) fn with_scanned(bytes: &'a [u8], scanned: Scanned, arrived: usize) -> Self {
-        Self { bytes, scanned: scanned.followed_by(arrived), left: None }
+        Self { bytes, scanned: scanned.followed_by(arrived), left: None, fills: false }
     }
 
     /// The same; `left` always is how much of it is left.
@@ -75,6 +77,22 @@ impl<'a> Input<'a> {
         left.set(self.bytes.len());
         self.left = Some(left);
         self
+    }
+
+    /// The same; `fills` says that the read has filled the loop's buffer.
+    pub(crate) const fn filling(mut self, fills: bool) -> Self {
+        self.fills = fills;
+        self
+    }
+
+    /// Whether the peer streams: the last read has filled the loop's whole buffer
+    /// ([`Config::read_buffer`](crate::Config::read_buffer)), so that there is more to come. A
+    /// handler that does nothing with such a stream but to send it on may
+    /// [relay](crate::LoopContext::relay) it from here on.
+    #[inline]
+    #[must_use]
+    pub const fn streams(&self) -> bool {
+        self.fills
     }
 
     /// Takes everything.

@@ -290,7 +290,9 @@ impl Kernel for SimulatedKernel {
         let answer = world
             .meet(Call::Send, Some(socket.number), bytes.len())
             .and_then(|most| world.send(socket.number, &bytes[..most]));
-        world.vigil.has_sent(socket.number, bytes.len(), answer.ok());
+        // A relay sends what each receive has brought.
+        let relays = world.wire_of(socket.number).is_some_and(|it| world.wires[it].known.relayed);
+        world.vigil.has_sent(socket.number, bytes.len(), answer.ok().filter(|_| !relays));
         world.note(|| format!("send({}, {}): {}", socket.number, bytes.len(), Answer(answer)));
         answer
     }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::closed::Closed;
-use crate::handler::{Action, Context, Handler, LoopContext, Origin, Receive, Sent};
+use crate::handler::{Action, Context, Handler, LoopContext, Origin, Receive};
 use crate::id::ConnectionId;
 use crate::input::Input;
 use crate::notice::{Notice, Trace};
@@ -211,23 +211,6 @@ impl<H: Handler> Handler for Watched<H> {
         self.tell(|| "wake-up".to_owned());
         self.handler.wake_up(cx);
         self.journal.leave();
-    }
-
-    fn echoes(&self, session: &H::Session) -> bool {
-        self.handler.echoes(session)
-    }
-
-    fn passed(
-        &mut self,
-        cx: &mut impl Context<Self::Session>,
-        session: &mut H::Session,
-        bytes: usize,
-        sent: Sent,
-    ) -> Action {
-        self.called_back("passed", cx.id(), None);
-        let action = self.handler.passed(cx, session, bytes, sent);
-        self.answered("passed", action, 0);
-        action
     }
 
     fn notice(&mut self, notice: &Notice) {

@@ -53,7 +53,6 @@ struct Probe {
     poked: Callback,
     /// Whether what streams may pass unseen, and what did, with what became of it.
     echoes: bool,
-    passed: Vec<(usize, Sent)>,
     /// How often its output drained.
     drained: usize,
     ended: Ended,
@@ -71,7 +70,6 @@ impl Probe {
             wake_up: Box::new(|_| {}),
             poked: Box::new(|_| Action::Continue),
             echoes: false,
-            passed: Vec::new(),
             drained: 0,
             ended: Box::new(|_, _| {}),
             closed: Vec::new(),
@@ -134,16 +132,12 @@ impl Handler for Probe {
     }
 
     fn data(&mut self, cx: &mut impl Context, (): &mut (), input: &mut Input<'_>) -> Action {
+        if self.echoes && input.streams() {
+            let sent = cx.send(input.take_all());
+            cx.relay(cx.id(), cx.id());
+            return sent.or_reset();
+        }
         (self.data)(cx, input)
-    }
-
-    fn echoes(&self, (): &()) -> bool {
-        self.echoes
-    }
-
-    fn passed(&mut self, _: &mut impl Context, (): &mut (), bytes: usize, sent: Sent) -> Action {
-        self.passed.push((bytes, sent));
-        Action::Continue
     }
 
     fn end(&mut self, _: &mut impl Context, (): &mut (), _: &mut Input<'_>) -> Action {

@@ -71,6 +71,8 @@ pub struct Known {
     pub paused: bool,
     /// How many bytes of output the loop was given and has taken.
     pub given: u64,
+    /// What is read is output at once: the connection is relayed to itself.
+    pub relayed: bool,
     /// The last receive, or the last send, found no memory, and is to be tried again later.
     pub(crate) exhausted: [bool; 2],
     /// When the first of the handler's timers comes.
@@ -153,6 +155,9 @@ impl Wire {
     /// So many bytes were read in this turn. Returns how many in all of the turn.
     pub(crate) fn has_read(&mut self, turn: u64, count: usize) -> usize {
         self.taken += count as u64;
+        if self.known.relayed {
+            self.known.given += count as u64;
+        }
         if self.link.unread(Side::Ours) == 0 {
             self.unread_since = None;
         }

@@ -24,15 +24,6 @@ impl Echo {
         }
     }
 
-    /// The same in a callback that changes nothing.
-    pub(super) fn may_panic_unchanged(&self, session: &Session) {
-        let panics = self.manner.panics;
-        if panics > 0 && self.world.borrow_mut().random.chance(panics) {
-            self.give_up(session.wire);
-            self.panic_quietly("as planned, when asked");
-        }
-    }
-
     /// The same where no connection is concerned.
     pub(super) fn may_panic_alone(&mut self) {
         if self.random.chance(self.manner.panics) {
@@ -342,7 +333,8 @@ impl Echo {
         if self.random.chance(self.manner.abandons) {
             return Some(self.abandon(session));
         }
-        if self.manner.reads_on && sent == Sent::AboveMark {
+        // It is not told when the output of a relay has drained.
+        if self.manner.reads_on && sent == Sent::AboveMark && !session.relayed {
             session.waits = true;
             return Some(self.answer(session, Action::Pause));
         }

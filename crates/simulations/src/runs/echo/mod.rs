@@ -182,6 +182,7 @@ impl Echo {
             self.expect(told, "the loop holds more or less output than it was given", session);
         }
         self.expect(!session.ended, "more is read behind the end", session);
+        self.expect(!session.relayed, "what is relayed is shown", session);
         // When output has failed, the rest of the input is shown in spite of a pause.
         let may_read = !session.is_paused() || self.may_have_failed(session);
         self.expect(may_read, "more is read, though the handler paused", session);
@@ -199,6 +200,7 @@ impl Echo {
         self.may_set_limits(cx, session);
         self.may_set_alarm(cx, session);
         self.may_panic(session);
+        let streams = input.streams();
         let whole =
             if self.manner.hoards { 0 } else { input.len() - input.len() % self.manner.piece };
         let sent = self.echo_by_pieces(cx, session, input, whole);
@@ -210,53 +212,16 @@ impl Echo {
         if session.echoed >= self.manner.enough {
             return self.leave(session);
         }
+        if self.manner.echoes && streams && sent.is_accepted() {
+            // What follows is echoed without it.
+            cx.relay(cx.id(), cx.id());
+            session.relayed = true;
+            self.world.borrow_mut().wires[session.wire].known.relayed = true;
+        }
         if let Some(pause) = self.may_pause(cx, session, sent) {
             return pause;
         }
         self.answer(session, sent.or_reset())
-    }
-
-    fn echoes(&self, session: &Session) -> bool {
-        self.expect(!session.ended, "a stream is asked for behind its end", session);
-        self.may_panic_unchanged(session);
-        self.manner.echoes
-    }
-
-    fn passed<S: From<Session>>(
-        &mut self,
-        cx: &mut impl Context<S>,
-        session: &mut Session,
-        bytes: usize,
-        sent: Sent,
-    ) -> Action {
-        self.called_back(cx, session);
-        self.expect(self.manner.echoes, "bytes passed unseen", session);
-        self.expect(!session.ended, "more is passed behind the end", session);
-        self.expect(!session.finished, "more is passed behind the server's end", session);
-        self.expect(!session.is_paused(), "more is passed, though the handler paused", session);
-        session.heard = cx.now();
-        self.expect(sent != Sent::Refused, "what passes is refused", session);
-        session.offered += bytes as u64;
-        session.echoed += bytes as u64;
-        self.world.borrow_mut().wires[session.wire].known.given += bytes as u64;
-        if let Some(queued) = self.queued(session) {
-            let told = cx.queued(cx.id()) as u64 == queued;
-            self.expect(told, "the loop holds more or less output than passed", session);
-            let few = queued <= bytes as u64;
-            self.expect(few, "more is passed behind what is queued", session);
-        }
-        let flooded = self.meddle(cx);
-        self.may_set_limits(cx, session);
-        self.may_set_alarm(cx, session);
-        self.may_panic(session);
-        if session.echoed >= self.manner.enough {
-            return self.leave(session);
-        }
-        if flooded {
-            // That may have failed, and whoever has failed is read to its end (C7).
-            return Action::Continue;
-        }
-        self.may_pause(cx, session, sent).unwrap_or(Action::Continue)
     }
 
     fn end<S: From<Session>>(
@@ -269,6 +234,7 @@ impl Echo {
         let all = input.len() == session.left;
         self.expect(all, "what was left is not shown at the end", session);
         self.expect(!session.ended, "its stream ends once more", session);
+        self.expect(!session.relayed, "the end of what is relayed is shown", session);
         session.ended = true;
         self.may_panic(session);
         if session.finished {
@@ -351,6 +317,9 @@ impl Echo {
             session.wire = wire;
         }
         self.world.borrow_mut().note(|| format!("{} is closed: {closed}", closed.id));
+        session.offered += closed.relayed;
+        session.echoed += closed.relayed;
+        session.ended |= session.relayed && closed.peer_ended;
         self.leaves(&mut session, 0);
         let served = std::mem::take(&mut self.world.borrow_mut().wires[session.wire].known.served);
         self.expect_its_time(cx.now(), &session, closed.reason, served);

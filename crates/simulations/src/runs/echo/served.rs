@@ -2,7 +2,7 @@
 
 use edgeloop::{
     Action, Closed, ConnectionId, Context, Handler, Input, LoopContext, Notice, Origin, Receive,
-    Sent, Trace,
+    Trace,
 };
 
 use super::session::Padded;
@@ -37,21 +37,6 @@ impl<const TRACE: bool, const SIZE: usize> Handler for Served<TRACE, SIZE> {
     ) -> Action {
         self.0.learn(cx.id(), &mut padded.session);
         self.0.data(cx, &mut padded.session, input)
-    }
-
-    fn echoes(&self, padded: &Padded<SIZE>) -> bool {
-        self.0.echoes(&padded.session)
-    }
-
-    fn passed(
-        &mut self,
-        cx: &mut impl Context<Self::Session>,
-        padded: &mut Padded<SIZE>,
-        bytes: usize,
-        sent: Sent,
-    ) -> Action {
-        self.0.learn(cx.id(), &mut padded.session);
-        self.0.passed(cx, &mut padded.session, bytes, sent)
     }
 
     fn end(

@@ -32,6 +32,8 @@ pub(crate) struct Session {
     pub(crate) abandoned: bool,
     /// How much of its input is left with the loop.
     pub(crate) left: usize,
+    /// What comes is echoed by a relay.
+    pub(crate) relayed: bool,
     /// The peer's stream has ended.
     pub(crate) ended: bool,
     /// The server's stream has ended, and it goes on reading.
@@ -57,6 +59,7 @@ impl Session {
             waits: false,
             abandoned: false,
             left: 0,
+            relayed: false,
             ended: false,
             finished: false,
         }
