@@ -8,7 +8,7 @@ import os
 from soaking.terms import BOUND, HOLD_UP, HONEST, IDLE, KINDS, TURN, WRITE, now
 
 FAILED = ("failed: ",)
-GIVEN_UP = ("write timeout", "share of queued output exhausted")
+GIVEN_UP = ("write timeout", "buffer limit for output reached")
 # What the log may say of a connection of a kind whose client saw this; a prefix of the reason.
 EXPLAINED = {
     **{(kind, "whole"): ("finished",) for kind in (*HONEST, "slow", "drowsy")},
@@ -30,7 +30,7 @@ EXPLAINED = {
     ("vanish", "left"): ("finished",),
     ("vanish", "own reset"): FAILED,
     ("vanish", "ended"): ("finished", *FAILED),
-    ("reset", "own reset"): (*FAILED, "share of queued output exhausted"),
+    ("reset", "own reset"): (*FAILED, "buffer limit for output reached"),
     ("reset", "ended"): (*FAILED, "finished"),
     ("crowd", "left"): ("finished", "idle timeout"),
     ("crowd", "ended"): ("finished", "idle timeout"),

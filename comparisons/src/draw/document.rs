@@ -16,15 +16,16 @@ use crate::targets::{self, Verdict};
 pub(super) fn document(results: &Results, notes: &str) -> Vec<Block> {
     let mut blocks = vec![heading(1, "Performance")];
     blocks.push(paragraph(
-        "What a message costs a server in processor time, beside bare epoll in C and beside what people \
-         would pick instead. This document is made by `cargo run --release -p comparisons -- --json \
-         FILE --markdown docs/PERFORMANCE.md`; only the notes are written by hand.",
+        "The processor time that a message costs a server, beside bare epoll in C and \
+         beside the usual alternatives. `cargo run --release -p comparisons -- --json FILE \
+         --markdown docs/PERFORMANCE.md` makes this document; only the notes are written by \
+         hand.",
     ));
     blocks.push(Block::Plot);
     blocks.push(paragraph(
-        "1.00 is what a server in C costs that has no timers, no limits and nothing safe. Each figure is \
-         a ratio that was measured with both servers alive at once. ✗ is a pair that could not be measured, \
-         for a reason that stands below.",
+        "1.00 is the cost of a server in C that has no timers, no limits and no checks. \
+         Each figure is a ratio, measured with both servers alive at once. ✗ is a pair that \
+         could not be measured; the reason is below.",
     ));
     blocks.extend(figures(results));
     blocks.push(heading(2, "Notes"));
@@ -65,8 +66,8 @@ fn target_tables(results: &Results) -> Vec<Block> {
         }));
         blocks.push(heading(2, "Targets"));
         blocks.push(paragraph(
-            "Processor time for each message of `edgeloop serve` with all its defaults, by that of the \
-             other.",
+            "Processor time for each message: that of `edgeloop serve` with all its defaults, \
+             divided by that of the other server.",
         ));
         blocks.push(Block::Table(table));
     }
@@ -217,12 +218,14 @@ fn count_tables(results: &Results) -> Vec<Block> {
     let mut blocks = vec![
         heading(2, "Counts"),
         paragraph(
-            "System calls and waits a message of 64 bytes at full speed, with 1 and with 50 connections, by \
-             the kernel's trace points. User instructions a message, by callgrind: the difference of two \
-             lives of different length, where the messages of fifty connections come at once. Bytes of an \
-             idle connection, from 10,000 that have said something: anonymous memory of the server, and \
-             slabs of the kernel for both ends. At rest with 50 connections: voluntary context switches of \
-             all threads, and system calls, a second.",
+            "Calls and waits: system calls for a message of 64 bytes at full speed, with 1 and \
+             with 50 connections, counted by the kernel's trace points. Instructions: user \
+             instructions for a message, counted by callgrind as the difference of two runs of \
+             different length, in which the messages of fifty connections come at once. Bytes: \
+             memory of an idle connection, from 10,000 that have each sent a message: anonymous \
+             memory of the server, and slabs of the kernel for both ends. Wake-ups and calls at \
+             rest: voluntary context switches of all threads, and system calls, a second, with \
+             50 connections.",
         ),
         Block::Table(table),
     ];
@@ -274,9 +277,10 @@ fn method(results: &Results) -> Vec<Block> {
     vec![
         heading(2, "How it was measured"),
         Block::List(vec![
-            "Both servers of a pair are alive on core 0, the second one twice. One client on core 1, which \
-             never sleeps, loads them in slices of 25 or 50 ms, in all orders: each is followed by its \
-             reverse, and every server stands in each place as often. A slice ends when every answer has come and the server sleeps; its run time is then read from \
+            "Both servers of a pair are alive on core 0, the second one twice. One client on \
+             core 1, which never sleeps, loads them in slices of 25 or 50 ms, in all orders: \
+             each order is followed by its reverse, and every server has each place equally \
+             often. A slice ends when every answer has come and the server sleeps; its run time is then read from \
              `/proc/PID/task/*/schedstat`."
                 .to_owned(),
             "Each cycle of slices gives a ratio. The figure is the median of all cycles, with the 95 % \
@@ -287,8 +291,8 @@ fn method(results: &Results) -> Vec<Block> {
                 "The ratio of both processes of the second server is the null. A run whose null lies \
                  outside {low} to {high} is thrown away and made again, up to three times."
             ),
-            "All servers of a run are started anew five times in it: where its pages happen to lie makes a \
-             process dearer or cheaper by a hundredth for as long as it lives. At the end of a \
+            "All servers of a run are started anew five times in it: the addresses of its pages \
+             make a process up to a hundredth dearer or cheaper for as long as it lives. At the end of a \
              slice the client sends the acknowledgements that the kernel would delay, since their timers would \
              fire in the slice of another."
                 .to_owned(),
@@ -301,7 +305,7 @@ fn method(results: &Results) -> Vec<Block> {
                  program with its defaults. Against `{ITSELF}` is the same program without the idle \
                  connections."
             ),
-            "Processor time holds the kernel's part too, and that is most of it. Rates say little: \
+            "Processor time includes the kernel's part, which is most of it. Rates say little: \
              the client saturates together with the best servers."
                 .to_owned(),
         ]),
@@ -355,9 +359,9 @@ fn every_pair(results: &Results) -> Vec<Block> {
     vec![
         heading(2, "Every pair"),
         paragraph(
-            "The processor time of each server for one of what the shape counts, and how many a second the \
-             first of them did, both medians; and how long a round of the first took, which on one \
-             connection is a message there and back.",
+            "The processor time of each server for one unit of the shape, and how many units a \
+             second the first server did: both medians. Then the time of a round of the first \
+             server, which on one connection is a message there and back.",
         ),
         Block::Table(table),
     ]

@@ -2,6 +2,9 @@
 
 use super::block::Block;
 
+/// The most characters in a line, as in the other documents.
+const WIDEST: usize = 100;
+
 /// The document, with the plot in this file beside it.
 pub(super) fn markdown(blocks: &[Block], plot: &str) -> String {
     let mut text = String::new();
@@ -10,10 +13,12 @@ pub(super) fn markdown(blocks: &[Block], plot: &str) -> String {
             Block::Heading(level, title) => {
                 text.push_str(&format!("{} {title}\n\n", "#".repeat(*level)));
             }
-            Block::Paragraph(paragraph) => text.push_str(&format!("{}\n\n", wrapped(paragraph))),
+            Block::Paragraph(paragraph) => {
+                text.push_str(&format!("{}\n\n", wrapped(paragraph, WIDEST)));
+            }
             Block::List(items) => {
                 for item in items {
-                    let item = wrapped(item).replace('\n', "\n  ");
+                    let item = wrapped(item, WIDEST - 2).replace('\n', "\n  ");
                     text.push_str(&format!("- {item}\n"));
                 }
                 text.push('\n');
@@ -44,12 +49,12 @@ fn table(rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Lines of at most 120 characters, as in the other documents.
-fn wrapped(text: &str) -> String {
+/// Lines of at most `widest` characters.
+fn wrapped(text: &str, widest: usize) -> String {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
         let line = lines.len() - 1;
-        if !lines[line].is_empty() && lines[line].chars().count() + word.chars().count() >= 120 {
+        if !lines[line].is_empty() && lines[line].chars().count() + word.chars().count() >= widest {
             lines.push(word.to_owned());
         } else {
             if !lines[line].is_empty() {
@@ -83,6 +88,6 @@ mod tests {
     #[test]
     fn lines_are_not_long() {
         let long = "word ".repeat(100);
-        assert!(wrapped(&long).lines().all(|line| line.len() <= 120));
+        assert!(wrapped(&long, 50).lines().all(|line| line.len() <= 50));
     }
 }

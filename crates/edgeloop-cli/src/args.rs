@@ -49,7 +49,7 @@ Signals:
 Exit codes:
   0      All connections ended by themselves and the kernel accepted all output
   1      The drain timeout cut connections off, or output was dropped (write
-         timeouts, resets); how many or how much is said
+         timeouts, resets); the last line says how many or how much
   2      The command line or the environment is wrong, or an address can't be
          listened on
   70     A fatal error while running

@@ -288,6 +288,7 @@ fn c24_a_cap_above_the_limit_of_descriptors_is_lowered_with_a_warning() {
     let (_, lowered) = line.split_once("--max-connections 100000 lowered to ").expect(&line);
     let cap = lowered.split([' ', ':']).next().and_then(|cap| cap.parse::<usize>().ok());
     assert!(cap.is_some_and(|cap| cap > 100 && cap < 200), "{line}");
+    assert!(line.ends_with(": descriptor limit 200 (see ulimit -n)"), "{line}");
 }
 
 #[test]

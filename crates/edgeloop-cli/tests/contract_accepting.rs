@@ -239,7 +239,7 @@ fn c24_the_cap_keeps_a_reserve_of_descriptors() {
     for peer in &peers {
         peer.send(b"word");
     }
-    eventually("the cap is reached", || !server.log().lines_with("the most allowed").is_empty());
+    eventually("the cap is reached", || !server.log().lines_with("connection limit").is_empty());
     eventually("those accepted are served", || served(&peers) > 0);
     assert!(server.process().descriptor_count() < 64, "no descriptor is left");
     let trace = server.trace().text();
@@ -256,7 +256,9 @@ fn c24_many_listeners_count_in_the_cap() {
         for peer in &peers {
             peer.send(b"word");
         }
-        eventually("the cap is reached", || !server.log().lines_with("most allowed").is_empty());
+        eventually("the cap is reached", || {
+            !server.log().lines_with("connection limit").is_empty()
+        });
         eventually("those accepted are served", || served(&peers) > 0);
         let open = server.process().descriptor_count();
         assert!(open < 200, "with {listeners} listeners no descriptor is left");

@@ -163,7 +163,7 @@ fn c10_sixty_four_peers_that_write_and_never_read_for_ten_seconds() {
 }
 
 /// What the log says of whoever is given up at the ceiling.
-const GIVEN_UP: &str = "share of queued output exhausted";
+const GIVEN_UP: &str = "buffer limit for output reached";
 
 /// Each gets all that it has poured, or it was given up for others at the ceiling. Returns how many
 /// were.

@@ -235,7 +235,7 @@ fn what_cannot_be_made_is_told_in_one_line() {
         (&["generate", "man", "a", "b"], "unexpected argument 'b'"),
         (&["generate", "man", &file], "cannot write '"),
         (&["generate", "completions"], "SHELL is missing"),
-        (&["generate", "completions", "tcsh"], "shell 'tcsh': bash, zsh or fish"),
+        (&["generate", "completions", "tcsh"], "shell 'tcsh'; use bash, zsh or fish"),
         (&["generate", "nonsense"], "no command 'nonsense'"),
     ] {
         let ended = edgeloop(line).run();

@@ -148,6 +148,14 @@ mod tests {
     }
 
     #[test]
+    fn the_guide_shows_this_failure() {
+        let failure = catch(50).expect("the bug is found").to_string();
+        // The command is that of the reader's own test there.
+        let (shown, _) = failure.split_once("    EDGELOOP_SEEDS=").expect("a command");
+        assert!(include_str!("../src/sim/guide.md").contains(shown), "the guide lacks\n{shown}");
+    }
+
+    #[test]
     fn it_exits_as_it_should() {
         assert_eq!(main(), ExitCode::SUCCESS);
     }

@@ -35,6 +35,7 @@ pub struct Config {
     pub(crate) linger_limit: usize,
     pub(crate) drain_quiet: Duration,
     pub(crate) read_above_mark: bool,
+    pub(crate) until_stopped: bool,
     pub(crate) busy_poll: Duration,
     pub(crate) spin: Duration,
     pub(crate) buffer_limit: usize,
@@ -105,6 +106,7 @@ impl Config {
             linger_limit: MIB,
             drain_quiet: Duration::from_secs(1),
             read_above_mark: false,
+            until_stopped: false,
             busy_poll: Duration::ZERO,
             spin: Duration::ZERO,
             buffer_limit: DEFAULT_BUFFER_LIMIT,
@@ -270,6 +272,15 @@ impl Config {
     #[must_use]
     pub const fn read_above_mark(mut self, reads: bool) -> Self {
         self.read_above_mark = reads;
+        self
+    }
+
+    /// Whether the loop runs until it is stopped, also while it has neither a listener nor a
+    /// connection; `false` by default. That is for a loop that gets its connections from other
+    /// threads ([`Handle::adopt`](crate::Handle::adopt)), or begins them when it gets a message.
+    #[must_use]
+    pub const fn until_stopped(mut self, stays: bool) -> Self {
+        self.until_stopped = stays;
         self
     }
 

@@ -150,6 +150,14 @@ impl<K: Kernel, S> LoopContext<S> for CallContext<'_, K, S> {
         self.core.relays.carried(source)
     }
 
+    fn listen(&mut self, address: SocketAddr) -> Result<SocketAddr, Error> {
+        self.core.listen(address)
+    }
+
+    fn unlisten(&mut self, address: SocketAddr) -> bool {
+        self.core.unlisten(address)
+    }
+
     fn connect(&mut self, to: Target, session: S) -> Result<ConnectionId, ConnectError<S>> {
         match self.touch().connect(to) {
             Ok(id) => {

@@ -25,8 +25,10 @@ pub enum ErrorKind {
     Setup,
     /// A setting contradicts another or is out of range.
     Config,
-    /// An address could not be resolved or listened on.
+    /// An address could not be resolved or listened on, or a descriptor not.
     Listen,
+    /// A stream could not be adopted.
+    Adopt,
     /// An outbound connection could not be started.
     Connect,
     /// Waiting for events failed, or the last listener did.

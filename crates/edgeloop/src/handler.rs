@@ -252,16 +252,17 @@ pub trait Receive<M>: Handler {
     }
 }
 
-/// Where a connection that was accepted comes from.
+/// Where a connection comes from that this loop has not started itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Origin {
     /// The connection that is being made.
     pub id: ConnectionId,
-    /// The address of the other end.
+    /// The address of the other end; `0.0.0.0:0` if it is gone and was not told before.
     pub peer: SocketAddr,
-    /// The address that the listener is bound to.
-    pub listener: SocketAddr,
+    /// The address that the listener is bound to that has accepted it; `None` if it was accepted
+    /// elsewhere and given to the loop ([`Handle::adopt`](crate::Handle::adopt)).
+    pub listener: Option<SocketAddr>,
 }
 
 /// What a callback wants to happen to its connection.
@@ -406,6 +407,27 @@ pub trait LoopContext<S = ()>: crate::sealed::Sealed {
 
     /// How many bytes of a connection's input relays have carried.
     fn relayed(&self, source: ConnectionId) -> u64;
+
+    /// Listens on an address, from now on; returns the one that was bound, with the real port where
+    /// 0 was asked for. That address names the listener. Does not block; about ten system calls.
+    ///
+    /// Each listener takes a descriptor, and lowers the connection cap by one where descriptors are
+    /// what limits it (C24). A loop that listens goes on running.
+    ///
+    /// # Errors
+    ///
+    /// When the address can't be listened on, or the loop is stopping: a loop that drains or cuts
+    /// off what is left accepts nobody who has not come yet (C37).
+    fn listen(&mut self, address: SocketAddr) -> Result<SocketAddr, Error>;
+
+    /// Stops listening on an address, at once; returns whether the loop did listen on it. Does not
+    /// block. Connections that were accepted go on.
+    ///
+    /// Whoever waits to be accepted is reset by the kernel, as is usual when a listener closes.
+    /// Nobody has seen what they sent. Only [`Stop::Drain`] accepts those first, on all listeners.
+    ///
+    /// A loop that is left without a listener runs until its last connection has ended.
+    fn unlisten(&mut self, address: SocketAddr) -> bool;
 
     /// Starts an outbound connection with this session, to an address or to a [`Target`] with
     /// several of them. [`Handler::opened`] is called when it is made, or [`Handler::closed`] with

@@ -92,14 +92,14 @@ pub use config::{
     MAX_SPIN, MIN_BACKLOG, MIN_BUFFER_LIMIT, MIN_SEND_BUFFER,
 };
 pub use error::{ConnectError, Error, ErrorKind};
-pub use event_loop::EventLoop;
+pub use event_loop::{EventLoop, Turn};
 pub use handler::{Action, Context, Handler, LoopContext, Origin, Receive, Sent, Stop};
 pub use id::ConnectionId;
 pub use input::{Input, TooLong, Unsigned};
 pub use kernel::{Kernel, Linux, SocketOption, Wake};
 pub use limits::raise_descriptor_limit;
 pub use listening::ListenOptions;
-pub use mailbox::{Handle, SendError, SendErrorKind, Sender};
+pub use mailbox::{AdoptError, AdoptErrorKind, Handle, SendError, SendErrorKind, Sender};
 pub use metrics::Metrics;
 pub use notice::{Notice, Trace};
 pub use place::MemoryLimit;

@@ -28,6 +28,10 @@ pub(crate) struct Listener<S> {
     pub(crate) limits: Option<Arc<Bounds>>,
     /// How long its backlog is, where that is known.
     pub(crate) backlog: Option<u32>,
+    /// Others may hold it open as well, or may have listened on it before.
+    pub(crate) given: bool,
+    /// What it accepts may have come before its options were set, and then has none of them.
+    pub(crate) lacks_options: bool,
     /// The backlog may hold connections for which no edge will come.
     ready: bool,
     /// Accepting waits until then, or until a descriptor is free.
@@ -82,12 +86,19 @@ impl<S> Listener<S> {
             address,
             limits: None,
             backlog: None,
+            given: false,
+            lacks_options: false,
             ready: true,
             paused_until: Time::ZERO,
             pause: FIRST_PAUSE,
             errors: 0,
             closing_after: None,
         }
+    }
+
+    /// One that was made by others, and may have been listening for long.
+    pub(crate) fn given(socket: S, address: SocketAddr) -> Self {
+        Self { given: true, lacks_options: true, ..Self::new(socket, address) }
     }
 
     /// An edge came.
@@ -113,6 +124,7 @@ impl<S> Listener<S> {
     /// The backlog is empty; returns whether the listener is to be closed now.
     pub(crate) fn emptied(&mut self) -> bool {
         self.ready = false;
+        self.lacks_options = false;
         self.pause = FIRST_PAUSE;
         self.errors = 0;
         self.is_closing()

@@ -4,6 +4,7 @@
 //! the eventfd, lowers the flag, and only then empties the box, in this order. `loom_tests` lets a
 //! model checker go through every order in which threads can meet here.
 
+mod adopt;
 #[cfg(all(test, loom))]
 mod loom_tests;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::marker::PhantomData;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::PoisonError;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -24,6 +26,8 @@ use crate::id::ConnectionId;
 use crate::kernel::{Kernel, Linux, Wake, persist};
 use crate::metrics::Metrics;
 use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering};
+
+pub use adopt::{AdoptError, AdoptErrorKind};
 
 /// Reaches a loop from any thread. Clones reach the same loop.
 pub struct Handle<K: Kernel = Linux> {
@@ -36,6 +40,7 @@ pub(crate) enum Letter {
     Send(ConnectionId, Box<[u8]>),
     Close(ConnectionId),
     Poke(ConnectionId),
+    Adopt(OwnedFd),
     Message(Message),
     Metrics(mpsc::SyncSender<Metrics>),
 }
@@ -79,7 +84,7 @@ impl Letter {
         let contents = match self {
             Self::Send(_, bytes) => bytes.len(),
             Self::Message(message) => message.size,
-            Self::Close(_) | Self::Poke(_) | Self::Metrics(_) => 0,
+            Self::Close(_) | Self::Poke(_) | Self::Adopt(_) | Self::Metrics(_) => 0,
         };
         size_of::<Self>() + contents
     }
@@ -92,6 +97,7 @@ impl fmt::Debug for Letter {
             Self::Send(id, bytes) => write!(f, "Send({id}, {} bytes)", bytes.len()),
             Self::Close(id) => write!(f, "Close({id})"),
             Self::Poke(id) => write!(f, "Poke({id})"),
+            Self::Adopt(stream) => write!(f, "Adopt({})", stream.as_raw_fd()),
             Self::Message(message) => write!(f, "Message(to {:?})", message.to),
             Self::Metrics(_) => write!(f, "Metrics"),
         }

@@ -8,6 +8,10 @@ pub struct Metrics {
     pub accepted: u64,
     /// Outbound connections made.
     pub connected: u64,
+    /// Connections made elsewhere that the loop was given and has taken.
+    pub adopted: u64,
+    /// Those that it could not take, at its cap or for want of memory, and has reset.
+    pub adoptions_refused: u64,
     /// Connections ended, whatever the reason.
     pub closed: u64,
     /// Connections ended otherwise than by a FIN: reset, failed, stalled, cut off.
@@ -68,7 +72,8 @@ pub struct Metrics {
 impl Metrics {
     /// Grows when a byte comes in, or a connection begins or ends.
     pub(crate) const fn moved(&self) -> u64 {
-        let connections = self.accepted.wrapping_add(self.connected).wrapping_add(self.closed);
+        let begun = self.accepted.wrapping_add(self.connected).wrapping_add(self.adopted);
+        let connections = begun.wrapping_add(self.closed);
         self.bytes_in.wrapping_add(connections)
     }
 }

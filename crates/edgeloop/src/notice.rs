@@ -75,34 +75,34 @@ impl fmt::Display for Notice {
         match self {
             Self::BacklogCapped { listener, asked, somaxconn } => write!(
                 f,
-                "backlog of {listener} is {somaxconn}, not {asked}: net.core.somaxconn caps it"
+                "backlog of {listener} lowered from {asked} to {somaxconn}: net.core.somaxconn caps it"
             ),
             Self::AcceptPaused { listener, error } => {
                 write!(f, "accepting on {listener} pauses: {error}")
             }
             Self::ConnectionCap { connections } => {
-                write!(f, "{connections} connections are open, the most allowed; others wait")
+                write!(f, "connection limit {connections} reached: new clients wait in the backlog")
             }
             Self::ListenerFailed { listener, error } => {
                 write!(f, "listener {listener} failed: {error}")
             }
-            Self::WaitInterrupted => {
-                f.write_str("epoll_wait is interrupted again and again; the loop sleeps in between")
-            }
+            Self::WaitInterrupted => f.write_str(
+                "epoll_wait is interrupted again and again: the loop sleeps between its waits",
+            ),
             Self::RegistrationFailed { error } => {
-                write!(f, "connection closed, epoll could not register it: {error}")
+                write!(f, "connection closed: epoll could not register it: {error}")
             }
             Self::MemoryCeiling { held } => {
                 write!(
                     f,
-                    "buffer limit nearly reached ({held} bytes of output queued): clients that do \
-                     not read are not read from, and may be reset"
+                    "buffer limit nearly reached ({held} bytes of output queued): clients with \
+                     queued output are not read from, and may be reset"
                 )
             }
             Self::MemoryRefused { held } => {
                 write!(
                     f,
-                    "memory refused with {held} bytes of output queued; reading and accepting pause"
+                    "memory refused ({held} bytes of output queued): reading and accepting pause"
                 )
             }
             Self::Panicked { id: Some(id), message } => {

@@ -52,7 +52,8 @@ fn a_client_and_a_server_talk_in_one_loop() {
     });
     let origin = server.origin();
     assert_eq!(
-        origin.listener, address,
+        origin.listener,
+        Some(address),
         "it was accepted, and only for it a session was asked for"
     );
     assert_ne!(origin.id, id);

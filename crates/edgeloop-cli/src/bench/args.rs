@@ -24,7 +24,7 @@ Exit codes:
          answered
   2      The command line is wrong, the address can't be resolved, or a file
          can't be written
-  3      Bytes came back wrong: changed, missing, or more than were to come
+  3      Bytes came back wrong: changed, missing, or more than expected
   4      The rate could not be kept
   5      A --fail-if holds
   70     A fatal error
@@ -46,7 +46,7 @@ pub(crate) struct BenchArgs {
     /// The service to load: HOST:PORT, [IPV6]:PORT or PORT
     ///
     /// PORT alone is 127.0.0.1:PORT. Connections take all addresses of a host name in turn; where
-    /// one can't be connected to, they go on to the next
+    /// one can't be connected to, they try the next
     #[arg(value_name = "ADDRESS")]
     pub(crate) address: OsString,
 
@@ -85,7 +85,7 @@ pub(crate) struct BenchArgs {
     /// Maximum messages in flight on a connection [default: 1]
     ///
     /// A message that waits behind them still counts from its time in the schedule. With -r, the
-    /// default is as many as it takes, up to 4M in all
+    /// default is no limit for a connection, and 4M in all
     #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) pipeline: Option<OsString>,
 
@@ -144,7 +144,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "HOW", allow_hyphen_values = true)]
     pub(crate) arrival: Option<OsString>,
 
-    /// Time before the measured one [default: 1s; with -n 0]
+    /// Warm-up before the measured time [default: 1s; with -n 0]
     ///
     /// The service gets messages then, too, which count in no figure
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
@@ -188,7 +188,7 @@ pub(crate) struct BenchArgs {
     #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) threads: Option<OsString>,
 
-    /// Connect to the first address of a host name alone
+    /// Connect only to the first address of a host name
     #[arg(long)]
     pub(crate) first_address: bool,
 

@@ -103,7 +103,7 @@ impl BenchConfig {
         };
         if active > connections {
             return Err(Failure::usage(format!(
-                "--active {active} is more than there are connections, {connections}"
+                "--active {active} is more than the number of connections, {connections}"
             )));
         }
         let usual = if args.stream { 64 * 1024 } else { 64 };
@@ -276,7 +276,7 @@ fn conditions(args: &BenchArgs) -> Result<Vec<Condition>, Failure> {
     let read = |text: &OsString| read("--fail-if", text, Condition::parse);
     let conditions = args.fail_if.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     if args.baseline.is_none() && conditions.iter().any(Condition::is_relative) {
-        let line = "--fail-if with a percentage needs --baseline: what it is a percentage of";
+        let line = "--fail-if with a percentage needs --baseline, the run to compare with";
         return Err(Failure::usage(line));
     }
     Ok(conditions)
@@ -323,7 +323,7 @@ fn histograms(profile: &Profile, threads: u64) -> Result<(), Failure> {
     }
     Err(Failure::usage(format!(
         "--profile with {steps} steps and --threads {threads} need {} histograms; expected at most \
-         {HISTOGRAMS}: fewer threads or steps",
+         {HISTOGRAMS}; use fewer threads or steps",
         steps * threads
     )))
 }

@@ -76,7 +76,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<Exit, Failure> {
         .map_err(|error| Failure::fatal(format!("cannot watch for signals: {error}")))?;
     let mut files = places.open()?;
     if let Err(error) = edgeloop::raise_descriptor_limit() {
-        log.line(&format!("edgeloop: cannot raise the limit of descriptors: {error} in setrlimit"));
+        log.line(&format!("edgeloop: cannot raise the descriptor limit: {error} in setrlimit"));
     }
     let ran = match &config.find {
         None if config.repeat > 1 => repeat(&config, files.csv.as_mut(), &interrupt, &log),

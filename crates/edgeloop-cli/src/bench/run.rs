@@ -140,7 +140,7 @@ fn start(threads: usize, watcher: &mut dyn Watcher) -> Vec<SyncSender<Job>> {
         let run = move || jobs.recv().into_iter().for_each(Job::run);
         if let Err(error) = thread::Builder::new().name("bench".to_owned()).spawn(run) {
             let rest = match started.len() {
-                0 => "measuring on this one, and showing nothing meanwhile".to_owned(),
+                0 => "measuring on the main thread, without progress".to_owned(),
                 1 => "measuring with 1 thread".to_owned(),
                 some => format!("measuring with {some} threads"),
             };
@@ -242,7 +242,7 @@ fn gather(
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
-                return Err(Failure::fatal("a thread of the run has ended before its time"));
+                return Err(Failure::fatal("a thread of the run has ended early"));
             }
         }
         // Each tick is large: none is kept until threads tell of it that have ended.

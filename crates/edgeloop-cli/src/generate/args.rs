@@ -15,7 +15,7 @@ pub(crate) struct GenerateArgs {
 /// What is made.
 #[derive(Debug, Subcommand)]
 pub(crate) enum What {
-    /// Write the man pages to a directory, which is made if there is none
+    /// Write the man pages to a directory, and create it if it is missing
     #[command(display_name = "edgeloop")]
     Man {
         /// Such as /usr/local/share/man/man1

@@ -17,7 +17,7 @@ const SHELLS: [(&str, Shell); 3] =
 pub(crate) fn completions(shell: &OsStr, grammar: Command) -> Result<String, Failure> {
     let Some((_, shell)) = SHELLS.into_iter().find(|(name, _)| shell == *name) else {
         let name = shell.to_string_lossy();
-        let line = format!("no completions for shell '{}': bash, zsh or fish", OneLine(&name));
+        let line = format!("no completions for shell '{}'; use bash, zsh or fish", OneLine(&name));
         return Err(Failure::usage(line));
     };
     let mut grammar = hinted(grammar);

@@ -16,10 +16,10 @@ Counts, rates, connections and histograms are added, so percentiles are those of
 longest. Percentiles of a single second are read from the bands of the heat map: they are up to 19 % too high, never \
 too low.
 
-The parts must have measured at the same time, but for half a second and a tenth of the shorter one, with the same \
-mode, message size, arrival, duration, warm-up and verification. All have a rate or none has; without a rate, the \
-pipeline must be the same. Other options, such as the target and the number of connections, may differ. --force \
-merges other runs too, and results of --find or --repeat; no run is merged with itself.
+The parts must have measured at the same time; half a second and a tenth of the shorter one may differ. They must \
+have the same mode, message size, arrival, duration, warm-up and verification. All must have a rate, or none; without \
+a rate, the pipeline must be the same. Other options, such as the target and the number of connections, may differ. \
+--force merges other runs too, and results of --find or --repeat. No run is merged with itself.
 
 Files are replaced when the new ones are complete. No output may be one of the files that are read.
 

@@ -134,7 +134,7 @@ impl Page<'_> {
         }
         if results.unanswered > 0 {
             let count = show::counted(results.unanswered, "message");
-            bad(format!("{count} never answered; figures with ≥ are what they took at the least."));
+            bad(format!("{count} never answered; figures with ≥ are lower bounds."));
         }
         if let Some(warmup) = summary::warmup(results) {
             bad(format!("Before it was measured: {warmup}."));
@@ -189,7 +189,7 @@ impl Page<'_> {
                 keys.push(("baseline", &theirs));
             }
             if results.latency_us.unanswered.count > 0 {
-                keys.push(("bound", "at the least: some were never answered"));
+                keys.push(("bound", "lower bound: some were never answered"));
             }
             legend(f, &keys)?;
             writeln!(f, "{chart}</figure>\n</section>")?;
@@ -284,7 +284,7 @@ impl Page<'_> {
         f.write_str("</div>\n")?;
         let times = [&results.latency_us, &results.service_us, &results.connect_us];
         if times.iter().any(|times| !times.lower_bounds.is_empty()) {
-            f.write_str("<p class=\"small\">≥ at the least: some of these messages were never answered.</p>\n")?;
+            f.write_str("<p class=\"small\">≥ lower bound: some of these messages were never answered.</p>\n")?;
         }
         if baseline.is_some() {
             writeln!(f, "<p class=\"small\">{}</p>", repeats::about(&noises))?;

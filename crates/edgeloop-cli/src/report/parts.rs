@@ -41,14 +41,14 @@ fn not_at_once(one: &Results, other: &Results) -> Option<String> {
     let begin = |run: &Results| run.measured_from.clone().unwrap_or_else(|| run.started.clone());
     let at = |run: &Results| Some((seconds(&begin(run))?, run.seconds));
     let (Some((from, length)), Some((other_from, other_length))) = (at(one), at(other)) else {
-        return Some("one of them does not say when it measured".to_owned());
+        return Some("one of them has no start time".to_owned());
     };
     let both = (from + length).min(other_from + other_length) - from.max(other_from);
     let shorter = length.min(other_length);
     let missing = (shorter / 10.0 + APART).min(shorter / 2.0);
     (both < shorter - missing).then(|| {
         format!(
-            "they did not measure at the same time, but from {} on for {}, and from {} on for {}",
+            "they did not measure at the same time: one from {} for {}, the other from {} for {}",
             begin(one),
             show::time(length * 1e6),
             begin(other),

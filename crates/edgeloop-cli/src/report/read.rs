@@ -62,7 +62,7 @@ fn load_file(path: &OsStr) -> io::Result<Vec<u8>> {
 }
 
 fn too_large() -> String {
-    format!("is larger than {} MiB, more than the results of a run have", LARGEST >> 20)
+    format!("is larger than {} MiB, the maximum for results", LARGEST >> 20)
 }
 
 /// Reads all that may be the results of a run: nothing behind a beginning that is not, and a byte
@@ -122,10 +122,7 @@ impl Run {
         };
         let steps = results.steps.as_deref().unwrap_or_default();
         if steps.len() > MOST_STEPS {
-            return Err(format!(
-                "has {} steps, and no run has more than {MOST_STEPS}",
-                steps.len()
-            ));
+            return Err(format!("has {} steps; the maximum is {MOST_STEPS}", steps.len()));
         }
         let steps = steps.iter().map(|step| times(&step.latency_us, "steps.latency_us"));
         let steps = steps.collect::<Result<_, _>>()?;
@@ -157,49 +154,81 @@ fn unpack(figures: &Quantiles) -> Result<Times, String> {
 /// More than any run has, and few enough to be added up.
 const MOST_SAMPLES: u64 = 1 << 53;
 
-/// Of figures that are drawn, one that no run comes to.
+/// Of figures that are drawn, one that no run can have.
 fn impossible(results: &Results) -> Option<String> {
     let last = band(LONGEST);
     for interval in results.intervals.iter().chain(&results.slices) {
         if let Some((band, _)) = interval.bands.iter().find(|(band, _)| *band > last) {
             let second = interval.second;
-            return Some(format!("has a band {band} in second {second}, where {last} is the last"));
+            return Some(format!("has band {band} in second {second}; the last band is {last}"));
         }
     }
-    let mut times = vec![&results.latency_us, &results.service_us, &results.connect_us];
-    times.extend(results.steps.iter().flatten().map(|step| &step.latency_us));
-    let mut figures: Vec<_> = times
-        .iter()
-        .flat_map(|times| {
-            [times.figures.min, times.figures.mean, times.figures.max, times.unanswered.max]
-        })
-        .chain(times.iter().flat_map(|times| times.each().map(|(_, value, _)| value)))
-        .flatten()
-        .collect();
-    figures.extend([results.seconds, results.rate]);
-    figures.extend(results.asked_rate);
+    let mut times = vec![
+        ("latency_us", &results.latency_us),
+        ("service_us", &results.service_us),
+        ("connect_us", &results.connect_us),
+    ];
+    let steps = results.steps.iter().flatten();
+    times.extend(steps.map(|step| ("steps.latency_us", &step.latency_us)));
+    let mut figures: Vec<(String, Option<f64>)> = Vec::new();
+    let mut add = |name: &str, figure: Option<f64>| figures.push((name.to_owned(), figure));
+    for (of, times) in times {
+        for (name, figure) in times.figures.each() {
+            add(&format!("{of}.{name}"), figure);
+        }
+        add(&format!("{of}.unanswered.max"), times.unanswered.max);
+    }
+    add("seconds", Some(results.seconds));
+    add("rate", Some(results.rate));
+    add("asked_rate", results.asked_rate);
     for repeat in &results.repeats {
-        figures.extend([repeat.rate, repeat.seconds]);
-        figures.extend(repeat.latency_us.figures.each().into_iter().filter_map(|figure| figure.1));
-        figures.extend(repeat.answered_us.figures.each().into_iter().filter_map(|figure| figure.1));
+        add("repeats.rate", Some(repeat.rate));
+        add("repeats.seconds", Some(repeat.seconds));
+        for (of, times) in
+            [("latency_us", &repeat.latency_us), ("answered_us", &repeat.answered_us)]
+        {
+            for (name, figure) in times.figures.each() {
+                add(&format!("repeats.{of}.{name}"), figure);
+            }
+        }
     }
     for step in results.steps.iter().flatten() {
-        figures.extend([step.from_s, step.seconds, step.rate]);
-        figures.extend(step.asked_rate);
+        add("steps.from_s", Some(step.from_s));
+        add("steps.seconds", Some(step.seconds));
+        add("steps.rate", Some(step.rate));
+        step.asked_rate.into_iter().for_each(|rate| add("steps.asked_rate", Some(rate)));
     }
-    for interval in results.intervals.iter().chain(&results.slices) {
-        let times = [interval.p50_us, interval.p95_us, interval.p99_us, interval.max_us];
-        figures.extend(times.into_iter().flatten());
-        figures.extend([interval.from_s, interval.seconds]);
+    for (of, intervals) in [("intervals", &results.intervals), ("slices", &results.slices)] {
+        for interval in intervals {
+            for (name, figure) in [
+                ("p50_us", interval.p50_us),
+                ("p95_us", interval.p95_us),
+                ("p99_us", interval.p99_us),
+                ("max_us", interval.max_us),
+                ("from_s", Some(interval.from_s)),
+                ("seconds", Some(interval.seconds)),
+            ] {
+                add(&format!("{of}.{name}"), figure);
+            }
+        }
     }
-    figures.extend(results.outages.iter().flat_map(|outage| [outage.from_s, outage.to_s]));
+    for outage in &results.outages {
+        add("outages.from_s", Some(outage.from_s));
+        add("outages.to_s", Some(outage.to_s));
+    }
     let generator = &results.generator;
-    let shares = [generator.busy, generator.waited, generator.stall_us, generator.waited_us];
-    figures.extend(shares.into_iter().flatten().chain([generator.lag_us]));
-    figures
-        .into_iter()
-        .find(|figure| !(0.0..1e15).contains(figure))
-        .map(|figure| format!("has a figure that no run comes to: {figure:e}"))
+    add("generator.busy", generator.busy);
+    add("generator.waited", generator.waited);
+    add("generator.stall_us", generator.stall_us);
+    add("generator.waited_us", generator.waited_us);
+    add("generator.lag_us", Some(generator.lag_us));
+    let is_possible = |figure: f64| (0.0..1e15).contains(&figure);
+    let wrong = |(name, figure): (String, Option<f64>)| Some((name, figure?));
+    let (name, figure) =
+        figures.into_iter().filter_map(wrong).find(|(_, figure)| !is_possible(*figure))?;
+    // Long ones as they are written in the file, or nearly so.
+    let shown = if figure.abs() < 1e15 { figure.to_string() } else { format!("{figure:e}") };
+    Some(format!("has an impossible value {shown} in \"{name}\""))
 }
 
 /// The last band is the one that the longest time lies in, as the histogram rounds it up.
@@ -257,7 +286,11 @@ mod tests {
             ),
             "more than 9007199254740992 samples",
         );
-        expect_fault(&good.replace("\"seconds\": ", "\"seconds\": -"), "no run comes to");
-        expect_fault(&good.replace("\"seconds\": 2.0", "\"seconds\": 2e30"), "no run comes to");
+        for (wrong, words) in [
+            ("\"seconds\": -2.0", "has an impossible value -2 in \"seconds\""),
+            ("\"seconds\": 2e30", "has an impossible value 2e30 in \"seconds\""),
+        ] {
+            expect_fault(&good.replace("\"seconds\": 2.0", wrong), words);
+        }
     }
 }

@@ -192,7 +192,7 @@ pub(crate) fn figure(results: &Results, name: &str) -> Option<(f64, bool)> {
     latency.figures.get(name).map(|value| (value, latency.is_lower_bound(name)))
 }
 
-/// In what two runs were asked for different things, with both of them.
+/// The options in which two runs differ, with the values of both.
 fn differing(new: &Results, old: &Results) -> Vec<String> {
     let settings = |results: &Results| {
         let options = &results.options;
@@ -236,7 +236,7 @@ impl fmt::Display for Comparison<'_> {
         let differing = differing(new, old);
         writeln!(f, "\nBeside {}, of {}", crate::escape::OneLine(name), old.started)?;
         if !differing.is_empty() {
-            writeln!(f, "They were asked for different things: {}", differing.join(", "))?;
+            writeln!(f, "The runs had different options: {}", differing.join(", "))?;
         }
         let heads = ["this run", "baseline", "difference", "noise"];
         let [this, other, difference, noise] = heads;
@@ -440,11 +440,11 @@ mod tests {
         let (new, mut old) = (results(), results());
         old.options.size = 4096;
         let text = Comparison { new: &new, old: &old, name: "a" }.to_string();
-        assert!(text.contains("different things: size 64 and 4096"), "{text}");
+        assert!(text.contains("different options: size 64 and 4096"), "{text}");
         assert!(
             !Comparison { new: &new, old: &new, name: "a" }
                 .to_string()
-                .contains("different things")
+                .contains("different options")
         );
     }
 }

@@ -39,7 +39,7 @@ pub(crate) fn pack(histogram: &Histogram<u64>) -> String {
 /// When it is none, or one that no run has.
 pub(crate) fn unpack(text: &str) -> Result<Histogram<u64>, String> {
     if text.len() > LONGEST_TEXT {
-        return Err(format!("{} characters, where {LONGEST_TEXT} are the most", text.len()));
+        return Err(format!("{} characters; the maximum is {LONGEST_TEXT}", text.len()));
     }
     let packed = STANDARD.decode(text).map_err(|error| error.to_string())?;
     let is_packed = word(&packed, 0) == Some(PACKED);

@@ -34,8 +34,8 @@ pub(crate) struct ServeArgs {
 
     /// Reset a peer that takes no output for this long [default: 1m]
     ///
-    /// A peer that reads less than a sixteenth of its receive buffer in this time cannot be told
-    /// from one that reads nothing. none disables it
+    /// A peer that reads less than a sixteenth of its receive buffer in this time looks like one
+    /// that reads nothing. none disables it
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) write_timeout: Option<OsString>,
 
@@ -47,10 +47,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) keepalive: Option<OsString>,
 
-    /// Give up a peer that acknowledges nothing this long [default: none]
+    /// Drop a peer that acknowledges nothing this long [default: none]
     ///
-    /// The kernel does this, also where the peer has no room, and after the connection has ended
-    /// here. none leaves it to the kernel's own limits
+    /// The kernel does this. It also drops a peer that has no room for this long, even after the
+    /// connection has ended here. none uses the kernel's own limits
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) user_timeout: Option<OsString>,
 
@@ -72,8 +72,8 @@ pub(crate) struct ServeArgs {
 
     /// Send buffer of each socket [default: as the kernel tunes it]
     ///
-    /// The kernel keeps what is in it after the connection has ended, too. It is lowered to
-    /// net.core.wmem_max; a warning says so
+    /// The kernel keeps what is in it even after the connection has ended. The kernel lowers the
+    /// size to net.core.wmem_max; a warning says so
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub(crate) send_buffer: Option<OsString>,
 
@@ -83,7 +83,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) backlog: Option<OsString>,
 
-    /// Events that one epoll wait takes at first [default: 512]
+    /// Initial number of events per epoll wait [default: 512]
     ///
     /// The number grows up to 4096 while batches come back full
     #[arg(long, value_name = "N", allow_hyphen_values = true)]

@@ -57,8 +57,9 @@ fn serve_with<H>(
 where
     H: Handler + Operated,
 {
-    if let Err(error) = edgeloop::raise_descriptor_limit() {
-        tracing::warn!("cannot raise the limit of descriptors: {error} in setrlimit");
+    let descriptors = edgeloop::raise_descriptor_limit();
+    if let Err(error) = &descriptors {
+        tracing::warn!("cannot raise the descriptor limit: {error} in setrlimit");
     }
     let resolved = listeners::resolve(&config.addresses)?;
     // Before listening, so that whoever reads that line can already signal.
@@ -74,8 +75,9 @@ where
     // Only now, since each listener takes a descriptor.
     let cap = event_loop.max_connections();
     if let Some(asked) = config.max_connections.filter(|&asked| asked > cap) {
+        let limit = descriptors.map_or_else(|_| String::new(), |limit| format!(" {limit}"));
         tracing::warn!(
-            "--max-connections {asked} lowered to {cap} by the descriptor limit (see ulimit -n)"
+            "--max-connections {asked} lowered to {cap}: descriptor limit{limit} (see ulimit -n)"
         );
     }
     let version = env!("CARGO_PKG_VERSION");

@@ -285,7 +285,7 @@ fn times(results: &Results, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     line(f, "max", &|times| ("max", figure(times, "max", times.figures.max, 1, width)))?;
     line(f, "samples", &|times| ("samples", show::count(times.samples)))?;
     if columns.iter().any(|(_, times)| !times.lower_bounds.is_empty()) {
-        row(f, "", "≥ at the least: some of these messages were never answered")?;
+        row(f, "", "≥ lower bound: some of these messages were never answered")?;
     }
     if let Some(cause) = client::marks(&results.generator) {
         rows(f, "", &format!("* may come from this client: {cause}"))?;
@@ -382,8 +382,8 @@ pub(crate) fn verified(results: &Results) -> String {
     if !verify.on {
         let surplus = show::bytes(to_f64(verify.surplus));
         return match verify.surplus {
-            0 => "not".to_owned(),
-            _ => format!("not, but WRONG: {surplus} more came back than were to come"),
+            0 => "no".to_owned(),
+            _ => format!("no, but WRONG: {surplus} came back beyond what was expected"),
         };
     }
     let checked = show::bytes(to_f64(verify.checked));
@@ -525,9 +525,9 @@ mod tests {
     fn a_surplus_is_told_without_verification_too() {
         let mut results = results();
         results.verify.on = false;
-        expect(&results, &["verified    not\n"]);
+        expect(&results, &["verified    no\n"]);
         results.verify.surplus = 64;
-        expect(&results, &["not, but WRONG: 64 B more came back than were to come\n"]);
+        expect(&results, &["no, but WRONG: 64 B came back beyond what was expected\n"]);
     }
 
     #[test]

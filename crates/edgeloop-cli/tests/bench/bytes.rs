@@ -115,6 +115,6 @@ fn what_is_not_verified_is_only_counted() {
     ran.expect_exit(DONE)
         .expect_wrong(0, 0, 0)
         .expect_messages(20, 0)
-        .expect_said("verified    not");
+        .expect_said("verified    no");
     assert_eq!((ran.at("/verify/on").as_bool(), ran.number("/verify/checked")), (Some(false), 0));
 }

@@ -233,7 +233,7 @@ fn without_repeats_there_is_no_verdict() {
     let ran = run(server.address(), &format!("{RUN} -s 128"), &["--baseline", &baseline]);
     expect_done(&ran);
     ran.expect_said("noise unknown: use --repeat 5 on both sides");
-    ran.expect_said("asked for different things: size 128 and 64");
+    ran.expect_said("had different options: size 128 and 64");
     assert!(!ran.summary.contains("worse") && !ran.summary.contains("better"), "{}", ran.summary);
 }
 

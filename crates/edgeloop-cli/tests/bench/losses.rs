@@ -109,7 +109,7 @@ fn figures_that_reach_no_unanswered_message_are_no_bounds() {
     let ran = bench(server.address(), "-c 1 -n 20 -p 20 -d 300ms --grace 1s");
     ran.expect_messages(19, 1);
     assert_eq!(ran.at("/latency_us/lower_bounds"), &serde_json::json!(["mean", "max"]));
-    ran.expect_said("≥ at the least: some of these messages were never answered");
+    ran.expect_said("≥ lower bound: some of these messages were never answered");
 }
 
 #[test]

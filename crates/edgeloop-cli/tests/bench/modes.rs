@@ -51,7 +51,7 @@ fn an_early_end_is_found_in_a_connection_for_each_message_too() {
 fn a_stream_measures_throughput_and_is_verified_only_where_that_is_asked_for() {
     let server = server(&[]).start();
     let ran = bench(server.address(), "--stream -c 2 -d 300ms --grace 10s");
-    ran.expect_exit(DONE).expect_errors(&[]).expect_said("streams").expect_said("verified    not");
+    ran.expect_exit(DONE).expect_errors(&[]).expect_said("streams").expect_said("verified    no");
     assert_eq!((ran.number("/options/size"), ran.number("/options/pipeline")), (65_536, 4));
     assert_eq!(ran.number("/verify/checked"), 0);
     assert!(ran.number("/bytes_received") > 0 && ran.number("/messages") > 0);

@@ -44,35 +44,38 @@ impl<K: Kernel> Core<K> {
 
     // The beginning.
 
-    /// Takes over a connected socket; returns `None` if epoll would not have it (C19).
-    pub(crate) fn adopt(&mut self, socket: K::Socket) -> Option<ConnectionId> {
+    /// Takes over a connected socket, unless epoll would not have it (C19).
+    pub(crate) fn adopt(&mut self, socket: K::Socket) -> Result<ConnectionId, Errno> {
         let id = self.connections.next_id();
         if let Err(error) = self.kernel.register(&socket, Token(id.to_bits()), CONNECTION) {
             self.kernel.close(socket);
             self.metrics.registrations_failed += 1;
             self.tell(Notice::RegistrationFailed { error: error.into() });
-            return None;
+            return Err(error);
         }
         self.connections.insert(id, Connection::accepted(socket, id.non_zero(), self.now));
-        Some(id)
+        Ok(id)
+    }
+
+    /// Whether another connection may begin that nobody waits for in a backlog.
+    pub(crate) fn may_begin(&mut self) -> io::Result<()> {
+        if self.cuts_off {
+            // What came after the walk that cuts off would keep the loop from ending (C37).
+            return Err(io::Error::other("the loop is stopping"));
+        }
+        if self.connections.len() >= self.cap {
+            return Err(io::Error::other(format!("connection limit {} reached", self.cap)));
+        }
+        if !self.has_memory_for_more() {
+            return Err(Errno::NOMEM.into());
+        }
+        Ok(())
     }
 
     /// Starts an outbound connection. Its session is put into the table in phase 9.
     pub(crate) fn connect(&mut self, to: Target) -> Result<ConnectionId, Error> {
         let what = |to: &Target| format!("cannot connect to {}", to.peer());
-        let wrong = |to: &Target, error: io::Error| Error::new(ErrorKind::Connect, what(to), error);
-        if self.cuts_off {
-            // What came after the walk that cuts off would keep the loop from ending (C37).
-            return Err(wrong(&to, io::Error::other("the loop is stopping")));
-        }
-        if self.connections.len() >= self.cap {
-            let cap =
-                io::Error::other(format!("{} connections are open, the most allowed", self.cap));
-            return Err(wrong(&to, cap));
-        }
-        if !self.has_memory_for_more() {
-            return Err(wrong(&to, Errno::NOMEM.into()));
-        }
+        self.may_begin().map_err(|error| Error::new(ErrorKind::Connect, what(&to), error))?;
         let id = self.connections.next_id();
         let mut to = Dialled { target: to, failed: Vec::new() };
         let socket = self

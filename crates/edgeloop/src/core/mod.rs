@@ -4,10 +4,12 @@
 //! the handler. What a callback has to be told about is put on a list that a later phase of the
 //! turn works off.
 
+mod adopting;
 mod agenda;
 mod joining;
 mod life;
 mod limits;
+mod listening;
 mod options;
 mod relay;
 mod relief;
@@ -39,9 +41,11 @@ use crate::table::{self, Slots};
 use crate::target::Target;
 use crate::time::Time;
 use crate::wheel::Wheel;
+pub(crate) use adopting::NotAdopted;
 pub(crate) use agenda::Agenda;
 pub(crate) use joining::Joining;
 pub(crate) use limits::LimitTable;
+pub(crate) use listening::Listeners;
 pub(crate) use options::{set_option, set_options};
 pub(crate) use relay::Relays;
 pub(crate) use shortage::Ballast;
@@ -75,6 +79,7 @@ pub(crate) struct Core<K: Kernel> {
     pub(crate) kernel: K,
     pub(crate) config: Config,
     pub(crate) connections: Slots<Connection<K::Socket>>,
+    pub(crate) listeners: Listeners<K::Socket>,
     pub(crate) memory: Memory,
     /// Who has output queued, whoever has taken none of it for longest first.
     pub(crate) laggards: SlotQueue,
@@ -144,6 +149,7 @@ impl<K: Kernel> Core<K> {
             spare,
             kernel,
             connections: Slots::default(),
+            listeners: Listeners::default(),
             memory: Memory::new(&config),
             laggards: SlotQueue::new(),
             ballast,

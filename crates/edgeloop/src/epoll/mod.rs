@@ -78,14 +78,16 @@
 
 mod batch;
 mod event;
+mod events;
 mod exclusive;
 mod interest;
 mod mode;
 mod readiness;
 mod timeout;
 
-pub use batch::{Events, Iter};
+pub(crate) use batch::Batch;
 pub use event::{Event, Token};
+pub use events::{Events, Iter};
 pub use exclusive::{Exclusive, ExclusiveInterest};
 pub use interest::Interest;
 pub use mode::{Mode, Trigger};
@@ -255,25 +257,31 @@ impl Epoll {
     /// the types. `ENOMEM` of ppoll(2) remains. `events` is empty then.
     #[doc(alias = "epoll_wait")]
     pub fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<usize> {
-        timeout::wait(self, events, timeout)?;
+        events.fill(|batch| timeout::wait(self, batch, timeout))?;
         Ok(events.len())
     }
 
     /// Fetches the events that are there. One system call that doesn't wait; `EINTR` is returned.
     #[inline]
-    pub(crate) fn poll_now(&self, events: &mut Events) -> Result<(), Errno> {
+    pub(crate) fn poll_now(&self, events: &mut Batch) -> Result<(), Errno> {
         self.wait_millis(events, 0)
     }
 
     /// Waits for an event without an end. One system call; `EINTR` is returned.
     #[inline]
-    pub(crate) fn block(&self, events: &mut Events) -> Result<(), Errno> {
+    pub(crate) fn block(&self, events: &mut Batch) -> Result<(), Errno> {
         events.fill(|buffer| epoll::wait(&self.fd, buffer, None))
+    }
+
+    /// Waits for an event for `timeout`, or for the longest that one wait can be; `EINTR` is
+    /// returned.
+    pub(crate) fn wait_for(&self, events: &mut Batch, timeout: Duration) -> Result<(), Errno> {
+        timeout::wait_once(self, events, Some(timeout))
     }
 
     /// Waits for an event for up to `millis`. One system call; `EINTR` is returned.
     #[inline]
-    fn wait_millis(&self, events: &mut Events, millis: i32) -> Result<(), Errno> {
+    fn wait_millis(&self, events: &mut Batch, millis: i32) -> Result<(), Errno> {
         let timeout = timeout::timespec_from_millis(millis);
         events.fill(|buffer| epoll::wait(&self.fd, buffer, Some(&timeout)))
     }

@@ -1,6 +1,6 @@
 //! Waiting for exactly as long as asked, whatever signals and the kernel's units say to it.
 
-use super::{Epoll, Events};
+use super::{Batch, Epoll};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
 /// Waits in as many steps as it takes until there are events or `timeout` has passed.
 pub(super) fn wait(
     epoll: &Epoll,
-    events: &mut Events,
+    events: &mut Batch,
     timeout: Option<Duration>,
 ) -> Result<(), Errno> {
     // The clock is read only for a wait that can be cut short. A deadline beyond what it can
@@ -43,7 +43,7 @@ pub(super) fn wait(
 #[inline]
 pub(super) fn wait_once(
     epoll: &Epoll,
-    events: &mut Events,
+    events: &mut Batch,
     timeout: Option<Duration>,
 ) -> Result<(), Errno> {
     match Step::of(timeout) {

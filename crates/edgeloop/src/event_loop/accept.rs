@@ -1,4 +1,4 @@
-//! Phases 5 and 9: listeners, and the sessions of outbound connections.
+//! Phases 5 and 9: accepting, and the sessions of outbound connections.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,85 +8,60 @@ use rustix::io::Errno;
 use super::EventLoop;
 use crate::bounds::Bounds;
 use crate::closed::Reason;
-use crate::config::Config;
 use crate::connection::Life;
-use crate::core::{Agenda, set_option, set_options};
-use crate::epoll::{Interest, Token};
-use crate::error::{Error, ErrorKind, Failed, InCall};
+use crate::core::Agenda;
+use crate::error::{Error, ErrorKind, Failed};
 use crate::flags::Flags;
 use crate::handler::{Handler, Origin};
 use crate::id::ConnectionId;
-use crate::kernel::{Kernel, LISTENERS, SocketOption};
-use crate::listener::{AcceptError, Listener};
+use crate::kernel::Kernel;
+use crate::listener::AcceptError;
 use crate::notice::{Notice, Trace};
 
 impl<H: Handler, K: Kernel> EventLoop<H, K> {
-    pub(super) fn listen_on(
-        &mut self,
-        address: SocketAddr,
-        config: &Config,
-    ) -> Result<SocketAddr, Failed> {
-        let kernel = &mut self.core.kernel;
-        let backlog = config.backlog;
-        let socket = kernel.socket(address).in_call("socket")?;
-        set_option(kernel, &socket, SocketOption::ReuseAddress)?;
-        if address.is_ipv6() {
-            set_option(kernel, &socket, SocketOption::Ipv6Only(config.ipv6_only))?;
-        }
-        set_options(kernel, &socket, config)?;
-        kernel.bind(&socket, address).in_call("bind")?;
-        kernel.listen(&socket, backlog).in_call("listen")?;
-        let bound = kernel.local_address(&socket).in_call("getsockname")?;
-        let token = Token(LISTENERS.0 + self.listeners.len() as u64);
-        kernel.register(&socket, token, Interest::READABLE).in_call("epoll_ctl")?;
-        if let Some(somaxconn) = kernel.longest_backlog()
-            && somaxconn < backlog
-        {
-            self.core.tell(Notice::BacklogCapped { listener: bound, asked: backlog, somaxconn });
-        }
-        let mut listener = Listener::new(socket, bound);
-        listener.backlog = Some(backlog);
-        if config.bounds != self.core.limits.common {
-            listener.limits = Some(Arc::new(config.bounds));
-        }
-        self.listeners.push(Some(listener));
-        self.count_listeners();
-        Ok(bound)
-    }
-
     /// Phase 5.
     pub(super) fn accept(&mut self) {
-        for index in 0..self.listeners.len() {
-            self.accept_from(index);
+        // Those that callbacks add meanwhile have their turn when an event tells of them.
+        let Some(last) = self.core.listeners.last() else { return };
+        let mut next = self.core.listeners.after(0);
+        while let Some(token) = next.filter(|&token| token <= last) {
+            self.accept_from(token);
+            next = self.core.listeners.after(token);
         }
     }
 
     /// Accepts until the backlog is empty, within the budget (C15, C21).
-    fn accept_from(&mut self, index: usize) {
+    fn accept_from(&mut self, token: u64) {
         let mut budget = self.core.config.turn_accepts;
         loop {
-            let Some(Some(listener)) = self.listeners.get_mut(index) else { return };
+            let Some(listener) = self.core.listeners.get_mut(token) else { return };
             if !listener.wants_accepting(self.core.now) {
                 return;
             }
             if self.core.connections.len() >= self.core.cap {
-                return self.at_the_cap(index);
+                return self.at_the_cap(token);
             }
             if budget == 0 {
                 return self.core.agenda.add(Agenda::ACCEPT);
             }
             if !self.core.has_memory_for_more() {
-                return self.pause_accepting(index, Errno::NOMEM);
+                return self.pause_accepting(token, Errno::NOMEM);
             }
-            let Some(Some(listener)) = self.listeners.get_mut(index) else { return };
+            let Some(listener) = self.core.listeners.get_mut(token) else { return };
             budget -= 1;
             match self.core.kernel.accept(&listener.socket) {
                 Ok((socket, peer)) => {
                     self.core.metrics.accepted += 1;
                     let (address, closes) = (listener.address, listener.accepted());
                     let limits = listener.limits.clone();
+                    let lacks_options = listener.lacks_options;
                     if closes {
-                        self.close_listener(index);
+                        self.core.close_listener(token);
+                    }
+                    if lacks_options && self.core.set_options_of(&socket).is_err() {
+                        self.core.kernel.close(socket);
+                        self.core.metrics.accept_errors += 1;
+                        continue;
                     }
                     self.admit(socket, peer, address, limits);
                 }
@@ -94,28 +69,32 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                     AcceptError::Skipped => {
                         self.core.metrics.accept_errors += 1;
                         if listener.skipped() {
-                            return self.pause_accepting(index, error);
+                            return self.pause_accepting(token, error);
                         }
                     }
                     AcceptError::Empty => {
                         if listener.emptied() {
-                            self.close_listener(index);
+                            self.core.close_listener(token);
                         }
                         return;
                     }
-                    AcceptError::Exhausted => return self.pause_accepting(index, error),
-                    AcceptError::Fatal => return self.end_listener(index, error),
+                    AcceptError::Exhausted => return self.pause_accepting(token, error),
+                    AcceptError::Fatal => return self.end_listener(token, error),
                 },
             }
         }
     }
 
     /// Waiters stay in the backlog; the next connection that closes lets one in (C24).
-    fn at_the_cap(&mut self, index: usize) {
-        let Some(Some(listener)) = self.listeners.get(index) else { return };
+    fn at_the_cap(&mut self, token: u64) {
+        let Some(listener) = self.core.listeners.get_mut(token) else { return };
         if listener.is_closing() {
-            return self.close_listener(index);
+            return self.core.close_listener(token);
         }
+        self.tell_of_the_cap();
+    }
+
+    pub(super) fn tell_of_the_cap(&mut self) {
         if !self.capped {
             self.capped = true;
             self.core.metrics.cap_reached += 1;
@@ -124,12 +103,12 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     }
 
     /// Descriptors or memory have run out (C23), or there were only errors for a while (C22).
-    fn pause_accepting(&mut self, index: usize, error: Errno) {
-        let Some(Some(listener)) = self.listeners.get_mut(index) else { return };
+    fn pause_accepting(&mut self, token: u64, error: Errno) {
+        let Some(listener) = self.core.listeners.get_mut(token) else { return };
         // Whoever waits in the backlog is let in by the connections that end meanwhile (C37). With
         // none left there is nothing more to be hoped for.
         if listener.is_closing() && self.core.connections.len() == 0 {
-            return self.close_listener(index);
+            return self.core.close_listener(token);
         }
         let (begins, address) = (listener.pause(self.core.now), listener.address);
         let until = listener.next_deadline();
@@ -141,27 +120,16 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     }
 
     /// The listener is of no use any more (C22). The loop ends with its last one.
-    fn end_listener(&mut self, index: usize, error: Errno) {
-        let Some(Some(listener)) = self.listeners.get(index) else { return };
+    fn end_listener(&mut self, token: u64, error: Errno) {
+        let Some(listener) = self.core.listeners.get_mut(token) else { return };
         let address = listener.address;
         self.core.tell(Notice::ListenerFailed { listener: address, error: error.into() });
-        self.close_listener(index);
-        if self.listeners.iter().all(Option::is_none) && self.drain.is_none() {
+        let lives_on = self.core.config.until_stopped || self.drain.is_some();
+        self.core.close_listener(token);
+        if self.core.listeners.is_empty() && !lives_on {
             let what = format!("cannot accept on {address}");
             let failed = Failed::new("accept4", error);
-            self.failed = Some(Error::of_call(ErrorKind::Run, what, failed));
-        }
-    }
-
-    /// A listener began or ended: more or fewer descriptors are left to connections (C24).
-    fn count_listeners(&mut self) {
-        self.core.leave_descriptors_to(self.listeners.iter().flatten().count());
-    }
-
-    pub(super) fn close_listener(&mut self, index: usize) {
-        if let Some(listener) = self.listeners[index].take() {
-            self.core.kernel.close(listener.socket);
-            self.count_listeners();
+            self.core.listeners.failure = Some(Error::of_call(ErrorKind::Run, what, failed));
         }
     }
 
@@ -173,20 +141,36 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         listener: SocketAddr,
         limits: Option<Arc<Bounds>>,
     ) {
-        let descriptor = self.core.kernel.descriptor(&socket);
-        let Some(id) = self.core.adopt(socket) else { return };
+        let Ok(id) = self.core.adopt(socket) else { return };
         if let Some(limits) = limits {
             self.core.hold_to(id, limits);
         }
-        if H::TRACE {
-            self.core.current = id;
-            self.handler.trace(&Trace::Registered { id, descriptor });
-        }
+        self.begin(id, &Origin { id, peer, listener: Some(listener) });
+    }
+
+    /// Begins to serve a connection that is registered and has no session.
+    pub(super) fn begin(&mut self, id: ConnectionId, origin: &Origin) {
+        self.trace_registered(id);
         self.core.current = id;
-        match self.handler.session(&Origin { id, peer, listener }) {
+        match self.handler.session(origin) {
             Some(session) => self.sessions.insert(id.slot(), session),
             None => self.core.doom(id, Reason::Reset, true),
         }
+        self.open(id);
+    }
+
+    pub(super) fn trace_registered(&mut self, id: ConnectionId) {
+        if H::TRACE
+            && let Some(connection) = self.core.connections.get(id)
+        {
+            let descriptor = self.core.kernel.descriptor(&connection.socket);
+            self.core.current = id;
+            self.handler.trace(&Trace::Registered { id, descriptor });
+        }
+    }
+
+    /// The first callback and the first read of a connection that has a session.
+    pub(super) fn open(&mut self, id: ConnectionId) {
         self.core.schedule(id);
         let action = self.opened(id);
         self.apply(id, action);

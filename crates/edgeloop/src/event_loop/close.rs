@@ -42,16 +42,14 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 self.drain = Some(Drain { deadline, hastened: 0, cut: 0 });
                 self.core.timeouts.drain = Some((now, self.core.config.drain_quiet));
                 let backlog = self.core.config.backlog;
-                for listener in self.listeners.iter_mut().flatten() {
+                for listener in self.core.listeners.iter_mut() {
                     listener.drain(listener.backlog.unwrap_or(backlog));
                 }
             }
         }
         if deadline <= now {
             self.core.cuts_off = true;
-            for index in 0..self.listeners.len() {
-                self.close_listener(index);
-            }
+            self.core.close_listeners();
         }
         self.core.remind(deadline);
         self.core.agenda.add(Agenda::ACCEPT);
@@ -79,9 +77,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         if cuts {
             self.core.cuts_off = true;
-            for index in 0..self.listeners.len() {
-                self.close_listener(index);
-            }
+            self.core.close_listeners();
         }
         if last < self.core.connections.end() {
             self.core.agenda.add(Agenda::DRAIN);
@@ -128,13 +124,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             self.say_closed(id);
             self.core.closing.pop_front();
             self.core.bury(id);
-            // A descriptor is free: whoever waits for one is let in, without a new SYN (C23).
             self.capped = false;
-            for listener in self.listeners.iter_mut().flatten() {
-                if listener.resume() {
-                    self.core.agenda.add(Agenda::ACCEPT);
-                }
-            }
+            self.core.descriptor_is_free();
         }
         if self.core.closing.is_empty() {
             // What a mass closing made the lists grow to goes back (C12).

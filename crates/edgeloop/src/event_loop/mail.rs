@@ -97,6 +97,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 }
                 // Whoever asked may have stopped waiting.
                 Letter::Metrics(answer) => drop(answer.try_send(self.metrics())),
+                Letter::Adopt(stream) => self.adopt_posted(stream),
             }
         }
         self.letters = VecDeque::new();

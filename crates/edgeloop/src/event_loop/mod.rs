@@ -4,6 +4,7 @@ mod accept;
 mod backoff;
 mod close;
 mod due;
+mod embed;
 mod interrupted;
 mod mail;
 mod panics;
@@ -13,27 +14,23 @@ mod starved;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod turn;
 
 use std::any::TypeId;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use rustix::io::Errno;
-
-use crate::config::{Config, MAX_EVENT_BATCH};
+use crate::config::Config;
 use crate::context::{CallContext, Started};
 use crate::core::{Agenda, Ballast, Core};
-use crate::epoll::Events;
 use crate::error::{ConnectError, Error, ErrorKind, Failed};
 use crate::flags::Flags;
 use crate::handler::{Handler, LoopContext};
 use crate::id::ConnectionId;
-use crate::kernel::{ALARM, Kernel, LISTENERS, Linux, WAKER, WATCHED, persist};
-use crate::listener::Listener;
+use crate::kernel::{ALARM, Kernel, Linux, WAKER, WATCHED, persist};
 use crate::listening::ListenOptions;
 use crate::mailbox::{Handle, Letter, Mailbox};
 use crate::metrics::Metrics;
@@ -46,6 +43,7 @@ use close::Drain;
 use due::DueList;
 use interrupted::Interruptions;
 use spin::Spin;
+pub use turn::Turn;
 
 /// An event loop: listeners, connections, and the handler that serves them, on one thread.
 ///
@@ -89,12 +87,15 @@ pub struct EventLoop<H: Handler, K: Kernel = Linux> {
     /// The sessions of outbound connections that callbacks have started in this phase.
     started: Started<H::Session>,
     core: Core<K>,
-    listeners: Vec<Option<Listener<K::Socket>>>,
+    /// Connections that were adopted since the loop last ran, and are to be opened.
+    adopted: VecDeque<ConnectionId>,
     mailbox: Mailbox,
     letters: VecDeque<Letter>,
     /// What the handler can receive from other threads, by the type of the message.
     receivers: Vec<(TypeId, mail::Receiver<H, K>)>,
     notified: bool,
+    /// How many events the next wait may bring, if it is not one of [`run`](Self::run).
+    batch: usize,
     /// How many of the turn's events are served. It is here and not in a local variable, so that a
     /// turn goes on where a panic left it (C32).
     served: usize,
@@ -116,8 +117,6 @@ pub struct EventLoop<H: Handler, K: Kernel = Linux> {
     interruptions: Interruptions,
     /// Whether the handler is being told a notice, so that a panic of that is not told in turn.
     telling: bool,
-    /// Why the last listener ended, if not by a stop.
-    failed: Option<Error>,
 }
 
 impl<H: Handler> EventLoop<H> {
@@ -153,11 +152,12 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             handler,
             sessions: Sessions::default(),
             started: Started::new(),
-            listeners: Vec::new(),
+            adopted: VecDeque::new(),
             mailbox: Mailbox::new(config.mailbox_limit),
             letters: VecDeque::new(),
             receivers: Vec::new(),
             notified: false,
+            batch: config.event_batch,
             served: 0,
             ready_left: 0,
             due: DueList::default(),
@@ -170,7 +170,6 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             spin: Spin::default(),
             interruptions: Interruptions::default(),
             telling: false,
-            failed: None,
             core,
         })
     }
@@ -182,7 +181,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     ///
     /// # Errors
     ///
-    /// When the name can't be resolved or none of its addresses can be listened on.
+    /// When the name can't be resolved, none of its addresses can be listened on, or the loop is
+    /// stopping.
     pub fn listen(&mut self, address: impl ToSocketAddrs) -> Result<SocketAddr, Error> {
         self.listen_with(address, &ListenOptions::new())
     }
@@ -204,18 +204,20 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         })?;
         let mut last = None;
         for address in addresses {
-            match self.listen_on(address, &config) {
+            match self.core.listen_with(address, &config) {
                 Ok(bound) => return Ok(bound),
-                Err(error) => {
-                    let what = format!("cannot listen on {address}");
-                    last = Some(Error::of_call(ErrorKind::Listen, what, error));
-                }
+                Err(error) => last = Some(error),
             }
         }
         Err(last.unwrap_or_else(|| {
             let none = io::Error::from(io::ErrorKind::AddrNotAvailable);
             Error::new(ErrorKind::Listen, "the name has no address to listen on", none)
         }))
+    }
+
+    /// Stops listening on an address, as [`LoopContext::unlisten`] does from a callback.
+    pub fn unlisten(&mut self, address: SocketAddr) -> bool {
+        self.core.unlisten(address)
     }
 
     /// Starts an outbound connection, as [`LoopContext::connect`] does from a callback.
@@ -309,86 +311,6 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         self.core.metrics()
     }
 
-    /// Serves on this thread until the loop is stopped and all connections have ended, or until
-    /// there is neither a listener nor a connection left. Blocks for all that time.
-    ///
-    /// A stop ends with this call, and cancels the loop's wake-up. The loop can then be given
-    /// listeners and outbound connections, and run, again.
-    ///
-    /// # Errors
-    ///
-    /// When waiting for events fails, or the last listener did. Connections that are still open
-    /// then are closed when the loop is dropped, without their callbacks.
-    pub fn run(&mut self) -> Result<Metrics, Error> {
-        // So that the first turn looks whether there is anything to serve at all.
-        self.core.agenda.add(Agenda::ACCEPT);
-        if !self.core.config.spin.is_zero() {
-            self.core.agenda.add(Agenda::SPIN);
-        }
-        // Here and not in the loop, which could not be moved to another thread with it.
-        let batch = self.core.config.event_batch;
-        let mut events = Events::with_capacity_and_ceiling(batch, MAX_EVENT_BATCH);
-        loop {
-            match catch_unwind(AssertUnwindSafe(|| self.turns(&mut events))) {
-                Ok(answer) => {
-                    self.end_stop();
-                    return answer.map(|()| self.metrics());
-                }
-                Err(payload) => self.panicked(payload),
-            }
-        }
-    }
-
-    /// Turns until there is nothing left to serve. A panic of the handler unwinds out of here, and
-    /// the next call goes on with the same turn.
-    fn turns(&mut self, events: &mut Events) -> Result<(), Error> {
-        loop {
-            self.serve_events(events);
-            let mut rests = self.core.agenda.is_empty();
-            if !rests {
-                self.chores()?;
-                if self.is_done() {
-                    return self.failed.take().map_or(Ok(()), Err);
-                }
-                rests = self.core.agenda.may_rest() && !self.polls();
-                self.polled = !rests;
-                self.core.metrics.polls += u64::from(!rests);
-                self.ready_left = self.core.ready.len();
-            }
-            self.wait(events, rests)?;
-        }
-    }
-
-    /// Phases 1 and 2.
-    #[inline]
-    fn wait(&mut self, events: &mut Events, rests: bool) -> Result<(), Error> {
-        let answer = self.core.kernel.wait(events, rests);
-        if let Err(error) = answer {
-            // A signal: there are no events, and the alarm still stands (C29).
-            events.clear();
-            if error != Errno::INTR {
-                let failed = Failed::new("epoll_pwait", error);
-                return Err(Error::of_call(ErrorKind::Run, "cannot wait for events", failed));
-            }
-            self.interrupted();
-        }
-        self.served = 0;
-        self.core.joining.events = events.len();
-        self.core.now = self.core.kernel.now();
-        self.core.metrics.turns += 1;
-        Ok(())
-    }
-
-    /// Phase 3.
-    #[inline(always)]
-    fn serve_events(&mut self, events: &Events) {
-        let events = events.iter();
-        while let Some(event) = events.get(self.served) {
-            self.served += 1;
-            self.event(ConnectionId::from_bits(event.token().0), event.readiness());
-        }
-    }
-
     /// Phases 4 to 11, where there is anything to do in them.
     #[cold]
     fn chores(&mut self) -> Result<(), Error> {
@@ -469,10 +391,11 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 self.core.agenda.add(Agenda::MAIL);
             }
             t => {
-                let index = usize::try_from(t - LISTENERS.0).unwrap_or(usize::MAX);
-                if let Some(Some(listener)) = self.listeners.get_mut(index) {
+                if let Some(listener) = self.core.listeners.get_mut(t) {
                     listener.note();
                     self.core.agenda.add(Agenda::ACCEPT);
+                } else {
+                    self.core.metrics.stale += 1;
                 }
             }
         }
@@ -511,8 +434,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             self.read_mail();
         }
         self.call_due();
-        if self.listeners.iter().flatten().any(|listener| listener.next_deadline() <= self.core.now)
-        {
+        if self.core.listeners.deadlines().any(|at| at <= self.core.now) {
             self.core.agenda.add(Agenda::ACCEPT);
         }
         if self.drain.as_ref().is_some_and(|drain| drain.deadline <= self.core.now) {
@@ -547,9 +469,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     /// Phase 11.
     fn set_alarm(&mut self) -> Result<(), Error> {
-        let listeners = self.listeners.iter().flatten().map(Listener::next_deadline);
         // A deadline of the loop that has passed is on the agenda already.
-        let own = listeners.chain(self.drain.as_ref().map(|drain| drain.deadline));
+        let own = self.core.listeners.deadlines();
+        let own = own.chain(self.drain.as_ref().map(|drain| drain.deadline));
         let own = own.chain([self.core.polls_from(), self.core.relief_at]);
         let own = own.chain([self.core.ballast.look_at()]);
         let own = own.filter(|&at| at > self.core.now).min().unwrap_or(Time::NEVER);
@@ -579,12 +501,17 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
     }
 
+    /// Whether the loop runs on though nothing is left to serve, until it is stopped.
+    fn stays(&self) -> bool {
+        self.core.config.until_stopped || self.core.wake_up != Time::NEVER
+    }
+
     fn is_done(&self) -> bool {
         self.core.connections.len() == 0
-            && self.listeners.iter().all(Option::is_none)
+            && self.core.listeners.is_empty()
             && self.core.notices.is_empty()
             && self.core.stop.is_none()
-            && (self.core.wake_up == Time::NEVER || self.drain.is_some())
+            && (self.drain.is_some() || !self.stays())
     }
 }
 

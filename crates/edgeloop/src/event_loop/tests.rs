@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use crate::config::{Config, MAX_EVENT_BATCH};
-use crate::epoll::Events;
+use crate::epoll::Batch;
 use crate::event_loop::EventLoop;
 use crate::flags::Flags;
 use crate::handler::{Action, Context, Handler, Origin};
@@ -31,7 +31,7 @@ impl Handler for Echo {
 }
 
 /// Turns until so much was received.
-fn turn_until_received(event_loop: &mut EventLoop<Echo>, events: &mut Events, bytes: u64) {
+fn turn_until_received(event_loop: &mut EventLoop<Echo>, events: &mut Batch, bytes: u64) {
     while event_loop.metrics().bytes_in < bytes {
         event_loop.serve_events(events);
         event_loop.chores().expect("nothing fails");
@@ -46,7 +46,7 @@ fn c42_whoever_has_streamed_goes_the_ordinary_way_with_small_messages() {
         let config = Config::new().read_buffer(1000).pipes(pipes);
         let mut event_loop = EventLoop::with_config(Echo, config).expect("a loop");
         let address = event_loop.listen("127.0.0.1:0").expect("a port");
-        let mut events = Events::with_capacity_and_ceiling(8, MAX_EVENT_BATCH);
+        let mut events = Batch::new(8, MAX_EVENT_BATCH);
         let mut peer = TcpStream::connect(address).expect("it listens");
         event_loop.core.agenda.add(crate::core::Agenda::ACCEPT);
         peer.write_all(&[7; 2500]).expect("there is room");
@@ -73,7 +73,8 @@ fn c24_a_listener_that_closes_leaves_the_pipes_to_those_who_have_them() {
     event_loop.listen("127.0.0.1:0").expect("a port");
     let core = &mut event_loop.core;
     let pipe = core.pipes.lend(core.now, || core.kernel.pipe()).expect("a pipe").expect("room");
-    event_loop.close_listener(0);
+    let token = event_loop.core.listeners.last().expect("it listens");
+    event_loop.core.close_listener(token);
     // Panics where it is not lent.
     let _ = event_loop.core.pipes.get(pipe);
 }

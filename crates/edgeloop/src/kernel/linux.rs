@@ -3,12 +3,12 @@
 use std::cell::Cell;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
-use rustix::io::Errno;
+use rustix::io::{Errno, FdFlags, fcntl_setfd, ioctl_fionbio};
 use rustix::net::{
     self, AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrAny, SocketFlags, SocketType,
     sockopt,
@@ -21,7 +21,7 @@ use rustix::time::{
 };
 
 use super::{ALARM, Kernel, SocketOption, WAKER, WATCHED, Wake, persist};
-use crate::epoll::{Epoll, Events, Interest, Mode, Token};
+use crate::epoll::{Batch, Epoll, Interest, Mode, Token};
 use crate::error::{Error, ErrorKind, Failed, InCall};
 use crate::place::MemoryLimit;
 use crate::time::Time;
@@ -65,6 +65,11 @@ impl Linux {
         epoll.add(&alarm, ALARM, Interest::READABLE, Mode::Edge).in_call("epoll_ctl")?;
         epoll.add(&waker, WAKER, Interest::READABLE, Mode::Edge).in_call("epoll_ctl")?;
         Ok(Self { epoll, alarm, waker: Arc::new(waker) })
+    }
+
+    /// The set's own descriptor.
+    pub(crate) fn set(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
     }
 
     /// Registers a descriptor that is not the loop's own, edge-triggered.
@@ -134,8 +139,12 @@ impl Kernel for Linux {
     }
 
     #[inline]
-    fn wait(&mut self, events: &mut Events, block: bool) -> Result<(), Errno> {
+    fn wait(&mut self, events: &mut Batch, block: bool) -> Result<(), Errno> {
         if block { self.epoll.block(events) } else { self.epoll.poll_now(events) }
+    }
+
+    fn wait_for(&mut self, events: &mut Batch, timeout: Duration) -> Result<(), Errno> {
+        self.epoll.wait_for(events, timeout)
     }
 
     fn pause(&mut self, time: Duration) {
@@ -150,6 +159,11 @@ impl Kernel for Linux {
     ) -> Result<(), Errno> {
         let added = self.epoll.add(socket, token, interest, Mode::Edge);
         added.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
+    }
+
+    fn deregister(&mut self, socket: &OwnedFd) -> Result<(), Errno> {
+        let removed = self.epoll.remove(socket);
+        removed.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
     }
 
     fn set_alarm(&mut self, at: Time) -> Result<(), Errno> {
@@ -196,6 +210,12 @@ impl Kernel for Linux {
             SocketOption::UserTimeout(millis) => sockopt::set_tcp_user_timeout(socket, millis),
             SocketOption::SendBuffer(bytes) => sockopt::set_socket_send_buffer_size(socket, bytes),
         }
+    }
+
+    fn take_over(&mut self, socket: OwnedFd) -> Result<OwnedFd, Errno> {
+        ioctl_fionbio(&socket, true)?;
+        fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
+        Ok(socket)
     }
 
     fn bind(&mut self, socket: &OwnedFd, address: SocketAddr) -> Result<(), Errno> {
@@ -317,6 +337,16 @@ impl Wake for EventfdWaker {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn c20_what_others_have_made_becomes_close_on_exec_and_does_not_block() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        fcntl_setfd(&listener, FdFlags::empty()).expect("it is open");
+        let mut kernel = Linux::new().expect("descriptors");
+        let socket = kernel.take_over(listener.into()).expect("it is open");
+        assert_eq!(rustix::io::fcntl_getfd(&socket), Ok(FdFlags::CLOEXEC));
+        assert_eq!(kernel.accept(&socket).map(drop), Err(Errno::AGAIN));
+    }
 
     #[test]
     fn c08_pipes_are_used_where_sigpipe_is_ignored_or_blocked_and_nowhere_else() {

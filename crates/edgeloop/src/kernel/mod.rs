@@ -5,14 +5,16 @@
 //! tried once, and what its error means is the business of the layers above, where a simulated
 //! kernel can show it.
 
+pub(crate) mod given;
 mod linux;
 
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::epoll::{Events, Interest, Token};
+use crate::epoll::{Batch, Interest, Token};
 use crate::place::MemoryLimit;
 use crate::time::Time;
 
@@ -46,7 +48,10 @@ pub trait Kernel: crate::sealed::Sealed {
     fn now(&mut self) -> Time;
 
     /// epoll_wait(2), with no timeout if `block`, else with a timeout of zero.
-    fn wait(&mut self, events: &mut Events, block: bool) -> Result<(), Errno>;
+    fn wait(&mut self, events: &mut Batch, block: bool) -> Result<(), Errno>;
+
+    /// The same with a timeout that is not zero. It may return earlier, if that is very long.
+    fn wait_for(&mut self, events: &mut Batch, timeout: Duration) -> Result<(), Errno>;
 
     /// Lets this thread sleep for so long: what is left when a wait does not wait.
     fn pause(&mut self, time: Duration);
@@ -58,6 +63,10 @@ pub trait Kernel: crate::sealed::Sealed {
         token: Token,
         interest: Interest,
     ) -> Result<(), Errno>;
+
+    /// Takes a registered socket out of the set (`EPOLL_CTL_DEL`). Only one that others may hold
+    /// open as well needs that: closing the last descriptor does it, too.
+    fn deregister(&mut self, socket: &Self::Socket) -> Result<(), Errno>;
 
     /// Makes the alarm ring once at the time given, and not earlier (timerfd_settime(2)).
     fn set_alarm(&mut self, at: Time) -> Result<(), Errno>;
@@ -73,6 +82,9 @@ pub trait Kernel: crate::sealed::Sealed {
 
     /// setsockopt(2).
     fn set_option(&mut self, socket: &Self::Socket, option: SocketOption) -> Result<(), Errno>;
+
+    /// Makes a socket that others have made non-blocking and close-on-exec, like our own.
+    fn take_over(&mut self, socket: OwnedFd) -> Result<Self::Socket, Errno>;
 
     /// bind(2).
     fn bind(&mut self, socket: &Self::Socket, address: SocketAddr) -> Result<(), Errno>;

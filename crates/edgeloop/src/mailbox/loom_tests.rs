@@ -163,7 +163,7 @@ impl Loop {
     fn letters_of(&self, sender: u8) -> Vec<u8> {
         let numbers = self.letters.iter().map(|letter| match letter {
             Letter::Send(_, bytes) => (bytes[0], bytes[1]),
-            Letter::Close(_) | Letter::Poke(_) => panic!("nobody sent that"),
+            _ => panic!("nobody sent that"),
         });
         numbers.filter(|&(from, _)| from == sender).map(|(_, number)| number).collect()
     }
@@ -289,8 +289,8 @@ fn a_full_box_gives_letters_back_and_delivers_what_it_took() {
 fn is_taken(sender: &Sender, from: u8, number: u8) -> bool {
     match post(sender, from, number) {
         Ok(()) => true,
-        Err(SendError { kind, bytes }) => {
-            assert_eq!((kind, &bytes[..]), (SendErrorKind::Full, &[from, number][..]));
+        Err(SendError { kind, value }) => {
+            assert_eq!((kind, &value[..]), (SendErrorKind::Full, &[from, number][..]));
             false
         }
     }
@@ -307,15 +307,15 @@ fn a_loop_that_goes_leaves_no_letter_behind_and_nobody_waiting() {
             .map(|(sender, from)| {
                 thread::spawn(move || {
                     let answers = [0, 1].map(|number| post(&sender, from, number));
-                    answers.map(|answer| answer.map_err(|error| (error.kind, error.bytes)))
+                    answers.map(|answer| answer.map_err(|error| (error.kind, error.value)))
                 })
             })
             .collect();
         events.turn();
         let Loop { mailbox, letters, .. } = events;
         drop(mailbox);
-        let (kind, bytes) = (SendErrorKind::Stopped, Box::from([9, 9]));
-        assert_eq!(post(&sender, 9, 9), Err(SendError { kind, bytes }));
+        let (kind, value) = (SendErrorKind::Stopped, Box::from([9, 9]));
+        assert_eq!(post(&sender, 9, 9), Err(SendError { kind, value }));
         let mut taken = 0;
         for (from, thread) in (0..).zip(posting) {
             let answers = thread.join().expect("no panic");

@@ -1,11 +1,12 @@
 //! A kernel that has a waker and nothing else, for the mailbox's own tests.
 
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::epoll::{Events, Interest, Token};
+use crate::epoll::{Batch, Interest, Token};
 use crate::kernel::{Kernel, SocketOption, Wake};
 use crate::time::Time;
 
@@ -39,7 +40,11 @@ impl<S: Signal> Kernel for Model<S> {
         unreachable!("{NONE}")
     }
 
-    fn wait(&mut self, _: &mut Events, _: bool) -> Result<(), Errno> {
+    fn wait(&mut self, _: &mut Batch, _: bool) -> Result<(), Errno> {
+        unreachable!("{NONE}")
+    }
+
+    fn wait_for(&mut self, _: &mut Batch, _: Duration) -> Result<(), Errno> {
         unreachable!("{NONE}")
     }
 
@@ -48,6 +53,10 @@ impl<S: Signal> Kernel for Model<S> {
     }
 
     fn register(&mut self, (): &(), _: Token, _: Interest) -> Result<(), Errno> {
+        unreachable!("{NONE}")
+    }
+
+    fn deregister(&mut self, (): &()) -> Result<(), Errno> {
         unreachable!("{NONE}")
     }
 
@@ -60,6 +69,10 @@ impl<S: Signal> Kernel for Model<S> {
     }
 
     fn set_option(&mut self, (): &(), _: SocketOption) -> Result<(), Errno> {
+        unreachable!("{NONE}")
+    }
+
+    fn take_over(&mut self, _: OwnedFd) -> Result<(), Errno> {
         unreachable!("{NONE}")
     }
 

@@ -4,6 +4,7 @@ use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::epoll::{Events, Interest, Token};
+use crate::epoll::{Batch, Interest, Token};
 use crate::kernel::{Kernel, SocketOption, Wake};
 use crate::sim::World;
 use crate::sim::clock::START;
@@ -113,10 +114,16 @@ impl Kernel for SimulatedKernel {
         world.now
     }
 
-    fn wait(&mut self, events: &mut Events, block: bool) -> Result<(), Errno> {
+    fn wait(&mut self, events: &mut Batch, block: bool) -> Result<(), Errno> {
         let mut world = self.world.borrow_mut();
         world.reads_clock = true;
         world.wait(events, block)
+    }
+
+    fn wait_for(&mut self, events: &mut Batch, timeout: Duration) -> Result<(), Errno> {
+        let mut world = self.world.borrow_mut();
+        world.reads_clock = true;
+        world.wait_for(events, timeout)
     }
 
     fn pause(&mut self, time: Duration) {
@@ -130,6 +137,10 @@ impl Kernel for SimulatedKernel {
         let mut world = self.call();
         world.note(|| format!("epoll_ctl: adds {} as {}", socket.number, name_of(token)));
         world.register(socket.number, token, interest)
+    }
+
+    fn deregister(&mut self, socket: &Socket) -> Result<(), Errno> {
+        self.world.borrow_mut().deregister(socket.number)
     }
 
     fn set_alarm(&mut self, at: Time) -> Result<(), Errno> {
@@ -179,6 +190,11 @@ impl Kernel for SimulatedKernel {
             world.files.get_mut(socket.number).abort = true;
         }
         Ok(())
+    }
+
+    fn take_over(&mut self, _: OwnedFd) -> Result<Socket, Errno> {
+        // Nothing of the real kernel's has a place here.
+        Err(Errno::OPNOTSUPP)
     }
 
     fn bind(&mut self, socket: &Socket, address: SocketAddr) -> Result<(), Errno> {

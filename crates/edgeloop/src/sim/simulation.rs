@@ -76,6 +76,7 @@ pub struct Simulation {
     faults: Faults,
     plan: Option<Vec<Fault>>,
     listeners: Vec<SocketAddr>,
+    later: Vec<SocketAddr>,
     wakes_after: Option<Duration>,
     errands: Vec<Errand>,
     journal: Rc<Journal>,
@@ -104,6 +105,7 @@ impl Simulation {
             faults: Faults::none(),
             plan,
             listeners: Vec::new(),
+            later: Vec::new(),
             wakes_after: None,
             errands: Vec::new(),
             journal,
@@ -178,6 +180,14 @@ impl Simulation {
         self
     }
 
+    /// The handler itself will listen on this address
+    /// ([`LoopContext::listen`](crate::LoopContext::listen)). Scripts that connect to it wait until
+    /// it does.
+    pub fn expect_listener(mut self, address: SocketAddr) -> Self {
+        self.later.push(address);
+        self
+    }
+
     /// Adds a peer that connects to the server.
     pub fn peer(mut self, script: Script) -> Self {
         let name = format!("peer {}", self.world.peers.len());
@@ -249,7 +259,8 @@ impl Simulation {
     ///
     /// # Panics
     ///
-    /// When a script connects to an address that nothing was told to listen on.
+    /// When a script connects to an address on which nothing listens or is
+    /// [expected to](Self::expect_listener).
     pub fn run<H: Handler>(self, handler: H) -> Result<Report<H>, Failure> {
         self.run_with(handler, |_| {})
     }
@@ -276,12 +287,14 @@ impl Simulation {
             faults,
             plan,
             listeners,
+            later,
             wakes_after,
             errands,
             journal,
         } = self;
         let listeners = if listeners.is_empty() { vec![LISTENER] } else { listeners };
-        expect_listeners(&world.peers, &listeners);
+        let expected: Vec<_> = listeners.iter().chain(&later).copied().collect();
+        expect_listeners(&world.peers, &expected);
         // With a plan, too, so that the schedule stays what it was.
         world.faults = Injector::new(faults, u64::MAX, &mut world.random);
         if let Some(faults) = plan {

@@ -216,7 +216,7 @@ impl Handler for Doors {
     type Session = ();
 
     fn session(&mut self, origin: &Origin) -> Option<()> {
-        self.ports.push(origin.listener.port());
+        self.ports.extend(origin.listener.map(|listener| listener.port()));
         Some(())
     }
 

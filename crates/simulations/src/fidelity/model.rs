@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use edgeloop::epoll::{Event, Events, Readiness};
+use edgeloop::epoll::{Event, Readiness};
 use edgeloop::sim::internals::{
     ANYTHING, DATA, EpollSet, EventFd, Link, SHUT_DOWN, Side, UNCONNECTED, Woken,
 };
@@ -316,9 +316,8 @@ impl Model {
             order.extend_from_slice(group);
         }
         watched.set.arrange(order);
-        let mut events = Events::with_capacity_and_ceiling(most, most);
         let mut looked_at = Vec::new();
-        watched.set.collect(&mut events, |file| {
+        let events = watched.set.collect(most, |file| {
             looked_at.push(file);
             self.readiness(File::of(file))
         });
@@ -329,7 +328,7 @@ impl Model {
         let left: usize = watched.groups.iter().map(Vec::len).sum();
         watched.groups.extend(watched.set.listed().skip(left).map(|file| vec![file]));
         self.sets[set] = watched;
-        Answer { events: events.iter().collect(), ..Answer::of_done(Ok(())) }
+        Answer { events, ..Answer::of_done(Ok(())) }
     }
 
     /// The call's wake-ups have been heard of.

@@ -46,6 +46,8 @@ pub(crate) struct Manner {
     pub(crate) wakes: usize,
     /// Is read above the high watermark, and pauses there by itself.
     pub(crate) reads_on: bool,
+    /// Its loop is turned by others, and waits for as long as they say.
+    pub(crate) embedded: bool,
     /// Is shown each step of the loop.
     pub(crate) traces: bool,
     /// How large its sessions are, by the number of the size.
@@ -54,6 +56,8 @@ pub(crate) struct Manner {
     pub(crate) stays: usize,
     /// Ends its own stream alone where it has had enough, and reads on.
     pub(crate) finishes: usize,
+    /// Closes the second listener and listens there again, or has another one for a while.
+    pub(crate) listens: usize,
     /// Has sessions called, from any callback.
     pub(crate) pokes: usize,
     /// Sends what it echoes by pieces.
@@ -85,10 +89,12 @@ impl Manner {
         alarms: 0,
         wakes: 0,
         reads_on: false,
+        embedded: false,
         traces: false,
         size: 0,
         stays: 0,
         finishes: 0,
+        listens: 0,
         pokes: 0,
         splits: 0,
         flushes: 0,
@@ -118,6 +124,7 @@ impl Manner {
             alarms: if hoards { 0 } else { random.pick(&[0, 0, 50, 300]) },
             wakes: random.pick(&[0, 0, 0, 100]),
             reads_on: random.chance(150),
+            embedded: random.chance(250),
             traces: random.chance(150),
             size: random.pick(&[0, 0, 0, 1, 2]),
             stays: random.pick(&[0, 0, 500]),
@@ -127,6 +134,7 @@ impl Manner {
             flushes: random.pick(&[0, 0, 0, 100]),
             busies: if hoards { 0 } else { random.pick(&[0, 0, 50]) },
             limits: random.pick(&[0, 0, 30, 300]),
+            listens: random.pick(&[0, 0, 30]),
         }
     }
 }
@@ -191,7 +199,8 @@ pub(crate) fn settings(world: &mut World) -> (Config, Limits) {
         .pipes(pipes)
         .max_connections(cap)
         .idle_timeout(idle)
-        .spin(Duration::from_micros(random.pick(&[0, 0, 0, 3, 30])));
+        .spin(Duration::from_micros(random.pick(&[0, 0, 0, 3, 30])))
+        .until_stopped(random.chance(200));
     if low_ceiling {
         config = config.buffer_limit(MIN_BUFFER_LIMIT);
     }

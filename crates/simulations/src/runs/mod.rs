@@ -15,8 +15,8 @@ use edgeloop::sim::internals::{
     Budgets, Client, Follower, Holds, Injector, Kind, LITTLE, Peer, Rests, Role, SLACK, START,
     Service, Settings, Tally, World, event_loop, fewer_faults,
 };
-use edgeloop::sim::{Failure, Fault, Random};
-use edgeloop::{Config, Metrics};
+use edgeloop::sim::{Failure, Fault, Random, SimulatedKernel};
+use edgeloop::{Config, Error, EventLoop, Handler, Metrics, Turn};
 
 use crate::runs::echo::session::{Padded, Session, Sessions};
 use crate::runs::echo::{Echo, Parcel, Served};
@@ -34,6 +34,9 @@ const LATENCIES: [(Duration, Duration); 4] = [
 
 /// The address of the second listener, if there is one.
 const SECOND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3001);
+
+/// Where a handler listens to whom nobody comes.
+const LONELY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3002);
 
 /// What one run came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -264,7 +267,7 @@ fn run_and_check<const TRACE: bool, const SIZE: usize>(
             (ends.late)(&handle, &opened.borrow());
         }));
     }
-    let ended = server.run();
+    let ended = if manner.embedded { turn_until_done(&mut server, world) } else { server.run() };
     if world.borrow().faults.injected.iter().any(Fault::is_fatal)
         && let Err(error) = &ended
     {
@@ -284,4 +287,23 @@ fn run_and_check<const TRACE: bool, const SIZE: usize>(
     let echo = &server.handler().0;
     check_run(&mut world.borrow_mut(), opened, echo, &metrics, ends)?;
     Ok(metrics)
+}
+
+/// Turns a loop one by one, as another loop does that it is embedded in.
+fn turn_until_done<H: Handler>(
+    server: &mut EventLoop<H, SimulatedKernel>,
+    world: &Rc<RefCell<World>>,
+) -> Result<Metrics, Error> {
+    let mut random = Random::new(world.borrow_mut().random.next());
+    loop {
+        let timeout = match random.below(10) {
+            // Not often, or it would be taken for one that spins.
+            0 => Some(Duration::ZERO),
+            1..4 => None,
+            _ => Some(Duration::from_nanos(random.next() % random.pick(&[2000, 10_000_000_000]))),
+        };
+        if server.run_once(timeout)? == Turn::Done {
+            return Ok(server.metrics());
+        }
+    }
 }

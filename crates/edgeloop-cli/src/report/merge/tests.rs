@@ -132,8 +132,8 @@ fn runs_that_are_no_parts_of_one_are_refused() {
         ("they differ in duration_s", |results| results.options.duration_s = None),
         ("they differ in verify, on and off", |results| results.verify.on = false),
         (
-            "did not measure at the same time, but from 2026-01-02T03:04:06.500Z on for 2.00 s, and \
-          from 2026-01-02T03:04:07.300Z on",
+            "did not measure at the same time: one from 2026-01-02T03:04:06.500Z for 2.00 s, the \
+          other from 2026-01-02T03:04:07.300Z",
             |results| at(results, "07.300"),
         ),
         ("b.json is the result of a search", |results| results.find = Some(found())),

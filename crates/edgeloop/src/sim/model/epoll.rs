@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use rustix::io::Errno;
 
-use crate::epoll::{Event, Events, Interest, Mode, Readiness, Token};
+use crate::epoll::{Batch, Event, Interest, Mode, Readiness, Token};
 
 /// What is reported whether asked for or not (`do_epoll_ctl` adds it to what was asked).
 const IMPLIED: u32 = Readiness::ERR.bits() | Readiness::HUP.bits();
@@ -177,10 +177,21 @@ impl EpollSet {
 
     /// epoll_wait(2) that doesn't wait: fills `events` as far as they go, in the order in which the
     /// files were listed. `look` says what a file is ready for now (`ep_send_events`).
-    pub fn collect(&mut self, events: &mut Events, mut look: impl FnMut(usize) -> Readiness) {
+    pub(crate) fn collect_into(
+        &mut self,
+        events: &mut Batch,
+        mut look: impl FnMut(usize) -> Readiness,
+    ) {
         // A level-triggered file that is listed again is no part of this batch.
         let mut left = self.ready.len();
         events.bring(|| self.next(&mut left, &mut look));
+    }
+
+    /// The same for `most` events at the most.
+    pub fn collect(&mut self, most: usize, look: impl FnMut(usize) -> Readiness) -> Vec<Event> {
+        let mut events = Batch::new(most, most);
+        self.collect_into(&mut events, look);
+        events.iter().collect()
     }
 
     /// The next of so many files that is ready.
@@ -289,8 +300,7 @@ mod tests {
 
         #[track_caller]
         fn expect(&mut self, most: usize, expected: &[(u64, Readiness)]) {
-            let mut events = Events::with_capacity_and_ceiling(most, most);
-            self.set.collect(&mut events, |file| Readiness::from_bits(self.ready[file]));
+            let events = self.set.collect(most, |file| Readiness::from_bits(self.ready[file]));
             let got: Vec<_> =
                 events.iter().map(|event| (event.token().0, event.readiness())).collect();
             assert_eq!(got, expected);

@@ -250,3 +250,51 @@ fn an_outbound_connection_has_limits_of_its_own() {
     assert_eq!(report.handler.closed[0].reason, Reason::IdleTimeout);
     assert_eq!(report.peers[0].reason(), Some(Reason::Finished));
 }
+
+/// A calm run in which so little input may be left.
+fn limited(bytes: usize) -> Simulation {
+    Simulation::new(1).calm().buffers(1000..=1000).config(Config::new().input_limit(bytes))
+}
+
+#[test]
+fn only_a_handler_that_waits_for_more_reaches_the_limit_of_its_input() {
+    for (answer, reason) in
+        [(Action::Continue, Reason::InputLimit), (Action::Pause, Reason::Finished)]
+    {
+        let mut probe = Probe::new().data(move |cx, input| {
+            if input.len() < 100 {
+                return Action::Continue;
+            }
+            if cx.now() > START.after(SECOND) {
+                let _ = input.take_all();
+                return Action::Continue;
+            }
+            cx.set_timer(0, Some(2 * SECOND));
+            answer
+        });
+        probe = probe.timer(|cx, _| {
+            cx.resume(cx.id());
+            Action::Continue
+        });
+        let script = Script::new().may_end().send([7; 150]).wait(10 * SECOND).finish().expect_end();
+        let report = run(limited(100).peer(script), probe);
+        assert_eq!(report.handler.closed[0].reason, reason, "{answer:?}");
+    }
+}
+
+#[test]
+fn whoever_is_not_read_for_its_output_has_not_reached_the_limit_of_its_input() {
+    let mut shown = 0;
+    let probe = Probe::new().data(move |cx, input| {
+        shown += 1;
+        if shown == 1 {
+            assert_eq!(cx.send(&[7; 5000]), Sent::AboveMark);
+            return Action::Continue;
+        }
+        cx.send(input.take_all()).or_reset()
+    });
+    let config = Config::new().high_watermark(100).low_watermark(10).input_limit(5);
+    let script = Script::new().send("hello").wait(SECOND).receive(5000).expect("hello").close();
+    let simulation = Simulation::new(1).calm().buffers(1000..=1000).config(config).peer(script);
+    assert_eq!(run(simulation, probe).peers[0].reason(), Some(Reason::Finished));
+}

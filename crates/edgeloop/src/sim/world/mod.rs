@@ -14,12 +14,12 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::epoll::{Events, Interest, Mode, Readiness, Token};
+use crate::epoll::{Batch, Interest, Mode, Readiness, Token};
 use crate::id::ConnectionId;
 use crate::kernel::{ALARM, WAKER};
 use crate::sim::clock::{Follower, START};
@@ -85,6 +85,8 @@ pub struct World {
     /// For how long the process is stopped, and when.
     pub holds: Holds,
     alarm: Time,
+    /// When the wait that is under way ends without an event.
+    patience: Time,
     /// The alarm has rung and was not set again.
     rung: bool,
     /// When peers have to be looked at again because of the time, and for when each was noted.
@@ -179,6 +181,7 @@ impl World {
             turn_began: START,
             holds: Holds::NONE,
             alarm: Time::NEVER,
+            patience: Time::NEVER,
             rung: false,
             wakes: BinaryHeap::new(),
             noted: Vec::new(),
@@ -359,32 +362,12 @@ impl World {
         }
     }
 
-    pub(crate) fn set_alarm(&mut self, at: Time) {
-        self.alarm = at;
-        self.rung = false;
-    }
-
     pub(crate) fn clear_waker(&mut self) -> Result<(), Errno> {
         self.eventfd.read().map(|_| ())
     }
 
-    /// Whatever became ready by time or from another thread.
-    fn ring(&mut self) {
-        if self.alarm <= self.now {
-            self.alarm = Time::NEVER;
-            self.rung = true;
-            self.vigil.rang(self.now);
-            self.epoll.wake(ALARM_FILE, Readiness::IN);
-        }
-        if self.waker.swap(false, Ordering::SeqCst) {
-            // A full counter counts as signalled (C33).
-            let _ = self.eventfd.write(1);
-            self.epoll.wake(WAKER_FILE, EventFd::WRITTEN);
-        }
-    }
-
     /// epoll_wait(2). Whatever can happen meanwhile happens in an order of chance.
-    pub(crate) fn wait(&mut self, events: &mut Events, block: bool) -> Result<(), Errno> {
+    pub(crate) fn wait(&mut self, events: &mut Batch, block: bool) -> Result<(), Errno> {
         events.clear();
         let (files, epoll) = (&self.files, &self.epoll);
         // Who came after the events were collected is no business of that turn.
@@ -418,6 +401,10 @@ impl World {
             if self.vigil.has_violation() {
                 return Err(Errno::BADF);
             }
+            if self.now >= self.patience {
+                self.turn_began = self.now;
+                return Ok(());
+            }
             if !block {
                 self.vigil.waited_in_vain();
                 // So that whoever polls gets somewhere.
@@ -435,10 +422,10 @@ impl World {
     }
 
     /// Moves the ready list into the batch, as far as it goes.
-    fn collect(&mut self, events: &mut Events) {
+    fn collect(&mut self, events: &mut Batch) {
         let (files, wires) = (&self.files, &mut self.wires);
         let (rung, waker) = (self.rung, self.eventfd.readiness());
-        self.epoll.collect(events, |number| match number {
+        self.epoll.collect_into(events, |number| match number {
             ALARM_FILE if rung => Readiness::IN,
             ALARM_FILE => NOTHING,
             WAKER_FILE => waker,

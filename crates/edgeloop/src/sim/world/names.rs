@@ -1,11 +1,11 @@
 //! What a token stands for, and a batch of events, for people to read.
 
-use crate::epoll::{Event, Events, Token};
+use crate::epoll::{Batch, Event, Token};
 use crate::id::ConnectionId;
 use crate::kernel::{ALARM, LISTENERS, WAKER};
 
 /// A batch of events for people to read.
-pub(super) fn shown(events: &Events) -> String {
+pub(super) fn shown(events: &Batch) -> String {
     let one = |event: Event| format!("{} is {}", name_of(event.token()), event.readiness());
     events.iter().map(one).collect::<Vec<_>>().join(", ")
 }

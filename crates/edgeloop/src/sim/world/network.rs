@@ -113,6 +113,11 @@ impl World {
         }
     }
 
+    /// Takes a descriptor out of the epoll set.
+    pub(crate) fn deregister(&mut self, number: usize) -> Result<(), Errno> {
+        self.epoll.delete(number)
+    }
+
     pub(crate) fn wire_of(&self, number: usize) -> Option<usize> {
         match self.files.get(number).file {
             File::Stream(wire) => Some(wire),
@@ -182,6 +187,16 @@ impl World {
             waiting.push_back(wire);
         }
         self.wake(number, Readiness::IN);
+    }
+
+    /// Nobody listens at an address any more: those who wanted to connect there take the first.
+    pub fn forsake(&mut self, address: SocketAddr) {
+        for peer in &mut self.peers {
+            if let Role::Client(client) = &mut peer.role {
+                client.wants = client.wants.filter(|&wanted| wanted != address);
+            }
+        }
+        self.touch_all();
     }
 
     fn buffer(&mut self) -> usize {

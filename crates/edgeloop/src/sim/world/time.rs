@@ -1,10 +1,15 @@
 //! How time passes: jumps of the clock, and the process that is stopped meanwhile.
 
 use std::cmp::Reverse;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::World;
+use rustix::io::Errno;
+
+use super::{ALARM_FILE, WAKER_FILE, World};
+use crate::epoll::{Batch, Readiness};
 use crate::sim::Side;
+use crate::sim::model::eventfd::EventFd;
 use crate::sim::peers::Role;
 use crate::time::Time;
 
@@ -23,9 +28,39 @@ const AT_LAST: Duration = Duration::from_secs(5);
 const MEANWHILE: usize = 5000;
 
 impl World {
+    pub(crate) fn set_alarm(&mut self, at: Time) {
+        self.alarm = at;
+        self.rung = false;
+    }
+
+    /// Whatever became ready by time or from another thread.
+    pub(super) fn ring(&mut self) {
+        if self.alarm <= self.now {
+            self.alarm = Time::NEVER;
+            self.rung = true;
+            self.vigil.rang(self.now);
+            self.epoll.wake(ALARM_FILE, Readiness::IN);
+        }
+        if self.waker.swap(false, Ordering::SeqCst) {
+            // A full counter counts as signalled (C33).
+            let _ = self.eventfd.write(1);
+            self.epoll.wake(WAKER_FILE, EventFd::WRITTEN);
+        }
+    }
+
+    /// epoll_wait(2) with a timeout.
+    pub(crate) fn wait_for(&mut self, events: &mut Batch, timeout: Duration) -> Result<(), Errno> {
+        self.patience = self.now.after(timeout);
+        let answer = self.wait(events, true);
+        self.patience = Time::NEVER;
+        answer
+    }
+
     /// Nothing can happen until a deadline: the clock goes there. Returns whether there is one.
     pub(super) fn jump(&mut self) -> bool {
         let next = self.next_outside().min(self.alarm);
+        // A wait without anything to wait for would come back for ever.
+        let next = if next == Time::NEVER { next } else { next.min(self.patience) };
         // What was due has been done.
         if next == Time::NEVER || next <= self.now {
             return false;

@@ -99,13 +99,19 @@ impl Echo {
         }
         let mut own = self.usual_limits();
         let limits = self.draw_limits(&mut own);
-        self.listeners.insert(address, own);
+        self.listener_limits.insert(address, own);
         ListenOptions::new().limits(limits).keepalive(Some(Duration::from_secs(60)))
     }
 
     /// It was accepted there.
-    pub(super) fn has_limits_of(&mut self, listener: SocketAddr, id: ConnectionId, wire: usize) {
-        if let Some(&own) = self.listeners.get(&listener) {
+    pub(super) fn has_limits_of(
+        &mut self,
+        listener: Option<SocketAddr>,
+        id: ConnectionId,
+        wire: usize,
+    ) {
+        let own = listener.and_then(|listener| self.listener_limits.get(&listener).copied());
+        if let Some(own) = own {
             self.hold_to(id, wire, own);
         }
     }

@@ -4,6 +4,7 @@ mod acts;
 mod alarms;
 mod expect;
 mod limits;
+mod listeners;
 mod served;
 pub(crate) mod session;
 
@@ -45,7 +46,7 @@ pub(crate) struct Echo {
     busy: Busy,
     owns: Owns,
     /// What holds for the connections that a listener accepts.
-    listeners: HashMap<SocketAddr, Own>,
+    listener_limits: HashMap<SocketAddr, Own>,
     /// How often each connection is still to be poked.
     poked: HashMap<ConnectionId, u32>,
     pub(crate) ends: Vec<End>,
@@ -62,6 +63,8 @@ pub(crate) struct Echo {
     /// When it wants to be woken, and how often it was.
     wake: Option<Time>,
     woken: usize,
+    /// Whether it listens where nobody comes.
+    lonely: bool,
     /// How often it has panicked.
     panics: Cell<u64>,
     /// In which turn, and behind how many panics, a timeout was last called, and the tick in which
@@ -85,7 +88,7 @@ impl Echo {
             alarms: Alarms::default(),
             busy: Busy::default(),
             owns: Owns::new(),
-            listeners: HashMap::new(),
+            listener_limits: HashMap::new(),
             poked: HashMap::new(),
             ends: Vec::new(),
             notices: Notices::default(),
@@ -99,6 +102,7 @@ impl Echo {
             left: 0,
             wake: None,
             woken: 0,
+            lonely: false,
             panics: Cell::new(0),
             rung: ((0, 0), 0),
         }
@@ -113,8 +117,8 @@ impl Echo {
         let known = !self.seen.turned_away.insert(id);
         self.seen.accepted += u64::from(!known);
         let (address, listener) = (self.world.borrow().wires[wire].addresses[0], origin.listener);
-        if listener != address {
-            let what = || format!("{id} was accepted at {address}, and not at {listener}");
+        if listener != Some(address) {
+            let what = || format!("{id} was accepted at {address}, and not at {listener:?}");
             self.world.borrow_mut().violated(what);
         }
         if self.random.chance(self.manner.births) {
@@ -198,6 +202,7 @@ impl Echo {
         }
         let flooded = self.meddle(cx);
         self.may_set_limits(cx, session);
+        self.may_change_listeners(cx);
         self.may_set_alarm(cx, session);
         self.may_panic(session);
         let streams = input.streams();
@@ -442,6 +447,7 @@ impl Echo {
         if self.random.chance(500) {
             self.set_wake_up(cx);
         }
+        self.may_change_listeners(cx);
         self.may_panic_alone();
     }
 

@@ -1,0 +1,37 @@
+//! Streams that were connected elsewhere become connections of this loop.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use super::{Core, set_options};
+use crate::error::{Failed, InCall};
+use crate::id::ConnectionId;
+use crate::kernel::{Kernel, SocketOption};
+
+/// Why a stream could not be adopted.
+#[derive(Debug)]
+pub(crate) enum NotAdopted {
+    /// Nothing new may begin, or there is no room for it.
+    NoRoom(io::Error),
+    Failed(Failed),
+}
+
+impl<K: Kernel> Core<K> {
+    /// Takes over a stream that is connected, with whatever has come on it already. It is reset
+    /// where that can't be done.
+    pub(crate) fn adopt_given(&mut self, stream: OwnedFd) -> Result<ConnectionId, NotAdopted> {
+        let socket = self.kernel.take_over(stream).in_call("fcntl").map_err(NotAdopted::Failed)?;
+        let prepared = self.may_begin().map_err(NotAdopted::NoRoom).and_then(|()| {
+            let set = set_options(&mut self.kernel, &socket, &self.config);
+            set.map_err(NotAdopted::Failed)
+        });
+        if let Err(error) = prepared {
+            let _ = self.kernel.set_option(&socket, SocketOption::ResetOnClose);
+            self.kernel.close(socket);
+            return Err(error);
+        }
+        let id = self.adopt(socket).in_call("epoll_ctl").map_err(NotAdopted::Failed)?;
+        self.metrics.adopted += 1;
+        Ok(id)
+    }
+}
