@@ -34,7 +34,7 @@ pub(crate) fn serve(service: Service, read_buffer: usize) -> io::Result<()> {
     let config = Config::new().read_buffer(read_buffer);
     match service {
         Service::Echo => run(Echo, config),
-        Service::Fanout => run(Room::default(), config),
+        Service::Fanout => run(Room::default(), config.input_limit(Service::MESSAGE)),
     }
 }
 
@@ -95,9 +95,5 @@ impl Handler for Room {
 
     fn closed(&mut self, _: &mut impl Context, (): (), closed: &Closed) {
         self.members.remove(&closed.id);
-    }
-
-    fn input_limit(&self, (): &()) -> usize {
-        Service::MESSAGE
     }
 }

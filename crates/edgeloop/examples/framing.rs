@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use edgeloop::{Action, Closed, Context, EventLoop, Handler, Input, Origin, Sent};
 
 /// The most bytes of a line, a frame or a body. With what stands around it, it must fit within
-/// `Handler::input_limit`, which is 64 KiB here.
+/// `Config::input_limit`, which is 64 KiB here.
 const MAX: usize = 16 * 1024;
 
 const MAGIC: u8 = 0xed;

@@ -29,7 +29,7 @@ impl Handler for Lines {
     }
 
     fn opened(&mut self, cx: &mut impl Context<Self::Session>, _: &mut Client) -> Action {
-        cx.set_timeout(Some(PATIENCE));
+        cx.set_timer(0, Some(PATIENCE));
         cx.send(b"ready\n").or_reset()
     }
 
@@ -62,11 +62,11 @@ impl Handler for Lines {
                 Sent::Refused | Sent::Gone => return Action::Reset,
             }
         }
-        cx.set_timeout(Some(PATIENCE));
+        cx.set_timer(0, Some(PATIENCE));
         Action::Continue
     }
 
-    fn timeout(&mut self, cx: &mut impl Context<Self::Session>, _: &mut Client) -> Action {
+    fn timer(&mut self, cx: &mut impl Context<Self::Session>, _: &mut Client, _: u32) -> Action {
         let _ = cx.send(b"bye: nothing asked\n");
         Action::Close
     }
@@ -94,7 +94,7 @@ fn answer(line: &str) -> Option<String> {
 
 fn main() -> Result<(), edgeloop::Error> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
-    let config = Config::new().watermarks(16 * 1024, 4 * 1024);
+    let config = Config::new().high_watermark(16 * 1024).low_watermark(4 * 1024);
     let mut server = EventLoop::with_config(Lines, config)?;
     eprintln!("listening on {}", server.listen(address.as_str())?);
     server.run()?;

@@ -83,7 +83,7 @@ impl Handler for Proxy {
     fn closed(&mut self, _: &mut impl Context<Self::Session>, is_client: bool, closed: &Closed) {
         let failed = matches!(closed.reason, Reason::ConnectFailed | Reason::ConnectTimeout);
         if !is_client && failed {
-            eprintln!("proxy: no upstream can be connected to, the last one: {closed}");
+            eprintln!("proxy: no upstream can be connected to: {closed}");
         }
     }
 

@@ -39,7 +39,7 @@ pub enum Sent {
     Written,
     /// The rest waits, below the high watermark: for the end of the turn, to leave together with
     /// what else is sent in it; for the peer; or for the next turn, if this one has sent enough on
-    /// this connection ([`Config::budgets`](crate::Config::budgets)).
+    /// this connection ([`Config::turn_bytes`](crate::Config::turn_bytes)).
     Queued,
     /// The rest waits for the peer, and the queue is now above the high watermark: whoever fills
     /// it should stop until the [`drained`](crate::Handler::drained) callback (C10).

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 
 use crate::id::ConnectionId;
 
@@ -28,6 +29,36 @@ pub struct Closed {
     /// The error number behind [`Reason::Failed`], [`Reason::ConnectFailed`] and
     /// [`Reason::Exhausted`].
     pub errno: Option<i32>,
+    /// The addresses of its [`Target`](crate::Target) that could not be connected to, in the order
+    /// in which they were tried. Empty for every connection that was made.
+    pub attempts: Vec<Attempt>,
+}
+
+/// An address that could not be connected to.
+///
+/// Shows as `192.0.2.1:7000: Connection refused (os error 111)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Attempt {
+    /// The address.
+    pub address: SocketAddr,
+    /// The error number; `None` if it took too long.
+    pub errno: Option<i32>,
+}
+
+impl Attempt {
+    /// The system's error, or [`TimedOut`](io::ErrorKind::TimedOut) if it took too long.
+    #[must_use]
+    pub fn error(&self) -> io::Error {
+        let timed_out = || io::ErrorKind::TimedOut.into();
+        self.errno.map_or_else(timed_out, io::Error::from_raw_os_error)
+    }
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.address, self.error())
+    }
 }
 
 impl Closed {
@@ -55,7 +86,12 @@ impl Closed {
 impl fmt::Display for Closed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.reason)?;
-        if let Some(error) = self.error() {
+        for (nth, attempt) in self.attempts.iter().enumerate() {
+            write!(f, "{}{attempt}", if nth == 0 { ": " } else { "; " })?;
+        }
+        if let Some(error) = self.error()
+            && self.attempts.is_empty()
+        {
             write!(f, ": {error}")?;
         }
         if self.dropped > 0 {
@@ -89,7 +125,7 @@ pub enum Reason {
     /// The drain deadline, or a stop without a drain, cut it off.
     CutOff,
     /// The bytes that its handler left unconsumed reached
-    /// [`Handler::input_limit`](crate::Handler::input_limit).
+    /// [`Config::input_limit`](crate::Config::input_limit), or the connection's own limit.
     InputLimit,
     /// Kept input filled its share of the memory, and this connection held the most of it (C11).
     InputShare,

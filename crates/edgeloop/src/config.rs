@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use crate::bounds::Bounds;
 use crate::error::{Error, ErrorKind};
 use crate::place::MemoryLimit;
 
@@ -10,6 +11,9 @@ const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
 /// The settings of an [`EventLoop`](crate::EventLoop). Sizes are in bytes.
+///
+/// Connections may have [`Limits`](crate::Limits) of their own, and listeners
+/// [options](crate::ListenOptions).
 ///
 /// # Examples
 ///
@@ -23,20 +27,17 @@ const MIB: usize = 1024 * KIB;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     pub(crate) max_connections: Option<usize>,
-    pub(crate) idle_timeout: Option<Duration>,
-    pub(crate) write_timeout: Option<Duration>,
+    /// The limits of its connections.
+    pub(crate) bounds: Bounds,
     pub(crate) connect_timeout: Option<Duration>,
     pub(crate) linger_timeout: Duration,
     pub(crate) drain_linger_timeout: Duration,
     pub(crate) linger_limit: usize,
     pub(crate) drain_quiet: Duration,
-    pub(crate) high_watermark: usize,
-    pub(crate) low_watermark: usize,
     pub(crate) read_above_mark: bool,
     pub(crate) until_stopped: bool,
     pub(crate) busy_poll: Duration,
     pub(crate) spin: Duration,
-    pub(crate) output_limit: usize,
     pub(crate) buffer_limit: usize,
     /// Whether that is the default, which is lowered to fit the place.
     pub(crate) fits_the_place: bool,
@@ -98,20 +99,16 @@ impl Config {
     pub const fn new() -> Self {
         Self {
             max_connections: None,
-            idle_timeout: None,
-            write_timeout: Some(Duration::from_secs(60)),
+            bounds: Bounds::DEFAULT,
             connect_timeout: Some(Duration::from_secs(10)),
             linger_timeout: Duration::from_secs(5),
             drain_linger_timeout: Duration::from_secs(1),
             linger_limit: MIB,
             drain_quiet: Duration::from_secs(1),
-            high_watermark: 64 * KIB,
-            low_watermark: 16 * KIB,
             read_above_mark: false,
             until_stopped: false,
             busy_poll: Duration::ZERO,
             spin: Duration::ZERO,
-            output_limit: MIB,
             buffer_limit: DEFAULT_BUFFER_LIMIT,
             fits_the_place: true,
             read_buffer: 64 * KIB,
@@ -143,12 +140,13 @@ impl Config {
     /// the default, never does; then [`keepalive`](Self::keepalive) is on. Output that waits is the
     /// write timeout's.
     ///
-    /// A paused connection is not idle. Before a connection is closed its socket is read once more,
-    /// and time in which the loop did not run does not count (C39): after a stop of the process,
-    /// peers have their time again.
+    /// A paused connection is not idle, nor is a busy one
+    /// ([`set_busy`](crate::LoopContext::set_busy)). Before a connection is closed its socket is
+    /// read once more, and time in which the loop did not run does not count (C39): after a stop of
+    /// the process, peers have their time again.
     #[must_use]
     pub const fn idle_timeout(mut self, timeout: Option<Duration>) -> Self {
-        self.idle_timeout = timeout;
+        self.bounds.idle = timeout;
         self
     }
 
@@ -165,7 +163,7 @@ impl Config {
     /// such peers are to be served, this must be longer.
     #[must_use]
     pub const fn write_timeout(mut self, timeout: Option<Duration>) -> Self {
-        self.write_timeout = timeout;
+        self.bounds.write = timeout;
         self
     }
 
@@ -211,7 +209,7 @@ impl Config {
 
     /// After how long without traffic connections are probed.
     pub(crate) fn keepalive_after(&self) -> Option<Duration> {
-        let unsaid = self.idle_timeout.is_none().then_some(DEFAULT_KEEPALIVE);
+        let unsaid = self.bounds.idle.is_none().then_some(DEFAULT_KEEPALIVE);
         self.keepalive.unwrap_or(unsaid)
     }
 
@@ -222,30 +220,47 @@ impl Config {
         self
     }
 
-    /// How long a connection that we ended first waits for the peer's FIN, 5 s by default, and
-    /// how many bytes it discards meanwhile, 1 MiB by default (C6).
+    /// How long a connection that we ended first waits for the peer's FIN (C6); 5 s by default.
     #[must_use]
-    pub const fn linger(mut self, timeout: Duration, bytes: usize) -> Self {
+    pub const fn linger_timeout(mut self, timeout: Duration) -> Self {
         self.linger_timeout = timeout;
+        self
+    }
+
+    /// How many bytes it discards meanwhile at the most (C6); 1 MiB by default.
+    #[must_use]
+    pub const fn linger_limit(mut self, bytes: usize) -> Self {
         self.linger_limit = bytes;
         self
     }
 
-    /// While draining: how long a connection must be quiet to be closed, and how long it then
-    /// waits for the peer's FIN; both 1 s by default (C6, C37).
+    /// While the loop drains: how long a connection must be quiet to be closed (C37); 1 s by
+    /// default.
     #[must_use]
-    pub const fn drain(mut self, quiet: Duration, linger: Duration) -> Self {
+    pub const fn drain_quiet(mut self, quiet: Duration) -> Self {
         self.drain_quiet = quiet;
-        self.drain_linger_timeout = linger;
         self
     }
 
-    /// Above `high` bytes of queued output a connection is not read from, at `low` or below it is
-    /// read again; 64 KiB and 16 KiB by default (C10).
+    /// While the loop drains: as [`linger_timeout`](Self::linger_timeout); 1 s by default.
     #[must_use]
-    pub const fn watermarks(mut self, high: usize, low: usize) -> Self {
-        self.high_watermark = high;
-        self.low_watermark = low;
+    pub const fn drain_linger_timeout(mut self, timeout: Duration) -> Self {
+        self.drain_linger_timeout = timeout;
+        self
+    }
+
+    /// Above so many bytes of queued output a connection is not read from (C10); 64 KiB by default.
+    #[must_use]
+    pub const fn high_watermark(mut self, bytes: usize) -> Self {
+        self.bounds.high = bytes;
+        self
+    }
+
+    /// At so many bytes of queued output, or below, a connection that was above the high watermark
+    /// is read again (C10); 16 KiB by default.
+    #[must_use]
+    pub const fn low_watermark(mut self, bytes: usize) -> Self {
+        self.bounds.low = bytes;
         self
     }
 
@@ -306,7 +321,17 @@ impl Config {
     /// 1 MiB by default.
     #[must_use]
     pub const fn output_limit(mut self, bytes: usize) -> Self {
-        self.output_limit = bytes;
+        self.bounds.output = bytes;
+        self
+    }
+
+    /// How many bytes of input that its handler has not taken are kept for a connection, 64 KiB by
+    /// default. Reaching it closes the connection with
+    /// [`Reason::InputLimit`](crate::Reason::InputLimit), after what the handler has sent is
+    /// flushed.
+    #[must_use]
+    pub const fn input_limit(mut self, bytes: usize) -> Self {
+        self.bounds.input = bytes;
         self
     }
 
@@ -351,16 +376,27 @@ impl Config {
         self
     }
 
-    /// What one turn does at the most (C13, C15, C16): `bytes` read and written for one connection
-    /// (256 KiB by default), `accepts` for one listener (128), and `jobs` each of timers, letters
-    /// of other threads, calls for more output, and closings (1,024). What callbacks send counts:
-    /// beyond `bytes`, or twice as much where it comes in small messages, it is queued for the next
-    /// turn, and [`Sent::Queued`](crate::Sent::Queued) or
+    /// How many bytes one turn reads and writes for one connection at the most (C13); 256 KiB by
+    /// default. What callbacks send counts: beyond that, or twice as much where it comes in small
+    /// messages, it is queued for the next turn, and [`Sent::Queued`](crate::Sent::Queued) or
     /// [`Sent::AboveMark`](crate::Sent::AboveMark) is the answer.
     #[must_use]
-    pub const fn budgets(mut self, bytes: usize, accepts: usize, jobs: usize) -> Self {
+    pub const fn turn_bytes(mut self, bytes: usize) -> Self {
         self.turn_bytes = bytes;
-        self.turn_accepts = accepts;
+        self
+    }
+
+    /// How many connections one turn accepts from one listener at the most (C15); 128 by default.
+    #[must_use]
+    pub const fn turn_accepts(mut self, connections: usize) -> Self {
+        self.turn_accepts = connections;
+        self
+    }
+
+    /// How many timers one turn calls at the most, how many letters of other threads it reads, and
+    /// how many connections it closes (C16); 1,024 of each by default.
+    #[must_use]
+    pub const fn turn_jobs(mut self, jobs: usize) -> Self {
         self.turn_jobs = jobs;
         self
     }
@@ -416,21 +452,10 @@ impl Config {
                 self.buffer_limit
             ));
         }
-        if self.low_watermark > self.high_watermark {
-            return wrong(format!(
-                "the low watermark of {} bytes is above the high one of {}",
-                self.low_watermark, self.high_watermark
-            ));
-        }
         if self.read_buffer == 0 || self.read_buffer > 64 * KIB {
             return wrong(format!("a read buffer of {} bytes is not 1 to 65536", self.read_buffer));
         }
-        if self.high_watermark.saturating_add(self.read_buffer) > self.output_limit {
-            return wrong(format!(
-                "an output limit of {} bytes leaves no room for a read of {} above the high watermark of {}",
-                self.output_limit, self.read_buffer, self.high_watermark
-            ));
-        }
+        self.bounds.check(self.read_buffer)?;
         if self.pipes > MAX_PIPES {
             return wrong(format!("a pool of {} pipes is above {MAX_PIPES}", self.pipes));
         }
@@ -488,7 +513,7 @@ mod tests {
     fn each_contradiction_is_named() {
         let wrong = [
             (Config::new().buffer_limit(1), "buffer limit of 1 bytes"),
-            (Config::new().watermarks(1, 2), "low watermark of 2 bytes"),
+            (Config::new().high_watermark(1).low_watermark(2), "low watermark of 2 bytes"),
             (Config::new().read_buffer(0), "read buffer of 0 bytes"),
             (Config::new().output_limit(100_000), "output limit of 100000 bytes"),
             (Config::new().pipes(1025), "pool of 1025 pipes"),
@@ -498,7 +523,7 @@ mod tests {
             (Config::new().keepalive(Some(Duration::ZERO)), "a keepalive after 0ns"),
             (Config::new().user_timeout(Some(Duration::ZERO)), "a user timeout of 0ns"),
             (Config::new().send_buffer(Some(1)), "a send buffer of 1 bytes"),
-            (Config::new().budgets(1, 0, 1), "budget of zero"),
+            (Config::new().turn_bytes(1).turn_accepts(0).turn_jobs(1), "budget of zero"),
             (Config::new().max_connections(Some(0)), "cap of no connections"),
         ];
         for (config, words) in wrong {

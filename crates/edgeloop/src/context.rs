@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::bounds::Limits;
 use crate::closed::Reason;
 use crate::connection::Connection;
 use crate::core::{Agenda, Core, SHARED};
@@ -97,7 +98,7 @@ impl<K: Kernel, S> LoopContext<S> for CallContext<'_, K, S> {
 
     fn send_vectored(&mut self, id: ConnectionId, pieces: &[&[u8]]) -> Sent {
         let pieces = Pieces::new(pieces);
-        let high = self.core.config.high_watermark;
+        let high = self.core.limits.of(id.slot()).high;
         if let Some(joined) = self.core.joining.small(pieces, high) {
             let sent = self.send_to(id, &joined);
             self.core.joining.give_back(joined);
@@ -223,6 +224,18 @@ impl<K: Kernel, S> LoopContext<S> for CallContext<'_, K, S> {
         self.core.address_of(id, K::peer_address)
     }
 
+    fn set_timer_of(&mut self, id: ConnectionId, key: u32, after: Option<Duration>) {
+        self.core.set_timer(id, key, after);
+    }
+
+    fn set_busy(&mut self, id: ConnectionId, busy: bool) {
+        self.touch().set_busy(id, busy);
+    }
+
+    fn set_limits(&mut self, id: ConnectionId, limits: Limits) -> Result<(), Error> {
+        self.touch().set_limits(id, &limits)
+    }
+
     fn wake_at(&mut self, at: Option<Time>) {
         self.core.wake_at(at);
     }
@@ -255,11 +268,7 @@ impl<K: Kernel, S> Context<S> for CallContext<'_, K, S> {
         }
     }
 
-    fn set_timeout(&mut self, after: Option<Duration>) {
-        let at = after.map_or(Time::NEVER, |after| self.core.now.after(after));
-        if let Some(connection) = self.core.connections.get_mut(self.id) {
-            connection.set_timeout(at);
-            self.core.schedule(self.id);
-        }
+    fn set_timer(&mut self, key: u32, after: Option<Duration>) {
+        self.core.set_timer(self.id, key, after);
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use crate::action::{Action, Sent, Stop};
+use crate::bounds::Limits;
 use crate::closed::Closed;
 use crate::error::{ConnectError, Error};
 use crate::id::ConnectionId;
@@ -78,7 +79,8 @@ pub trait Handler {
     }
 
     /// Bytes arrived. What the handler does not take from `input` is kept and shown again, in one
-    /// piece with what follows, until [`input_limit`](Handler::input_limit) is reached.
+    /// piece with what follows, until [`Config::input_limit`](crate::Config::input_limit) is
+    /// reached.
     ///
     /// A handler that does little for each message gains by `#[inline(always)]` on this method: it
     /// is then compiled into the loop, which saves the call.
@@ -122,13 +124,14 @@ pub trait Handler {
         Action::Continue
     }
 
-    /// The timeout that [`Context::set_timeout`] set has passed. It is not set any more.
-    fn timeout(
+    /// The timer of this key, which [`Context::set_timer`] set, has come. It is not set any more.
+    fn timer(
         &mut self,
         cx: &mut impl Context<Self::Session>,
         session: &mut Self::Session,
+        key: u32,
     ) -> Action {
-        let _ = (cx, session);
+        let _ = (cx, session, key);
         Action::Close
     }
 
@@ -189,14 +192,6 @@ pub trait Handler {
     /// leave. Called once for each stop, and not where everything ends at once.
     fn draining(&mut self, cx: &mut impl LoopContext<Self::Session>) {
         let _ = cx;
-    }
-
-    /// How many unconsumed bytes are kept for this connection, 64 KiB by default. Reaching it
-    /// closes the connection with [`Reason::InputLimit`](crate::Reason::InputLimit), after what
-    /// the handler has sent is flushed.
-    fn input_limit(&self, session: &Self::Session) -> usize {
-        let _ = session;
-        64 * 1024
     }
 
     /// The loop has something to tell its operator. Never called for ordinary traffic.
@@ -332,7 +327,7 @@ pub trait LoopContext<S = ()>: crate::sealed::Sealed {
     ///
     /// The bytes are charged once ([`Config::buffer_limit`](crate::Config::buffer_limit)), as long
     /// as any connection is owed them (C11); each counts them in full for its own
-    /// [limit](crate::Config::output_limit) and its [watermarks](crate::Config::watermarks). Fewer
+    /// [limit](crate::Config::output_limit) and its [high watermark](crate::Config::high_watermark). Fewer
     /// than 512 are copied as by [`send_to`](Self::send_to).
     ///
     /// # Examples
@@ -538,11 +533,34 @@ pub trait LoopContext<S = ()>: crate::sealed::Sealed {
     /// ([`NotConnected`](io::ErrorKind::NotConnected)), or the call fails.
     fn peer_address(&mut self, id: ConnectionId) -> io::Result<SocketAddr>;
 
+    /// Sets, moves or (with `None`) cancels a timer of any connection, as [`Context::set_timer`]
+    /// does for one's own.
+    fn set_timer_of(&mut self, id: ConnectionId, key: u32, after: Option<Duration>);
+
+    /// Says that a connection waits for something else than its peer, such as a backend or a thread
+    /// that works for it, or no longer does. A busy connection is neither idle
+    /// ([`Config::idle_timeout`](crate::Config::idle_timeout)) nor quiet: a loop that drains waits
+    /// for it, until the deadline (C37). It is read on; when its output is not taken, the write
+    /// timeout holds. When it is busy no more, its time begins anew. To say the same again changes
+    /// nothing.
+    fn set_busy(&mut self, id: ConnectionId, busy: bool);
+
+    /// Changes the limits of a connection, accepted or outbound, from now on: a shorter idle timeout
+    /// counts from the last byte, not from this call, and a wider output limit lets the next send
+    /// in. What the limits do not name stays as it is. A connection with limits of its own costs
+    /// some 100 bytes more, and the first of a loop 64 KiB.
+    ///
+    /// # Errors
+    ///
+    /// When they contradict each other or the loop's read buffer, as those of
+    /// [`Config`](crate::Config) may; then nothing is changed.
+    fn set_limits(&mut self, id: ConnectionId, limits: Limits) -> Result<(), Error>;
+
     /// Sets, moves or (with `None`) cancels the loop's wake-up: [`Handler::wake_up`] is called once
     /// this time has come, never early. There is one for the whole loop, exact to the nanosecond
     /// but for what the kernel takes to wake the thread, which
-    /// [`Config::busy_poll`](crate::Config::busy_poll) avoids; timeouts of connections
-    /// ([`Context::set_timeout`]) have ticks of 1 ms.
+    /// [`Config::busy_poll`](crate::Config::busy_poll) avoids; the timers of connections
+    /// ([`Context::set_timer`]) have ticks of 1 ms.
     ///
     /// A wake-up that is set keeps the loop running, until it is told to stop.
     fn wake_at(&mut self, at: Option<Time>);
@@ -570,7 +588,50 @@ pub trait Context<S = ()>: LoopContext<S> {
     /// KiB are sent at once. [`flush`](LoopContext::flush) sends it earlier.
     fn send(&mut self, bytes: &[u8]) -> Sent;
 
-    /// Sets, moves or (with `None`) cancels this connection's timeout, counted from now.
-    /// [`Handler::timeout`] is never called early, and at most 1 ms of loop time late (C30).
-    fn set_timeout(&mut self, after: Option<Duration>);
+    /// Sets, moves or (with `None`) cancels this connection's timer of this key, counted from now.
+    /// [`Handler::timer`] is called with the key once the time has come: never early, and at most
+    /// 1 ms of loop time late (C30).
+    ///
+    /// A connection has as many timers as it uses keys, of which the first costs least; setting
+    /// one takes time for each that is set. Those that are due in one turn are called in the order
+    /// of their times, and then of setting; one that an earlier callback cancels or moves is not
+    /// called (C41). They end with the connection, or with [`Action::Close`].
+    ///
+    /// # Examples
+    ///
+    /// A client has a second for each message, and a minute for all of them.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use edgeloop::{Action, Context, Handler, Input, Origin};
+    ///
+    /// const MESSAGE: u32 = 0;
+    /// const SESSION: u32 = 1;
+    ///
+    /// struct Strict;
+    ///
+    /// impl Handler for Strict {
+    ///     type Session = ();
+    ///
+    ///     fn session(&mut self, _: &Origin) -> Option<()> {
+    ///         Some(())
+    ///     }
+    ///
+    ///     fn opened(&mut self, cx: &mut impl Context, _: &mut ()) -> Action {
+    ///         cx.set_timer(SESSION, Some(Duration::from_secs(60)));
+    ///         Action::Continue
+    ///     }
+    ///
+    ///     fn data(&mut self, cx: &mut impl Context, _: &mut (), input: &mut Input<'_>) -> Action {
+    ///         cx.set_timer(MESSAGE, Some(Duration::from_secs(1)));
+    ///         cx.send(input.take_all()).or_reset()
+    ///     }
+    ///
+    ///     fn timer(&mut self, cx: &mut impl Context, _: &mut (), key: u32) -> Action {
+    ///         let _ = cx.send(if key == MESSAGE { b"too slow" } else { b"goodbye" });
+    ///         Action::Close
+    ///     }
+    /// }
+    /// ```
+    fn set_timer(&mut self, key: u32, after: Option<Duration>);
 }

@@ -53,7 +53,9 @@ mod closed;
 mod notice;
 mod target;
 mod place;
+mod bounds;
 mod config;
+mod listening;
 mod metrics;
 mod action;
 mod handler;
@@ -86,7 +88,8 @@ mod sealed {
     pub trait Sealed {}
 }
 
-pub use closed::{Closed, Reason};
+pub use bounds::Limits;
+pub use closed::{Attempt, Closed, Reason};
 pub use config::{
     Config, DEFAULT_BUFFER_LIMIT, DEFAULT_KEEPALIVE, MAX_EVENT_BATCH, MAX_PIPES, MAX_SEND_BUFFER,
     MAX_SPIN, MIN_BACKLOG, MIN_BUFFER_LIMIT, MIN_SEND_BUFFER,
@@ -98,6 +101,7 @@ pub use id::ConnectionId;
 pub use input::{Input, TooLong, Unsigned};
 pub use kernel::{Kernel, Linux, SocketOption, Wake};
 pub use limits::raise_descriptor_limit;
+pub use listening::ListenOptions;
 pub use mailbox::{AdoptError, AdoptErrorKind, Handle, SendError, SendErrorKind, Sender};
 pub use metrics::Metrics;
 pub use notice::{Notice, Trace};

@@ -1,10 +1,12 @@
 //! When a listener accepts, when it pauses, and when it ends: without its system calls.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
 
+use crate::bounds::Bounds;
 use crate::time::Time;
 
 /// How long accepting pauses when descriptors or memory have run out; doubles up to the second
@@ -22,6 +24,10 @@ const ERRORS_IN_A_ROW: u32 = 32;
 pub(crate) struct Listener<S> {
     pub(crate) socket: S,
     pub(crate) address: SocketAddr,
+    /// The limits of what it accepts, where they are not the loop's.
+    pub(crate) limits: Option<Arc<Bounds>>,
+    /// How long its backlog is, where that is known.
+    pub(crate) backlog: Option<u32>,
     /// Others may hold it open as well, or may have listened on it before.
     pub(crate) given: bool,
     /// What it accepts may have come before its options were set, and then has none of them.
@@ -78,6 +84,8 @@ impl<S> Listener<S> {
         Self {
             socket,
             address,
+            limits: None,
+            backlog: None,
             given: false,
             lacks_options: false,
             ready: true,

@@ -23,6 +23,7 @@ const FOR_THE_UNQUEUED: usize = 8;
 pub(crate) struct Memory {
     output_share: usize,
     output_held: usize,
+    /// The least output limit of any connection.
     output_limit: usize,
     /// What can be sent on a connection with an empty queue without asking any further.
     room: usize,
@@ -47,7 +48,7 @@ impl Memory {
         let mut memory = Self {
             output_share,
             output_held: 0,
-            output_limit: config.output_limit,
+            output_limit: config.bounds.output,
             room: 0,
             // A queue grows by a chunk, however little is read.
             pause_above: output_share - (output_share / FOR_THE_UNQUEUED).max(read + CHUNK),
@@ -149,6 +150,18 @@ impl Memory {
         let resumed = self.paused && self.output_held <= self.pause_above / 4 * 3;
         self.paused &= !resumed;
         resumed && !self.refused
+    }
+
+    /// There is a connection that may have no more than so much output.
+    pub(crate) fn limit_sends(&mut self, limit: usize) {
+        self.output_limit = self.output_limit.min(limit);
+        self.recount();
+    }
+
+    /// All connections may have so much output.
+    pub(crate) fn limit_no_sends(&mut self, limit: usize) {
+        self.output_limit = limit;
+        self.recount();
     }
 
     /// A connection's kept input changed its size.

@@ -32,7 +32,7 @@ impl<S> Sessions<S> {
         self.small.end() == 0 && self.large.is_empty()
     }
 
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn get(&self, slot: u32) -> Option<&S> {
         if Self::ARE_SMALL {
             self.small.get(slot)

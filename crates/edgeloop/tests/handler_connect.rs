@@ -220,19 +220,47 @@ fn when_no_address_can_be_connected_to_the_end_is_that_of_the_last() {
     let (deaf, waiting) = deaf();
     let deaf = deaf.local_addr().expect("an address");
     let server = Script::new().start();
-    for (target, reason, errno) in [
-        (Target::new(deaf).or(nobody()), Reason::ConnectFailed, Some(Errno::CONNREFUSED)),
-        (Target::new(nobody()).or(deaf), Reason::ConnectTimeout, None),
+    let refuses = nobody();
+    let refused = Some(Errno::CONNREFUSED.raw_os_error());
+    for (first, second, reason) in [
+        ((deaf, None), (refuses, refused), Reason::ConnectFailed),
+        ((refuses, refused), (deaf, None), Reason::ConnectTimeout),
     ] {
+        let target = Target::new(first.0).or(second.0);
         let target = target.timeout(Some(Duration::from_millis(50)));
         let id = server.ask(move |cx| cx.connect(target, Session::named(1)).expect("begun"));
         let closed = server.closed();
         assert_eq!((closed.id, closed.reason), (id, reason));
-        assert_eq!(closed.errno, errno.map(Errno::raw_os_error));
+        assert_eq!(closed.errno, second.1);
+        let attempts: Vec<_> = closed.attempts.iter().map(|it| (it.address, it.errno)).collect();
+        assert_eq!(attempts, [first, second]);
+        let line = format!("{reason}: {}; {}", closed.attempts[0], closed.attempts[1]);
+        assert_eq!(closed.to_string(), line);
+        assert!(line.contains(&format!("{deaf}: timed out")), "{line}");
+        assert!(line.contains(&format!("{refuses}: Connection refused (os error 111)")), "{line}");
     }
     let (metrics, rest) = server.stop(Stop::Now);
     assert_eq!((metrics.connected, metrics.closed, rest.len()), (0, 2, 0));
     drop(waiting);
+}
+
+#[test]
+fn an_error_of_connect_names_each_address_and_why_it_failed() {
+    let server = Script::new().start();
+    // IPv6 can't be reached from there.
+    let source = "127.0.0.1:0".parse().expect("an address");
+    let address = |text: &str| text.parse().expect("an address");
+    let one = Target::new(address("[::1]:1")).bind(source);
+    let two = one.clone().or(address("[::1]:2"));
+    let unreachable = "Network is unreachable (os error 101)";
+    for (target, line) in [
+        (one, format!("cannot connect to [::1]:1: {unreachable} in bind")),
+        (two, format!("cannot connect to [::1]:1 ({unreachable}), [::1]:2: {unreachable} in bind")),
+    ] {
+        let error = server.ask(move |cx| cx.connect(target, Session::named(1)).expect_err("IPv6"));
+        assert_eq!(error.to_string(), line);
+    }
+    server.stop(Stop::Now);
 }
 
 #[test]

@@ -43,12 +43,12 @@ impl Handler for Talker {
         let bytes = input.take_all();
         assert!(bytes != b"!", "{ON_PURPOSE}");
         if bytes == b"?" {
-            cx.set_timeout(Some(Duration::from_millis(30)));
+            cx.set_timer(0, Some(Duration::from_millis(30)));
         }
         cx.send(bytes).or_reset()
     }
 
-    fn timeout(&mut self, cx: &mut impl Context, (): &mut ()) -> Action {
+    fn timer(&mut self, cx: &mut impl Context, (): &mut (), _: u32) -> Action {
         cx.send(b"later").or_reset()
     }
 
@@ -114,7 +114,9 @@ fn visit(address: SocketAddr, opened: &mpsc::Receiver<ConnectionId>, handle: &Ha
 
 #[test]
 fn a_loop_within_another_serves_by_its_descriptor_alone() {
-    let config = Config::new().drain(Duration::from_secs(60), Duration::from_secs(1));
+    let config = Config::new()
+        .drain_quiet(Duration::from_secs(60))
+        .drain_linger_timeout(Duration::from_secs(1));
     let (mut event_loop, address, opened) = talker(config);
     let handle = event_loop.handle();
     let client = thread::spawn(move || visit(address, &opened, &handle));
@@ -128,7 +130,9 @@ fn a_loop_within_another_serves_by_its_descriptor_alone() {
 
 #[test]
 fn two_loops_take_turns_on_one_thread() {
-    let config = Config::new().drain(Duration::from_secs(60), Duration::from_secs(1));
+    let config = Config::new()
+        .drain_quiet(Duration::from_secs(60))
+        .drain_linger_timeout(Duration::from_secs(1));
     let (mut one, first, opened) = talker(config.clone());
     let (mut other, second, opened_there) = talker(config);
     let handles = [one.handle(), other.handle()];
@@ -159,7 +163,8 @@ fn a_turn_waits_as_long_as_asked() {
 
 #[test]
 fn what_a_budget_leaves_over_asks_for_another_turn() {
-    let (mut event_loop, address, _opened) = talker(Config::new().budgets(1000, 8, 8));
+    let (mut event_loop, address, _opened) =
+        talker(Config::new().turn_bytes(1000).turn_accepts(8).turn_jobs(8));
     let peer = Peer::connect(address);
     peer.send(&[b'x'; 5000]);
     let mut again = 0;

@@ -138,10 +138,10 @@ fn c32_a_panic_in_timeout() {
     let script = Script::new()
         .opened(move |cx| {
             calls += 1;
-            cx.set_timeout((calls == 2).then_some(Duration::from_millis(1)));
+            cx.set_timer(0, (calls == 2).then_some(Duration::from_millis(1)));
             Action::Continue
         })
-        .timeout(|_| panic!("{ON_PURPOSE}"));
+        .timer(|_, _| panic!("{ON_PURPOSE}"));
     costs_the_victim_only(script, |_, victim| victim.expect_reset(), Some(Reason::Panicked));
 }
 

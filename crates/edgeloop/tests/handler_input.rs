@@ -117,8 +117,13 @@ fn reaching_the_input_limit_closes_after_what_was_sent_is_flushed() {
     let copy = greeting.clone();
     let (report, shown) = mpsc::channel();
     let server = Script::new()
-        .config(Config::new().watermarks(4 << 20, 1 << 20).output_limit(8 << 20))
-        .input_limit(8)
+        .config(
+            Config::new()
+                .high_watermark(4 << 20)
+                .low_watermark(1 << 20)
+                .output_limit(8 << 20)
+                .input_limit(8),
+        )
         .opened(move |cx| cx.send(&copy).or_reset())
         .data(lines(report))
         .start();
@@ -143,7 +148,7 @@ fn a_handler_that_pauses_does_not_reach_the_limit() {
     let (report, shown) = mpsc::channel();
     let mut calls = 0;
     let server = Script::new()
-        .input_limit(4)
+        .config(Config::new().input_limit(4))
         .data(move |_, input| {
             report.send(input.to_vec()).expect("the test listens");
             calls += 1;
@@ -168,8 +173,9 @@ fn a_handler_that_pauses_does_not_reach_the_limit() {
 fn c11_when_the_share_of_input_is_full_whoever_holds_most_is_closed_and_others_go_on() {
     let (report, shown) = mpsc::channel();
     let server = Script::new()
-        .config(Config::new().buffer_limit(MIN_BUFFER_LIMIT).read_buffer(4096))
-        .input_limit(usize::MAX)
+        .config(
+            Config::new().buffer_limit(MIN_BUFFER_LIMIT).read_buffer(4096).input_limit(usize::MAX),
+        )
         .data(lines(report))
         .start();
     let (heavy, heavy_id) = server.connect();

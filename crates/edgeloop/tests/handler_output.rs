@@ -36,8 +36,8 @@ fn fill(
 fn c10_sending_answers_written_queued_above_the_mark_and_refused() {
     let (report, drained) = mpsc::channel();
     // With a budget for the turn that fills the kernel: what is queued waits for the peer, then.
-    let config = Config::new().budgets(64 << 20, 64, 1024);
-    let config = config.watermarks(64 << 10, 16 << 10).output_limit(256 << 10);
+    let config = Config::new().turn_bytes(64 << 20).turn_accepts(64).turn_jobs(1024);
+    let config = config.high_watermark(64 << 10).low_watermark(16 << 10).output_limit(256 << 10);
     let server = Script::new()
         .config(config)
         .drained(move |cx| {
@@ -95,7 +95,11 @@ fn c10_reading_pauses_and_resumes_on_any_connection() {
 
 #[test]
 fn c11_at_the_ceiling_whoever_has_output_is_not_read_and_others_are() {
-    let config = Config::new().buffer_limit(MIN_BUFFER_LIMIT).budgets(64 << 20, 64, 1024);
+    let config = Config::new()
+        .buffer_limit(MIN_BUFFER_LIMIT)
+        .turn_bytes(64 << 20)
+        .turn_accepts(64)
+        .turn_jobs(1024);
     let server = Script::new().config(config).start();
     let ((peer, id), (other, _)) = (server.connect_narrow(), server.connect());
     let accepted = server.ask(move |cx| fill(cx, id, &mut Stream::new(11), Sent::Refused));

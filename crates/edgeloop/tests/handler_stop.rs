@@ -15,7 +15,8 @@ use testkit::{PATIENCE, Peer, eventually};
 #[test]
 fn c37_a_drain_closes_the_quiet_and_calls_closed_once_for_each() {
     let quiet = Duration::from_millis(50);
-    let server = Script::new().config(Config::new().drain(quiet, quiet)).start();
+    let server =
+        Script::new().config(Config::new().drain_quiet(quiet).drain_linger_timeout(quiet)).start();
     let peers: Vec<Peer> = (0..20).map(|_| server.connect().0).collect();
     let (metrics, closed) = server.stop(Stop::Drain(None));
     assert_eq!((metrics.closed, metrics.connections, metrics.cut_off), (20, 0, 0));
@@ -27,7 +28,9 @@ fn c37_a_drain_closes_the_quiet_and_calls_closed_once_for_each() {
 #[test]
 fn c37_the_deadline_of_a_drain_cuts_off_who_takes_nothing() {
     // One turn may send more than the kernel takes, so that what is queued waits for the peer.
-    let server = Script::new().config(Config::new().budgets(64 << 20, 64, 1024)).start();
+    let server = Script::new()
+        .config(Config::new().turn_bytes(64 << 20).turn_accepts(64).turn_jobs(1024))
+        .start();
     let (peer, id) = server.connect_narrow();
     server.ask(move |cx| while cx.send_to(id, &[0; 16 << 10]) != Sent::AboveMark {});
     let (metrics, closed) = server.stop(Stop::Drain(Some(Duration::from_millis(50))));
@@ -57,14 +60,18 @@ fn c37_a_loop_that_drains_still_connects_for_those_that_it_serves() {
     let backend = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = backend.local_addr().expect("an address");
     let server = Script::new()
-        .config(Config::new().drain(Duration::from_secs(60), Duration::from_secs(1)))
+        .config(
+            Config::new()
+                .drain_quiet(Duration::from_secs(60))
+                .drain_linger_timeout(Duration::from_secs(1)),
+        )
         .data(move |cx, input| {
             let _ = input.take_all();
             cx.stop(Stop::Drain(None));
-            cx.set_timeout(Some(Duration::from_millis(20)));
+            cx.set_timer(0, Some(Duration::from_millis(20)));
             Action::Pause
         })
-        .timeout(move |cx| {
+        .timer(move |cx, _| {
             cx.connect(Target::new(address), Session::named(0)).expect("it serves on");
             Action::Close
         })
@@ -91,7 +98,7 @@ fn a_loop_that_was_stopped_serves_again_when_it_is_run_again() {
         }
     }
     let quiet = Duration::from_millis(100);
-    let config = Config::new().drain(quiet, quiet);
+    let config = Config::new().drain_quiet(quiet).drain_linger_timeout(quiet);
     let mut event_loop = EventLoop::with_config(Echo, config).expect("a loop");
     for _ in 0..2 {
         let address = event_loop.listen("127.0.0.1:0").expect("a port");
@@ -161,11 +168,11 @@ fn c30_a_timeout_is_never_early_and_can_be_moved_and_cancelled() {
         .data(move |cx, input| {
             // Each byte is a timeout in milliseconds; zero cancels.
             let millis = u64::from(*input.take_all().last().expect("a byte"));
-            cx.set_timeout((millis > 0).then(|| Duration::from_millis(millis)));
+            cx.set_timer(0, (millis > 0).then(|| Duration::from_millis(millis)));
             report.send((cx.id(), cx.now(), millis)).expect("the test listens");
             Action::Continue
         })
-        .timeout(move |cx| {
+        .timer(move |cx, _| {
             report_fired.send((cx.id(), cx.now(), FIRED)).expect("the test listens");
             Action::Continue
         })

@@ -38,16 +38,16 @@ fn are_called_in_order(config: Config, apart: Duration, moved: bool) {
             let after = |count: u32| base.after(count * apart).since(cx.now());
             let (earlier, deadline) = (after(CONNECTIONS - place), after(CONNECTIONS + place));
             if moved {
-                cx.set_timeout(Some(earlier));
+                cx.set_timer(0, Some(earlier));
             }
-            cx.set_timeout(Some(deadline));
+            cx.set_timer(0, Some(deadline));
             set += 1;
             if set == CONNECTIONS {
                 busy_until(cx, base.after(2 * CONNECTIONS * apart));
             }
             Action::Continue
         })
-        .timeout(move |cx| {
+        .timer(move |cx, _| {
             report.send(cx.id()).expect("the test listens");
             calls += 1;
             assert!(calls != 3, "{ON_PURPOSE}");
@@ -84,7 +84,7 @@ fn c41_deadlines_that_are_due_in_one_turn_are_called_in_their_order() {
             are_called_in_order(Config::new(), Duration::from_micros(micros), moved);
         }
         // Over several turns, because each has a budget of two; the order is that of ticks then.
-        let few = Config::new().budgets(1024 * 1024, 64, 2);
+        let few = Config::new().turn_bytes(1024 * 1024).turn_accepts(64).turn_jobs(2);
         are_called_in_order(few, Duration::from_millis(2), moved);
     }
 }

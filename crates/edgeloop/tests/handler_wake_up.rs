@@ -140,7 +140,13 @@ fn c10_above_its_mark_a_connection_is_read_on_where_that_is_asked_for() {
     let (report, drained) = mpsc::channel();
     let (hear, heard) = mpsc::channel();
     let server = Script::new()
-        .config(Config::new().watermarks(1, 0).read_above_mark(true).output_limit(64 << 20))
+        .config(
+            Config::new()
+                .high_watermark(1)
+                .low_watermark(0)
+                .read_above_mark(true)
+                .output_limit(64 << 20),
+        )
         .data(move |cx, input| {
             if input.take_all() == b"more" {
                 // More than any buffer of the kernel takes.

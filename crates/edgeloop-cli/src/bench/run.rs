@@ -202,7 +202,8 @@ pub(crate) fn settings(share: &Share) -> Config {
         .connect_timeout(share.plan.connect_timeout)
         .busy_poll(share.plan.busy_poll)
         // As soon as anything is left over, a connection is given no more.
-        .watermarks(0, 0)
+        .high_watermark(0)
+        .low_watermark(0)
         .read_above_mark(true)
         // Four calls for each connection; what is in flight shows a peer that has vanished.
         .keepalive(None)

@@ -59,7 +59,7 @@ impl Peer {
     fn set_patience(&mut self, cx: &mut impl Context<Peer>, patience: Option<Duration>) {
         if self.patience != patience {
             self.patience = patience;
-            cx.set_timeout(patience);
+            cx.set_timer(0, patience);
         }
     }
 }
@@ -188,7 +188,7 @@ impl Handler for Server {
         sent.or_reset()
     }
 
-    fn timeout(&mut self, cx: &mut impl Context<Self::Session>, _: &mut Peer) -> Action {
+    fn timer(&mut self, cx: &mut impl Context<Self::Session>, _: &mut Peer, _: u32) -> Action {
         self.refuse(cx, "408 Request Timeout")
     }
 

@@ -234,15 +234,11 @@ impl Handler for Server {
         let again = std::mem::replace(&mut self.stops, true);
         cx.stop(if again { Stop::Now } else { Stop::Drain(Some(PATIENCE)) });
     }
-
-    fn input_limit(&self, _: &Client) -> usize {
-        // A line end follows the last argument.
-        MAX_REQUEST + 2
-    }
 }
 
 fn config() -> Config {
-    Config::new().output_limit(MAX_OUTPUT)
+    // A line end follows the last argument.
+    Config::new().output_limit(MAX_OUTPUT).input_limit(MAX_REQUEST + 2)
 }
 
 fn run(address: SocketAddr) -> Result<(), Box<dyn Error>> {

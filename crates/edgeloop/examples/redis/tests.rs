@@ -35,7 +35,7 @@ fn subscribed(channel: &str) -> String {
 
 /// With small limits, that are reached soon.
 fn small() -> Config {
-    config().read_buffer(4096).watermarks(4096, 1024).output_limit(20_000)
+    config().read_buffer(4096).high_watermark(4096).low_watermark(1024).output_limit(20_000)
 }
 
 /// A client that listens to a channel from the beginning.

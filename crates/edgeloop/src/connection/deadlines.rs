@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::{Cold, Connection, Life};
+use super::{Cold, Connection, Life, Timer};
+use crate::bounds::Bounds;
 use crate::closed::Reason;
 use crate::flags::Flags;
 use crate::hold_ups::HoldUps;
@@ -19,11 +20,9 @@ const FIRST_RETRY: Duration = Duration::from_millis(10);
 /// In how many parts of the write timeout a send is tried, to see whether the peer takes anything.
 const STALL_LOOKS: u32 = 8;
 
-/// The settings and the state of the loop that a connection's deadlines depend on.
+/// The state of the loop that a connection's deadlines depend on.
 #[derive(Debug)]
 pub(crate) struct Timeouts {
-    pub(crate) idle: Option<Duration>,
-    pub(crate) write: Option<Duration>,
     /// Since when the loop drains, and for how long a connection must then be quiet (C37).
     pub(crate) drain: Option<(Time, Duration)>,
     /// When the loop did not run (C39).
@@ -36,8 +35,8 @@ pub(crate) enum Due {
     Nothing,
     /// Try again what the kernel had no memory for.
     Retry,
-    /// The handler's timeout.
-    Timeout,
+    /// The first of the handler's timers.
+    Timer,
     /// Unless the kernel has input for it: end it for this reason, in the way that it calls for.
     Idle(Reason),
     /// See whether the socket takes any of the output that waits.
@@ -74,16 +73,32 @@ pub(crate) enum Retry {
 }
 
 impl<S> Connection<S> {
-    pub(crate) fn set_timeout(&mut self, timeout: Time) {
-        if timeout != Time::NEVER || self.cold.is_some() {
-            self.cold().timeout = timeout;
+    /// Sets, moves or (with [`Time::NEVER`]) cancels the handler's timer of this key, unless the
+    /// connection is ending.
+    pub(crate) fn set_timer(&mut self, key: u32, at: Time) {
+        let is_served = matches!(self.life, Life::Open | Life::Connecting);
+        if is_served && (at != Time::NEVER || self.cold.is_some()) {
+            self.cold().timers.set(key, at);
             self.cool();
         }
     }
 
-    /// The handler's timeout has come.
-    pub(crate) fn clear_timeout(&mut self) {
-        self.set_timeout(Time::NEVER);
+    /// Whether the handler says that it waits for something else than its peer.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.cold.as_ref().is_some_and(|cold| cold.busy)
+    }
+
+    /// The handler says that the connection waits for something else than its peer, or no longer
+    /// does. Only from then on can it be idle.
+    pub(crate) fn set_busy(&mut self, busy: bool, now: Time) {
+        let is_served = matches!(self.life, Life::Open | Life::Connecting);
+        if is_served && busy != self.is_busy() {
+            self.cold().busy = busy;
+            self.cool();
+            if !busy {
+                self.active = now;
+            }
+        }
     }
 
     /// The loop drains: a connection that lingers does so until `at` at the latest.
@@ -140,25 +155,31 @@ impl<S> Connection<S> {
     }
 
     /// When this connection's timer must look at it next.
-    pub(crate) fn next_deadline(&self, timeouts: &Timeouts) -> Time {
-        self.deadlines(timeouts).map(|(at, _)| at).min().unwrap_or(Time::NEVER)
+    pub(crate) fn next_deadline(&self, timeouts: &Timeouts, limits: &Bounds) -> Time {
+        self.deadlines(timeouts, limits).map(|(at, _)| at).min().unwrap_or(Time::NEVER)
     }
 
     /// What is due at `now`, the earliest first. It changes nothing: whoever acts on the answer
     /// says so (C41).
-    pub(crate) fn due(&self, now: Time, timeouts: &Timeouts) -> Due {
-        let due = self.deadlines(timeouts).filter(|&(at, _)| at <= now).min_by_key(|&(at, _)| at);
+    pub(crate) fn due(&self, now: Time, timeouts: &Timeouts, limits: &Bounds) -> Due {
+        let due =
+            self.deadlines(timeouts, limits).filter(|&(at, _)| at <= now).min_by_key(|&(at, _)| at);
         due.map_or(Due::Nothing, |(_, due)| due)
     }
 
-    /// When the handler's timeout is due.
-    pub(crate) fn timeout(&self) -> Time {
-        self.cold.as_ref().map_or(Time::NEVER, |cold| cold.timeout)
+    /// Whether its next deadline is a timer of the handler's.
+    pub(crate) fn is_timer_next(&self, timeouts: &Timeouts, limits: &Bounds) -> bool {
+        self.first_timer().is_some_and(|timer| timer.at == self.next_deadline(timeouts, limits))
+    }
+
+    /// The first of the handler's timers.
+    pub(crate) fn first_timer(&self) -> Option<Timer> {
+        self.cold.as_ref()?.timers.first()
     }
 
     /// Whether the peer is silent or stalled at `now`, whatever else is due.
-    pub(crate) fn quiet_due(&self, now: Time, timeouts: &Timeouts) -> Due {
-        let (at, due) = self.quiet_deadline(timeouts);
+    pub(crate) fn quiet_due(&self, now: Time, timeouts: &Timeouts, limits: &Bounds) -> Due {
+        let (at, due) = self.quiet_deadline(timeouts, limits);
         if at <= now { due } else { Due::Nothing }
     }
 
@@ -174,17 +195,17 @@ impl<S> Connection<S> {
 
     /// Every deadline that holds now, with what it means. Time in which the loop did not run does
     /// not count against a peer (C39).
-    fn deadlines(&self, timeouts: &Timeouts) -> impl Iterator<Item = (Time, Due)> {
+    fn deadlines(&self, timeouts: &Timeouts, limits: &Bounds) -> impl Iterator<Item = (Time, Due)> {
         let never = (Time::NEVER, Due::Nothing);
         let cold = self.cold.as_deref();
         let at = |of: fn(&Cold) -> Time, due| cold.map_or(never, |cold| (of(cold), due));
         let retry = at(|cold| cold.receiving.at.min(cold.sending.at), Due::Retry);
         let deadline = at(|cold| cold.deadline, Due::LingerTimeout);
-        let timeout = at(|cold| cold.timeout, Due::Timeout);
+        let timer = at(|cold| cold.timers.next(), Due::Timer);
         match self.life {
-            Life::Connecting => [(deadline.0, Due::ConnectTimeout), timeout, never],
-            Life::Open => [self.quiet_deadline(timeouts), timeout, retry],
-            Life::Flushing => [self.quiet_deadline(timeouts), never, retry],
+            Life::Connecting => [(deadline.0, Due::ConnectTimeout), timer, never],
+            Life::Open => [self.quiet_deadline(timeouts, limits), timer, retry],
+            Life::Flushing => [self.quiet_deadline(timeouts, limits), never, retry],
             Life::Lingering => {
                 let since = cold.map_or(Time::NEVER, |cold| cold.lingers);
                 let later = deadline.0.after(timeouts.hold_ups.after(since));
@@ -200,13 +221,13 @@ impl<S> Connection<S> {
     ///
     /// A turn that takes long stamps the progress in it with the time of its begin. So a connection
     /// is stalled only when most of the timeout has passed since a look in a later turn as well.
-    fn quiet_deadline(&self, timeouts: &Timeouts) -> (Time, Due) {
+    fn quiet_deadline(&self, timeouts: &Timeouts, limits: &Bounds) -> (Time, Due) {
         let after = |since: Time, timeout: Duration| {
             since.after(timeout.saturating_add(timeouts.hold_ups.after(since)))
         };
         if let Some(cold) = &self.cold
             && !cold.output.is_empty()
-            && let Some(write) = timeouts.write
+            && let Some(write) = limits.write
         {
             let part = write / STALL_LOOKS;
             let look = cold.looked.max(cold.progress).after(part);
@@ -217,11 +238,12 @@ impl<S> Connection<S> {
             return if stalled <= look { (stalled, Due::Stalled) } else { (look, Due::Stalling) };
         }
         // It is about to be sent something, or what it has sent is not read: for want of memory
-        // (C11), or because the handler paused.
-        if self.has(Flags::JOINED | Flags::STARVED | Flags::PAUSED | Flags::RETRY) {
+        // (C11), or because the handler paused. Or it waits for something else.
+        let waits = Flags::JOINED | Flags::STARVED | Flags::PAUSED | Flags::RETRY;
+        if self.has(waits) || self.is_busy() {
             return (Time::NEVER, Due::Nothing);
         }
-        let idle = timeouts.idle.map_or(Time::NEVER, |idle| after(self.active, idle));
+        let idle = limits.idle.map_or(Time::NEVER, |idle| after(self.active, idle));
         match timeouts.drain {
             Some((since, quiet)) if !self.has(Flags::OUTPUT) => {
                 let quiet = after(self.active.max(since), quiet);
@@ -242,8 +264,31 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
-    const NONE: Timeouts =
-        Timeouts { idle: None, write: None, drain: None, hold_ups: HoldUps::NONE };
+    const NONE: Set = Set { idle: None, write: None, drain: None };
+
+    /// What is set of all that makes a deadline.
+    struct Set {
+        idle: Option<Duration>,
+        write: Option<Duration>,
+        drain: Option<(Time, Duration)>,
+    }
+
+    impl Set {
+        fn parts(&self) -> (Timeouts, Bounds) {
+            let timeouts = Timeouts { drain: self.drain, hold_ups: HoldUps::NONE };
+            (timeouts, Bounds { idle: self.idle, write: self.write, ..Bounds::DEFAULT })
+        }
+    }
+
+    fn next_deadline(connection: &Connection<()>, set: &Set) -> Time {
+        let (timeouts, limits) = set.parts();
+        connection.next_deadline(&timeouts, &limits)
+    }
+
+    fn due(connection: &Connection<()>, now: Time, set: &Set) -> Due {
+        let (timeouts, limits) = set.parts();
+        connection.due(now, &timeouts, &limits)
+    }
 
     fn connection() -> Connection<()> {
         let mut connection = Connection::accepted((), NonZeroU64::MIN, Time::ZERO);
@@ -256,23 +301,23 @@ mod tests {
     #[test]
     fn c39_what_a_long_turn_wrote_does_not_count_from_its_begin() {
         let at = |seconds: u32| Time::ZERO.after(seconds * SECOND);
-        let timeouts = Timeouts { write: Some(8 * SECOND), ..NONE };
+        let timeouts = Set { write: Some(8 * SECOND), ..NONE };
         let mut connection = connection();
         let _ = connection.wrote(1, Time::ZERO);
         // The turn has taken 5 s. The next one looks, and finds no room.
-        assert_eq!(connection.due(at(5), &timeouts), Due::Stalling);
+        assert_eq!(due(&connection, at(5), &timeouts), Due::Stalling);
         connection.look_for_room(at(5));
         for second in [8, 11] {
-            assert_eq!(connection.due(at(second), &timeouts), Due::Stalling, "at {second} s");
+            assert_eq!(due(&connection, at(second), &timeouts), Due::Stalling, "at {second} s");
             connection.look_for_room(at(second));
         }
-        assert_eq!(connection.next_deadline(&timeouts), at(12));
-        assert_eq!(connection.due(at(12), &timeouts), Due::Stalled);
+        assert_eq!(next_deadline(&connection, &timeouts), at(12));
+        assert_eq!(due(&connection, at(12), &timeouts), Due::Stalled);
         // Where the looks come in time, so does the end.
         let _ = connection.wrote(1, at(20));
         (21..28).for_each(|second| connection.look_for_room(at(second)));
-        assert_eq!(connection.next_deadline(&timeouts), at(28));
-        assert_eq!(connection.due(at(28), &timeouts), Due::Stalled);
+        assert_eq!(next_deadline(&connection, &timeouts), at(28));
+        assert_eq!(due(&connection, at(28), &timeouts), Due::Stalled);
     }
 
     #[test]
@@ -283,8 +328,8 @@ mod tests {
             let later = connection.retry(Transfer::Send, Errno::NOBUFS, now);
             assert_eq!(later, Retry::Later);
             let at = now.after(Duration::from_millis(millis));
-            assert_eq!(connection.next_deadline(&NONE), at, "{millis} ms");
-            assert_eq!(connection.due(at, &NONE), Due::Retry);
+            assert_eq!(next_deadline(&connection, &NONE), at, "{millis} ms");
+            assert_eq!(due(&connection, at, &NONE), Due::Retry);
             now = at;
         }
         let last = connection.retry(Transfer::Send, Errno::NOBUFS, now);
@@ -296,13 +341,13 @@ mod tests {
         let at = |seconds| Time::ZERO.after(seconds * SECOND);
         let mut connection = Connection::accepted((), NonZeroU64::MIN, Time::ZERO);
         connection.hasten(at(1));
-        assert_eq!(connection.next_deadline(&NONE), Time::NEVER, "it does not linger");
+        assert_eq!(next_deadline(&connection, &NONE), Time::NEVER, "it does not linger");
         let _ = connection.begin_close(Reason::Closed);
         connection.linger(at(0), 5 * SECOND, 10);
         connection.hasten(at(7));
-        assert_eq!(connection.next_deadline(&NONE), at(5), "it never takes longer");
+        assert_eq!(next_deadline(&connection, &NONE), at(5), "it never takes longer");
         connection.hasten(at(1));
-        assert_eq!(connection.next_deadline(&NONE), at(1));
+        assert_eq!(next_deadline(&connection, &NONE), at(1));
     }
 
     /// Found by the simulated kernel: whoever was kept from being read by the ceiling was closed as
@@ -311,25 +356,28 @@ mod tests {
     fn c11_whoever_is_not_read_for_want_of_memory_is_not_idle() {
         let mut connection = Connection::accepted((), NonZeroU64::MIN, Time::ZERO);
         let late = Time::ZERO.after(100 * SECOND);
-        let idle = Timeouts { idle: Some(SECOND), ..NONE };
-        let drain = Timeouts { drain: Some((Time::ZERO, SECOND)), ..NONE };
+        let idle = Set { idle: Some(SECOND), ..NONE };
+        let drain = Set { drain: Some((Time::ZERO, SECOND)), ..NONE };
         connection.set(Flags::STARVED);
-        assert_eq!(connection.due(late, &idle), Due::Nothing);
-        assert_eq!(connection.due(late, &drain), Due::Nothing);
+        assert_eq!(due(&connection, late, &idle), Due::Nothing);
+        assert_eq!(due(&connection, late, &drain), Due::Nothing);
         connection.fed(late);
-        assert_eq!(connection.due(late, &idle), Due::Nothing, "its time begins anew");
+        assert_eq!(due(&connection, late, &idle), Due::Nothing, "its time begins anew");
         let later = late.after(SECOND);
-        assert_eq!(connection.due(later, &idle), Due::Idle(Reason::IdleTimeout));
-        assert_eq!(connection.due(later, &drain), Due::Idle(Reason::DrainQuiet));
+        assert_eq!(due(&connection, later, &idle), Due::Idle(Reason::IdleTimeout));
+        assert_eq!(due(&connection, later, &drain), Due::Idle(Reason::DrainQuiet));
     }
 
     #[test]
     fn c37_whoever_is_owed_output_is_not_quiet_however_long_it_takes_none() {
-        let drain = Timeouts { drain: Some((Time::ZERO, SECOND)), ..NONE };
+        let drain = Set { drain: Some((Time::ZERO, SECOND)), ..NONE };
         let mut connection = connection();
-        assert_eq!(connection.due(Time::ZERO.after(100 * SECOND), &drain), Due::Nothing);
+        assert_eq!(due(&connection, Time::ZERO.after(100 * SECOND), &drain), Due::Nothing);
         let _ = connection.wrote(b"queued".len(), Time::ZERO);
-        assert_eq!(connection.due(Time::ZERO.after(SECOND), &drain), Due::Idle(Reason::DrainQuiet));
+        assert_eq!(
+            due(&connection, Time::ZERO.after(SECOND), &drain),
+            Due::Idle(Reason::DrainQuiet)
+        );
     }
 
     #[test]
@@ -372,15 +420,15 @@ mod tests {
         let mut connection = connection();
         connection.retry(Transfer::Send, Errno::NOBUFS, Time::ZERO);
         connection.retry(Transfer::Receive, Errno::NOBUFS, Time::ZERO.after(SECOND));
-        assert_eq!(connection.next_deadline(&NONE), Time::ZERO.after(FIRST_RETRY));
+        assert_eq!(next_deadline(&connection, &NONE), Time::ZERO.after(FIRST_RETRY));
         let first = Time::ZERO.after(FIRST_RETRY);
-        assert_eq!(connection.due(first, &NONE), Due::Retry);
+        assert_eq!(due(&connection, first, &NONE), Due::Retry);
         connection.retry_now(first);
         assert!(connection.has(Flags::WRITABLE) && connection.has(Flags::RETRY));
         let second = Time::ZERO.after(SECOND + FIRST_RETRY);
-        assert_eq!(connection.due(second, &NONE), Due::Retry);
+        assert_eq!(due(&connection, second, &NONE), Due::Retry);
         connection.retry_now(second);
         assert!(connection.has(Flags::READABLE) && !connection.has(Flags::RETRY));
-        assert_eq!(connection.due(second, &NONE), Due::Nothing);
+        assert_eq!(due(&connection, second, &NONE), Due::Nothing);
     }
 }

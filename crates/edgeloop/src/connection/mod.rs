@@ -17,6 +17,7 @@ mod deadlines;
 mod owed;
 #[cfg(test)]
 mod tests;
+mod timers;
 
 use std::fmt;
 use std::num::{NonZeroU16, NonZeroU64};
@@ -33,6 +34,8 @@ use crate::table::Entry;
 use crate::time::Time;
 use deadlines::Retries;
 pub(crate) use deadlines::{Due, Retry, Timeouts, Transfer};
+pub(crate) use timers::Timer;
+use timers::Timers;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Life {
@@ -73,8 +76,10 @@ struct Cold {
     looked: Time,
     kept: Vec<u8>,
     scanned: Scanned,
-    /// The handler's timeout.
-    timeout: Time,
+    /// The handler's timers.
+    timers: Timers,
+    /// It waits for something else than its peer.
+    busy: bool,
     /// The end of connecting, or of lingering.
     deadline: Time,
     /// Since when it lingers.
@@ -99,7 +104,8 @@ impl Default for Cold {
             looked: Time::ZERO,
             kept: Vec::new(),
             scanned: Scanned::default(),
-            timeout: Time::NEVER,
+            timers: Timers::NONE,
+            busy: false,
             deadline: Time::NEVER,
             lingers: Time::ZERO,
             receiving: Retries::NONE,
@@ -127,7 +133,8 @@ impl Cold {
         !self.output.is_empty()
             || !self.joined.is_empty()
             || !self.kept.is_empty()
-            || self.timeout != Time::NEVER
+            || !self.timers.is_empty()
+            || self.busy
             || self.deadline != Time::NEVER
             || self.receiving != Retries::NONE
             || self.sending != Retries::NONE
@@ -413,6 +420,9 @@ impl<S> Connection<S> {
         debug_assert_eq!(self.life, Life::Open);
         self.enter(Life::Flushing);
         self.reason.get_or_insert(reason);
+        if let Some(cold) = &mut self.cold {
+            cold.busy = false;
+        }
         self.clear(Flags::PAUSED | Flags::MARKED | Flags::STARVED | Flags::SHOW | Flags::KEPT);
         self.flushed()
     }
@@ -444,7 +454,7 @@ impl<S> Connection<S> {
         debug_assert_eq!(self.life, Life::Flushing);
         self.enter(Life::Lingering);
         let cold = self.cold();
-        cold.timeout = Time::NEVER;
+        cold.timers = Timers::NONE;
         cold.deadline = now.after(timeout);
         cold.lingers = now;
         cold.discardable = discardable;

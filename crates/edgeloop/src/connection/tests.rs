@@ -45,11 +45,11 @@ fn c09_the_rarer_part_lasts_as_long_as_it_is_needed() {
     drop(connection.take_kept());
     assert!(!is_there(&connection), "nothing is kept");
 
-    connection.set_timeout(Time::NEVER);
+    connection.set_timer(1, Time::NEVER);
     assert!(!is_there(&connection), "no timeout");
-    connection.set_timeout(NOW);
+    connection.set_timer(1, NOW);
     assert!(is_there(&connection));
-    connection.set_timeout(Time::NEVER);
+    connection.set_timer(1, Time::NEVER);
     assert!(!is_there(&connection), "the timeout is taken back");
 
     let _ = connection.retry(Transfer::Receive, Errno::NOMEM, NOW);
@@ -59,10 +59,10 @@ fn c09_the_rarer_part_lasts_as_long_as_it_is_needed() {
 
     let _ = connection.retry(Transfer::Send, Errno::NOMEM, NOW);
     connection.push(b"x", NOW, 100, Flags::ABOVE);
-    connection.set_timeout(NOW);
+    connection.set_timer(1, NOW);
     let _ = connection.wrote(1, NOW);
     assert!(is_there(&connection), "the timeout");
-    connection.set_timeout(Time::NEVER);
+    connection.set_timer(1, Time::NEVER);
     assert!(!is_there(&connection), "a send went well");
 
     let mut connection = Connection::connecting((), NonZeroU64::MIN, NOW, NOW);
@@ -73,7 +73,7 @@ fn c09_the_rarer_part_lasts_as_long_as_it_is_needed() {
     connection.lose(0);
     assert!(!is_there(&connection), "nothing is lost");
     connection.lose(1);
-    connection.set_timeout(Time::NEVER);
+    connection.set_timer(1, Time::NEVER);
     assert!(is_there(&connection), "the loss is still to be told");
 }
 

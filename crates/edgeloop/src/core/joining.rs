@@ -101,13 +101,14 @@ impl<K: Kernel> Core<K> {
         if !is_open || connection.has(Flags::OUTPUT) || bytes.is_empty() {
             return self.send_carefully(id, bytes);
         }
+        let limits = self.limits.of(id.slot());
         let before = connection.joined();
         let after = before + bytes.len();
-        if bytes.len() >= LARGE || after > JOINED.min(self.config.high_watermark) {
+        if bytes.len() >= LARGE || after > JOINED.min(limits.high) {
             return self.send_carefully(id, bytes);
         }
         let growth = after.next_multiple_of(PAGE) - before.next_multiple_of(PAGE);
-        if connection.queued() + bytes.len() > self.config.output_limit
+        if connection.queued() + bytes.len() > limits.output
             || (growth > 0 && !self.memory.fits_aside(growth))
         {
             return self.send_carefully(id, bytes);

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use rustix::io::Errno;
 
-use super::{Agenda, CONNECTION, Core, set_option, set_options};
-use crate::closed::Reason;
+use super::{Agenda, CONNECTION, Core, Dialled, set_option, set_options};
+use crate::closed::{Attempt, Reason};
 use crate::connection::{Connection, Life, Next};
 use crate::epoll::Token;
 use crate::error::{Error, ErrorKind, Failed, InCall};
@@ -17,7 +17,31 @@ use crate::notice::Notice;
 use crate::target::Target;
 use crate::time::Time;
 
+impl Dialled {
+    /// The address that is tried could not be connected to, for this error or because it took too
+    /// long. Goes over to the next one; returns whether there is one.
+    fn fails(&mut self, error: Option<Errno>) -> bool {
+        let errno = error.map(Errno::raw_os_error);
+        self.failed.push(Attempt { address: self.target.peer(), errno });
+        self.target.advance()
+    }
+}
+
+/// What can't be done when connecting to none of these could be begun. The error of the last one is
+/// told behind it.
+fn all_failed(attempts: &[Attempt]) -> String {
+    let Some((last, others)) = attempts.split_last() else { return "cannot connect".to_owned() };
+    let others = others.iter().map(|one| format!("{} ({}), ", one.address, one.error()));
+    format!("cannot connect to {}{}", others.collect::<String>(), last.address)
+}
+
 impl<K: Kernel> Core<K> {
+    /// The addresses that a connection which was not made could not be connected to.
+    pub(crate) fn take_attempts(&mut self, id: ConnectionId) -> Vec<Attempt> {
+        let dialled = self.dialled.get_mut(&id.slot());
+        dialled.map(|dialled| std::mem::take(&mut dialled.failed)).unwrap_or_default()
+    }
+
     // The beginning.
 
     /// Takes over a connected socket, unless epoll would not have it (C19).
@@ -49,15 +73,16 @@ impl<K: Kernel> Core<K> {
     }
 
     /// Starts an outbound connection. Its session is put into the table in phase 9.
-    pub(crate) fn connect(&mut self, mut to: Target) -> Result<ConnectionId, Error> {
+    pub(crate) fn connect(&mut self, to: Target) -> Result<ConnectionId, Error> {
         let what = |to: &Target| format!("cannot connect to {}", to.peer());
         self.may_begin().map_err(|error| Error::new(ErrorKind::Connect, what(&to), error))?;
         let id = self.connections.next_id();
+        let mut to = Dialled { target: to, failed: Vec::new() };
         let socket = self
             .dial(&mut to, id)
-            .map_err(|failed| Error::of_call(ErrorKind::Connect, what(&to), failed))?;
-        let connection =
-            Connection::connecting(socket, id.non_zero(), self.now, self.connect_deadline(&to));
+            .map_err(|failed| Error::of_call(ErrorKind::Connect, all_failed(&to.failed), failed))?;
+        let deadline = self.connect_deadline(&to.target);
+        let connection = Connection::connecting(socket, id.non_zero(), self.now, deadline);
         self.connections.insert(id, connection);
         self.dialled.insert(id.slot(), to);
         self.agenda.add(Agenda::STARTED);
@@ -72,12 +97,15 @@ impl<K: Kernel> Core<K> {
 
     /// Begins to connect to the first address that lets itself be begun with. Returns why the last
     /// one failed if none does.
-    fn dial(&mut self, to: &mut Target, id: ConnectionId) -> Result<K::Socket, Failed> {
+    fn dial(&mut self, to: &mut Dialled, id: ConnectionId) -> Result<K::Socket, Failed> {
         loop {
-            match self.begin_connect(to.peer(), to.source(), id) {
+            match self.begin_connect(to.target.peer(), to.target.source(), id) {
                 Ok(socket) => return Ok(socket),
-                Err(error) if !to.advance() => return Err(error),
-                Err(_) => {}
+                Err(error) => {
+                    if !to.fails(Some(error.errno())) {
+                        return Err(error);
+                    }
+                }
             }
         }
     }
@@ -137,7 +165,7 @@ impl<K: Kernel> Core<K> {
         let Some(connection) = self.connections.get(id) else { return false };
         // If the kernel has no memory to tell, there is nothing to be said against the connection.
         let local = self.kernel.local_address(&connection.socket).ok();
-        local.is_some() && local == self.dialled.get(&id.slot()).map(Target::peer)
+        local.is_some() && local == self.dialled.get(&id.slot()).map(|to| to.target.peer())
     }
 
     /// What the kernel says to be an address of this connection.
@@ -157,14 +185,15 @@ impl<K: Kernel> Core<K> {
     /// one is tried, or the connection ends.
     pub(crate) fn connect_failed(&mut self, id: ConnectionId, error: Option<Errno>) {
         let mut failed = error;
-        if let Some(mut to) = self.dialled.remove(&id.slot())
-            && !self.cuts_off
-            && to.advance()
-        {
-            match self.dial(&mut to, id) {
-                Ok(socket) => {
-                    let deadline = self.connect_deadline(&to);
-                    self.dialled.insert(id.slot(), to);
+        if let Some(mut to) = self.dialled.remove(&id.slot()) {
+            let goes_on = to.fails(error) && !self.cuts_off;
+            let socket = if goes_on { self.dial(&mut to, id).map(Some) } else { Ok(None) };
+            let deadline = self.connect_deadline(&to.target);
+            // Its attempts are told at its end, whichever that is.
+            self.dialled.insert(id.slot(), to);
+            match socket {
+                Ok(None) => {}
+                Ok(Some(socket)) => {
                     if let Some(connection) = self.connections.get_mut(id) {
                         let before = connection.connecting_anew(socket, deadline);
                         self.kernel.close(before);
@@ -349,6 +378,7 @@ impl<K: Kernel> Core<K> {
         self.dialled.remove(&id.slot());
         self.relays.forget(id);
         self.pulls.forget(id);
+        self.forget_limits(id);
         self.metrics.closed += 1;
         self.metrics.bytes_dropped += connection.dropped();
         let abort = connection.has(Flags::ABORT);

@@ -9,8 +9,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use super::{Agenda, Core, set_option, set_options};
+use crate::config::Config;
 use crate::epoll::{Interest, Token};
 use crate::error::{Error, ErrorKind, Failed, InCall};
 use crate::id::SLOT_BITS;
@@ -89,9 +91,19 @@ impl<S> Listeners<S> {
 impl<K: Kernel> Core<K> {
     /// Listens on an address; see [`LoopContext::listen`](crate::LoopContext::listen).
     pub(crate) fn listen(&mut self, address: SocketAddr) -> Result<SocketAddr, Error> {
+        let config = self.config.clone();
+        self.listen_with(address, &config)
+    }
+
+    /// The same with these settings.
+    pub(crate) fn listen_with(
+        &mut self,
+        address: SocketAddr,
+        config: &Config,
+    ) -> Result<SocketAddr, Error> {
         let what = || format!("cannot listen on {address}");
         self.may_listen(what)?;
-        let bound = self.listen_on(address);
+        let bound = self.listen_on(address, config);
         bound.map_err(|failed| Error::of_call(ErrorKind::Listen, what(), failed))
     }
 
@@ -110,17 +122,17 @@ impl<K: Kernel> Core<K> {
         Err(Error::new(ErrorKind::Listen, what(), stopping))
     }
 
-    fn listen_on(&mut self, address: SocketAddr) -> Result<SocketAddr, Failed> {
+    fn listen_on(&mut self, address: SocketAddr, config: &Config) -> Result<SocketAddr, Failed> {
         let kernel = &mut self.kernel;
         let socket = kernel.socket(address).in_call("socket")?;
         set_option(kernel, &socket, SocketOption::ReuseAddress)?;
         if address.is_ipv6() {
-            set_option(kernel, &socket, SocketOption::Ipv6Only(self.config.ipv6_only))?;
+            set_option(kernel, &socket, SocketOption::Ipv6Only(config.ipv6_only))?;
         }
-        set_options(kernel, &socket, &self.config)?;
+        set_options(kernel, &socket, config)?;
         kernel.bind(&socket, address).in_call("bind")?;
-        kernel.listen(&socket, self.config.backlog).in_call("listen")?;
-        self.accept_on(socket, Listener::new)
+        kernel.listen(&socket, config.backlog).in_call("listen")?;
+        self.accept_on(socket, Listener::new, config)
     }
 
     /// Takes over a socket that others have made and that listens.
@@ -139,7 +151,8 @@ impl<K: Kernel> Core<K> {
         set_options(&mut self.kernel, &socket, &self.config)?;
         // A second listen(2) changes nothing but the length of the backlog.
         self.kernel.listen(&socket, self.config.backlog).in_call("listen")?;
-        self.accept_on(socket, Listener::given)
+        let config = self.config.clone();
+        self.accept_on(socket, Listener::given, &config)
     }
 
     /// Accepts on a socket from now on. The registration tells of whoever waits already.
@@ -147,17 +160,23 @@ impl<K: Kernel> Core<K> {
         &mut self,
         socket: K::Socket,
         make: impl FnOnce(K::Socket, SocketAddr) -> Listener<K::Socket>,
+        config: &Config,
     ) -> Result<SocketAddr, Failed> {
         let bound = self.kernel.local_address(&socket).in_call("getsockname")?;
         let token = self.listeners.new_token();
         self.kernel.register(&socket, token, Interest::READABLE).in_call("epoll_ctl")?;
-        let backlog = self.config.backlog;
+        let backlog = config.backlog;
         if let Some(somaxconn) = self.kernel.longest_backlog()
             && somaxconn < backlog
         {
             self.tell(Notice::BacklogCapped { listener: bound, asked: backlog, somaxconn });
         }
-        self.listeners.by_token.insert(token.0, make(socket, bound));
+        let mut listener = make(socket, bound);
+        listener.backlog = Some(backlog);
+        if config.bounds != self.limits.common {
+            listener.limits = Some(Arc::new(config.bounds));
+        }
+        self.listeners.by_token.insert(token.0, listener);
         self.listeners.failure = None;
         self.count_listeners();
         Ok(bound)

@@ -8,6 +8,7 @@ mod adopting;
 mod agenda;
 mod joining;
 mod life;
+mod limits;
 mod listening;
 mod options;
 mod outgoing;
@@ -24,7 +25,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::closed::Reason;
+use crate::closed::{Attempt, Reason};
 use crate::config::Config;
 use crate::connection::{Connection, Retry, Timeouts, Transfer};
 use crate::epoll::{Interest, Readiness};
@@ -46,6 +47,7 @@ use crate::wheel::Wheel;
 pub(crate) use adopting::NotAdopted;
 pub(crate) use agenda::Agenda;
 pub(crate) use joining::Joining;
+pub(crate) use limits::LimitTable;
 pub(crate) use listening::Listeners;
 pub(crate) use options::{set_option, set_options};
 pub(crate) use pull::Pulls;
@@ -69,6 +71,14 @@ const PIPES_SHARE: usize = 64;
 
 /// For this many connections no memory is looked for: what was set aside holds them.
 const FIRST_CONNECTIONS: usize = 64;
+
+/// An outbound connection that is not made yet: its address and the others, and those that have
+/// failed.
+#[derive(Debug)]
+pub(crate) struct Dialled {
+    target: Target,
+    failed: Vec<Attempt>,
+}
 
 pub(crate) struct Core<K: Kernel> {
     pub(crate) kernel: K,
@@ -97,6 +107,7 @@ pub(crate) struct Core<K: Kernel> {
     pub(crate) wake_up: Time,
     pub(crate) wheel: Wheel,
     pub(crate) timeouts: Timeouts,
+    pub(crate) limits: LimitTable,
     /// Connections that a budget or a pause kept from their input or output (C13).
     pub(crate) ready: VecDeque<ConnectionId>,
     /// The readiness, with OUT or without, of an event that may go the way of ordinary messages:
@@ -119,7 +130,7 @@ pub(crate) struct Core<K: Kernel> {
     pub(crate) traces: bool,
     pub(crate) registered: VecDeque<(ConnectionId, i32)>,
     /// Where the outbound connections that are not made yet go to, by their slots.
-    pub(crate) dialled: HashMap<u32, Target>,
+    pub(crate) dialled: HashMap<u32, Dialled>,
     pub(crate) notices: VecDeque<Notice>,
     pub(crate) stop: Option<Stop>,
     /// What is left is being cut off, so nothing new may begin (C37).
@@ -160,12 +171,8 @@ impl<K: Kernel> Core<K> {
             alarm: Time::NEVER,
             wake_up: Time::NEVER,
             wheel: Wheel::new(now),
-            timeouts: Timeouts {
-                idle: config.idle_timeout,
-                write: config.write_timeout,
-                drain: None,
-                hold_ups: HoldUps::default(),
-            },
+            limits: LimitTable::new(&config),
+            timeouts: Timeouts { drain: None, hold_ups: HoldUps::default() },
             ready: VecDeque::new(),
             ordinary: Readiness::INPUT,
             starved: SlotQueue::new(),
@@ -290,7 +297,7 @@ impl<K: Kernel> Core<K> {
     /// that now could ring later is left alone: it finds nothing and is set anew (C30).
     pub(crate) fn schedule(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.get(id) else { return };
-        let at = connection.next_deadline(&self.timeouts);
+        let at = connection.next_deadline(&self.timeouts, self.limits.of(id.slot()));
         if at == Time::NEVER {
             return;
         }
@@ -304,13 +311,37 @@ impl<K: Kernel> Core<K> {
     /// When the connection in a slot is to be looked at next; never if there is none.
     pub(crate) fn deadline_at(&self, slot: u32) -> Time {
         let connection = self.connections.at(slot).and_then(|id| self.connections.get(id));
-        connection.map_or(Time::NEVER, |connection| connection.next_deadline(&self.timeouts))
+        let limits = self.limits.of(slot);
+        connection.map_or(Time::NEVER, |it| it.next_deadline(&self.timeouts, limits))
     }
 
     /// The alarm must ring no later than this.
     pub(crate) fn remind(&mut self, at: Time) {
         if at < self.alarm {
             self.agenda.add(Agenda::ALARM);
+        }
+    }
+
+    /// Sets, moves or cancels a timer of a connection.
+    pub(crate) fn set_timer(&mut self, id: ConnectionId, key: u32, after: Option<Duration>) {
+        let at = after.map_or(Time::NEVER, |after| self.now.after(after));
+        match self.connections.get_mut(id) {
+            Some(connection) => {
+                connection.set_timer(key, at);
+                self.schedule(id);
+            }
+            None => self.metrics.stale += 1,
+        }
+    }
+
+    /// A connection waits for something else than its peer, or no longer does.
+    pub(crate) fn set_busy(&mut self, id: ConnectionId, busy: bool) {
+        match self.connections.get_mut(id) {
+            Some(connection) => {
+                connection.set_busy(busy, self.now);
+                self.schedule(id);
+            }
+            None => self.metrics.stale += 1,
         }
     }
 

@@ -85,7 +85,7 @@ impl<K: Kernel> Core<K> {
         if self.pulls.has(id) || !self.may_be_asked(id, connection) {
             return;
         }
-        let has_room = connection.has_room(self.config.low_watermark);
+        let has_room = connection.has_room(self.limits.of(id.slot()).low);
         if self.pulls.asked.try_reserve(1).is_err() || self.pulls.ready.try_reserve(1).is_err() {
             self.refused();
         }
@@ -108,7 +108,7 @@ impl<K: Kernel> Core<K> {
         let Some(waits) = self.pulls.asked.get_mut(&id) else { return false };
         let connection = self.connections.get(id);
         if *waits == Waits::Room
-            && connection.is_some_and(|it| it.has_room(self.config.low_watermark))
+            && connection.is_some_and(|it| it.has_room(self.limits.of(id.slot()).low))
         {
             *waits = Waits::Turn;
             if self.pulls.current != id {
@@ -130,7 +130,7 @@ impl<K: Kernel> Core<K> {
             return false;
         };
         let owed = connection.has(Flags::OUTPUT);
-        if !connection.has_room(self.config.low_watermark) {
+        if !connection.has_room(self.limits.of(id.slot()).low) {
             self.pulls.asked.insert(id, Waits::Room);
             return false;
         }

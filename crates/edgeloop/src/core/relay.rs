@@ -219,12 +219,14 @@ impl<K: Kernel> Core<K> {
         }
     }
 
-    /// Whether a connection gets what comes from another that is not read for now. It is not idle
-    /// then.
+    /// Whether a connection gets what comes from another that is not read for now, or that is busy.
+    /// It is not idle then.
     pub(crate) fn waits_for_source(&self, id: ConnectionId) -> bool {
         let waits = Flags::PAUSED | Flags::STARVED | Flags::RETRY;
         let source = self.relays.source(id).filter(|&source| source != id);
-        source.and_then(|source| self.connections.get(source)).is_some_and(|it| it.has(waits))
+        source
+            .and_then(|source| self.connections.get(source))
+            .is_some_and(|it| it.has(waits) || it.is_busy())
     }
 
     /// Whether a connection is owed output, or for one that is relayed, where its input goes.

@@ -85,7 +85,7 @@ impl<K: Kernel> Core<K> {
             Outgoing::Shared(shared, _) => shared.growth(),
             _ => connection.growth(bytes.len()),
         };
-        if connection.queued() + bytes.len() > self.config.output_limit
+        if connection.queued() + bytes.len() > self.limits.of(id.slot()).output
             || !self.make_room(id, growth)
             || (self.memory.is_refused() && heap_grants(growth).is_err())
         {
@@ -346,8 +346,8 @@ impl<K: Kernel> Core<K> {
     }
 
     fn try_queue(&mut self, id: ConnectionId, rest: Outgoing<'_>) -> Result<usize, Refused> {
-        let mark = if self.config.read_above_mark { Flags::ABOVE_READING } else { Flags::ABOVE };
-        let (now, high) = (self.now, self.config.high_watermark);
+        let mark = self.mark();
+        let (now, high) = (self.now, self.limits.of(id.slot()).high);
         // Once it was refused, the simulated kernel grants it.
         if !self.memory.is_refused() && self.kernel.refuses_memory() {
             return Err(Refused);
@@ -425,7 +425,7 @@ impl<K: Kernel> Core<K> {
             self.watch(id, (budgeted - budget).saturating_sub(self.sent_in_turn(id)));
         }
         let Some(connection) = self.connections.get_mut(id) else { return false };
-        let fell = connection.falls(self.config.low_watermark);
+        let fell = connection.falls(self.limits.of(id.slot()).low);
         let next = connection.flushed();
         if !connection.has(Flags::OUTPUT) {
             // It is owed nothing, and so is read whatever others are owed; so is whoever waits to

@@ -1,10 +1,12 @@
 //! Phases 5 and 9: accepting, and the sessions of outbound connections.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use rustix::io::Errno;
 
 use super::EventLoop;
+use crate::bounds::Bounds;
 use crate::closed::Reason;
 use crate::connection::Life;
 use crate::core::Agenda;
@@ -51,6 +53,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 Ok((socket, peer)) => {
                     self.core.metrics.accepted += 1;
                     let (address, closes) = (listener.address, listener.accepted());
+                    let limits = listener.limits.clone();
                     let lacks_options = listener.lacks_options;
                     if closes {
                         self.core.close_listener(token);
@@ -60,7 +63,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                         self.core.metrics.accept_errors += 1;
                         continue;
                     }
-                    self.admit(socket, peer, address);
+                    self.admit(socket, peer, address, limits);
                 }
                 Err(error) => match AcceptError::of(error) {
                     AcceptError::Skipped => {
@@ -131,8 +134,17 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     }
 
     /// Takes a new connection in: slot, registration, session, first callback, first read.
-    fn admit(&mut self, socket: K::Socket, peer: SocketAddr, listener: SocketAddr) {
+    fn admit(
+        &mut self,
+        socket: K::Socket,
+        peer: SocketAddr,
+        listener: SocketAddr,
+        limits: Option<Arc<Bounds>>,
+    ) {
         let Ok(id) = self.core.adopt(socket) else { return };
+        if let Some(limits) = limits {
+            self.core.hold_to(id, limits);
+        }
         self.begin(id, &Origin { id, peer, listener: Some(listener) });
     }
 

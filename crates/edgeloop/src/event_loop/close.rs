@@ -41,8 +41,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             None => {
                 self.drain = Some(Drain { deadline, hastened: 0, cut: 0 });
                 self.core.timeouts.drain = Some((now, self.core.config.drain_quiet));
+                let backlog = self.core.config.backlog;
                 for listener in self.core.listeners.iter_mut() {
-                    listener.drain(self.core.config.backlog);
+                    listener.drain(listener.backlog.unwrap_or(backlog));
                 }
             }
         }
@@ -149,6 +150,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             peer_ended: connection.has(Flags::ENDED),
             relayed: self.core.relays.carried(id),
             errno: connection.error().map(rustix::io::Errno::raw_os_error),
+            attempts: self.core.take_attempts(id),
         };
         if let Some(session) = self.sessions.remove(id.slot()) {
             self.core.current = id;

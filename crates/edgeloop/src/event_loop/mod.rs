@@ -33,6 +33,7 @@ use crate::flags::Flags;
 use crate::handler::Handler;
 use crate::id::ConnectionId;
 use crate::kernel::{ALARM, Kernel, Linux, WAKER, WATCHED, persist};
+use crate::listening::ListenOptions;
 use crate::mailbox::{Handle, Letter, Mailbox};
 use crate::metrics::Metrics;
 use crate::place::MemoryLimit;
@@ -41,6 +42,7 @@ use crate::target::Target;
 use crate::time::Time;
 use backoff::Backoff;
 use close::Drain;
+use due::DueList;
 use interrupted::Interruptions;
 use spin::Spin;
 pub use turn::Turn;
@@ -103,8 +105,7 @@ pub struct EventLoop<H: Handler, K: Kernel = Linux> {
     served: usize,
     /// How many of the ready list this turn serves.
     ready_left: usize,
-    /// Slots whose timers are due, the last one to be called first.
-    due: Vec<u32>,
+    due: DueList,
     /// All input is read into this one buffer (C9).
     buffer: Box<[u8]>,
     drain: Option<Drain>,
@@ -163,7 +164,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             batch: config.event_batch,
             served: 0,
             ready_left: 0,
-            due: Vec::new(),
+            due: DueList::default(),
             buffer,
             drain: None,
             chores_at: core.now,
@@ -187,12 +188,27 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// When the name can't be resolved, none of its addresses can be listened on, or the loop is
     /// stopping.
     pub fn listen(&mut self, address: impl ToSocketAddrs) -> Result<SocketAddr, Error> {
+        self.listen_with(address, &ListenOptions::new())
+    }
+
+    /// Listens like [`listen`](Self::listen), with other options than the loop's.
+    ///
+    /// # Errors
+    ///
+    /// The same, and when an option is out of range or contradicts another.
+    pub fn listen_with(
+        &mut self,
+        address: impl ToSocketAddrs,
+        options: &ListenOptions,
+    ) -> Result<SocketAddr, Error> {
+        let config = options.over(&self.core.config);
+        config.check()?;
         let addresses = address.to_socket_addrs().map_err(|error| {
             Error::new(ErrorKind::Listen, "cannot resolve the address to listen on", error)
         })?;
         let mut last = None;
         for address in addresses {
-            match self.core.listen(address) {
+            match self.core.listen_with(address, &config) {
                 Ok(bound) => return Ok(bound),
                 Err(error) => last = Some(error),
             }
@@ -280,7 +296,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// After how long without traffic connections are closed; `None` if they never are.
     #[must_use]
     pub fn idle_timeout(&self) -> Option<Duration> {
-        self.core.config.idle_timeout
+        self.core.config.bounds.idle
     }
 
     /// After how long without traffic the kernel probes connections; `None` if it never does
@@ -433,13 +449,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             // No event may have told of it yet, and whoever is sent to is not quiet (C39).
             self.read_mail();
         }
-        while let Some(slot) = self.due.pop() {
-            if let Some(id) = self.core.connections.at(slot) {
-                self.timer(id);
-                self.core.schedule(id);
-            }
-        }
-        self.due = Vec::new();
+        self.call_due();
         if self.core.listeners.deadlines().any(|at| at <= self.core.now) {
             self.core.agenda.add(Agenda::ACCEPT);
         }

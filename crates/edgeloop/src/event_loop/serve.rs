@@ -507,10 +507,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             // The callback has made it so.
             return self.core.carry_kept(id);
         }
-        if let Some(session) = self.sessions.get(id.slot())
-            && waits
-            && length >= self.handler.input_limit(session)
-        {
+        if waits && length >= self.core.limits.of(id.slot()).input {
             self.core.begin_close(id, Reason::InputLimit);
         }
         while let Some(slot) = self.core.memory.heaviest() {

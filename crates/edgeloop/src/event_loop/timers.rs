@@ -16,37 +16,48 @@ use crate::flags::Flags;
 use crate::handler::{Action, Handler};
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
+use crate::time::Time;
 
 impl<H: Handler, K: Kernel> EventLoop<H, K> {
-    /// A connection's timer rang.
-    pub(super) fn timer(&mut self, id: ConnectionId) {
-        let Some(connection) = self.core.connections.get_mut(id) else { return };
-        match connection.due(self.core.now, &self.core.timeouts) {
+    /// A connection's deadline has come. Returns whether it was a timer of its handler,
+    /// and another of them comes next.
+    pub(super) fn timer(&mut self, id: ConnectionId) -> bool {
+        let Some(connection) = self.core.connections.get_mut(id) else { return false };
+        match connection.due(self.core.now, &self.core.timeouts, self.core.limits.of(id.slot())) {
             Due::Nothing => {}
             // Not at once: it may have been served in this turn (C13).
             Due::Retry => {
                 connection.retry_now(self.core.now);
                 self.core.list(id);
             }
-            Due::Timeout => self.timed_out(id),
+            Due::Timer => {
+                self.timed_out(id);
+                let connection = self.core.connections.get(id);
+                let limits = self.core.limits.of(id.slot());
+                return connection.is_some_and(|it| it.is_timer_next(&self.core.timeouts, limits));
+            }
             Due::Idle(reason) => self.quiet(id, reason),
             Due::Stalling => self.look_for_room(id),
             Due::Stalled => self.stalled(id),
             Due::ConnectTimeout => self.connect_overdue(id),
             Due::LingerTimeout => self.linger_overdue(id),
         }
+        false
     }
 
-    /// The handler's timeout. The bytes that it waits for may be there already.
+    /// The first of the handler's timers. The bytes that it waits for may be there already.
     fn timed_out(&mut self, id: ConnectionId) {
-        let before = self.core.connections.get(id).map(Connection::timeout);
+        let before = self.core.connections.get(id).and_then(Connection::first_timer);
         self.look_for_input(id);
         let Some(connection) = self.core.connections.get_mut(id) else { return };
         let is_served = matches!(connection.life(), Life::Open | Life::Connecting);
         // One that was set anew meanwhile has its own place among those that are due.
-        if is_served && before == Some(connection.timeout()) {
-            connection.clear_timeout();
-            let action = call!(self, id, timeout);
+        if let Some(timer) = connection.first_timer()
+            && is_served
+            && before == Some(timer)
+        {
+            connection.set_timer(timer.key, Time::NEVER);
+            let action = call!(self, id, timer, timer.key);
             self.apply(id, action);
         }
     }
@@ -85,7 +96,11 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     fn quiet_due(&self, id: ConnectionId) -> Due {
         match self.core.connections.get(id) {
             Some(connection) if matches!(connection.life(), Life::Open | Life::Flushing) => {
-                connection.quiet_due(self.core.now, &self.core.timeouts)
+                connection.quiet_due(
+                    self.core.now,
+                    &self.core.timeouts,
+                    self.core.limits.of(id.slot()),
+                )
             }
             _ => Due::Nothing,
         }
@@ -127,7 +142,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let is_made = self.core.kernel.peer_address(&connection.socket).is_ok();
         self.connect_event(id, if is_made { Readiness::INPUT } else { Readiness::NOTHING });
         if let Some(connection) = self.core.connections.get(id)
-            && connection.due(self.core.now, &self.core.timeouts) == Due::ConnectTimeout
+            && connection.due(self.core.now, &self.core.timeouts, self.core.limits.of(id.slot()))
+                == Due::ConnectTimeout
         {
             self.core.connect_failed(id, None);
         }

@@ -20,7 +20,7 @@ pub use unsigned::Unsigned;
 /// Bytes that arrived and were not taken yet, in one piece. Dereferences to `&[u8]`.
 ///
 /// What the handler takes is gone. What it leaves is kept by the loop and shown again, in one piece
-/// with what follows, up to [`Handler::input_limit`](crate::Handler::input_limit).
+/// with what follows, up to [`Config::input_limit`](crate::Config::input_limit).
 ///
 /// Everything that is taken borrows from the input: nothing is copied or allocated, whatever length
 /// the peer claims. A method that needs more than has arrived takes nothing.
@@ -154,7 +154,7 @@ impl<'a> Input<'a> {
     ///
     /// When the line is longer than `max` bytes without its end, as soon as that is certain.
     /// Nothing is taken. For `max` to be reached, the handler's
-    /// [`input_limit`](crate::Handler::input_limit) must be at least `max + 2`.
+    /// [`input_limit`](crate::Config::input_limit) must be at least `max + 2`.
     ///
     /// # Examples
     ///
@@ -188,7 +188,7 @@ impl<'a> Input<'a> {
     /// # Errors
     ///
     /// When the delimiter does not end within the first `max` bytes. Nothing is taken. For `max` to
-    /// be reached, the handler's [`input_limit`](crate::Handler::input_limit) must be at least
+    /// be reached, the [`input_limit`](crate::Config::input_limit) must be at least
     /// `max`.
     ///
     /// # Panics
@@ -224,7 +224,7 @@ impl<'a> Input<'a> {
     /// # Errors
     ///
     /// When the frame is longer than `max` bytes, as soon as its length has arrived. Nothing is
-    /// taken. For `max` to be reached, the handler's [`input_limit`](crate::Handler::input_limit)
+    /// taken. For `max` to be reached, the [`input_limit`](crate::Config::input_limit)
     /// must be at least `max` and the size of the integer.
     ///
     /// # Examples

@@ -56,9 +56,9 @@ impl From<&Config> for Settings {
     fn from(config: &Config) -> Self {
         Self {
             max_connections: config.max_connections,
-            low_watermark: config.low_watermark,
-            idle_timeout: config.idle_timeout,
-            write_timeout: config.write_timeout,
+            low_watermark: config.bounds.low,
+            idle_timeout: config.bounds.idle,
+            write_timeout: config.bounds.write,
             connect_timeout: config.connect_timeout,
             linger_timeout: config.linger_timeout,
             drain_linger_timeout: config.drain_linger_timeout,

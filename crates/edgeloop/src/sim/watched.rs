@@ -150,14 +150,15 @@ impl<H: Handler> Handler for Watched<H> {
         action
     }
 
-    fn timeout(
+    fn timer(
         &mut self,
         cx: &mut impl Context<Self::Session>,
         session: &mut H::Session,
+        key: u32,
     ) -> Action {
-        self.called_back("timeout", cx.id(), None);
-        let action = self.handler.timeout(cx, session);
-        self.answered("timeout", action, 0);
+        self.called_back("timer", cx.id(), None);
+        let action = self.handler.timer(cx, session, key);
+        self.answered("timer", action, 0);
         action
     }
 
@@ -232,10 +233,6 @@ impl<H: Handler> Handler for Watched<H> {
         self.tell(|| "wake-up".to_owned());
         self.handler.wake_up(cx);
         self.journal.leave();
-    }
-
-    fn input_limit(&self, session: &H::Session) -> usize {
-        self.handler.input_limit(session)
     }
 
     fn notice(&mut self, notice: &Notice) {

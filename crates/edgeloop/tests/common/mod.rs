@@ -16,6 +16,7 @@ use edgeloop::{
 use testkit::{PATIENCE, Peer};
 
 type Plain = Box<dyn FnMut(&mut dyn Context<Session>) -> Action + Send>;
+type Timer = Box<dyn FnMut(&mut dyn Context<Session>, u32) -> Action + Send>;
 type WithInput = Box<dyn FnMut(&mut dyn Context<Session>, &mut Input<'_>) -> Action + Send>;
 type Birth = Box<dyn FnMut(&Origin) -> Option<Session> + Send>;
 type AtEnd = Box<dyn FnMut(&mut dyn Context<Session>, &Closed) + Send>;
@@ -28,7 +29,6 @@ pub(crate) const ON_PURPOSE: &str = "on purpose";
 /// A handler made of closures. What is not given echoes, or does what the default does.
 pub(crate) struct Script {
     config: Config,
-    input_limit: usize,
     listens: bool,
     session: Birth,
     opened: Plain,
@@ -36,7 +36,7 @@ pub(crate) struct Script {
     end: WithInput,
     drained: Plain,
     writable: Plain,
-    timeout: Plain,
+    timer: Timer,
     wake_up: OfLoop,
     closed: AtEnd,
     notice: Box<dyn FnMut(&Notice) + Send>,
@@ -66,7 +66,6 @@ impl Script {
     pub(crate) fn new() -> Self {
         Self {
             config: Config::new(),
-            input_limit: 64 * 1024,
             listens: true,
             session: Box::new(|_| Some(Session::default())),
             opened: Box::new(|_| Action::Continue),
@@ -74,7 +73,7 @@ impl Script {
             end: Box::new(|_, _| Action::Close),
             drained: Box::new(|_| Action::Continue),
             writable: Box::new(|_| Action::Continue),
-            timeout: Box::new(|_| Action::Close),
+            timer: Box::new(|_, _| Action::Close),
             wake_up: Box::new(|_| {}),
             closed: Box::new(|_, _| {}),
             notice: Box::new(|_| {}),
@@ -83,11 +82,6 @@ impl Script {
 
     pub(crate) fn config(mut self, config: Config) -> Self {
         self.config = config;
-        self
-    }
-
-    pub(crate) fn input_limit(mut self, bytes: usize) -> Self {
-        self.input_limit = bytes;
         self
     }
 
@@ -152,11 +146,11 @@ impl Script {
         self
     }
 
-    pub(crate) fn timeout(
+    pub(crate) fn timer(
         mut self,
-        call: impl FnMut(&mut dyn Context<Session>) -> Action + Send + 'static,
+        call: impl FnMut(&mut dyn Context<Session>, u32) -> Action + Send + 'static,
     ) -> Self {
-        self.timeout = Box::new(call);
+        self.timer = Box::new(call);
         self
     }
 
@@ -260,8 +254,8 @@ impl Handler for Scripted {
         (self.script.writable)(cx)
     }
 
-    fn timeout(&mut self, cx: &mut impl Context<Self::Session>, _: &mut Session) -> Action {
-        (self.script.timeout)(cx)
+    fn timer(&mut self, cx: &mut impl Context<Self::Session>, _: &mut Session, key: u32) -> Action {
+        (self.script.timer)(cx, key)
     }
 
     fn closed(&mut self, cx: &mut impl Context<Self::Session>, session: Session, closed: &Closed) {
@@ -279,10 +273,6 @@ impl Handler for Scripted {
 
     fn wake_up(&mut self, cx: &mut impl LoopContext<Self::Session>) {
         (self.script.wake_up)(cx);
-    }
-
-    fn input_limit(&self, _: &Session) -> usize {
-        self.script.input_limit
     }
 
     fn notice(&mut self, notice: &Notice) {

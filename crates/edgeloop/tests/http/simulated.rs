@@ -20,7 +20,9 @@ fn server() -> Server {
 
 /// With a low mark, so that a few hundred bytes are more than there is room for.
 fn furnished(simulation: Simulation) -> Simulation {
-    simulation.config(Config::new().idle_timeout(Some(IDLE_TIMEOUT)).watermarks(200, 50))
+    simulation.config(
+        Config::new().idle_timeout(Some(IDLE_TIMEOUT)).high_watermark(200).low_watermark(50),
+    )
 }
 
 fn get(path: &str) -> Vec<u8> {

@@ -51,7 +51,7 @@ fn c03_every_byte_is_accepted_or_counted_as_dropped() {
     for seed in 0..10 {
         let mut world = crowd(seed, &[(Kind::Resetting, 10, 1000), (Kind::Deaf, 10, 1000)]);
         world.buffers = (50, 500);
-        let config = Config::new().read_buffer(50).watermarks(500, 100);
+        let config = Config::new().read_buffer(50).high_watermark(500).low_watermark(100);
         expect(run_plain(world, config, None), seed);
     }
 }
@@ -60,7 +60,7 @@ fn c03_every_byte_is_accepted_or_counted_as_dropped() {
 fn c15_a_flood_does_not_keep_the_backlog_waiting() {
     for seed in 0..20 {
         let world = crowd(seed, &[(Kind::Greedy, 4, 3000), (Kind::Fair, 30, 10)]);
-        let config = Config::new().budgets(8, 2, 100);
+        let config = Config::new().turn_bytes(8).turn_accepts(2).turn_jobs(100);
         let tally = expect(run_plain(world, config, None), seed);
         assert!(tally.longest_backlog <= 1, "seed {seed}: {tally:?}");
         assert!(tally.most.accepts <= 2, "seed {seed}: {tally:?}");
@@ -72,7 +72,7 @@ fn c16_no_turn_closes_more_than_its_budget() {
     let mut most = 0;
     for seed in 0..20 {
         let world = crowd(seed, &[(Kind::Resetting, 60, 100)]);
-        let config = Config::new().budgets(1000, 1000, 4);
+        let config = Config::new().turn_bytes(1000).turn_accepts(1000).turn_jobs(4);
         let tally = expect(run_plain(world, config, None), seed);
         most = most.max(tally.most.closes);
     }
@@ -84,7 +84,7 @@ fn c16_no_turn_reads_more_mail_than_its_budget() {
     let mut world = crowd(1, &[(Kind::Vanishing, 1, 0)]);
     world.buffers = (2000, 2000);
     world.peers[0].client().pushed = 100;
-    let config = Config::new().budgets(100_000, 10, 10);
+    let config = Config::new().turn_bytes(100_000).turn_accepts(10).turn_jobs(10);
     let letters: AtTheEnd = |handle, ids| {
         for _ in 0..100 {
             handle.send(ids[0].0, *b"x").expect("room in the mailbox");

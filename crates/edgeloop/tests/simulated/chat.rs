@@ -69,7 +69,13 @@ fn who_does_not_listen_is_put_out_and_nobody_reads_a_stream_with_a_hole() {
         let said = said.repeat(100);
         let hour = Duration::from_secs(3600);
         let report = simulation
-            .config(Config::new().read_buffer(1000).watermarks(2000, 500).output_limit(4000))
+            .config(
+                Config::new()
+                    .read_buffer(1000)
+                    .high_watermark(2000)
+                    .low_watermark(500)
+                    .output_limit(4000),
+            )
             .buffers(500..=500)
             .peer(speaker().send(&said))
             .peer(Script::new().name("bob").may_end().expect("welcome\n").expect(&said))

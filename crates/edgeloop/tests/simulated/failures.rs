@@ -29,7 +29,7 @@ impl Handler for Bug {
 
     fn opened(&mut self, cx: &mut impl Context, (): &mut ()) -> Action {
         if *self == Self::Ticks {
-            cx.set_timeout(Some(Duration::from_secs(60)));
+            cx.set_timer(0, Some(Duration::from_secs(60)));
         }
         Action::Continue
     }
@@ -47,8 +47,8 @@ impl Handler for Bug {
         Action::Continue
     }
 
-    fn timeout(&mut self, cx: &mut impl Context, (): &mut ()) -> Action {
-        cx.set_timeout(Some(Duration::from_secs(60)));
+    fn timer(&mut self, cx: &mut impl Context, (): &mut (), _: u32) -> Action {
+        cx.set_timer(0, Some(Duration::from_secs(60)));
         Action::Continue
     }
 

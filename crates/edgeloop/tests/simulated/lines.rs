@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use edgeloop::sim::{Ending, Faults, Random, Script, Simulation, check};
-use edgeloop::{Action, Context, Handler, Input, Origin, Reason, Sent};
+use edgeloop::{Action, Config, Context, Handler, Input, Origin, Reason, Sent};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -19,7 +19,7 @@ impl Handler for Shout {
     }
 
     fn opened(&mut self, cx: &mut impl Context, (): &mut ()) -> Action {
-        cx.set_timeout(Some(PATIENCE));
+        cx.set_timer(0, Some(PATIENCE));
         Action::Continue
     }
 
@@ -35,17 +35,13 @@ impl Handler for Shout {
                 Sent::Gone => return Action::Continue,
             }
         }
-        cx.set_timeout(Some(PATIENCE));
+        cx.set_timer(0, Some(PATIENCE));
         Action::Continue
     }
 
-    fn timeout(&mut self, cx: &mut impl Context, (): &mut ()) -> Action {
+    fn timer(&mut self, cx: &mut impl Context, (): &mut (), _: u32) -> Action {
         let _ = cx.send(b"BYE\n");
         Action::Close
-    }
-
-    fn input_limit(&self, (): &()) -> usize {
-        1000
     }
 }
 
@@ -156,6 +152,7 @@ fn an_urgent_byte_stands_where_it_was_sent() {
 fn a_line_without_end_reaches_the_limit() {
     check(0..50, |simulation| {
         let report = simulation
+            .config(Config::new().input_limit(1000))
             .peer(Script::new().name("endless").may_end().send([b'x'; 5000]).receive(1))
             .run(Shout)?;
         assert_eq!(report.peer("endless").reason(), Some(Reason::InputLimit));

@@ -1,5 +1,6 @@
 //! Outbound connections with several addresses, and the loop's wake-up, on a simulated clock.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -66,6 +67,7 @@ fn the_third_address_is_reached_when_the_first_is_silent_and_the_second_refuses(
             .run_with(Asks::default(), asks_three)?;
         let [closed] = &report.handler.closed[..] else { panic!("one end") };
         if closed.is_clean() {
+            assert_eq!(closed.attempts, [], "it was made");
             assert_eq!(report.handler.answer, b"answer");
             assert!(report.handler.from.is_none_or(|from| from == server(3)));
             assert!(report.elapsed >= SECOND, "it took {:?}", report.elapsed);
@@ -82,6 +84,9 @@ fn when_all_fail_there_is_one_end_with_the_reason_of_the_last() {
         let report = first_is_silent(simulation).run_with(Asks::default(), asks_three)?;
         let [closed] = &report.handler.closed[..] else { panic!("one end") };
         assert_eq!(closed.reason, Reason::ConnectFailed);
+        let addresses: Vec<_> = closed.attempts.iter().map(|attempt| attempt.address).collect();
+        assert_eq!(addresses, [server(1), server(2), server(3)]);
+        assert_eq!(closed.attempts[0].error().kind(), ErrorKind::TimedOut);
         assert_eq!(report.metrics.connected, 0);
         Ok(())
     });

@@ -161,9 +161,12 @@ pub(super) fn pairs(simulation: Simulation, seed: u64, may_end: bool) -> (Simula
     let read_buffer = random.size(1, 2000);
     let config = Config::new()
         .read_buffer(read_buffer)
-        .watermarks(high, random.size(0, high - 1))
+        .high_watermark(high)
+        .low_watermark(random.size(0, high - 1))
         .output_limit(high + read_buffer + 4000)
-        .budgets(random.size(1, 3000), random.size(1, 4), random.size(1, 8))
+        .turn_bytes(random.size(1, 3000))
+        .turn_accepts(random.size(1, 4))
+        .turn_jobs(random.size(1, 8))
         .pipes(random.pick(&[0, 1, 16]))
         .event_batch(random.size(1, 8));
     let count = random.size(1, 5);
@@ -244,7 +247,7 @@ fn c46_a_client_that_breaks_takes_its_server_with_it() {
 fn c46_a_slow_reader_slows_its_sender_and_bounds_what_is_held() {
     const ALL: usize = 300_000;
     // What is read beyond the mark and one read would be refused.
-    let config = Config::new().read_buffer(4096).watermarks(10_000, 1000);
+    let config = Config::new().read_buffer(4096).high_watermark(10_000).low_watermark(1000);
     let config = config.output_limit(15_000).pipes(0);
     let simulation = Simulation::new(1)
         .config(config)
@@ -268,7 +271,7 @@ impl Handler for Takes {
 
     fn opened(&mut self, cx: &mut impl Context<Self::Session>, is_server: &mut bool) -> Action {
         if !*is_server {
-            cx.set_timeout(Some(Duration::from_secs(5)));
+            cx.set_timer(0, Some(Duration::from_secs(5)));
         }
         self.0.opened(cx, is_server)
     }
@@ -286,7 +289,7 @@ impl Handler for Takes {
         cx.send(b"from the proxy").or_reset()
     }
 
-    fn timeout(&mut self, cx: &mut impl Context<Self::Session>, _: &mut bool) -> Action {
+    fn timer(&mut self, cx: &mut impl Context<Self::Session>, _: &mut bool, _: u32) -> Action {
         assert_eq!(cx.unrelay(cx.id()), Some(8));
         assert_eq!(cx.unrelay(cx.id()), None, "it is ended");
         Action::Continue

@@ -89,9 +89,12 @@ fn narrow(seed: u64) -> Config {
     let read_buffer = random.size(1, 2000);
     Config::new()
         .read_buffer(read_buffer)
-        .watermarks(high, random.size(0, high - 1))
+        .high_watermark(high)
+        .low_watermark(random.size(0, high - 1))
         .output_limit(high + read_buffer)
-        .budgets(random.size(1, 3000), random.size(1, 4), random.size(1, 8))
+        .turn_bytes(random.size(1, 3000))
+        .turn_accepts(random.size(1, 4))
+        .turn_jobs(random.size(1, 8))
         .pipes(random.pick(&[0, 1, 16]))
         .event_batch(random.size(1, 8))
 }
@@ -215,7 +218,11 @@ impl Handler for Talks {
 #[test]
 fn c46_a_source_waits_while_its_target_is_owed_much_by_the_handler() {
     check(0..100, |simulation| {
-        let config = Config::new().read_buffer(1000).watermarks(1500, 100).output_limit(2500);
+        let config = Config::new()
+            .read_buffer(1000)
+            .high_watermark(1500)
+            .low_watermark(100)
+            .output_limit(2500);
         let sent = bytes(1, 3000);
         let all = [vec![b'h'; 2500], sent.clone()].concat();
         simulation
@@ -234,7 +241,8 @@ fn c46_little_memory_and_deadlines_slow_honest_streams_and_end_none() {
     check(0..40, |simulation| {
         let seed = simulation.seed();
         let config = Config::new()
-            .watermarks(16_000, 1000)
+            .high_watermark(16_000)
+            .low_watermark(1000)
             .buffer_limit(edgeloop::MIN_BUFFER_LIMIT)
             .pipes(usize::from(seed.is_multiple_of(2)))
             .idle_timeout(Some(Duration::from_secs(20)))

@@ -33,7 +33,7 @@ impl Handler for Manner {
         match *self {
             Self::Says(text) => cx.send(text.as_bytes()).or_reset(),
             Self::SaysLate(_) => {
-                cx.set_timeout(Some(10 * SECOND));
+                cx.set_timer(0, Some(10 * SECOND));
                 Action::Continue
             }
             Self::Leaves(text) => {
@@ -50,7 +50,7 @@ impl Handler for Manner {
         if matches!(self, Self::Resets) { Action::Reset } else { Action::Continue }
     }
 
-    fn timeout(&mut self, cx: &mut impl Context, (): &mut ()) -> Action {
+    fn timer(&mut self, cx: &mut impl Context, (): &mut (), _: u32) -> Action {
         let Self::SaysLate(text) = *self else { return Action::Close };
         cx.send(text.as_bytes()).or_reset()
     }
@@ -229,7 +229,12 @@ fn sending_and_expecting_at_once() {
         }
     }
     let config = || {
-        Config::new().read_buffer(100).watermarks(200, 100).output_limit(400).write_timeout(None)
+        Config::new()
+            .read_buffer(100)
+            .high_watermark(200)
+            .low_watermark(100)
+            .output_limit(400)
+            .write_timeout(None)
     };
     let run = |seed, script| {
         Simulation::new(seed).config(config()).buffers(1..=300).peer(script).run(Echo).map(drop)

@@ -72,6 +72,10 @@ pub(crate) struct Manner {
     pub(crate) shares: usize,
     /// Sends the pieces so far at once.
     pub(crate) flushes: usize,
+    /// Is busy with something else for a while.
+    pub(crate) busies: usize,
+    /// Gives its connections limits of their own.
+    pub(crate) limits: usize,
 }
 
 impl Manner {
@@ -106,6 +110,8 @@ impl Manner {
         places: 0,
         shares: 0,
         flushes: 0,
+        busies: 0,
+        limits: 0,
     };
 
     pub(crate) fn of(random: &mut Random) -> Self {
@@ -142,6 +148,8 @@ impl Manner {
             places: random.pick(&[0, 0, 500]),
             shares: random.pick(&[0, 0, 500]),
             flushes: random.pick(&[0, 0, 0, 100]),
+            busies: if hoards { 0 } else { random.pick(&[0, 0, 50]) },
+            limits: random.pick(&[0, 0, 30, 300]),
             listens: random.pick(&[0, 0, 30]),
         }
     }
@@ -151,6 +159,7 @@ impl Manner {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) high_watermark: usize,
+    pub(crate) low_watermark: usize,
     pub(crate) output_limit: usize,
     /// The ceiling of all queued bytes is low enough to be met.
     pub(crate) low_ceiling: bool,
@@ -166,6 +175,7 @@ impl Limits {
     /// Watermarks that no run comes to.
     pub(crate) const NONE: Self = Self {
         high_watermark: usize::MAX,
+        low_watermark: usize::MAX,
         output_limit: usize::MAX,
         low_ceiling: false,
         idle: None,
@@ -197,8 +207,11 @@ pub(crate) fn settings(world: &mut World) -> (Config, Limits) {
         .event_batch(random.size(1, 8))
         .read_buffer(read_buffer)
         .output_limit(output_limit)
-        .budgets(turn_bytes, accepts, jobs)
-        .watermarks(high_watermark, low_watermark)
+        .turn_bytes(turn_bytes)
+        .turn_accepts(accepts)
+        .turn_jobs(jobs)
+        .high_watermark(high_watermark)
+        .low_watermark(low_watermark)
         .pipes(pipes)
         .max_connections(cap)
         .idle_timeout(idle)
@@ -226,6 +239,7 @@ pub(crate) fn settings(world: &mut World) -> (Config, Limits) {
     }
     let limits = Limits {
         high_watermark,
+        low_watermark,
         output_limit,
         low_ceiling,
         idle,
@@ -254,8 +268,10 @@ fn timeouts(config: Config, random: &mut Random, waits: bool) -> (Config, bool, 
     let config = config
         .write_timeout(write)
         .connect_timeout(connect)
-        .linger(linger, discards)
-        .drain(quiet, drain_linger)
+        .linger_timeout(linger)
+        .linger_limit(discards)
+        .drain_quiet(quiet)
+        .drain_linger_timeout(drain_linger)
         .busy_poll(busy_poll)
         .mailbox_limit(random.pick(&[usize::MAX, usize::MAX, 1, 200]));
     let short_linger = linger.min(drain_linger) < millis(1000) || discards <= 3000;

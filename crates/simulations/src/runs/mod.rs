@@ -78,7 +78,7 @@ pub fn run(
         // Or others would wait for the slot for ever.
         manner.abandons = 0;
     }
-    if manner.flushes > 0 {
+    if manner.flushes + manner.limits > 0 {
         world.vigil.budgets.joined = 0;
     }
     if manner.panics + manner.births > 0 {
@@ -183,6 +183,7 @@ pub(crate) fn run_in(
     ends: Ends,
 ) -> Result<Outcome, Failure> {
     let seed = world.seed;
+    let config = config.input_limit(manner.input_limit);
     let known = Settings::from(&config);
     world.vigil.allow_spin(known.spin + known.busy_poll);
     let world = Rc::new(RefCell::new(world));
@@ -215,7 +216,10 @@ fn run_and_check<const TRACE: bool, const SIZE: usize>(
 ) -> Result<Metrics, String> {
     let (sessions, known) = (Sessions::default(), Settings::from(&config));
     let spins = !known.spin.is_zero();
-    let echo = Echo::new(world, &sessions, manner, limits, &known);
+    let mut echo = Echo::new(world, &sessions, manner, limits, &known);
+    let listeners = world.borrow().listeners.clone();
+    let listeners: Vec<_> =
+        listeners.into_iter().map(|address| (address, echo.listen_options(address))).collect();
     let (low_watermark, asked) = (known.low_watermark, known.max_connections);
     let mut server = event_loop(Served::<TRACE, SIZE>(echo), config, world)
         .map_err(|error| error.to_string())?;
@@ -224,9 +228,8 @@ fn run_and_check<const TRACE: bool, const SIZE: usize>(
         return Err(format!("a cap of {cap} connections holds, and not {asked:?}"));
     }
     // What fails here is tried again, as an operator would.
-    let listeners = world.borrow().listeners.clone();
-    for address in listeners {
-        while server.listen(address).is_err() {}
+    for (address, options) in listeners {
+        while server.listen_with(address, &options).is_err() {}
     }
     let addresses: Vec<_> = world.borrow().services.iter().map(|service| service.address).collect();
     for address in addresses {

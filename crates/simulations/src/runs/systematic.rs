@@ -171,13 +171,15 @@ impl Case {
         let high = scenario.high_watermark;
         let config = Config::new()
             .read_buffer(scenario.read_buffer)
-            .watermarks(high, high / 4)
+            .high_watermark(high)
+            .low_watermark(high / 4)
             .idle_timeout(scenario.idle)
             .max_connections(scenario.cap);
         let drain = Stop::Drain(Some(DRAIN));
         let ends = Ends { early: scenario.stops.map(|after| (after, drain)), ..Ends::default() };
         let limits = Limits {
             high_watermark: high,
+            low_watermark: high / 4,
             output_limit: usize::MAX,
             low_ceiling: false,
             idle: scenario.idle,

@@ -109,7 +109,7 @@ impl Handler for Echo {
             (Action::Continue, Some((every, pause)))
                 if input.len() < before && count.is_multiple_of(every) =>
             {
-                cx.set_timeout(Some(pause));
+                cx.set_timer(0, Some(pause));
                 Action::Pause
             }
             (action, _) => action,
@@ -128,7 +128,7 @@ impl Handler for Echo {
         }
     }
 
-    fn timeout(&mut self, cx: &mut impl Context<Self::Session>, _: &mut usize) -> Action {
+    fn timer(&mut self, cx: &mut impl Context<Self::Session>, _: &mut usize, _: u32) -> Action {
         cx.resume(cx.id());
         Action::Continue
     }

@@ -11,9 +11,9 @@ fn narrow(config: Config) -> Simulation {
 }
 
 /// Says when it was called, in simulated time.
-fn notes(at: &Rc<RefCell<Vec<Duration>>>) -> impl FnMut(&mut dyn Context) -> Action + 'static {
+fn notes(at: &Rc<RefCell<Vec<Duration>>>) -> impl FnMut(&mut dyn Context, u32) -> Action + 'static {
     let at = Rc::clone(at);
-    move |cx| {
+    move |cx, _| {
         at.borrow_mut().push(cx.now().since(START));
         Action::Continue
     }
@@ -26,10 +26,10 @@ fn c41_a_timeout_that_is_due_with_the_write_timeout_is_called() {
         .opened(|cx| {
             assert_eq!(cx.send(&[7; 5000]), Sent::Queued);
             // A little behind the write timeout, but in the same tick.
-            cx.set_timeout(Some(60 * SECOND + SECOND / 2000));
+            cx.set_timer(0, Some(60 * SECOND + SECOND / 2000));
             Action::Continue
         })
-        .timeout(notes(&called));
+        .timer(notes(&called));
     // It takes so little that the kernel tells of no room, but it does take.
     let sips = Script::new().wait(9 * SECOND).receive(100).wait(55 * SECOND);
     let peer = sips.receive(4900).finish().expect_end();
@@ -82,10 +82,10 @@ fn c07_a_paused_connection_whose_output_fails_ends_at_once() {
     let hears = Rc::clone(&heard);
     let probe = Probe::new()
         .opened(|cx| {
-            cx.set_timeout(Some(SECOND));
+            cx.set_timer(0, Some(SECOND));
             Action::Pause
         })
-        .timeout(|cx| {
+        .timer(|cx, _| {
             assert_eq!(cx.send(b"?"), Sent::Gone);
             Action::Continue
         })
@@ -135,7 +135,7 @@ fn c39_nobody_who_is_paused_is_idle_or_quiet() {
             .data(move |cx, input| {
                 if !std::mem::replace(&mut begun.borrow_mut(), true) {
                     // What it has asked for takes its time elsewhere.
-                    cx.set_timeout(Some(20 * SECOND));
+                    cx.set_timer(0, Some(20 * SECOND));
                     if drains {
                         cx.stop(Stop::Drain(None));
                     }
@@ -143,7 +143,7 @@ fn c39_nobody_who_is_paused_is_idle_or_quiet() {
                 }
                 cx.send(input.take_all()).or_reset()
             })
-            .timeout(|cx| {
+            .timer(|cx, _| {
                 cx.resume(cx.id());
                 Action::Continue
             });

@@ -55,7 +55,7 @@ fn handler(echoes: bool) -> Probe {
             // Where this fails at once, there is nobody to be served.
             let _ = cx.connect(service.into(), ());
         }
-        cx.set_timeout(Some(SECOND / 2));
+        cx.set_timer(0, Some(SECOND / 2));
         Action::Continue
     });
     if echoes { probe.echoes() } else { probe }

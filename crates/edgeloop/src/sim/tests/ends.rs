@@ -70,10 +70,10 @@ fn c03_what_a_handler_has_left_is_told_however_the_connection_ends() {
 fn c07_a_handler_that_pauses_and_leaves_input_when_its_output_has_failed_is_told_the_end() {
     let probe = Probe::new()
         .opened(|cx| {
-            cx.set_timeout(Some(SECOND));
+            cx.set_timer(0, Some(SECOND));
             Action::Pause
         })
-        .timeout(|cx| {
+        .timer(|cx, _| {
             assert_eq!(cx.send(b"?"), Sent::Gone);
             Action::Continue
         })

@@ -53,10 +53,10 @@ fn a_connection_that_the_handler_pauses_or_closes_at_once_is_not_read() {
         let shown = Rc::new(RefCell::new(0));
         let counts = Rc::clone(&shown);
         let mut probe = Probe::new().opened(move |cx| {
-            cx.set_timeout(Some(SECOND));
+            cx.set_timer(0, Some(SECOND));
             answer
         });
-        probe = probe.timeout(|_| Action::Reset).data(move |_, input| {
+        probe = probe.timer(|_, _| Action::Reset).data(move |_, input| {
             *counts.borrow_mut() += input.take_all().len();
             Action::Continue
         });

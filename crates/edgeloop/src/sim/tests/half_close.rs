@@ -72,12 +72,12 @@ fn c44_the_end_comes_behind_all_that_waits_for_a_slow_reader() {
 #[test]
 fn c44_where_the_peer_has_ended_first_our_end_is_that_of_the_connection() {
     let mut probe = Probe::new().data(|cx, input| {
-        cx.set_timeout(Some(SECOND));
+        cx.set_timer(0, Some(SECOND));
         let _ = input.take_all();
         Action::Continue
     });
     probe.stays = true;
-    let probe = probe.timeout(|cx| {
+    let probe = probe.timer(|cx, _| {
         assert!(cx.send(b"late").is_accepted());
         Action::Finish
     });

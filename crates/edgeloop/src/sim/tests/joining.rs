@@ -155,12 +155,12 @@ fn c45_whose_output_was_joined_is_as_idle_as_anybody() {
         let config = Config::new().idle_timeout(Some(3 * SECOND));
         let probe = Probe::new()
             .opened(|cx| {
-                cx.set_timeout(Some(SECOND));
+                cx.set_timer(0, Some(SECOND));
                 Action::Continue
             })
-            .timeout(move |cx| {
+            .timer(move |cx, _| {
                 assert!(cx.send(b"one").is_accepted() && cx.send(b" two").is_accepted());
-                cx.set_timeout(later);
+                cx.set_timer(0, later);
                 Action::Continue
             });
         let peer = Script::new().may_end().expect("one two").wait(10 * SECOND).expect_end();

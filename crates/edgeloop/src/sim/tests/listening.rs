@@ -51,11 +51,11 @@ fn c37_a_loop_that_stops_listens_no_more_and_says_so() {
         let probe = Probe::new().opened(move |cx| {
             cx.stop(stop);
             says.borrow_mut().push(cx.listen(OTHER).expect_err("it stops").to_string());
-            cx.set_timeout(Some(SECOND / 2));
+            cx.set_timer(0, Some(SECOND / 2));
             Action::Continue
         });
         let says = Rc::clone(&said);
-        let probe = probe.timeout(move |cx| {
+        let probe = probe.timer(move |cx, _| {
             says.borrow_mut().push(cx.listen(OTHER).expect_err("it drains").to_string());
             Action::Close
         });
@@ -75,10 +75,10 @@ fn c24_the_cap_follows_the_number_of_listeners_and_whoever_waits_for_it_is_let_i
     let opens = Rc::clone(&opened);
     let probe = Probe::new().opened(move |cx| {
         opens.borrow_mut().push(cx.now());
-        cx.set_timeout(Some(SECOND));
+        cx.set_timer(0, Some(SECOND));
         Action::Continue
     });
-    let probe = probe.timeout(|cx| {
+    let probe = probe.timer(|cx, _| {
         cx.unlisten(OTHER);
         Action::Continue
     });

@@ -1,5 +1,6 @@
 //! Promises of the loop that no run by chance is sure to come to, each brought about by itself.
 
+mod busy;
 mod ceiling;
 mod deadlines;
 mod endless;
@@ -7,6 +8,7 @@ mod ends;
 mod first_read;
 mod half_close;
 mod joining;
+mod limits;
 mod listening;
 mod own_time;
 mod parsing;
@@ -17,6 +19,7 @@ mod refused;
 mod sharing;
 mod spin;
 mod stopping;
+mod timers;
 mod traces;
 mod turn_ends;
 mod vectored;
@@ -31,6 +34,7 @@ use rustix::io::Errno;
 use crate::closed::{Closed, Reason};
 use crate::config::Config;
 use crate::handler::{Action, Context, Handler, LoopContext, Origin, Sent, Stop};
+use crate::id::ConnectionId;
 use crate::input::Input;
 use crate::notice::Notice;
 use crate::sim::{Call, Fate, Fault, PeerReport, Report, Script, Simulation};
@@ -39,6 +43,8 @@ const SECOND: Duration = Duration::from_secs(1);
 
 type Callback = Box<dyn FnMut(&mut dyn Context) -> Action>;
 type OfLoop = Box<dyn FnMut(&mut dyn LoopContext)>;
+type Ended = Box<dyn FnMut(&mut dyn Context, &Closed)>;
+type WithKey = Box<dyn FnMut(&mut dyn Context, u32) -> Action>;
 type WithInput = Box<dyn FnMut(&mut dyn Context, &mut Input<'_>) -> Action>;
 
 /// A handler made of closures, that keeps what it is told. It echoes where nothing else is said.
@@ -47,8 +53,7 @@ struct Probe {
     data: WithInput,
     /// Whether its own stream stays open behind the peer's end.
     stays: bool,
-    input_limit: usize,
-    timeout: Callback,
+    timer: WithKey,
     wake_up: OfLoop,
     notified: OfLoop,
     poked: Callback,
@@ -56,6 +61,7 @@ struct Probe {
     echoes: bool,
     /// How often its output drained.
     drained: usize,
+    ended: Ended,
     closed: Vec<Closed>,
     notices: Vec<String>,
 }
@@ -66,13 +72,13 @@ impl Probe {
             opened: Box::new(|_| Action::Continue),
             data: Box::new(|cx, input| cx.send(input.take_all()).or_reset()),
             stays: false,
-            input_limit: usize::MAX,
-            timeout: Box::new(|_| Action::Continue),
+            timer: Box::new(|_, _| Action::Continue),
             wake_up: Box::new(|_| {}),
             notified: Box::new(|_| {}),
             poked: Box::new(|_| Action::Continue),
             echoes: false,
             drained: 0,
+            ended: Box::new(|_, _| {}),
             closed: Vec::new(),
             notices: Vec::new(),
         }
@@ -91,8 +97,8 @@ impl Probe {
         self
     }
 
-    fn timeout(mut self, call: impl FnMut(&mut dyn Context) -> Action + 'static) -> Self {
-        self.timeout = Box::new(call);
+    fn timer(mut self, call: impl FnMut(&mut dyn Context, u32) -> Action + 'static) -> Self {
+        self.timer = Box::new(call);
         self
     }
 
@@ -108,6 +114,11 @@ impl Probe {
 
     fn poked(mut self, call: impl FnMut(&mut dyn Context) -> Action + 'static) -> Self {
         self.poked = Box::new(call);
+        self
+    }
+
+    fn closed(mut self, call: impl FnMut(&mut dyn Context, &Closed) + 'static) -> Self {
+        self.ended = Box::new(call);
         self
     }
 
@@ -150,8 +161,8 @@ impl Handler for Probe {
         Action::Continue
     }
 
-    fn timeout(&mut self, cx: &mut impl Context, (): &mut ()) -> Action {
-        (self.timeout)(cx)
+    fn timer(&mut self, cx: &mut impl Context, (): &mut (), key: u32) -> Action {
+        (self.timer)(cx, key)
     }
 
     fn poked(&mut self, cx: &mut impl Context, (): &mut ()) -> Action {
@@ -166,11 +177,8 @@ impl Handler for Probe {
         (self.wake_up)(cx);
     }
 
-    fn input_limit(&self, (): &()) -> usize {
-        self.input_limit
-    }
-
-    fn closed(&mut self, _: &mut impl Context, (): (), closed: &Closed) {
+    fn closed(&mut self, cx: &mut impl Context, (): (), closed: &Closed) {
+        (self.ended)(cx, closed);
         self.closed.push(closed.clone());
     }
 
@@ -238,10 +246,10 @@ fn what_is_readable_when_a_send_fails_is_read_and_then_the_connection_ends() {
     let hears = Rc::clone(&heard);
     let probe = Probe::new()
         .opened(|cx| {
-            cx.set_timeout(Some(SECOND));
+            cx.set_timer(0, Some(SECOND));
             Action::Pause
         })
-        .timeout(|cx| {
+        .timer(|cx, _| {
             assert_eq!(cx.send(b"?"), Sent::Gone);
             cx.resume(cx.id());
             Action::Continue
@@ -305,7 +313,8 @@ fn output_may_be_queued_up_to_its_limit_and_not_a_byte_more() {
         assert_eq!(cx.queued(cx.id()), LIMIT);
         Action::Close
     });
-    let config = Config::new().watermarks(1, 0).read_buffer(100).output_limit(LIMIT);
+    let config =
+        Config::new().high_watermark(1).low_watermark(0).read_buffer(100).output_limit(LIMIT);
     let simulation = Simulation::new(1)
         .buffers(100..=100)
         .config(config)
@@ -323,7 +332,7 @@ fn c13_what_is_queued_is_written_within_the_budget_of_a_turn() {
     let simulation = Simulation::new(1)
         .calm()
         .buffers(1000..=1000)
-        .config(Config::new().budgets(100, 1, 1))
+        .config(Config::new().turn_bytes(100).turn_accepts(1).turn_jobs(1))
         .peer(Script::new().wait(SECOND).receive(MUCH).finish().expect_end())
         .trace(move |at, what| {
             let turns = &mut *written.borrow_mut();
@@ -429,7 +438,13 @@ fn c22_errors_of_single_connections_are_counted_and_skipped() {
 #[test]
 fn c06_what_comes_behind_the_servers_end_is_discarded_up_to_a_limit() {
     for (sent, limit, reset) in [(3000, 5000, false), (5000, 3000, true)] {
-        let config = Config::new().linger(5 * SECOND, limit).read_buffer(100).budgets(100, 1, 1);
+        let config = Config::new()
+            .linger_timeout(5 * SECOND)
+            .linger_limit(limit)
+            .read_buffer(100)
+            .turn_bytes(100)
+            .turn_accepts(1)
+            .turn_jobs(1);
         let begins = Script::new().may_end().send("bye").send(vec![7; sent]);
         let script = if reset { begins } else { begins.expect_end().finish() };
         let simulation = Simulation::new(1).calm().buffers(1000..=1000).config(config);
@@ -448,55 +463,10 @@ fn c06_what_comes_behind_the_servers_end_is_discarded_up_to_a_limit() {
 }
 
 #[test]
-fn only_a_handler_that_waits_for_more_reaches_the_limit_of_its_input() {
-    for (answer, reason) in
-        [(Action::Continue, Reason::InputLimit), (Action::Pause, Reason::Finished)]
-    {
-        let mut probe = Probe::new().data(move |cx, input| {
-            if input.len() < 100 {
-                return Action::Continue;
-            }
-            if cx.now() > crate::sim::clock::START.after(SECOND) {
-                let _ = input.take_all();
-                return Action::Continue;
-            }
-            cx.set_timeout(Some(2 * SECOND));
-            answer
-        });
-        probe = probe.timeout(|cx| {
-            cx.resume(cx.id());
-            Action::Continue
-        });
-        probe.input_limit = 100;
-        let script = Script::new().may_end().send([7; 150]).wait(10 * SECOND).finish().expect_end();
-        let report = run(Simulation::new(1).calm().buffers(1000..=1000).peer(script), probe);
-        assert_eq!(report.handler.closed[0].reason, reason, "{answer:?}");
-    }
-}
-
-#[test]
-fn whoever_is_not_read_for_its_output_has_not_reached_the_limit_of_its_input() {
-    let mut shown = 0;
-    let mut probe = Probe::new().data(move |cx, input| {
-        shown += 1;
-        if shown == 1 {
-            assert_eq!(cx.send(&[7; 5000]), Sent::AboveMark);
-            return Action::Continue;
-        }
-        cx.send(input.take_all()).or_reset()
-    });
-    probe.input_limit = 5;
-    let config = Config::new().watermarks(100, 10);
-    let script = Script::new().send("hello").wait(SECOND).receive(5000).expect("hello").close();
-    let simulation = Simulation::new(1).calm().buffers(1000..=1000).config(config).peer(script);
-    assert_eq!(run(simulation, probe).peers[0].reason(), Some(Reason::Finished));
-}
-
-#[test]
 fn c10_reading_goes_on_above_the_mark_where_that_is_asked_for_and_nowhere_else() {
     for reads in [false, true] {
         // The server owes it much, and it reads nothing for a second.
-        let config = Config::new().watermarks(1, 0).read_above_mark(reads);
+        let config = Config::new().high_watermark(1).low_watermark(0).read_above_mark(reads);
         let heard = Rc::new(RefCell::new(Vec::new()));
         let hears = Rc::clone(&heard);
         let probe = Probe::new()
@@ -524,12 +494,12 @@ fn what_was_left_is_shown_again_when_reading_is_resumed_though_nothing_new_comes
         .data(move |cx, input| {
             shown += 1;
             if shown == 1 {
-                cx.set_timeout(Some(SECOND));
+                cx.set_timer(0, Some(SECOND));
                 return Action::Pause;
             }
             cx.send(input.take_all()).or_reset()
         })
-        .timeout(|cx| {
+        .timer(|cx, _| {
             cx.resume(cx.id());
             Action::Continue
         });

@@ -24,7 +24,7 @@ fn work(
                 None => action(cx, *told.borrow()),
             }
         })
-        .timeout(|cx| {
+        .timer(|cx, _| {
             cx.resume(cx.id());
             Action::Continue
         });
@@ -57,7 +57,7 @@ fn pauses_in_between_make_no_more_work() {
         if !call.is_multiple_of(10) {
             return Action::Continue;
         }
-        cx.set_timeout(Some(Duration::from_millis(1)));
+        cx.set_timer(0, Some(Duration::from_millis(1)));
         Action::Pause
     });
     assert_eq!(looked_at, LENGTH);
@@ -106,7 +106,7 @@ impl Handler for Lines {
             return Action::Continue;
         }
         // It is shown what it has left again, though nothing more has arrived.
-        cx.set_timeout(Some(Duration::from_millis(1)));
+        cx.set_timer(0, Some(Duration::from_millis(1)));
         Action::Pause
     }
 
@@ -118,7 +118,7 @@ impl Handler for Lines {
         Action::Close
     }
 
-    fn timeout(&mut self, cx: &mut impl Context, (): &mut ()) -> Action {
+    fn timer(&mut self, cx: &mut impl Context, (): &mut (), _: u32) -> Action {
         cx.resume(cx.id());
         Action::Continue
     }

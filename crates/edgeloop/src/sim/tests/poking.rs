@@ -62,7 +62,7 @@ impl Handler for Desk {
 #[test]
 fn c47_a_session_is_called_from_anothers_callback_as_often_as_asked() {
     let desk = Desk { times: 3, ..Desk::default() };
-    let config = Config::new().budgets(1000, 10, 2);
+    let config = Config::new().turn_bytes(1000).turn_accepts(10).turn_jobs(2);
     let report = Simulation::new(1)
         .config(config)
         .peer(Script::new().send("ann ").expect("ann ann ann ").finish().expect_end())

@@ -81,7 +81,12 @@ fn stream(from: usize, to: usize) -> Vec<u8> {
 #[test]
 fn a_stream_is_made_as_its_peer_takes_it_whatever_its_speed() {
     let low = 2000;
-    let config = Config::new().watermarks(5000, low).budgets(20_000, 64, 100);
+    let config = Config::new()
+        .high_watermark(5000)
+        .low_watermark(low)
+        .turn_bytes(20_000)
+        .turn_accepts(64)
+        .turn_jobs(100);
     for (buffer, piece) in [(1, 700), (100, 10_000), (3000, 1), (3000, 700), (500_000, 30_000)] {
         let all = if buffer == 1 || piece == 1 { 4_000 } else { 60_000 };
         let most = Rc::new(Cell::new(0));
@@ -128,7 +133,7 @@ fn c13_a_fast_reader_gets_a_budgets_worth_a_turn_and_a_neighbours_echo_comes_in_
     let streams = Script::new().send("stream").receive(400_000).expect_end().finish();
     let echoed = |script: Script, _| script.exchange("ping", "pong");
     let neighbour = (0..5).fold(Script::new(), echoed).finish().expect_end();
-    let config = Config::new().budgets(budget, 64, 1000);
+    let config = Config::new().turn_bytes(budget).turn_accepts(64).turn_jobs(1000);
     let simulation = Simulation::new(1).calm().buffers(600_000..=600_000).config(config);
     run(simulation.peer(streams).peer(neighbour), handler);
     let turns = turns.borrow();
@@ -177,7 +182,7 @@ fn c13_many_that_send_little_share_the_jobs_of_a_turn() {
         cx.pull(cx.id());
         cx.send(b"x").or_reset()
     });
-    let config = Config::new().budgets(10_000, 64, 30);
+    let config = Config::new().turn_bytes(10_000).turn_accepts(64).turn_jobs(30);
     let peer = |_| Script::new().receive(99).expect_end().finish();
     let simulation = (0..10).map(peer).fold(Simulation::new(1).config(config), Simulation::peer);
     run(simulation, handler);
@@ -224,7 +229,7 @@ fn asking_twice_is_one_call_and_a_paused_connection_is_asked_as_well() {
 
 #[test]
 fn above_the_mark_where_reading_goes_on_nobody_is_asked_before_the_queue_has_fallen() {
-    let config = Config::new().read_above_mark(true).watermarks(1000, 100);
+    let config = Config::new().read_above_mark(true).high_watermark(1000).low_watermark(100);
     let probe = Probe::new().data(|cx, input| {
         let _ = input.take_all();
         assert_eq!(cx.send(&[b'x'; 2000]), Sent::AboveMark);

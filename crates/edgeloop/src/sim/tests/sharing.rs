@@ -69,7 +69,11 @@ fn c11_a_broadcast_to_many_who_do_not_read_is_one_copy_however_they_end() {
         sees.set(cx.metrics().output_held);
         Action::Continue
     });
-    let config = Config::new().write_timeout(Some(20 * SECOND)).budgets(1 << 18, 1 << 14, 1 << 14);
+    let config = Config::new()
+        .write_timeout(Some(20 * SECOND))
+        .turn_bytes(1 << 18)
+        .turn_accepts(1 << 14)
+        .turn_jobs(1 << 14);
     let simulation = Simulation::new(1).calm().buffers(1000..=1000).config(config);
     let simulation = (0..MANY).map(peer).fold(simulation, Simulation::peer).peer(asks());
     let report = run(simulation, probe);
@@ -174,7 +178,7 @@ fn c10_a_connections_own_limit_counts_the_whole_length() {
 
 #[test]
 fn c10_a_queue_that_falls_at_the_end_of_the_turn_is_told() {
-    let config = Config::new().watermarks(1000, 500);
+    let config = Config::new().high_watermark(1000).low_watermark(500);
     let probe = Probe::new().data(|cx, input| {
         let _ = input.take_all();
         let to = others(cx)[0];

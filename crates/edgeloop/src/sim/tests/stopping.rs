@@ -6,7 +6,7 @@ use super::*;
 fn c37_a_drain_accepts_who_waits_in_the_backlog() {
     let mut behind_the_stop = 0;
     for seed in 0..50 {
-        let config = Config::new().budgets(1000, 1, 10);
+        let config = Config::new().turn_bytes(1000).turn_accepts(1).turn_jobs(10);
         let peers = (0..10).map(|_| Script::new().may_end().send("hello").expect("hello"));
         let simulation = peers.fold(Simulation::new(seed).config(config), Simulation::peer);
         let probe = Probe::new().opened(|cx| {
@@ -31,7 +31,7 @@ fn c37_want_of_descriptors_during_a_drain_costs_nobody_in_the_backlog() {
     };
     // The first is accepted, the second finds no descriptor.
     let peers = (0..3).map(|_| hello());
-    let config = Config::new().budgets(1000, 1, 10);
+    let config = Config::new().turn_bytes(1000).turn_accepts(1).turn_jobs(10);
     let simulation = failing(Call::Accept, 2, Errno::MFILE).config(config);
     let report = run(peers.fold(simulation, Simulation::peer), Probe::new().opened(stops));
     assert_eq!((report.metrics.accepted, report.metrics.accept_pauses), (3, 1));

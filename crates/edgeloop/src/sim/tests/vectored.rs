@@ -128,8 +128,13 @@ fn c03_pieces_that_fail_count_as_dropped() {
 #[test]
 fn what_is_queued_in_several_chunks_leaves_in_one_call() {
     // The first 1,000 bytes fill the socket; the rest waits in chunks of up to 64 KiB.
-    let config =
-        Config::new().output_limit(2 << 20).watermarks(1 << 20, 1000).budgets(1 << 20, 10, 10);
+    let config = Config::new()
+        .output_limit(2 << 20)
+        .high_watermark(1 << 20)
+        .low_watermark(1000)
+        .turn_bytes(1 << 20)
+        .turn_accepts(10)
+        .turn_jobs(10);
     let body = vec![b'x'; 301_000];
     let peer = Script::new().send("!").wait(SECOND).expect(&body).finish().expect_end();
     let simulation = Simulation::new(1).calm().buffers(300_000..=300_000).config(config);

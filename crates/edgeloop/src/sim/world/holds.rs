@@ -30,7 +30,7 @@ impl Holds {
 
     /// Few runs have some, which take as long as the timeouts, and longer.
     pub fn of(random: &mut Random, config: &Config) -> Self {
-        let timeouts = [config.idle_timeout, config.write_timeout, config.connect_timeout];
+        let timeouts = [config.bounds.idle, config.bounds.write, config.connect_timeout];
         let longer = timeouts.into_iter().flatten().map(|timeout| timeout + timeout / 4);
         let shortest = timeouts[..2].iter().flatten().copied().chain([config.drain_quiet]).min();
         let often = random.pick(&[0, 0, 0, 5, 50]);

@@ -177,14 +177,14 @@ impl World {
         }
     }
 
-    /// A handler's timeout that has passed was called (C41).
+    /// A handler's timer that has passed was called (C41).
     fn expect_its_alarm(&mut self, wire: usize, now: Time) {
         let it = &self.wires[wire];
         let Some(at) = it.known.alarm else { return };
         let open = it.known.served && it.shut.is_none();
         if open && now > at.after(SLACK + self.holds.since(at)) {
             let it = &self.wires[wire];
-            let what = format!("its timeout of {at:?} was not called until {now:?}: {it:?}");
+            let what = format!("its timer of {at:?} was not called until {now:?}: {it:?}");
             self.violated(|| what);
         }
     }

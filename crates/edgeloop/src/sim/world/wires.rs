@@ -75,8 +75,10 @@ pub struct Known {
     pub relayed: bool,
     /// The last receive, or the last send, found no memory, and is to be tried again later.
     pub(crate) exhausted: [bool; 2],
-    /// When the handler's timeout passes.
+    /// When the first of the handler's timers comes.
     pub alarm: Option<Time>,
+    /// Where reading goes on, if it is not where the loop's settings say.
+    pub low_watermark: Option<usize>,
 }
 
 impl Wire {
@@ -166,7 +168,8 @@ impl Wire {
     /// Why the loop should not rest, if it should not: it has seen the edge of all that is here.
     /// `low` is the low watermark of its output.
     pub(crate) fn asks_for_service(&self, low: usize) -> Option<&'static str> {
-        let Known { served, paused, given, exhausted, .. } = self.known;
+        let Known { served, paused, given, exhausted, low_watermark, .. } = self.known;
+        let low = low_watermark.unwrap_or(low);
         if !served || self.owed || self.link.is_dead(Side::Ours) {
             return None;
         }

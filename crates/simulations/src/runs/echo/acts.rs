@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edgeloop::sim::internals::{Kind, Settings, Side};
-use edgeloop::{Action, ConnectionId, Context, Input, LoopContext, Sent, Target};
+use edgeloop::{Action, ConnectionId, Context, Input, Limits, LoopContext, Sent, Target, Time};
 
+use super::alarms::{BUSY, OTHERS, PAUSES};
 use super::session::Session;
 use super::{DIALS, Echo, PAUSE, WAKE_UPS};
 
@@ -21,15 +22,6 @@ impl Echo {
         if self.random.chance(self.manner.panics) {
             self.give_up(session.wire);
             self.panic_quietly("as planned");
-        }
-    }
-
-    /// The same in a callback that changes nothing.
-    pub(super) fn may_panic_unchanged(&self, session: &Session) {
-        let panics = self.manner.panics;
-        if panics > 0 && self.world.borrow_mut().random.chance(panics) {
-            self.give_up(session.wire);
-            self.panic_quietly("as planned, when asked");
         }
     }
 
@@ -155,7 +147,7 @@ impl Echo {
     fn act_on_the_gone<S: From<Session>>(&mut self, cx: &mut impl Context<S>) {
         let id = self.random.pick(&self.gone);
         self.seen.stale += 1;
-        match self.random.below(6) {
+        match self.random.below(9) {
             0 => {
                 if cx.send_to(id, b"stale") != Sent::Gone {
                     self.world.borrow_mut().violated(|| format!("{id} is gone, and was sent to"));
@@ -165,7 +157,17 @@ impl Echo {
             2 => cx.close(id),
             3 => cx.pause(id),
             4 => cx.pull(id),
+            5 => cx.set_timer_of(id, PAUSES, Some(PAUSE)),
+            6 => cx.set_busy(id, true),
+            7 => self.expect_nothing_of(cx, id),
             _ => cx.resume(id),
+        }
+    }
+
+    /// Limits for a connection that is gone are no error.
+    fn expect_nothing_of<S>(&mut self, cx: &mut impl Context<S>, id: ConnectionId) {
+        if cx.set_limits(id, Limits::new().input_limit(0)).is_err() {
+            self.world.borrow_mut().violated(|| format!("{id} is gone, and has wrong limits"));
         }
     }
 
@@ -186,7 +188,7 @@ impl Echo {
                 Sent::Gone => return peer.doubtful += 100,
                 _ => peer.pushed += 100,
             }
-            if peer.pushed > accepted + self.limits.output_limit as u64 {
+            if peer.pushed > accepted + self.limits_of(id).output as u64 {
                 return world.violated(|| format!("more is queued for {id} than the limit allows"));
             }
         }
@@ -304,28 +306,44 @@ impl Echo {
         }
     }
 
-    /// Sets, moves or cancels the connection's timeout.
-    pub(super) fn set_alarm<S: From<Session>>(
-        &self,
-        cx: &mut impl Context<S>,
-        session: &mut Session,
-        after: Option<Duration>,
-    ) {
-        cx.set_timeout(after);
-        session.alarm = after.map(|after| cx.now().after(after));
-        let known = &mut self.world.borrow_mut().wires[session.wire].known;
-        known.alarm = session.alarm;
-    }
-
-    /// Does so by chance: near the loop's own timeouts, at once, or at any time.
-    pub(super) fn may_set_alarm<S: From<Session>>(
+    /// Sets, moves or cancels a timer of the connection at this place in the world.
+    pub(super) fn set_alarm<S>(
         &mut self,
         cx: &mut impl Context<S>,
-        session: &mut Session,
+        (id, wire): (ConnectionId, usize),
+        key: u32,
+        after: Option<Duration>,
     ) {
-        if session.paused.is_some() || session.ended || !self.random.chance(self.manner.alarms) {
+        if id == cx.id() {
+            cx.set_timer(key, after);
+        } else {
+            cx.set_timer_of(id, key, after);
+        }
+        self.note_alarm((id, wire), key, after.map(|after| cx.now().after(after)));
+    }
+
+    pub(super) fn note_alarm(
+        &mut self,
+        (id, wire): (ConnectionId, usize),
+        key: u32,
+        at: Option<Time>,
+    ) {
+        self.alarms.set(id, key, at);
+        let first = self.alarms.first(id).map(|(at, _)| at);
+        self.world.borrow_mut().wires[wire].known.alarm = first;
+    }
+
+    /// Does so by chance, now and then of another connection: near the loop's own timeouts, at
+    /// once, or at any time.
+    pub(super) fn may_set_alarm<S>(&mut self, cx: &mut impl Context<S>, session: &Session) {
+        if self.random.chance(self.manner.busies) {
+            self.is_busy(cx, session);
+        }
+        if !self.random.chance(self.manner.alarms) {
             return;
         }
+        let whose = self.own_or_any(session);
+        let key = self.random.pick(&OTHERS);
         let Settings { write_timeout: write, idle_timeout: idle, drain_quiet, .. } = self.settings;
         let near = [write, write, idle, Some(drain_quiet)];
         let near = self.random.pick(&near).unwrap_or(PAUSE);
@@ -339,7 +357,36 @@ impl Echo {
             4 => Some(near + Duration::from_millis(1)),
             _ => Some(near),
         };
-        self.set_alarm(cx, session, after);
+        self.set_alarm(cx, whose, key, after);
+    }
+
+    /// A connection waits for something else for a while, or no longer does.
+    fn is_busy<S>(&mut self, cx: &mut impl Context<S>, session: &Session) {
+        let whose = self.own_or_any(session);
+        let busy = self.random.chance(700);
+        let idle = self.limits.idle.unwrap_or(PAUSE);
+        let longest = self.random.pick(&[PAUSE, idle, 3 * idle]);
+        let part = u32::try_from(self.random.size(1, 1000)).unwrap_or(1);
+        self.set_alarm(cx, whose, BUSY, busy.then(|| longest / 1000 * part));
+        self.set_busy(cx, whose.0, busy);
+    }
+
+    pub(super) fn set_busy<S>(&mut self, cx: &mut impl Context<S>, id: ConnectionId, busy: bool) {
+        cx.set_busy(id, busy);
+        self.busy.set(id, busy, id == cx.id(), cx.now());
+    }
+
+    /// The connection of a session, or now and then another one, and its place in the world.
+    fn own_or_any(&mut self, session: &Session) -> (ConnectionId, usize) {
+        if self.random.chance(300) {
+            let (id, wire) = self.any_session();
+            // One that is not made yet may get another place in the world.
+            let tentative = self.world.borrow().wires[wire].tentative;
+            if !tentative && !self.gone.contains(&id) {
+                return (id, wire);
+            }
+        }
+        (session.known_id(), session.wire)
     }
 
     /// The handler pauses, if it is to and the connection is there.
@@ -363,7 +410,7 @@ impl Echo {
         if !self.random.chance(self.manner.pauses) {
             return None;
         }
-        self.set_alarm(cx, session, Some(PAUSE));
+        self.set_alarm(cx, (session.known_id(), session.wire), PAUSES, Some(PAUSE));
         session.paused = Some(cx.now());
         Some(self.answer(session, Action::Pause))
     }

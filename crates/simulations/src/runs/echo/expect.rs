@@ -31,11 +31,11 @@ impl Echo {
         self.called_back_for(cx, session);
         self.expect_the_wake_up(cx);
         let served = self.world.borrow().wires[session.wire].known.served;
-        if let Some(at) = session.alarm
+        if let Some((at, _)) = self.alarms.first(session.known_id())
             && served
         {
             let lost = self.is_late(at, cx.now());
-            self.expect(!lost, "its timeout has passed and was not called (C41)", session);
+            self.expect(!lost, "its timer has passed and was not called (C41)", session);
         }
     }
 
@@ -61,20 +61,21 @@ impl Echo {
         }
     }
 
-    /// The timeout that passed is the one that was set: not early, not late, and behind those of
-    /// the same turn that passed before it (C30, C41).
-    pub(super) fn expect_the_timeout(&mut self, now: Time, session: &Session) {
-        let Some(at) = session.alarm else {
-            return self.expect(false, "it has no timeout, and it is called", session);
+    /// The timer that is called is the first of those that were set: not early, not late, and
+    /// behind those of the same turn that passed before it (C30, C41).
+    pub(super) fn expect_the_timer(&mut self, now: Time, session: &Session, key: u32) {
+        let Some((at, first)) = self.alarms.first(session.known_id()) else {
+            return self.expect(false, "it has no timer, and it is called", session);
         };
-        self.expect(at <= now, "the handler's timeout was early", session);
-        self.expect(!self.is_late(at, now), "the handler's timeout was late", session);
+        self.expect(first == key, "another timer comes before the one that is called", session);
+        self.expect(at <= now, "the handler's timer was early", session);
+        self.expect(!self.is_late(at, now), "the handler's timer was late", session);
         // Behind a panic the phases of the turn begin once more.
         let turn = (self.world.borrow().vigil.tally.waits, self.panics.get());
         let tick = at.as_nanos() / 1_000_000;
         let (last, before) = self.rung;
         let in_order = last != turn || before <= tick;
-        self.expect(in_order, "its timeout is called behind a later one of its turn", session);
+        self.expect(in_order, "its timer is called behind a later one of its turn", session);
         self.rung = (turn, tick);
     }
 
@@ -112,19 +113,34 @@ impl Echo {
     }
 
     /// Why a connection was closed now, and not earlier or later.
-    pub(super) fn expect_its_time(&self, now: Time, session: &Session, reason: Reason) {
+    pub(super) fn expect_its_time(
+        &self,
+        now: Time,
+        session: &Session,
+        reason: Reason,
+        served: bool,
+    ) {
         let (accepted, stopped) = {
             let world = self.world.borrow();
             (world.wires[session.wire].sent_at, world.stopped.or(world.ended_at).unwrap_or(START))
         };
+        let own = self.limits_of(session.known_id());
+        let (until, surely_until) = self.busy.until(session.known_id());
         let moved = session.heard.max(accepted);
         let (since, timeout) = match reason {
-            Reason::IdleTimeout => (session.heard, self.limits.idle),
-            Reason::WriteTimeout => (accepted, self.settings.write_timeout),
+            Reason::IdleTimeout => (session.heard.max(surely_until), own.idle),
+            Reason::WriteTimeout => (accepted, own.write),
             Reason::ConnectTimeout => (session.made, self.settings.connect_timeout),
-            Reason::DrainQuiet => (moved.max(stopped), Some(self.settings.drain_quiet)),
+            Reason::DrainQuiet => {
+                (moved.max(surely_until).max(stopped), Some(self.settings.drain_quiet))
+            }
             _ => return,
         };
+        if matches!(reason, Reason::IdleTimeout | Reason::DrainQuiet) {
+            // Behind the handler's own close it is busy no more.
+            let busy = served && self.busy.is_sure(session.known_id());
+            self.expect(!busy, &format!("{reason}, though it is busy"), session);
+        }
         let Some(timeout) = timeout else {
             return self.expect(false, "there is no such timeout", session);
         };
@@ -132,7 +148,7 @@ impl Echo {
         let slack = if reason == Reason::IdleTimeout { Duration::ZERO } else { SLACK };
         let lasted = now.since(since) + slack;
         self.expect(lasted >= timeout, &format!("{reason} after {lasted:?}, too early"), session);
-        let begins = moved.max(session.made).max(stopped);
+        let begins = moved.max(session.made).max(until).max(stopped);
         let refused =
             self.world.borrow().faults.injected.iter().any(edgeloop::sim::Fault::is_refused_memory);
         let lasted = now.since(begins);
@@ -182,13 +198,31 @@ impl Echo {
             _ => return,
         }
         // Behind the handler's own close it is called no more.
-        if let Some(at) = session.alarm
+        if let Some((at, _)) = self.alarms.first(session.known_id())
             && served
         {
             let lost = self.is_late(at, decided);
-            let what = format!("{reason} at {decided:?}, and its timeout was not called (C41)");
+            let what = format!("{reason} at {decided:?}, and its timer was not called (C41)");
             self.expect(!lost, &what, session);
         }
+    }
+
+    /// The addresses that could not be connected to are told, each with its error.
+    pub(super) fn expect_its_attempts(&self, session: &Session, closed: &Closed) {
+        let tried = closed.attempts.len();
+        let all = usize::try_from(session.others).unwrap_or(0) + 1;
+        let failed = matches!(closed.reason, Reason::ConnectFailed | Reason::ConnectTimeout);
+        let was_made = session.heard > Time::ZERO;
+        self.expect(tried == 0 || !was_made, "it was made, and attempts failed", session);
+        self.expect(tried <= all, "more attempts failed than there are addresses", session);
+        if let Some(last) = closed.attempts.last()
+            && failed
+        {
+            let stops = self.world.borrow().stopped.or(self.world.borrow().ended_at).is_some();
+            self.expect(tried == all || stops, "an address was not tried", session);
+            self.expect(last.errno == closed.errno, "the last attempt had another error", session);
+        }
+        self.expect(tried > 0 || !failed, "no attempt failed, and it was not made", session);
     }
 
     /// Whoever lingers does so for a time, and for so many bytes (C6).

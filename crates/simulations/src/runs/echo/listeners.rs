@@ -44,6 +44,8 @@ impl Echo {
             return;
         }
         self.expect_to_unlisten(cx, SECOND);
+        // The next one has the options of the loop.
+        self.listener_limits.remove(&SECOND);
         for _ in 0..TRIES {
             match self.listen(cx, SECOND) {
                 Ok(_) => return,

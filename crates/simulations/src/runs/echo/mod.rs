@@ -1,7 +1,9 @@
 //! The handler of the runs: an echo that is told from every wrong one.
 
 mod acts;
+mod alarms;
 mod expect;
+mod limits;
 mod listeners;
 mod pulls;
 mod served;
@@ -22,6 +24,8 @@ use edgeloop::{
 };
 
 use crate::runs::manner::{Limits, Manner};
+use alarms::{Alarms, BUSY, Busy, PAUSES};
+use limits::{Own, Owns};
 pub(crate) use served::Served;
 use session::{End, Notices, Seen, Session, Sessions};
 
@@ -40,6 +44,11 @@ pub(crate) struct Echo {
     world: Rc<RefCell<World>>,
     sessions: Sessions,
     gone: Vec<ConnectionId>,
+    alarms: Alarms,
+    busy: Busy,
+    owns: Owns,
+    /// What holds for the connections that a listener accepts.
+    listener_limits: HashMap<SocketAddr, Own>,
     /// How often each connection is still to be poked.
     poked: HashMap<ConnectionId, u32>,
     pub(crate) ends: Vec<End>,
@@ -80,6 +89,10 @@ impl Echo {
             world: Rc::clone(world),
             sessions: Rc::clone(sessions),
             gone: Vec::new(),
+            alarms: Alarms::default(),
+            busy: Busy::default(),
+            owns: Owns::new(),
+            listener_limits: HashMap::new(),
             poked: HashMap::new(),
             ends: Vec::new(),
             notices: Notices::default(),
@@ -121,6 +134,7 @@ impl Echo {
             self.panic_quietly("as planned, and before it has a session");
         }
         self.seen.turned_away.remove(&id);
+        self.has_limits_of(listener, id, wire);
         self.sessions.borrow_mut().push((id, wire));
         Some(Session::new(id, wire, made))
     }
@@ -156,6 +170,7 @@ impl Echo {
             let served = !place.excused;
             world.wires[session.wire].known.served = served;
         }
+        self.may_set_limits(cx, session);
         self.may_set_alarm(cx, session);
         self.may_panic(session);
         Action::Continue
@@ -169,7 +184,8 @@ impl Echo {
     ) -> Action {
         self.called_back(cx, session);
         if let Some(queued) = self.queued(session) {
-            let full = queued > self.limits.high_watermark as u64 && !self.manner.reads_on;
+            let full =
+                queued > self.limits_of(session.known_id()).high as u64 && !self.manner.reads_on;
             self.expect(!full, "more is read, though the output is above its watermark", session);
             let told = cx.queued(cx.id()) as u64 == queued;
             self.expect(told, "the loop holds more or less output than it was given", session);
@@ -190,6 +206,7 @@ impl Echo {
             return Action::Continue;
         }
         let flooded = self.meddle(cx);
+        self.may_set_limits(cx, session);
         self.may_change_listeners(cx);
         self.may_set_alarm(cx, session);
         self.may_panic(session);
@@ -251,7 +268,7 @@ impl Echo {
         }
         match sent.or_reset() {
             Action::Continue if self.random.chance(self.manner.stays) => {
-                self.set_alarm(cx, session, Some(PAUSE));
+                self.set_alarm(cx, (session.known_id(), session.wire), PAUSES, Some(PAUSE));
                 Action::Continue
             }
             Action::Continue => self.answer(session, Action::Close),
@@ -265,6 +282,7 @@ impl Echo {
         session: &mut Session,
     ) -> Action {
         self.called_back(cx, session);
+        self.may_set_limits(cx, session);
         self.may_set_alarm(cx, session);
         self.may_panic(session);
         if std::mem::take(&mut session.waits) {
@@ -273,20 +291,30 @@ impl Echo {
         Action::Continue
     }
 
-    fn timeout<S: From<Session>>(
+    fn timer<S: From<Session>>(
         &mut self,
         cx: &mut impl Context<S>,
         session: &mut Session,
+        key: u32,
     ) -> Action {
-        self.expect_the_timeout(cx.now(), session);
-        session.alarm = None;
-        self.world.borrow_mut().wires[session.wire].known.alarm = None;
+        self.expect_the_timer(cx.now(), session, key);
+        self.note_alarm((session.known_id(), session.wire), key, None);
         self.called_back(cx, session);
+        if key == BUSY {
+            self.set_busy(cx, session.known_id(), false);
+        }
+        if key != PAUSES {
+            self.may_set_limits(cx, session);
+            self.may_set_alarm(cx, session);
+            self.may_panic(session);
+            return Action::Continue;
+        }
         let paused = session.paused.take();
         if session.ended && session.stash.is_empty() {
             self.may_panic(session);
             return self.answer(session, Action::Close);
         }
+        self.may_set_limits(cx, session);
         self.may_set_alarm(cx, session);
         self.may_panic(session);
         if paused.is_some() {
@@ -312,7 +340,8 @@ impl Echo {
         session.ended |= session.relayed && closed.peer_ended;
         self.leaves(&mut session, 0);
         let served = std::mem::take(&mut self.world.borrow_mut().wires[session.wire].known.served);
-        self.expect_its_time(cx.now(), &session, closed.reason);
+        self.expect_its_time(cx.now(), &session, closed.reason, served);
+        self.expect_its_attempts(&session, closed);
         self.expect_proof(cx.now(), &session, closed.reason, served);
         self.expect_no_longer_lingering(cx.now(), &session, closed);
         if matches!(closed.reason, Reason::InputLimit | Reason::InputShare) {
@@ -333,10 +362,17 @@ impl Echo {
                 self.give_up(session.wire);
             }
         }
+        if closed.reason == Reason::CutOff && self.busy.was(closed.id) {
+            // It was not quiet in time.
+            self.give_up(session.wire);
+        }
         self.seen.turned_away.remove(&closed.id);
         self.gone.push(closed.id);
         self.poked.remove(&closed.id);
         self.may_await_the_end(cx);
+        self.alarms.forget(closed.id);
+        self.busy.forget(closed.id);
+        self.owns.remove(&closed.id);
         let panics = self.random.chance(self.manner.panics);
         self.ends.push(End { session, closed: closed.clone() });
         if self.random.chance(self.manner.redials) {
@@ -358,6 +394,7 @@ impl Echo {
         let asked = self.poked.get_mut(&cx.id()).filter(|asked| **asked > 0);
         let is_asked = asked.map(|asked| *asked -= 1).is_some();
         self.expect(is_asked, "it is poked more often than asked (C47)", session);
+        self.may_set_limits(cx, session);
         self.may_set_alarm(cx, session);
         self.may_panic(session);
         Action::Continue
@@ -432,11 +469,6 @@ impl Echo {
         }
         self.may_change_listeners(cx);
         self.may_panic_alone();
-    }
-
-    fn input_limit(&self, session: &Session) -> usize {
-        self.may_panic_unchanged(session);
-        self.manner.input_limit
     }
 
     fn notice(&mut self, notice: &Notice) {

@@ -58,13 +58,14 @@ impl<const TRACE: bool, const SIZE: usize> Handler for Served<TRACE, SIZE> {
         self.0.drained(cx, &mut padded.session)
     }
 
-    fn timeout(
+    fn timer(
         &mut self,
         cx: &mut impl Context<Self::Session>,
         padded: &mut Padded<SIZE>,
+        key: u32,
     ) -> Action {
         self.0.learn(cx.id(), &mut padded.session);
-        self.0.timeout(cx, &mut padded.session)
+        self.0.timer(cx, &mut padded.session, key)
     }
 
     fn closed(
@@ -105,10 +106,6 @@ impl<const TRACE: bool, const SIZE: usize> Handler for Served<TRACE, SIZE> {
 
     fn wake_up(&mut self, cx: &mut impl LoopContext<Self::Session>) {
         self.0.wake_up(cx);
-    }
-
-    fn input_limit(&self, padded: &Padded<SIZE>) -> usize {
-        self.0.input_limit(&padded.session)
     }
 
     fn notice(&mut self, notice: &Notice) {

@@ -30,8 +30,6 @@ pub(crate) struct Session {
     /// It has paused until the queue has drained; or for good.
     pub(crate) waits: bool,
     pub(crate) abandoned: bool,
-    /// When the timeout that it has set passes.
-    pub(crate) alarm: Option<Time>,
     /// How much of its input is left with the loop.
     pub(crate) left: usize,
     /// What waits until the loop asks for more, and whether it was told to ask.
@@ -63,7 +61,6 @@ impl Session {
             paused: None,
             waits: false,
             abandoned: false,
-            alarm: None,
             left: 0,
             stash: VecDeque::new(),
             asks: false,
@@ -76,6 +73,11 @@ impl Session {
     /// Of a connection that the loop is asked for now, with so many addresses behind the first.
     pub(crate) fn outbound(others: u32, made: Time) -> Self {
         Self { outbound: true, others, ..Self::unnamed(made) }
+    }
+
+    /// Which connection it is for. Each callback has told it before.
+    pub(crate) fn known_id(&self) -> ConnectionId {
+        self.id.expect("a callback has told it")
     }
 
     /// Whether the handler wants no input now.

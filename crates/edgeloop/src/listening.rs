@@ -1,0 +1,147 @@
+//! What a listener may have for itself, where others go by the loop's settings.
+
+use std::time::Duration;
+
+use crate::bounds::Limits;
+use crate::config::Config;
+
+/// The options of one listener, and of the connections that it accepts, for
+/// [`EventLoop::listen_with`](crate::EventLoop::listen_with). What is not named is as in the loop's
+/// [`Config`], whose methods explain each.
+///
+/// # Examples
+///
+/// Clients of one port may be silent for ten seconds, those of the other for an hour.
+///
+/// ```
+/// use std::time::Duration;
+/// use edgeloop::{Config, EventLoop, Handler, Limits, ListenOptions};
+///
+/// fn serve(handler: impl Handler) -> Result<(), edgeloop::Error> {
+///     let config = Config::new().idle_timeout(Some(Duration::from_secs(10)));
+///     let mut server = EventLoop::with_config(handler, config)?;
+///     server.listen("0.0.0.0:3000")?;
+///     let patient = Limits::new().idle_timeout(Some(Duration::from_secs(3600)));
+///     server.listen_with("127.0.0.1:3001", &ListenOptions::new().limits(patient))?;
+///     server.run().map(drop)
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ListenOptions {
+    limits: Limits,
+    backlog: Option<u32>,
+    ipv6_only: Option<bool>,
+    keepalive: Option<Option<Duration>>,
+    user_timeout: Option<Option<Duration>>,
+    send_buffer: Option<Option<usize>>,
+}
+
+impl ListenOptions {
+    /// None that differs.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            limits: Limits::new(),
+            backlog: None,
+            ipv6_only: None,
+            keepalive: None,
+            user_timeout: None,
+            send_buffer: None,
+        }
+    }
+
+    /// The limits of the connections that it accepts.
+    #[must_use]
+    pub const fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// As [`Config::backlog`].
+    #[must_use]
+    pub const fn backlog(mut self, connections: u32) -> Self {
+        self.backlog = Some(connections);
+        self
+    }
+
+    /// As [`Config::ipv6_only`].
+    #[must_use]
+    pub const fn ipv6_only(mut self, only: bool) -> Self {
+        self.ipv6_only = Some(only);
+        self
+    }
+
+    /// As [`Config::keepalive`]. Where neither names it, it depends on the idle timeout of these
+    /// connections.
+    #[must_use]
+    pub const fn keepalive(mut self, after: Option<Duration>) -> Self {
+        self.keepalive = Some(after);
+        self
+    }
+
+    /// As [`Config::user_timeout`].
+    #[must_use]
+    pub const fn user_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.user_timeout = Some(timeout);
+        self
+    }
+
+    /// As [`Config::send_buffer`].
+    #[must_use]
+    pub const fn send_buffer(mut self, bytes: Option<usize>) -> Self {
+        self.send_buffer = Some(bytes);
+        self
+    }
+
+    /// The settings of a loop, with these in place of its own.
+    pub(crate) fn over(&self, config: &Config) -> Config {
+        Config {
+            bounds: self.limits.over(&config.bounds),
+            backlog: self.backlog.unwrap_or(config.backlog),
+            ipv6_only: self.ipv6_only.unwrap_or(config.ipv6_only),
+            keepalive: self.keepalive.map_or(config.keepalive, Some),
+            user_timeout: self.user_timeout.unwrap_or(config.user_timeout),
+            send_buffer: self.send_buffer.unwrap_or(config.send_buffer),
+            ..config.clone()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn what_is_named_takes_the_place_of_the_settings_and_nothing_else_does() {
+        let config = Config::new().user_timeout(Some(SECOND)).send_buffer(Some(5000));
+        assert_eq!(ListenOptions::new().over(&config), config);
+        let options = ListenOptions::new()
+            .user_timeout(None)
+            .send_buffer(Some(6000))
+            .keepalive(Some(7 * SECOND))
+            .backlog(5000)
+            .ipv6_only(true)
+            .limits(Limits::new().write_timeout(None).input_limit(9));
+        let expected = Config::new()
+            .send_buffer(Some(6000))
+            .keepalive(Some(7 * SECOND))
+            .backlog(5000)
+            .ipv6_only(true)
+            .write_timeout(None)
+            .input_limit(9);
+        assert_eq!(options.over(&config), expected);
+    }
+
+    #[test]
+    fn c43_whether_connections_are_probed_depends_on_their_own_idle_timeout() {
+        let idle = ListenOptions::new().limits(Limits::new().idle_timeout(Some(SECOND)));
+        assert!(Config::new().keepalive_after().is_some());
+        assert_eq!(idle.over(&Config::new()).keepalive_after(), None);
+        let never = ListenOptions::new().limits(Limits::new().idle_timeout(None));
+        let config = Config::new().idle_timeout(Some(SECOND));
+        assert_eq!(config.keepalive_after(), None);
+        assert!(never.over(&config).keepalive_after().is_some());
+    }
+}
