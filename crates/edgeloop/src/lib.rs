@@ -59,6 +59,7 @@ mod listening;
 mod metrics;
 mod action;
 mod handler;
+mod receive;
 mod kernel;
 mod wheel;
 mod table;
@@ -96,7 +97,7 @@ pub use config::{
 };
 pub use error::{ConnectError, Error, ErrorKind};
 pub use event_loop::{EventLoop, Turn};
-pub use handler::{Action, Context, Handler, LoopContext, Origin, Receive, Sent, Stop};
+pub use handler::{Action, Context, Handler, LoopContext, Origin, Sent, Stop};
 pub use id::ConnectionId;
 pub use input::{Input, TooLong, Unsigned};
 pub use kernel::{Kernel, Linux, SocketOption, Wake};
@@ -106,5 +107,6 @@ pub use mailbox::{AdoptError, AdoptErrorKind, Handle, SendError, SendErrorKind, 
 pub use metrics::Metrics;
 pub use notice::{Notice, Trace};
 pub use place::MemoryLimit;
+pub use receive::Receive;
 pub use target::Target;
 pub use time::Time;

@@ -100,9 +100,9 @@ impl<K: Kernel> Core<K> {
                 self.list(id);
             }
         }
+        self.schedule(id);
         // The low watermark that a pull waits for may be higher now.
         self.pull_on(id);
-        self.schedule(id);
     }
 
     /// A connection is gone, and its limits with it.

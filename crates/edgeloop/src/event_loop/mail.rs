@@ -11,10 +11,11 @@ use crate::connection::{Connection, Life};
 use crate::context::CallContext;
 use crate::core::Agenda;
 use crate::error::{Error, ErrorKind, InCall};
-use crate::handler::{Action, Handler, LoopContext, Receive, Sent};
+use crate::handler::{Action, Handler, LoopContext, Sent};
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
 use crate::mailbox::{Letter, Sender};
+use crate::receive::Receive;
 
 impl<H: Handler> EventLoop<H> {
     /// From now on, calls [`Handler::notified`] when something arrives at a descriptor of yours: a

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::event_loop::EventLoop;
-use crate::handler::{Handler, Receive, Stop};
+use crate::handler::{Handler, Stop};
 use crate::mailbox::{Handle, Sender};
 use crate::metrics::Metrics;
+use crate::receive::Receive;
 use crate::sim::clock::START;
 use crate::sim::failure::Failure;
 use crate::sim::faults::Fault;

@@ -6,10 +6,11 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::closed::Closed;
-use crate::handler::{Action, Context, Handler, LoopContext, Origin, Receive};
+use crate::handler::{Action, Context, Handler, LoopContext, Origin};
 use crate::id::ConnectionId;
 use crate::input::Input;
 use crate::notice::{Notice, Trace};
+use crate::receive::Receive;
 use crate::sim::World;
 use crate::sim::clock::START;
 use crate::sim::journal::{Inside, Journal};
