@@ -95,3 +95,46 @@ fn main() -> Result<(), edgeloop::Error> {
     server.run()?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use edgeloop::sim::{Act, TestContext};
+
+    use super::*;
+
+    /// Two members, Ann and Bob, who have read what was said until now.
+    fn room() -> (Room, TestContext<Member>, [ConnectionId; 2]) {
+        let (mut room, mut cx) = (Room::default(), TestContext::new());
+        let members = [1, 2].map(TestContext::<Member>::connection);
+        for (id, name) in members.into_iter().zip(["Ann\n", "Bob\n"]) {
+            let _ = hear(&mut room, cx.turn_to(id), name);
+        }
+        let _ = members.map(|id| cx.take_sent_to(id));
+        (room, cx, members)
+    }
+
+    fn hear(room: &mut Room, cx: &mut TestContext<Member>, words: &str) -> Action {
+        room.data(cx, &mut Member::default(), &mut Input::new(words.as_bytes()))
+    }
+
+    #[test]
+    fn what_one_says_all_others_read() {
+        let (mut room, mut cx, [ann, bob]) = room();
+        assert_eq!(hear(&mut room, cx.turn_to(ann), "hello\r\nwho's there?\n"), Action::Continue);
+        assert_eq!(cx.take_sent_to(bob), b"Ann: hello\nAnn: who's there?\n");
+        assert_eq!((cx.take_sent_to(ann), cx.take_acts()), (vec![], vec![]));
+    }
+
+    #[test]
+    fn whoever_reads_too_slowly_is_put_out() {
+        let (mut room, mut cx, [ann, bob]) = room();
+        cx.answer(Sent::Refused);
+        let _ = hear(&mut room, cx.turn_to(ann), "hello\n");
+        assert_eq!(cx.take_acts(), [Act::Reset(bob)]);
+        // He is told of as anybody who leaves.
+        cx.answer(Sent::Written);
+        let closed = TestContext::<Member>::closed(bob, edgeloop::Reason::Reset);
+        room.closed(cx.turn_to(bob), Member { said: 3 }, &closed);
+        assert_eq!(cx.take_sent_to(ann), b"* Bob leaves after 3 lines\n");
+    }
+}

@@ -58,6 +58,7 @@ mod config;
 mod listening;
 mod metrics;
 mod action;
+mod context;
 mod handler;
 mod receive;
 mod kernel;
@@ -77,7 +78,7 @@ mod connection;
 mod listener;
 mod limits;
 mod core;
-mod context;
+mod call_context;
 mod event_loop;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::EventLoop;
+use crate::call_context::CallContext;
 use crate::closed::{Closed, Reason};
 use crate::connection::Life;
-use crate::context::CallContext;
 use crate::core::Agenda;
 use crate::flags::Flags;
 use crate::handler::{Handler, LoopContext, Stop};

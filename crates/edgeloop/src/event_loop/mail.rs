@@ -6,9 +6,9 @@ use std::os::fd::AsFd;
 
 use super::EventLoop;
 use super::serve::call;
+use crate::call_context::CallContext;
 use crate::closed::Reason;
 use crate::connection::{Connection, Life};
-use crate::context::CallContext;
 use crate::core::Agenda;
 use crate::error::{Error, ErrorKind, InCall};
 use crate::handler::{Action, Handler, LoopContext, Sent};

@@ -25,8 +25,8 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
+use crate::call_context::Started;
 use crate::config::Config;
-use crate::context::Started;
 use crate::core::{Agenda, Ballast, Core};
 use crate::error::{ConnectError, Error, ErrorKind, Failed};
 use crate::flags::Flags;

@@ -1,7 +1,7 @@
 //! Phase 7, for the callbacks of no connection: the wake-up, and the end of the turn.
 
 use super::EventLoop;
-use crate::context::CallContext;
+use crate::call_context::CallContext;
 use crate::core::Agenda;
 use crate::handler::{Handler, LoopContext};
 use crate::id::ConnectionId;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::EventLoop;
 use super::serve::call;
-use crate::context::CallContext;
+use crate::call_context::CallContext;
 use crate::core::Agenda;
 use crate::handler::{Action, Handler};
 use crate::id::ConnectionId;

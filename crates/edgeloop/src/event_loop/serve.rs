@@ -6,9 +6,9 @@ use std::ops::Range;
 use rustix::io::Errno;
 
 use super::EventLoop;
+use crate::call_context::CallContext;
 use crate::closed::Reason;
 use crate::connection::{Life, Transfer};
-use crate::context::CallContext;
 use crate::core::is_exhaustion;
 use crate::epoll::Readiness;
 use crate::flags::Flags;

@@ -7,9 +7,9 @@
 
 use super::EventLoop;
 use super::serve::call;
+use crate::call_context::CallContext;
 use crate::closed::Reason;
 use crate::connection::{Connection, Due, Life};
-use crate::context::CallContext;
 use crate::core::Agenda;
 use crate::epoll::Readiness;
 use crate::flags::Flags;

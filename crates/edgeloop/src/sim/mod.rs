@@ -10,6 +10,7 @@
 
 mod check;
 mod clock;
+mod context;
 mod failure;
 #[allow(missing_docs, reason = "public for `internals` only, which nobody reads about")]
 mod faults;
@@ -32,6 +33,7 @@ mod watched;
 mod world;
 
 pub use check::{check, try_check};
+pub use context::{Act, TestContext};
 pub use failure::Failure;
 pub use faults::Fault;
 pub use injector::Faults;
