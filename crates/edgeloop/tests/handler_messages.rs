@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use edgeloop::{
     Action, Config, ConnectionId, Context, EventLoop, Handle, Handler, Input, LoopContext, Origin,
-    Receive, SendErrorKind, Sender, Stop,
+    Receive, SendErrorKind, Sender, Stop, Trace,
 };
 use testkit::{PATIENCE, Peer};
 
@@ -254,4 +254,79 @@ fn metrics_are_seen_from_another_thread_while_the_loop_runs() {
     peer.expect_echo(b"hello");
     let metrics = server.handle().metrics(PATIENCE).expect("it runs");
     assert_eq!((metrics.connections, metrics.bytes_in, metrics.bytes_out), (1, 5, 5));
+}
+
+/// Connects when it is told to, and panics when it is shown the socket for that.
+struct Panics {
+    clients: mpsc::Sender<ConnectionId>,
+    client: Option<ConnectionId>,
+    notes: mpsc::Sender<u32>,
+    held: mpsc::Receiver<()>,
+}
+
+impl Handler for Panics {
+    type Session = ();
+
+    const TRACE: bool = true;
+
+    fn session(&mut self, origin: &Origin) -> Option<()> {
+        self.client = Some(origin.id);
+        let _ = self.clients.send(origin.id);
+        Some(())
+    }
+
+    fn data(&mut self, _: &mut impl Context, (): &mut (), _: &mut Input<'_>) -> Action {
+        Action::Continue
+    }
+
+    fn notified(&mut self, _: &mut impl LoopContext) {
+        let _ = self.notes.send(0);
+        let _ = self.held.recv();
+    }
+
+    fn trace(&mut self, trace: &Trace<'_>) {
+        if let Trace::Registered { id, .. } = trace
+            && self.client.is_some_and(|client| client != *id)
+        {
+            std::panic::resume_unwind(Box::new("on purpose"));
+        }
+    }
+}
+
+impl Receive<u32> for Panics {
+    fn posted(&mut self, cx: &mut impl LoopContext, _: u32) {
+        let nobody = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
+        assert!(cx.connect(nobody.into(), ()).is_ok());
+    }
+
+    fn message(&mut self, _: &mut impl Context, (): &mut (), number: u32) -> Action {
+        let _ = self.notes.send(number);
+        Action::Continue
+    }
+}
+
+/// Found by a seed: the message that came next was lost with the panic.
+#[test]
+fn c40_a_panic_between_two_messages_costs_none_of_them() {
+    let ((clients, opened), (notes, told)) = (mpsc::channel(), mpsc::channel());
+    let (release, held) = mpsc::channel::<()>();
+    let mut server = EventLoop::new(Panics { clients, client: None, notes, held }).expect("a loop");
+    let address = server.listen("127.0.0.1:0").expect("a port");
+    let sender = server.sender::<u32>();
+    let thread = thread::spawn(move || server.run().expect("it runs"));
+    let _peer = Peer::connect(address);
+    let client = opened.recv_timeout(PATIENCE).expect("it is made");
+    sender.handle().notify();
+    assert_eq!(told.recv_timeout(PATIENCE), Ok(0), "the loop is held up");
+    sender.send_to(client, 1).expect("room");
+    sender.post(2).expect("room");
+    sender.send_to(client, 3).expect("room");
+    sender.send_to(client, 4).expect("room");
+    drop(release);
+    for number in [1, 3, 4] {
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(number));
+    }
+    sender.handle().stop(Stop::Now);
+    testkit::eventually("the loop has ended", || thread.is_finished());
+    assert_eq!(thread.join().expect("no panic").panics, 1);
 }

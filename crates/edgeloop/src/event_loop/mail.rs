@@ -82,8 +82,12 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             }
         }
         // No callback sends these.
-        self.core.current = ConnectionId::NONE;
-        while let Some(letter) = self.letters.pop_front() {
+        loop {
+            // It may be for a connection that was started in this phase. Before it is taken, because
+            // a trace may panic (C40).
+            self.place_sessions();
+            self.core.current = ConnectionId::NONE;
+            let Some(letter) = self.letters.pop_front() else { break };
             match letter {
                 Letter::Send(id, bytes) => {
                     if self.core.send_or_join(id, &bytes) == Sent::Refused {
@@ -116,6 +120,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     pub(super) fn call_poked(&mut self) {
         let count = self.core.poked.len().min(self.core.config.turn_jobs);
         for _ in 0..count {
+            self.place_sessions();
             let Some(id) = self.core.poked.pop_front() else { break };
             self.call_poked_one(id);
         }
@@ -135,8 +140,6 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     /// Whether a connection can be called from elsewhere; one that is gone is counted.
     fn reaches(&mut self, id: ConnectionId) -> bool {
-        // It may have been started in this phase.
-        self.place_sessions();
         self.core.current = ConnectionId::NONE;
         match self.core.connections.get(id).map(Connection::life) {
             Some(Life::Connecting | Life::Open) => true,

@@ -160,7 +160,10 @@ impl Echo {
             let mut world = self.world.borrow_mut();
             world.is_made(cx.id());
             // It may be another address that was connected to in the end.
+            let before = world.wires[session.wire].known.low_watermark;
             session.wire = world.wire_named(cx.id()).expect("it is registered");
+            let known = &mut world.wires[session.wire].known;
+            known.low_watermark = known.low_watermark.or(before);
             let mut sessions = self.sessions.borrow_mut();
             sessions.iter_mut().filter(|one| one.0 == cx.id()).for_each(|one| one.1 = session.wire);
             // What is connected to while the loop drains may not have the time for all of it.
