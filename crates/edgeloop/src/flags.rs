@@ -26,7 +26,7 @@ impl Flags {
     /// Input is kept, and is to be shown again before anything is read.
     pub(crate) const SHOW: Self = Self(1 << 7);
     /// The peer's FIN was read.
-    pub(crate) const ENDED: Self = Self(1 << 8);
+    pub(crate) const PEER_ENDED: Self = Self(1 << 8);
     /// A call on the socket failed; nothing can be sent any more (C7).
     pub(crate) const FAILED: Self = Self(1 << 9);
     /// It stands in the loop's ready list.
@@ -68,7 +68,7 @@ impl Flags {
 
     /// Reading waits for something.
     pub(crate) const NO_READING: Self =
-        Self(Self::PAUSED.0 | Self::ABOVE.0 | Self::ENDED.0 | Self::STARVED.0 | Self::RETRY.0);
+        Self(Self::PAUSED.0 | Self::ABOVE.0 | Self::PEER_ENDED.0 | Self::STARVED.0 | Self::RETRY.0);
 
     const fn bits(self) -> u64 {
         (self.0 as u64) << GENERATION_BITS

@@ -142,7 +142,7 @@ impl Output {
 
     /// Queues bytes that are in a pipe, in a queue that is empty; answers by how much the memory
     /// held has grown. The pages are the kernel's, and counted as if they were full.
-    pub(crate) fn adopt(&mut self, piped: Piped) -> usize {
+    pub(crate) fn push_piped(&mut self, piped: Piped) -> usize {
         debug_assert!(self.is_empty(), "what is in the pipe would overtake what is queued");
         self.piped = Some(piped);
         self.len = piped.count;
@@ -443,7 +443,7 @@ mod tests {
         let mut pipes = Pipes::new(1);
         let pipe = pipes.lend(Time::ZERO, || Ok::<_, ()>(())).expect("made").expect("room");
         let mut output = Output::default();
-        assert_eq!(output.adopt(Piped { pipe, count: 10 }), 10);
+        assert_eq!(output.push_piped(Piped { pipe, count: 10 }), 10);
         assert_eq!(output.push(b"behind"), Ok(PAGE));
         assert_eq!((output.len(), output.held()), (16, 10 + PAGE));
         assert_eq!(output.piped(), Some(Piped { pipe, count: 10 }));
@@ -460,7 +460,7 @@ mod tests {
         let mut pipes = Pipes::new(1);
         let pipe = pipes.lend(Time::ZERO, || Ok::<_, ()>(())).expect("made").expect("room");
         let mut output = Output::default();
-        output.adopt(Piped { pipe, count: 10 });
+        output.push_piped(Piped { pipe, count: 10 });
         let _ = output.advance(3);
         let left = Some(Piped { pipe, count: 7 });
         assert_eq!(output.drop_all(), Released { memory: 7, piped: left });

@@ -211,7 +211,7 @@ impl<S> Connection<S> {
                 let later = deadline.0.after(timeouts.hold_ups.after(since));
                 [(later, Due::LingerTimeout), never, retry]
             }
-            Life::Doomed => [never; 3],
+            Life::Ended => [never; 3],
         }
         .into_iter()
     }

@@ -2,7 +2,7 @@
 //! arguments, and each method is a transition.
 //!
 //! ```text
-//!   Connecting ──▶ Open ──▶ Flushing ──▶ Lingering ──▶ Doomed
+//!   Connecting ──▶ Open ──▶ Flushing ──▶ Lingering ──▶ Ended
 //!       │           │           │            │            ▲
 //!       └───────────┴───────────┴────────────┴────────────┘  failed, reset, timed out, cut off
 //! ```
@@ -11,7 +11,7 @@
 //!   on being read (C44).
 //! - **Flushing**: the handler has closed; what it sent is still being written (C3).
 //! - **Lingering**: our FIN is out; input is discarded until the peer's FIN (C6).
-//! - **Doomed**: its end is decided; the closing phase tells the handler and closes the descriptor.
+//! - **Ended**: its end is decided; the closing phase tells the handler and closes the descriptor.
 
 mod deadlines;
 mod owed;
@@ -43,7 +43,7 @@ pub(crate) enum Life {
     Open,
     Flushing,
     Lingering,
-    Doomed,
+    Ended,
 }
 
 /// One connection. 32 bytes, within one cache line; all that an idle one does not need is in
@@ -260,8 +260,10 @@ impl<S> Connection<S> {
     pub(crate) fn wants_reading(&self) -> bool {
         match self.life {
             Life::Open => self.has(Flags::READABLE | Flags::SHOW) && !self.has(Flags::NO_READING),
-            Life::Lingering => self.has(Flags::READABLE) && !self.has(Flags::ENDED | Flags::RETRY),
-            Life::Connecting | Life::Flushing | Life::Doomed => false,
+            Life::Lingering => {
+                self.has(Flags::READABLE) && !self.has(Flags::PEER_ENDED | Flags::RETRY)
+            }
+            Life::Connecting | Life::Flushing | Life::Ended => false,
         }
     }
 
@@ -357,9 +359,9 @@ impl<S> Connection<S> {
     }
 
     /// The peer's FIN was read.
-    pub(crate) fn ended(&mut self) {
+    pub(crate) fn peer_ended(&mut self) {
         self.exhausted();
-        self.set(Flags::ENDED);
+        self.set(Flags::PEER_ENDED);
     }
 
     /// The handler wants to read again. Only from now on can the peer be idle.
@@ -434,7 +436,7 @@ impl<S> Connection<S> {
         }
         match self.life {
             Life::Flushing if self.has(Flags::ABORT) => Next::Reset,
-            Life::Flushing if self.has(Flags::ENDED) => Next::Finish,
+            Life::Flushing if self.has(Flags::PEER_ENDED) => Next::Finish,
             Life::Flushing => Next::Linger,
             Life::Open if self.has(Flags::FINISHED) && self.is_read() => Next::Finish,
             Life::Open if self.has(Flags::FIN_SENT) => Next::Wait,
@@ -445,7 +447,7 @@ impl<S> Connection<S> {
 
     /// Whether the peer's stream has ended, and none of it waits to be relayed.
     const fn is_read(&self) -> bool {
-        self.has(Flags::ENDED) && !(self.has(Flags::RELAYED) && self.has(Flags::KEPT))
+        self.has(Flags::PEER_ENDED) && !(self.has(Flags::RELAYED) && self.has(Flags::KEPT))
     }
 
     /// Our FIN is out: waits for the peer's, for `timeout` and for `discardable` bytes at most
@@ -461,9 +463,9 @@ impl<S> Connection<S> {
     }
 
     /// Its end is decided. Returns what its output released.
-    pub(crate) fn doom(&mut self, reason: Reason, abort: bool) -> Released {
-        debug_assert_ne!(self.life, Life::Doomed);
-        self.enter(Life::Doomed);
+    pub(crate) fn end(&mut self, reason: Reason, abort: bool) -> Released {
+        debug_assert_ne!(self.life, Life::Ended);
+        self.enter(Life::Ended);
         // Why we ended it counts for more than what came of it while it lingered.
         self.reason = Some(match self.reason {
             Some(earlier) if !abort => earlier,

@@ -124,14 +124,14 @@ impl<S> Connection<S> {
     }
 
     /// The same with what is in a pipe, where nothing is queued yet.
-    pub(crate) fn adopt(
+    pub(crate) fn push_piped(
         &mut self,
         piped: Piped,
         now: Time,
         high: usize,
         mark: Flags,
     ) -> Result<usize, Refused> {
-        self.queue(now, high, mark, |output| Ok(output.adopt(piped)))
+        self.queue(now, high, mark, |output| Ok(output.push_piped(piped)))
     }
 
     fn queue(

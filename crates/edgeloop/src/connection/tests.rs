@@ -4,7 +4,7 @@ use super::*;
 
 const NOW: Time = Time::ZERO;
 const LIVES: [Life; 5] =
-    [Life::Connecting, Life::Open, Life::Flushing, Life::Lingering, Life::Doomed];
+    [Life::Connecting, Life::Open, Life::Flushing, Life::Lingering, Life::Ended];
 
 fn open() -> Connection<()> {
     Connection::accepted((), NonZeroU64::MIN, NOW)
@@ -128,7 +128,7 @@ fn c10_what_keeps_a_connection_from_being_read() {
         Flags::SHOW,
         Flags::PAUSED,
         Flags::ABOVE,
-        Flags::ENDED,
+        Flags::PEER_ENDED,
         Flags::STARVED,
         Flags::RETRY,
     ];
@@ -141,7 +141,7 @@ fn c10_what_keeps_a_connection_from_being_read() {
                     (has(Flags::READABLE) || has(Flags::SHOW)) && !waits
                 }
                 Life::Lingering => {
-                    has(Flags::READABLE) && !(has(Flags::ENDED) || has(Flags::RETRY))
+                    has(Flags::READABLE) && !(has(Flags::PEER_ENDED) || has(Flags::RETRY))
                 }
                 _ => false,
             };
@@ -225,7 +225,7 @@ fn the_first_reason_is_told_unless_the_end_is_a_reset() {
         assert_eq!(connection.reason(), None);
         let _ = connection.begin_close(Reason::IdleTimeout);
         assert_eq!(connection.reason(), Some(Reason::IdleTimeout));
-        let _ = connection.doom(Reason::WriteTimeout, abort);
+        let _ = connection.end(Reason::WriteTimeout, abort);
         assert_eq!(connection.reason(), Some(told));
     }
 }
@@ -236,8 +236,8 @@ fn what_was_read_is_forgotten_and_an_end_is_not() {
     connection.exhausted();
     assert!(connection.is_plain(1));
     connection.set(Flags::READABLE | Flags::DRAIN);
-    connection.ended();
-    assert!(!connection.has(Flags::READABLE | Flags::DRAIN) && connection.has(Flags::ENDED));
+    connection.peer_ended();
+    assert!(!connection.has(Flags::READABLE | Flags::DRAIN) && connection.has(Flags::PEER_ENDED));
 }
 
 impl<S> Connection<S> {

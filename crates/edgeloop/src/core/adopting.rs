@@ -30,7 +30,7 @@ impl<K: Kernel> Core<K> {
             self.kernel.close(socket);
             return Err(error);
         }
-        let id = self.adopt(socket).in_call("epoll_ctl").map_err(NotAdopted::Failed)?;
+        let id = self.register(socket).in_call("epoll_ctl").map_err(NotAdopted::Failed)?;
         self.metrics.adopted += 1;
         Ok(id)
     }

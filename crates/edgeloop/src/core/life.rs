@@ -45,7 +45,7 @@ impl<K: Kernel> Core<K> {
     // The beginning.
 
     /// Takes over a connected socket, unless epoll would not have it (C19).
-    pub(crate) fn adopt(&mut self, socket: K::Socket) -> Result<ConnectionId, Errno> {
+    pub(crate) fn register(&mut self, socket: K::Socket) -> Result<ConnectionId, Errno> {
         let id = self.connections.next_id();
         if let Err(error) = self.kernel.register(&socket, Token(id.to_bits()), CONNECTION) {
             self.kernel.close(socket);
@@ -203,12 +203,12 @@ impl<K: Kernel> Core<K> {
                 Err(error) => failed = Some(error.errno()),
             }
         }
-        let Some(error) = failed else { return self.doom(id, Reason::ConnectTimeout, false) };
+        let Some(error) = failed else { return self.end(id, Reason::ConnectTimeout, false) };
         if let Some(connection) = self.connections.get_mut(id) {
             let released = connection.fail(error);
             self.release(released);
         }
-        self.doom(id, Reason::ConnectFailed, false);
+        self.end(id, Reason::ConnectFailed, false);
     }
 
     // The end.
@@ -217,13 +217,13 @@ impl<K: Kernel> Core<K> {
     pub(crate) fn fail(&mut self, id: ConnectionId, error: Errno) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         let released = connection.fail(error);
-        let readable = connection.life() == Life::Open && !connection.has(Flags::ENDED);
+        let readable = connection.life() == Life::Open && !connection.has(Flags::PEER_ENDED);
         self.forget_waiting(id);
         self.release(released);
         if readable {
             self.list(id);
         } else {
-            self.doom(id, Reason::Failed, true);
+            self.end(id, Reason::Failed, true);
         }
     }
 
@@ -242,27 +242,27 @@ impl<K: Kernel> Core<K> {
             return;
         };
         match connection.life() {
-            Life::Connecting => self.doom(id, reason, false),
-            Life::Open if connection.has(Flags::FAILED) => self.doom(id, Reason::Failed, true),
+            Life::Connecting => self.end(id, reason, false),
+            Life::Open if connection.has(Flags::FAILED) => self.end(id, Reason::Failed, true),
             Life::Open => {
                 let breaks = connection.has(Flags::ABORT);
                 self.part(id, breaks);
                 let Some(connection) = self.connections.get_mut(id) else { return };
-                let ended = reason == Reason::Closed && connection.has(Flags::ENDED);
+                let ended = reason == Reason::Closed && connection.has(Flags::PEER_ENDED);
                 let next = connection.begin_close(if ended { Reason::Finished } else { reason });
                 self.forget_kept(id);
                 self.follow(id, next);
                 self.schedule(id);
             }
-            Life::Flushing | Life::Lingering | Life::Doomed => {}
+            Life::Flushing | Life::Lingering | Life::Ended => {}
         }
     }
 
     /// Ends a connection with an RST; see [`Action::Reset`](crate::Action::Reset).
     pub(crate) fn reset(&mut self, id: ConnectionId) {
         match self.connections.get(id).map(Connection::life) {
-            Some(Life::Doomed) => {}
-            Some(_) => self.doom(id, Reason::Reset, true),
+            Some(Life::Ended) => {}
+            Some(_) => self.end(id, Reason::Reset, true),
             None => self.metrics.stale += 1,
         }
     }
@@ -297,8 +297,8 @@ impl<K: Kernel> Core<K> {
         };
         match connection.life() {
             Life::Open | Life::Flushing => connection.set(Flags::ABORT),
-            Life::Doomed => return,
-            Life::Connecting | Life::Lingering => return self.doom(id, reason, true),
+            Life::Ended => return,
+            Life::Connecting | Life::Lingering => return self.end(id, reason, true),
         }
         self.begin_close(id, reason);
     }
@@ -307,10 +307,10 @@ impl<K: Kernel> Core<K> {
     pub(crate) fn follow(&mut self, id: ConnectionId, next: Next) {
         match next {
             Next::Wait => {}
-            Next::Finish => self.doom(id, Reason::Finished, false),
+            Next::Finish => self.end(id, Reason::Finished, false),
             Next::Reset => {
                 let reason = self.connections.get(id).and_then(Connection::reason);
-                self.doom(id, reason.unwrap_or(Reason::Reset), true);
+                self.end(id, reason.unwrap_or(Reason::Reset), true);
             }
             Next::Linger => self.linger(id),
             Next::HalfClose => {
@@ -328,7 +328,7 @@ impl<K: Kernel> Core<K> {
         if let Err(error) = persist(|| self.kernel.shutdown_write(&connection.socket)) {
             let released = connection.fail(error);
             self.release(released);
-            self.doom(id, Reason::Failed, true);
+            self.end(id, Reason::Failed, true);
             return false;
         }
         connection.set(Flags::FIN_SENT);
@@ -352,15 +352,15 @@ impl<K: Kernel> Core<K> {
     }
 
     /// Decides the end of a connection. The closing phase of this turn carries it out.
-    pub(crate) fn doom(&mut self, id: ConnectionId, reason: Reason, abort: bool) {
+    pub(crate) fn end(&mut self, id: ConnectionId, reason: Reason, abort: bool) {
         self.forget_kept(id);
         let Some(connection) = self.connections.get_mut(id) else { return };
-        if connection.life() == Life::Doomed {
+        if connection.life() == Life::Ended {
             return;
         }
         // What waits for a connection that is not made is lost, and what it waited for never comes.
         let breaks = abort || connection.life() == Life::Connecting;
-        let released = connection.doom(reason, abort);
+        let released = connection.end(reason, abort);
         self.part(id, breaks);
         self.forget_waiting(id);
         self.release(released);
@@ -372,7 +372,7 @@ impl<K: Kernel> Core<K> {
     }
 
     /// Closes the descriptor and frees the slot. Nothing of the connection is left.
-    pub(crate) fn bury(&mut self, id: ConnectionId) {
+    pub(crate) fn free(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.remove(id) else { return };
         self.wheel.cancel(id.slot());
         self.dialled.remove(&id.slot());

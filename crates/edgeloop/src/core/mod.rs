@@ -407,7 +407,7 @@ impl<K: Kernel> Core<K> {
     }
 
     /// A receive or a send found the kernel without memory: it is tried again from a timer.
-    /// Returns whether it will be; if not, the connection is doomed.
+    /// Returns whether it will be; if not, the connection has ended.
     pub(crate) fn retry(&mut self, id: ConnectionId, transfer: Transfer, error: Errno) -> bool {
         let Some(connection) = self.connections.get_mut(id) else { return false };
         match connection.retry(transfer, error, self.now) {
@@ -417,7 +417,7 @@ impl<K: Kernel> Core<K> {
                 true
             }
             Retry::GiveUp => {
-                self.doom(id, Reason::Exhausted, true);
+                self.end(id, Reason::Exhausted, true);
                 false
             }
         }

@@ -129,7 +129,7 @@ impl<K: Kernel> Core<K> {
         }
         let takes = self.connections.get(target).is_some_and(Connection::is_sendable);
         // Nothing is left to come of a stream whose end has gone to its target before.
-        let is_over = |it: &Connection<_>| it.has(Flags::ENDED) && !it.has(Flags::KEPT);
+        let is_over = |it: &Connection<_>| it.has(Flags::PEER_ENDED) && !it.has(Flags::KEPT);
         let is_over = self.connections.get(source).is_some_and(is_over);
         if is_over && self.connections.get(target).is_none_or(|it| it.has(Flags::FINISHED)) {
             return;
@@ -144,7 +144,7 @@ impl<K: Kernel> Core<K> {
         self.relays.of(target).source = source;
         let Some(connection) = self.connections.get_mut(source) else { return };
         connection.set(Flags::RELAYED);
-        if connection.has(Flags::ENDED) {
+        if connection.has(Flags::PEER_ENDED) {
             // Nothing more comes that would be read.
             return self.carry_kept(source);
         }
@@ -214,7 +214,7 @@ impl<K: Kernel> Core<K> {
         if held && !paused {
             self.resume(source);
         }
-        if self.connections.get(source).is_some_and(|it| it.has(Flags::ENDED)) {
+        if self.connections.get(source).is_some_and(|it| it.has(Flags::PEER_ENDED)) {
             self.carry_kept(source);
         }
     }
@@ -245,7 +245,7 @@ impl<K: Kernel> Core<K> {
             && connection.has(Flags::RELAYED)
         {
             if !connection.has(Flags::KEPT) {
-                if connection.has(Flags::ENDED) && self.relays.ending != source {
+                if connection.has(Flags::PEER_ENDED) && self.relays.ending != source {
                     self.carry_end(source);
                 }
                 return;
@@ -355,7 +355,7 @@ impl<K: Kernel> Core<K> {
             end.target = none;
         }
         let has_ended = |core: &Self, id| {
-            let ended = |it: &Connection<_>| it.has(Flags::ENDED) && !it.has(Flags::KEPT);
+            let ended = |it: &Connection<_>| it.has(Flags::PEER_ENDED) && !it.has(Flags::KEPT);
             core.connections.get(id).is_none_or(ended)
         };
         // Behind the end of its stream a connection owes its target nothing, and is owed nothing by

@@ -53,7 +53,7 @@ impl<K: Kernel> Core<K> {
             let Some(id) = self.worst(spared) else { return };
             if !self.takes(id) {
                 self.metrics.given_up += 1;
-                self.doom(id, Reason::OutputShare, true);
+                self.end(id, Reason::OutputShare, true);
             }
         }
     }

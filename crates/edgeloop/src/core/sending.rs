@@ -357,7 +357,7 @@ impl<K: Kernel> Core<K> {
             Outgoing::Bytes(bytes) => connection.try_push(bytes, now, high, mark),
             Outgoing::Pieces(pieces) => connection.try_push_all(pieces, now, high, mark),
             Outgoing::Shared(shared, gone) => connection.try_share((shared, gone), now, high, mark),
-            Outgoing::Piped(piped) => connection.adopt(piped, now, high, mark),
+            Outgoing::Piped(piped) => connection.push_piped(piped, now, high, mark),
         }
     }
 

@@ -120,7 +120,7 @@ impl<K: Kernel> Core<K> {
         if let Some(connection) = self.connections.get_mut(id) {
             connection.remember(Errno::NOMEM);
         }
-        self.doom(id, Reason::Exhausted, true);
+        self.end(id, Reason::Exhausted, true);
     }
 
     /// Whether there is memory for another few connections, asked before the first of them is

@@ -141,7 +141,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         listener: SocketAddr,
         limits: Option<Arc<Bounds>>,
     ) {
-        let Ok(id) = self.core.adopt(socket) else { return };
+        let Ok(id) = self.core.register(socket) else { return };
         if let Some(limits) = limits {
             self.core.hold_to(id, limits);
         }
@@ -154,7 +154,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         self.core.current = id;
         match self.handler.session(origin) {
             Some(session) => self.sessions.insert(id.slot(), session),
-            None => self.core.doom(id, Reason::Reset, true),
+            None => self.core.end(id, Reason::Reset, true),
         }
         self.open(id);
     }
@@ -189,7 +189,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         connection.set(Flags::READABLE);
         let before = self.core.metrics.bytes_in;
         self.serve(id);
-        let ended = self.core.connections.get(id).is_none_or(|it| it.has(Flags::ENDED));
+        let ended = self.core.connections.get(id).is_none_or(|it| it.has(Flags::PEER_ENDED));
         self.first_reads.tried(ended || self.core.metrics.bytes_in != before);
     }
 

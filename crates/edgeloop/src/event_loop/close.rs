@@ -105,12 +105,12 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     fn cut_off(&mut self, id: ConnectionId) {
         match self.core.connections.get(id).map(crate::connection::Connection::life) {
             // All its output was accepted, and so is its FIN: a reset would destroy them.
-            Some(Life::Lingering) => self.core.doom(id, Reason::Closed, false),
+            Some(Life::Lingering) => self.core.end(id, Reason::Closed, false),
             Some(Life::Connecting | Life::Open | Life::Flushing) => {
                 self.core.metrics.cut_off += 1;
-                self.core.doom(id, Reason::CutOff, true);
+                self.core.end(id, Reason::CutOff, true);
             }
-            Some(Life::Doomed) | None => {}
+            Some(Life::Ended) | None => {}
         }
     }
 
@@ -123,7 +123,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             self.place_sessions();
             self.say_closed(id);
             self.core.closing.pop_front();
-            self.core.bury(id);
+            self.core.free(id);
             self.capped = false;
             self.core.descriptor_is_free();
         }
@@ -147,7 +147,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             reason: connection.reason().unwrap_or(Reason::Closed),
             dropped: connection.dropped(),
             discarded: connection.discarded(),
-            peer_ended: connection.has(Flags::ENDED),
+            peer_ended: connection.has(Flags::PEER_ENDED),
             relayed: self.core.relays.carried(id),
             errno: connection.error().map(rustix::io::Errno::raw_os_error),
             attempts: self.core.take_attempts(id),

@@ -91,7 +91,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             match letter {
                 Letter::Send(id, bytes) => {
                     if self.core.send_or_join(id, &bytes) == Sent::Refused {
-                        self.core.doom(id, Reason::OutputLimit, true);
+                        self.core.end(id, Reason::OutputLimit, true);
                     }
                 }
                 Letter::Close(id) => self.core.begin_close(id, Reason::Closed),

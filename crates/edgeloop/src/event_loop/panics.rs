@@ -36,7 +36,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         if let Some(id) = id {
             // If it was the closed callback that panicked, the end is on its list already.
-            self.core.doom(id, Reason::Panicked, true);
+            self.core.end(id, Reason::Panicked, true);
         }
         // Any phase may have been left half-way.
         self.core.agenda.add(Agenda::ACCEPT);

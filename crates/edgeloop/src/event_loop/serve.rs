@@ -176,7 +176,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         connection.note(readiness);
         // Once the peer's stream has ended nothing is read, so an error must be asked for.
         let failed = readiness.is_error() || readiness.is_hang_up();
-        if failed && connection.life() == Life::Open && connection.has(Flags::ENDED) {
+        if failed && connection.life() == Life::Open && connection.has(Flags::PEER_ENDED) {
             let error = self.core.kernel.take_error(&connection.socket);
             return self.core.fail(id, error.ok().flatten().unwrap_or(Errno::PIPE));
         }
@@ -379,7 +379,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             Err(error) => {
                 let released = connection.fail(error);
                 self.core.release(released);
-                self.core.doom(id, Reason::Failed, true);
+                self.core.end(id, Reason::Failed, true);
             }
         }
         false
@@ -391,7 +391,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if let Some(connection) = self.core.connections.get_mut(id)
             && !connection.discard(count)
         {
-            self.core.doom(id, Reason::Closed, false);
+            self.core.end(id, Reason::Closed, false);
         }
     }
 
@@ -402,13 +402,13 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         connection.exhausted();
         connection.received();
         if connection.has(Flags::FAILED) {
-            return self.core.doom(id, Reason::Failed, true);
+            return self.core.end(id, Reason::Failed, true);
         }
         // An event with ERR but nothing to read: the error can only be asked for.
         if unusual && let Ok(Some(error)) = self.core.kernel.take_error(&connection.socket) {
             let released = connection.fail(error);
             self.core.release(released);
-            self.core.doom(id, Reason::Failed, true);
+            self.core.end(id, Reason::Failed, true);
         }
     }
 
@@ -519,12 +519,12 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// The peer's FIN was read.
     fn end_of_input(&mut self, id: ConnectionId) {
         let Some(connection) = self.core.connections.get_mut(id) else { return };
-        connection.ended();
+        connection.peer_ended();
         if connection.has(Flags::FAILED) {
-            return self.core.doom(id, Reason::Failed, true);
+            return self.core.end(id, Reason::Failed, true);
         }
         if connection.life() == Life::Lingering {
-            return self.core.doom(id, Reason::Finished, false);
+            return self.core.end(id, Reason::Finished, false);
         }
         if connection.has(Flags::RELAYED) {
             self.core.carry_kept(id);

@@ -78,7 +78,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         if connection.has(Flags::OUTPUT) {
             // It can't be flushed either: nothing has moved for so long.
-            self.core.doom(id, reason, true);
+            self.core.end(id, reason, true);
         } else {
             self.core.begin_close(id, reason);
         }
@@ -88,7 +88,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     fn stalled(&mut self, id: ConnectionId) {
         self.look_for_room(id);
         if self.quiet_due(id) == Due::Stalled {
-            self.core.doom(id, Reason::WriteTimeout, true);
+            self.core.end(id, Reason::WriteTimeout, true);
         }
     }
 
@@ -160,7 +160,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if let Some(connection) = self.core.connections.get(id)
             && connection.life() == Life::Lingering
         {
-            self.core.doom(id, Reason::Closed, false);
+            self.core.end(id, Reason::Closed, false);
         }
     }
 }
