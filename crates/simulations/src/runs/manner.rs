@@ -230,7 +230,8 @@ pub(crate) fn settings(world: &mut World) -> (Config, Limits) {
         bytes: turn_bytes,
         accepts: accepts as u64,
         closes: jobs as u64,
-        joined: if is_joined { high_watermark.min(1024) } else { 0 },
+        // What exceeds the turn's budget is sent by calls of its own (C13).
+        joined: if is_joined { high_watermark.min(turn_bytes).min(1024) } else { 0 },
     };
     world.ignores_sigpipe = world.random.chance(900);
     if scarce {
