@@ -29,7 +29,7 @@ pub fn output(data: &[u8]) {
             let piece = piece(&mut next, length(&mut bytes));
             if model.is_empty() && !piece.is_empty() && bytes.flag() {
                 piped = piece.len();
-                held += output.adopt(Piped { pipe, count: piped });
+                held += output.push_piped(Piped { pipe, count: piped });
                 model.extend(piece);
                 continue;
             }

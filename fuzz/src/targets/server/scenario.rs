@@ -109,10 +109,13 @@ impl Settings {
         let timeout = self.timeouts.then_some(Duration::from_secs(600));
         let (keepalive, user_timeout, send_buffer) = self.options;
         Config::new()
-            .high_watermark(self.high).low_watermark(self.low)
+            .high_watermark(self.high)
+            .low_watermark(self.low)
             .read_buffer(self.read_buffer)
             .output_limit(self.high + self.read_buffer.max(MOST))
-            .turn_bytes(turn_bytes).turn_accepts(accepts).turn_jobs(jobs)
+            .turn_bytes(turn_bytes)
+            .turn_accepts(accepts)
+            .turn_jobs(jobs)
             .event_batch(self.event_batch)
             .buffer_limit(if self.small_memory { 2 << 20 } else { 256 << 20 })
             .idle_timeout(timeout)
