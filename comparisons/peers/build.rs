@@ -42,7 +42,7 @@ const PROGRAMS: &[(&str, Option<&Library>)] = &[
 ];
 
 /// The crates whose versions are shown.
-const CRATES: &[&str] = &["compio", "mio", "monoio", "polling", "smol", "tokio"];
+const CRATES: &[&str] = &["compio", "hyper", "mio", "monoio", "polling", "smol", "tokio"];
 
 fn main() {
     for path in ["build.rs", "c", "go", "../../Cargo.lock"] {

@@ -49,6 +49,8 @@ pub(crate) enum Command {
     Overload(RoundsArgs),
     /// Compare `edgeloop bench` with the tools of Redis, memcached and HTTP servers
     Services(ServicesArgs),
+    /// Compare the examples redis, proxy and http with servers of others
+    Examples(ExamplesArgs),
     /// Hold what must hold: exact counts, progress, and the pair with bare epoll
     Gate,
     /// Name the servers and the shapes
@@ -64,6 +66,12 @@ pub(crate) enum Command {
         service: peers::Service,
         /// Bytes
         read_buffer: usize,
+    },
+    /// Serve beside an example: how hyper and the proxy on tokio are started
+    #[command(hide = true)]
+    Beside {
+        /// The address of the upstream of a proxy; without any, an HTTP server
+        upstream: Option<SocketAddr>,
     },
     /// Bind this process to a core and become another program
     #[command(hide = true)]
@@ -210,6 +218,32 @@ pub(crate) struct ServicesArgs {
     pub(crate) seconds: u32,
 }
 
+/// The arguments of `examples`.
+#[derive(Debug, Args)]
+pub(crate) struct ExamplesArgs {
+    /// Only these: redis, proxy, http
+    #[arg(long, value_name = "EXAMPLE", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// In each round both servers have their turn
+    #[arg(long, value_name = "N", default_value_t = 12)]
+    #[arg(value_parser = clap::value_parser!(u32).range(6..=1_000))]
+    pub(crate) rounds: u32,
+    /// How long a turn lasts, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 500)]
+    #[arg(value_parser = clap::value_parser!(u64).range(10..=10_000))]
+    pub(crate) turn: u64,
+    /// How much a stream through the proxy moves, in megabytes
+    #[arg(long, value_name = "MB", default_value_t = 1_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) stream: u32,
+    /// Write the figures
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Write the document
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
+}
+
 /// The arguments of `draw`.
 #[derive(Debug, Args)]
 pub(crate) struct DrawArgs {
@@ -221,6 +255,9 @@ pub(crate) struct DrawArgs {
     /// Write the document, and its plot beside it
     #[arg(long, value_name = "FILE")]
     pub(crate) markdown: Option<PathBuf>,
+    /// Write the document of the examples
+    #[arg(long, value_name = "FILE")]
+    pub(crate) servers: Option<PathBuf>,
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod statistics;
 mod pair;
 mod show;
 mod services;
+mod examples;
 mod turns;
 mod latency;
 mod overload;
@@ -74,6 +75,7 @@ fn run(line: CommandLine) -> Result<bool, Failure> {
             serve(&name, service, read_buffer)?;
             return Ok(true);
         }
+        Some(Command::Beside { upstream }) => match examples::serve(upstream)? {},
         Some(Command::Launch { core, program }) => match place::launch(core, &program)? {},
         Some(Command::Hold { server, connections }) => {
             client::hold(server, connections)?;
@@ -91,6 +93,7 @@ fn run(line: CommandLine) -> Result<bool, Failure> {
             servers::prepare([])?;
             services::compare(&arguments, &edgeloop)
         }
+        Some(Command::Examples(arguments)) => whole::examples(&arguments),
         Some(Command::Gate) => {
             let edgeloop = servers::find(servers::EDGELOOP)?;
             servers::prepare([edgeloop])?;
@@ -99,7 +102,11 @@ fn run(line: CommandLine) -> Result<bool, Failure> {
         Some(Command::Draw(arguments)) => {
             let results = Results::read(&arguments.from).map_err(|error| error.to_string())?;
             draw::write(&results, arguments.markdown.as_ref(), arguments.report.as_ref())?;
-            if arguments.markdown.is_none() && arguments.report.is_none() {
+            if let Some(path) = &arguments.servers {
+                draw::write_servers(&results, path)?;
+            }
+            let files = [&arguments.markdown, &arguments.report, &arguments.servers];
+            if files.iter().all(|file| file.is_none()) {
                 show::print(&draw::text(&results))?;
             }
             Ok(true)

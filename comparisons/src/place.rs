@@ -36,12 +36,21 @@ pub(crate) fn pin(core: usize) -> io::Result<()> {
 ///
 /// When there are not two cores: one for the servers and one for the client.
 pub(crate) fn pin_client() -> Result<(), String> {
+    claim(CLIENT)
+}
+
+/// Binds this process to a core, ahead of others.
+///
+/// # Errors
+///
+/// As [`pin_client`].
+pub(crate) fn claim(core: usize) -> Result<(), String> {
     let allowed = sched_getaffinity(None).map_err(|error| error.to_string())?;
     if !allowed.is_set(SERVERS) || !allowed.is_set(CLIENT) {
         return Err(format!("cores {SERVERS} and {CLIENT} are needed, and are not both granted"));
     }
     become_important();
-    pin(CLIENT).map_err(|error| error.to_string())
+    pin(core).map_err(|error| error.to_string())
 }
 
 /// The command, started by way of [`launch`].

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::counts::Counts;
+use crate::examples::Examples;
 use crate::failure::named;
 use crate::latency::Latency;
 use crate::overload::Overload;
@@ -33,6 +34,8 @@ pub(crate) struct Results {
     pub(crate) latency: Vec<Latency>,
     #[serde(default)]
     pub(crate) overload: Vec<Overload>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) examples: Option<Examples>,
 }
 
 /// What it ran on.
@@ -73,6 +76,7 @@ impl Results {
             counts: Vec::new(),
             latency: Vec::new(),
             overload: Vec::new(),
+            examples: None,
         }
     }
 
@@ -122,6 +126,12 @@ impl Results {
     pub(crate) fn take_overload(&mut self, overload: Vec<Overload>) {
         self.date = now();
         self.overload = overload;
+    }
+
+    /// The same for the examples.
+    pub(crate) fn take_examples(&mut self, examples: Examples) {
+        self.date = now();
+        self.examples = Some(examples);
     }
 
     /// The same for counts.

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::args::ServicesArgs;
+use crate::binary::is_there;
 use crate::failure::{Failure, named};
 use crate::interrupt;
 use crate::place::{SERVERS, launched};
@@ -324,11 +325,6 @@ fn wrk(text: &str) -> Option<Figures> {
 #[expect(clippy::cast_precision_loss, reason = "a figure to be shown")]
 const fn to_f64(number: u64) -> f64 {
     number as f64
-}
-
-fn is_there(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|place| place.join(program).is_file())
 }
 
 impl Service {

@@ -1,6 +1,7 @@
 //! What must come out, as data, and whether it did.
 
 use crate::counts::{Counted, Counts};
+use crate::examples::{Compared, Examples};
 use crate::latency::Latency;
 use crate::overload::{Overload, Overloaded};
 use crate::pair::{ITSELF, Measured};
@@ -122,6 +123,50 @@ pub(crate) fn ratios(pairs: &[Measured]) -> Vec<Row> {
         verdict: judge(growth, 1.0),
     });
     rows
+}
+
+/// The bounds of the examples: at most this part of the processor time, under a load, of a server.
+pub(crate) const EXAMPLES: &[(&str, &str, f64)] = &[
+    ("redis GET, 16 in flight", "redis-server", 0.70),
+    ("redis SET, 16 in flight", "redis-server", 0.70),
+    ("redis INCR, 16 in flight", "redis-server", 0.70),
+    ("redis GET, 1 in flight", "redis-server", 0.85),
+    ("redis SET, 1 in flight", "redis-server", 0.85),
+    ("redis INCR, 1 in flight", "redis-server", 0.85),
+    ("redis PUBLISH, 1 publisher, 16 in flight", "redis-server", 0.85),
+    ("redis PUBLISH, 50 publishers, 1 in flight", "redis-server", 0.85),
+    ("proxy stream up", "haproxy", 0.55),
+    ("proxy stream up", "tokio", 0.70),
+    ("proxy stream down", "haproxy", 0.55),
+    ("proxy stream down", "tokio", 0.70),
+    ("proxy round trip", "haproxy", 0.90),
+    ("proxy round trip", "tokio", 0.95),
+    ("http, 1 in flight", "hyper", 0.85),
+    ("http, 1 in flight", "nginx", 0.75),
+    ("http, 16 in flight", "hyper", 0.55),
+    ("http, 16 in flight", "nginx", 0.06),
+];
+
+/// The bound of user memory of an idle pair of the example proxy, in bytes.
+pub(crate) const PAIR_BYTES: f64 = 256.0;
+
+/// A bound for each load and server that was measured or tried.
+pub(crate) fn examples(all: &Examples) -> Vec<Bound> {
+    let bound = |one: &Compared| {
+        let of = |known: &&(&str, &str, f64)| known.0 == one.load && known.1 == one.against;
+        let at_most = EXAMPLES.iter().find(of)?.2;
+        Some(Bound::new(format!("{} / {}", one.load, one.against), at_most, one.ratio))
+    };
+    all.compared.iter().filter_map(bound).collect()
+}
+
+/// Whether an idle pair of the proxy takes no more than it may.
+pub(crate) fn pair_bytes(bytes: Option<f64>) -> Verdict {
+    match bytes {
+        None => Verdict::NotMeasured,
+        Some(bytes) if bytes <= PAIR_BYTES => Verdict::Met,
+        Some(_) => Verdict::Missed,
+    }
 }
 
 /// A count with its bound.
@@ -351,6 +396,48 @@ mod tests {
             [Verdict::Met, Verdict::Met, Verdict::Missed, not, not, Verdict::Met]
         );
         assert_eq!(verdicts(&[own])[1], not);
+    }
+
+    #[test]
+    fn every_load_of_an_example_has_one_bound_for_each_of_its_peers() {
+        let mut known: Vec<_> = EXAMPLES.iter().map(|(load, peer, _)| (*load, *peer)).collect();
+        let mut named = crate::examples::pairs();
+        known.sort_unstable();
+        named.sort_unstable();
+        assert_eq!(known, named);
+        let of = |load: &str, peer: &str| {
+            let mut all = EXAMPLES.iter().filter(|one| (one.0, one.1) == (load, peer));
+            all.next().map(|one| one.2)
+        };
+        assert_eq!(of("redis GET, 16 in flight", "redis-server"), Some(0.70));
+        assert_eq!(of("redis PUBLISH, 50 publishers, 1 in flight", "redis-server"), Some(0.85));
+        assert_eq!(of("proxy stream down", "haproxy"), Some(0.55));
+        assert_eq!(of("proxy round trip", "tokio"), Some(0.95));
+        assert_eq!(of("http, 16 in flight", "nginx"), Some(0.06));
+    }
+
+    #[test]
+    fn an_example_is_judged_by_its_interval_and_its_memory_by_its_bytes() {
+        let compared = |load: &str, against: &str, ratio: Option<f64>| Compared {
+            ratio: ratio.map(|median| Estimate { median, low: median - 0.01, high: 1.0 }),
+            ..Compared::empty(load, against, "request")
+        };
+        let all = Examples {
+            compared: vec![
+                compared("http, 1 in flight", "hyper", Some(0.85)),
+                compared("http, 1 in flight", "nginx", Some(0.755)),
+                compared("proxy stream up", "haproxy", Some(0.60)),
+                compared("proxy stream up", "tokio", None),
+                compared("proxy stream up", "nobody", Some(0.1)),
+            ],
+            ..Examples::default()
+        };
+        let verdicts: Vec<_> = examples(&all).iter().map(|bound| bound.verdict).collect();
+        let (met, missed) = (Verdict::Met, Verdict::Missed);
+        assert_eq!(verdicts, [met, Verdict::WithinNoise, missed, Verdict::NotMeasured]);
+        assert_eq!(pair_bytes(Some(256.0)), met);
+        assert_eq!(pair_bytes(Some(257.0)), missed);
+        assert_eq!(pair_bytes(None), Verdict::NotMeasured);
     }
 
     #[test]

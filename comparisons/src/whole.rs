@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 
-use crate::args::{AllArgs, CountsArgs, ROUNDS, RoundsArgs, TURN};
+use crate::args::{AllArgs, CountsArgs, ExamplesArgs, ROUNDS, RoundsArgs, TURN};
 use crate::counts;
 use crate::failure::Failure;
 use crate::latency::LATENCY;
@@ -14,7 +14,7 @@ use crate::results::Results;
 use crate::servers::{self, Contestant};
 use crate::targets::{self, Verdict};
 use crate::turns::{InTurn, Measurement};
-use crate::{draw, plan, show};
+use crate::{draw, examples, plan, show};
 
 /// Cycles of each pair.
 const CYCLES: u32 = 150;
@@ -25,6 +25,24 @@ const TIME: Duration = Duration::from_secs(60);
 /// By so much fewer are a quick run's.
 const QUICK: u32 = 5;
 
+/// Compares the examples with the servers of others. Returns whether every bound is kept of what
+/// could be measured.
+pub(crate) fn examples(arguments: &ExamplesArgs) -> Result<bool, Failure> {
+    draw::check_writable(&[arguments.json.as_ref(), arguments.markdown.as_ref()])?;
+    let measured = examples::compare(arguments)?;
+    let bounds = targets::examples(&measured);
+    let mut results = Results::of_a_part();
+    results.take_examples(measured);
+    if let Some(path) = &arguments.json {
+        results.write(path)?;
+    }
+    if let Some(path) = &arguments.markdown {
+        draw::write_servers(&results, path)?;
+    }
+    show::print(&draw::servers_text(&results))?;
+    Ok(bounds.iter().all(|bound| bound.verdict != Verdict::Missed))
+}
+
 /// Measures everything that was asked for. Returns whether all of it could be measured that a
 /// target names.
 pub(crate) fn run(arguments: &AllArgs) -> Result<bool, Failure> {
@@ -34,8 +52,8 @@ pub(crate) fn run(arguments: &AllArgs) -> Result<bool, Failure> {
     let mut results = Results::new();
     if let Some(path) = files.json.as_ref().filter(|path| arguments.add && path.exists()) {
         let before = Results::read(path)?;
-        let Results { pairs, counts, latency, overload, .. } = before;
-        results = Results { pairs, counts, latency, overload, ..results };
+        let Results { pairs, counts, latency, overload, examples, .. } = before;
+        results = Results { pairs, counts, latency, overload, examples, ..results };
     }
     let quick = if arguments.quick { QUICK } else { 1 };
     let cycles = arguments.cycles.unwrap_or(CYCLES) / quick;

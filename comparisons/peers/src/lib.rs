@@ -31,7 +31,11 @@ mod smol;
 mod tokio_copy;
 mod tokio_fanout;
 mod tokio_ready;
+mod tokio_proxy;
+mod hyper_http;
 mod peer;
 
+pub use hyper_http::{HYPER, http};
 pub use peer::{Peer, all, find, serve};
 pub use service::Service;
+pub use tokio_proxy::{TOKIO, proxy};

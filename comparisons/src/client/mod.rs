@@ -5,8 +5,10 @@
 
 mod crowd;
 mod flood;
+mod relayed;
 mod socket;
 mod streams;
+mod talk;
 mod visits;
 
 use std::io;
@@ -17,6 +19,8 @@ use hdrhistogram::Histogram;
 
 pub(crate) use crowd::{Crowd, Holder, hold};
 pub(crate) use flood::Flood;
+pub(crate) use relayed::{Relayed, Upstream};
+pub(crate) use talk::Talk;
 
 use crate::shapes::{Load, Shape};
 

@@ -11,6 +11,7 @@ mod in_turn;
 mod markdown;
 mod page;
 mod plot;
+mod servers;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -46,6 +47,16 @@ pub(crate) fn write(
         results::write(path, &page::page(&document(results), &plot))?;
     }
     Ok(())
+}
+
+/// What the examples came to, for a terminal.
+pub(crate) fn servers_text(results: &Results) -> String {
+    block::text(&servers::figures(results))
+}
+
+/// Writes the document of the examples.
+pub(crate) fn write_servers(results: &Results, path: &Path) -> io::Result<()> {
+    results::write(path, &markdown::markdown(&servers::document(results), PLOT))
 }
 
 /// The plot's file, beside the document.
