@@ -50,6 +50,7 @@ impl Event {
     }
 
     /// The kernel's record of this event.
+    #[cfg(any(test, feature = "sim"))]
     #[inline]
     pub(super) fn to_kernel(self) -> epoll::Event {
         epoll::Event {
