@@ -29,7 +29,7 @@ fn look() -> io::Result<PathBuf> {
 ///
 /// # Errors
 ///
-/// As [`edgeloop`].
+/// As [`edgeloop()`].
 pub(crate) fn examples(names: &[&str]) -> io::Result<Vec<PathBuf>> {
     let mut arguments = vec!["--package", "edgeloop"];
     arguments.extend(names.iter().flat_map(|name| ["--example", name]));

@@ -77,26 +77,28 @@ pub trait LoopContext<S = ()>: crate::sealed::Sealed {
     /// How many bytes are queued for a connection and not yet accepted by the kernel.
     fn queued(&self, id: ConnectionId) -> usize;
 
-    /// Has a connection's handler called with its session ([`Handler::poked`](crate::Handler::poked)), later in this turn
-    /// or in the next one: how callbacks of one connection, or of the loop, reach the session of
-    /// another. Each call is one call of the handler, unless the connection ends before.
+    /// Has a connection's handler called with its session
+    /// ([`Handler::poked`](crate::Handler::poked)), later in this turn or in the next one: how
+    /// callbacks of one connection, or of the loop, reach the session of another. Each call is one
+    /// call of the handler, unless the connection ends before.
     fn poke(&mut self, id: ConnectionId);
 
-    /// Has [`Handler::turn_ended`](crate::Handler::turn_ended) called once at the end of this turn, however often this asks:
-    /// when all callbacks of the turn have been made, before what they have joined is sent and
-    /// before the loop waits. What it sends leaves in this turn, too. Callbacks that come behind
-    /// it, as those of connections that end, may ask for another call in the same turn. If it asks
-    /// itself, it is called in the next turn, for which the loop does not sleep.
+    /// Has [`Handler::turn_ended`](crate::Handler::turn_ended) called once at the end of this turn,
+    /// however often this asks: when all callbacks of the turn have been made, before what they
+    /// have joined is sent and before the loop waits. What it sends leaves in this turn, too.
+    /// Callbacks that come behind it, as those of connections that end, may ask for another call in
+    /// the same turn. If it asks itself, it is called in the next turn, for which the loop does not
+    /// sleep.
     fn at_end_of_turn(&mut self);
 
-    /// Has a connection's handler asked for more output ([`Handler::writable`](crate::Handler::writable)), once, when there
-    /// is room: as soon as the connection is made and no more is queued than its low watermark,
-    /// later in this turn or in another. So a file or a generated stream of any length is sent
-    /// without a loop, a timer, or more memory than the low watermark and one send. While the
-    /// callback asks again and the socket takes what it sends, it is called again in the same turn,
-    /// until a turn's budget of bytes or of jobs is used
-    /// ([`Config::turn_bytes`](crate::Config::turn_bytes)); others are served before it is called further
-    /// (C13).
+    /// Has a connection's handler asked for more output
+    /// ([`Handler::writable`](crate::Handler::writable)), once, when there is room: as soon as the
+    /// connection is made and no more is queued than its low watermark, later in this turn or in
+    /// another. So a file or a generated stream of any length is sent without a loop, a timer, or
+    /// more memory than the low watermark and one send. While the callback asks again and the
+    /// socket takes what it sends, it is called again in the same turn, until a turn's budget of
+    /// bytes or of jobs is used ([`Config::turn_bytes`](crate::Config::turn_bytes)); others are
+    /// served before it is called further (C13).
     ///
     /// Asking twice is one call, and who waits for it is not idle. A paused connection is asked,
     /// too: pausing is about reading. While
@@ -186,17 +188,19 @@ pub trait LoopContext<S = ()>: crate::sealed::Sealed {
     /// A program that changes that later must not relay. Without `/proc`, which alone tells of it,
     /// bytes are copied.
     ///
-    /// - The FIN of the source's peer ends our stream to the target ([`Action::Finish`](crate::Action::Finish)).
+    /// - The FIN of the source's peer ends our stream to the target
+    ///   ([`Action::Finish`](crate::Action::Finish)).
     /// - While the target's queue is above the high watermark, the source is not read, and not
     ///   idle.
     /// - If one of the two ends before the source's stream has, the other ends, too: with a reset
-    ///   behind what it is owed ([`Action::FlushThenReset`](crate::Action::FlushThenReset)) if something broke, else as
-    ///   [`Action::Close`](crate::Action::Close) ends it. The reason is
+    ///   behind what it is owed ([`Action::FlushThenReset`](crate::Action::FlushThenReset)) if
+    ///   something broke, else as [`Action::Close`](crate::Action::Close) ends it. The reason is
     ///   [`Reason::RelayEnded`](crate::Reason::RelayEnded).
     ///
-    /// [`Handler::data`](crate::Handler::data) and [`Handler::end`](crate::Handler::end) are not called for the source, [`Handler::drained`](crate::Handler::drained)
-    /// not for the target. Timeouts, limits and budgets hold as ever (C46). If the target can't be
-    /// sent to, the source is reset; if the source is gone, the target is.
+    /// [`Handler::data`](crate::Handler::data) and [`Handler::end`](crate::Handler::end) are not
+    /// called for the source, [`Handler::drained`](crate::Handler::drained) not for the target.
+    /// Timeouts, limits and budgets hold as ever (C46). If the target can't be sent to, the source
+    /// is reset; if the source is gone, the target is.
     fn relay(&mut self, source: ConnectionId, target: ConnectionId);
 
     /// Ends the relay from `source`: the handler is shown again what comes. Returns how many bytes
@@ -228,8 +232,9 @@ pub trait LoopContext<S = ()>: crate::sealed::Sealed {
     fn unlisten(&mut self, address: SocketAddr) -> bool;
 
     /// Starts an outbound connection with this session, to an address or to a [`Target`] with
-    /// several of them. [`Handler::opened`](crate::Handler::opened) is called when it is made, or [`Handler::closed`](crate::Handler::closed) with
-    /// the reason why it could not be: that of the last address that was tried.
+    /// several of them. [`Handler::opened`](crate::Handler::opened) is called when it is made, or
+    /// [`Handler::closed`](crate::Handler::closed) with the reason why it could not be: that of the
+    /// last address that was tried.
     ///
     /// A connection that turns out to be one with itself counts as refused: it is what becomes of a
     /// connect to a port of this machine at which nobody listens, when the kernel happens to give
@@ -282,11 +287,11 @@ pub trait LoopContext<S = ()>: crate::sealed::Sealed {
     /// [`Config`](crate::Config) may; then nothing is changed.
     fn set_limits(&mut self, id: ConnectionId, limits: Limits) -> Result<(), Error>;
 
-    /// Sets, moves or (with `None`) cancels the loop's wake-up: [`Handler::wake_up`](crate::Handler::wake_up) is called once
-    /// this time has come, never early. There is one for the whole loop, exact to the nanosecond
-    /// but for what the kernel takes to wake the thread, which
-    /// [`Config::busy_poll`](crate::Config::busy_poll) avoids; the timers of connections
-    /// ([`Context::set_timer`]) have ticks of 1 ms.
+    /// Sets, moves or (with `None`) cancels the loop's wake-up:
+    /// [`Handler::wake_up`](crate::Handler::wake_up) is called once this time has come, never
+    /// early. There is one for the whole loop, exact to the nanosecond but for what the kernel
+    /// takes to wake the thread, which [`Config::busy_poll`](crate::Config::busy_poll) avoids; the
+    /// timers of connections ([`Context::set_timer`]) have ticks of 1 ms.
     ///
     /// A wake-up that is set keeps the loop running, until it is told to stop.
     fn wake_at(&mut self, at: Option<Time>);
@@ -315,8 +320,8 @@ pub trait Context<S = ()>: LoopContext<S> {
     fn send(&mut self, bytes: &[u8]) -> Sent;
 
     /// Sets, moves or (with `None`) cancels this connection's timer of this key, counted from now.
-    /// [`Handler::timer`](crate::Handler::timer) is called with the key once the time has come: never early, and at most
-    /// 1 ms of loop time late (C30).
+    /// [`Handler::timer`](crate::Handler::timer) is called with the key once the time has come:
+    /// never early, and at most 1 ms of loop time late (C30).
     ///
     /// A connection has as many timers as it uses keys, of which the first costs least; setting
     /// one takes time for each that is set. Those that are due in one turn are called in the order

@@ -83,8 +83,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         // No callback sends these.
         loop {
-            // It may be for a connection that was started in this phase. Before it is taken, because
-            // a trace may panic (C40).
+            // It may be for a connection that was started in this phase. Before it is taken,
+            // because a trace may panic (C40).
             self.place_sessions();
             self.core.current = ConnectionId::NONE;
             let Some(letter) = self.letters.pop_front() else { break };
