@@ -1,8 +1,10 @@
 //! What a server writes to its standard error, collected while it runs.
 
 use std::io::{BufRead as _, BufReader, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::wait::eventually_some;
 
@@ -10,18 +12,31 @@ use crate::wait::eventually_some;
 #[derive(Debug, Clone, Default)]
 pub struct Log {
     text: Arc<Mutex<Vec<u8>>>,
+    /// Whether it is followed, and more may come.
+    more: Arc<AtomicBool>,
 }
 
 impl Log {
     /// Collects `source` on a thread of its own until it ends.
     pub(crate) fn follow(source: impl Read + Send + 'static) -> Self {
         let log = Self::default();
+        log.more.store(true, Ordering::SeqCst);
         let copy = log.clone();
         thread::spawn(move || {
             let mut source = BufReader::new(source);
             while copy.append_line(&mut source) {}
+            copy.more.store(false, Ordering::SeqCst);
         });
         log
+    }
+
+    /// Waits until all is here that a program has written that has ended. What holds its output
+    /// open beyond that, such as a child, is not waited for for long.
+    pub(crate) fn settle(&self) {
+        let start = Instant::now();
+        while self.more.load(Ordering::SeqCst) && start.elapsed() < Duration::from_secs(2) {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Adds the next line of `source`; false at its end.

@@ -209,6 +209,7 @@ impl Server {
     #[track_caller]
     pub fn exit_code_within(&mut self, limit: Duration) -> i32 {
         let status = wait_for_end(&mut self.child, limit);
+        self.log.settle();
         status.code().unwrap_or_else(|| panic!("it ended with {status}:\n{}", self.log.text()))
     }
 
