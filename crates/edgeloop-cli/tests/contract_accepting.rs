@@ -394,10 +394,13 @@ fn c26_any_v6_address_serves_both_families() {
 
 #[test]
 fn c26_any_v6_address_leaves_ipv4_alone_when_asked() {
-    let server = edgeloop(&["serve", "--ipv6-only", "[::]:0"]).start();
-    Peer::connect(on(Ipv6Addr::LOCALHOST, server.port())).expect_echo(b"over IPv6");
-    let over_v4 = Peer::try_connect(on(Ipv4Addr::LOCALHOST, server.port()));
-    assert!(over_v4.is_err(), "an IPv4 client got in");
+    // The server of another test may have the same port for IPv4, but not each time.
+    let leaves_it_alone = |_| {
+        let server = edgeloop(&["serve", "--ipv6-only", "[::]:0"]).start();
+        Peer::connect(on(Ipv6Addr::LOCALHOST, server.port())).expect_echo(b"over IPv6");
+        Peer::try_connect(on(Ipv4Addr::LOCALHOST, server.port())).is_err()
+    };
+    assert!((0..3).any(leaves_it_alone), "an IPv4 client got in");
 }
 
 #[test]
