@@ -72,6 +72,14 @@ impl<'a, K: Kernel, S> CallContext<'a, K, S> {
         self.core
     }
 
+    /// The loop, to send something to a connection of it.
+    fn touch_to_send(&mut self, id: ConnectionId) -> &mut Core<K> {
+        if id == self.id {
+            self.unsent = None;
+        }
+        self.touch()
+    }
+
     /// Whether something was sent on a connection of which nothing was known to be.
     pub(crate) const fn has_sent(&self) -> bool {
         self.unsent.is_none()
@@ -104,30 +112,24 @@ impl<K: Kernel, S> LoopContext<S> for CallContext<'_, K, S> {
             self.core.joining.give_back(joined);
             return sent;
         }
-        if id == self.id {
-            self.unsent = None;
-        }
-        self.touch().send_pieces(id, pieces)
+        self.touch_to_send(id).send_pieces(id, pieces)
     }
 
     fn send_shared(&mut self, ids: &[ConnectionId], bytes: Arc<[u8]>) -> Vec<(ConnectionId, Sent)> {
+        let shared = (bytes.len() >= SHARED).then(|| Shared::new(Arc::clone(&bytes)));
         let mut refused = Vec::new();
-        if bytes.len() < SHARED {
-            for &id in ids {
-                let sent = self.send_to(id, &bytes);
-                refused.extend(Some((id, sent)).filter(|_| !sent.is_accepted()));
-            }
-            return refused;
-        }
-        let shared = Shared::new(bytes);
         for &id in ids {
-            if id == self.id {
-                self.unsent = None;
+            let sent = match &shared {
+                Some(shared) => self.touch_to_send(id).share(id, shared),
+                None => self.send_to(id, &bytes),
+            };
+            if !sent.is_accepted() {
+                refused.push((id, sent));
             }
-            let sent = self.touch().share(id, &shared);
-            refused.extend(Some((id, sent)).filter(|_| !sent.is_accepted()));
         }
-        self.core.has_shared(shared);
+        if let Some(shared) = shared {
+            self.core.has_shared(shared);
+        }
         refused
     }
 

@@ -85,16 +85,11 @@ impl<K: Kernel> Core<K> {
         if self.pulls.has(id) || !self.may_be_asked(id, connection) {
             return;
         }
-        let has_room = connection.has_room(self.limits.of(id.slot()).low);
         if self.pulls.asked.try_reserve(1).is_err() || self.pulls.ready.try_reserve(1).is_err() {
             self.refused();
         }
-        let waits = if has_room { Waits::Turn } else { Waits::Room };
-        self.pulls.asked.insert(id, waits);
-        if has_room && self.pulls.current != id {
-            self.pulls.ready.push_back(id);
-            self.agenda.add(Agenda::PULLED);
-        }
+        self.pulls.asked.insert(id, Waits::Room);
+        self.pull_on(id);
     }
 
     /// Whether more may be sent to a connection, and its handler is who sends.
@@ -102,8 +97,8 @@ impl<K: Kernel> Core<K> {
         connection.is_sendable() && self.relays.source(id).is_none()
     }
 
-    /// A connection is made, or its queue has shrunk. Returns whether its handler is to be asked
-    /// for more.
+    /// A connection is made, its queue has shrunk, or a pull was asked for. Returns whether its
+    /// handler is to be asked for more.
     pub(crate) fn pull_on(&mut self, id: ConnectionId) -> bool {
         let Some(waits) = self.pulls.asked.get_mut(&id) else { return false };
         let connection = self.connections.get(id);
@@ -153,7 +148,7 @@ impl<K: Kernel> Core<K> {
         true
     }
 
-    /// Leaves a connection that asks again to the next turn.
+    /// Has a connection asked in the next round.
     pub(crate) fn pull_later(&mut self, id: ConnectionId) {
         self.pulls.asked.insert(id, Waits::Turn);
         self.pulls.ready.push_back(id);
@@ -165,14 +160,12 @@ impl<K: Kernel> Core<K> {
             return;
         }
         self.agenda.add(Agenda::PULLED);
-        for id in self.pulls.short.drain(..) {
+        for id in std::mem::take(&mut self.pulls.short) {
             // It may have been forgotten, or have asked anew.
             if self.pulls.asked.get(&id) == Some(&Waits::Memory) {
-                self.pulls.asked.insert(id, Waits::Turn);
-                self.pulls.ready.push_back(id);
+                self.pull_later(id);
             }
         }
-        self.pulls.short = VecDeque::new();
     }
 
     /// How many bytes the loop has sent, and holds for this connection.
