@@ -54,7 +54,7 @@ impl Upstream {
         Ok((Socket::connect(proxy)?, self.accept()?))
     }
 
-    /// Moves so many bytes over a fresh connection: from the upstream to the client, or to the
+    /// Moves this many bytes over a fresh connection: from the upstream to the client, or to the
     /// upstream. The receiver's kernel discards them.
     pub(crate) fn stream(&self, proxy: SocketAddr, down: bool, bytes: usize) -> io::Result<()> {
         let (client, upstream) = self.pair(proxy)?;

@@ -1,4 +1,4 @@
-//! Requests of a real protocol, so many in flight on each connection; what is published reaches
+//! Requests of a real protocol, several in flight on each connection; what is published reaches
 //! others. Replies are counted by their lines.
 
 use std::io;
@@ -17,7 +17,7 @@ fn lines(bytes: &[u8]) -> usize {
     bytes.iter().filter(|byte| **byte == b'\n').count()
 }
 
-/// Receives exactly so many lines.
+/// Receives exactly this many lines.
 fn receive_lines(socket: &Socket, wanted: usize, buffer: &mut [u8]) -> io::Result<()> {
     let mut patience = Patience::default();
     let mut received = 0;
@@ -137,7 +137,7 @@ mod tests {
     use std::io::{BufRead as _, BufReader, Write as _};
     use std::net::TcpListener;
 
-    /// Answers each line with so many.
+    /// Answers each line with this many.
     fn server(answer: &'static str) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");

@@ -38,7 +38,7 @@ pub(super) struct Load {
 
 #[derive(Debug)]
 enum Kind {
-    /// A request and how the reply begins, so many in flight on each connection.
+    /// A request and how the reply begins, and how many are in flight on each connection.
     Requests { request: &'static str, begins: &'static str, in_flight: usize },
     /// So many publishers, with so many in flight each, to as many subscribers as there are
     /// clients.
@@ -107,7 +107,7 @@ impl Load {
         matches!(self.kind, Kind::Stream { .. } | Kind::RoundTrips).then(Upstream::new).transpose()
     }
 
-    /// Connects the clients. A stream moves so many bytes.
+    /// Connects the clients. A stream moves this many bytes.
     pub(super) fn driver(
         &self,
         server: SocketAddr,

@@ -249,15 +249,16 @@ impl Config {
         self
     }
 
-    /// Above so many bytes of queued output a connection is not read from (C10); 64 KiB by default.
+    /// Above this many bytes of queued output a connection is not read from (C10); 64 KiB by
+    /// default.
     #[must_use]
     pub const fn high_watermark(mut self, bytes: usize) -> Self {
         self.bounds.high = bytes;
         self
     }
 
-    /// At so many bytes of queued output, or below, a connection that was above the high watermark
-    /// is read again (C10); 16 KiB by default.
+    /// At this many bytes of queued output, or below, a connection that was above the high
+    /// watermark is read again (C10); 16 KiB by default.
     #[must_use]
     pub const fn low_watermark(mut self, bytes: usize) -> Self {
         self.bounds.low = bytes;

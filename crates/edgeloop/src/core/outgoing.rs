@@ -11,7 +11,7 @@ use crate::shared::Shared;
 pub(super) enum Outgoing<'a> {
     Bytes(&'a [u8]),
     Pieces(Pieces<'a>),
-    /// But for so many bytes, which are gone.
+    /// Without the first bytes, this many of them, which are gone.
     Shared(&'a Arc<Shared>, usize),
     Piped(Piped),
 }

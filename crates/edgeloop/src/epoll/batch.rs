@@ -34,7 +34,7 @@ impl Batch {
         Self { buffer: vec![BLANK; batch], len: 0, ceiling }
     }
 
-    /// Has `wait` use the batch that this thread keeps, with room for so many events; one within
+    /// Has `wait` use the batch that this thread keeps, with room for `batch` events; one within
     /// another has its own.
     pub(crate) fn of_thread<T>(
         batch: usize,

@@ -224,8 +224,8 @@ impl Vigil {
         }
     }
 
-    /// The loop has sent this many bytes, of which so many were taken. What callbacks send within a
-    /// turn leaves in two calls (C45), unless there is much of it or the socket is full.
+    /// The loop has sent this many bytes, and `taken` of them were accepted. What callbacks send
+    /// within a turn leaves in two calls (C45), unless there is much of it or the socket is full.
     pub(crate) fn has_sent(&mut self, number: usize, count: usize, taken: Option<usize>) {
         self.turn.sends += 1;
         self.turn.bytes += count as u64;

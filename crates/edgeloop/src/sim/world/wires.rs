@@ -152,7 +152,7 @@ impl Wire {
         self.shut = Some(Shut { at: now, unread_since });
     }
 
-    /// So many bytes were read in this turn. Returns how many in all of the turn.
+    /// `count` bytes were read. Returns how many were read in this turn.
     pub(crate) fn has_read(&mut self, turn: u64, count: usize) -> usize {
         self.taken += count as u64;
         if self.known.relayed {

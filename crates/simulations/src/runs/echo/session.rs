@@ -70,7 +70,7 @@ impl Session {
         }
     }
 
-    /// Of a connection that the loop is asked for now, with so many addresses behind the first.
+    /// Of a connection that the loop is asked for now, with `others` addresses behind the first.
     pub(crate) fn outbound(others: u32, made: Time) -> Self {
         Self { outbound: true, others, ..Self::unnamed(made) }
     }
