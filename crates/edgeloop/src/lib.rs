@@ -101,7 +101,7 @@ pub use event_loop::{EventLoop, Turn};
 pub use handler::{Action, Context, Handler, LoopContext, Origin, Sent, Stop};
 pub use id::ConnectionId;
 pub use input::{Input, TooLong, Unsigned};
-pub use kernel::{Kernel, Linux, SocketOption, Wake};
+pub use kernel::{Kernel, Linux};
 pub use limits::raise_descriptor_limit;
 pub use listening::ListenOptions;
 pub use mailbox::{AdoptError, AdoptErrorKind, Handle, SendError, SendErrorKind, Sender};

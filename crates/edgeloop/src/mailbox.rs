@@ -23,14 +23,14 @@ use std::time::Duration;
 
 use crate::handler::Stop;
 use crate::id::ConnectionId;
-use crate::kernel::{Kernel, Linux, Wake, persist};
+use crate::kernel::{Linux, Wake, Wakeable, persist};
 use crate::metrics::Metrics;
 use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering};
 
 pub use adopt::{AdoptError, AdoptErrorKind};
 
 /// Reaches a loop from any thread. Clones reach the same loop.
-pub struct Handle<K: Kernel = Linux> {
+pub struct Handle<K: Wakeable = Linux> {
     shared: Arc<Shared>,
     waker: K::Waker,
 }
@@ -116,19 +116,19 @@ impl fmt::Debug for Mail {
     }
 }
 
-impl<K: Kernel> Clone for Handle<K> {
+impl<K: Wakeable> Clone for Handle<K> {
     fn clone(&self) -> Self {
         Self { shared: Arc::clone(&self.shared), waker: self.waker.clone() }
     }
 }
 
-impl<K: Kernel> fmt::Debug for Handle<K> {
+impl<K: Wakeable> fmt::Debug for Handle<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle").field("shared", &self.shared).finish_non_exhaustive()
     }
 }
 
-impl<K: Kernel> Handle<K> {
+impl<K: Wakeable> Handle<K> {
     /// Sends bytes on a connection, in the order of the calls. Does not block; the loop writes
     /// them in one of its next turns.
     ///
@@ -228,25 +228,25 @@ impl<K: Kernel> Handle<K> {
 /// Clones send to the same loop.
 ///
 /// Messages of one thread arrive in order, and in order with what it does by a [`Handle`].
-pub struct Sender<M, K: Kernel = Linux> {
+pub struct Sender<M, K: Wakeable = Linux> {
     handle: Handle<K>,
     receiver: usize,
     messages: PhantomData<fn(M)>,
 }
 
-impl<M, K: Kernel> Clone for Sender<M, K> {
+impl<M, K: Wakeable> Clone for Sender<M, K> {
     fn clone(&self) -> Self {
         Self { handle: self.handle.clone(), ..*self }
     }
 }
 
-impl<M, K: Kernel> fmt::Debug for Sender<M, K> {
+impl<M, K: Wakeable> fmt::Debug for Sender<M, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sender").field("handle", &self.handle).finish_non_exhaustive()
     }
 }
 
-impl<M: Send + 'static, K: Kernel> Sender<M, K> {
+impl<M: Send + 'static, K: Wakeable> Sender<M, K> {
     pub(crate) const fn new(handle: Handle<K>, receiver: usize) -> Self {
         Self { handle, receiver, messages: PhantomData }
     }
@@ -357,7 +357,7 @@ impl Mailbox {
         Self { shared: Arc::new(Shared { mail, signalled, limit }) }
     }
 
-    pub(crate) fn handle<K: Kernel>(&self, waker: K::Waker) -> Handle<K> {
+    pub(crate) fn handle<K: Wakeable>(&self, waker: K::Waker) -> Handle<K> {
         Handle { shared: Arc::clone(&self.shared), waker }
     }
 
@@ -369,7 +369,7 @@ impl Mailbox {
     ///
     /// It is lowered by a swap and not by a store, so that this sees all that went before it was
     /// raised, without the help of the mailbox's lock.
-    pub(crate) fn woken(&self, kernel: &mut impl Kernel) {
+    pub(crate) fn woken(&self, kernel: &mut impl Wakeable) {
         // Where it can't be reset, the next signal is an edge all the same.
         let _ = persist(|| kernel.clear_waker());
         self.shared.signalled.swap(false, Ordering::SeqCst);

@@ -8,11 +8,10 @@ use rustix::io::Errno;
 use super::{Agenda, CONNECTION, Core, Dialled, set_option, set_options};
 use crate::closed::{Attempt, Reason};
 use crate::connection::{Connection, Life, Next};
-use crate::epoll::Token;
 use crate::error::{Error, ErrorKind, Failed, InCall};
 use crate::flags::Flags;
 use crate::id::ConnectionId;
-use crate::kernel::{Kernel, SocketOption, persist};
+use crate::kernel::{Kernel, SocketOption, Source, persist};
 use crate::notice::Notice;
 use crate::target::Target;
 use crate::time::Time;
@@ -47,7 +46,7 @@ impl<K: Kernel> Core<K> {
     /// Takes over a connected socket, unless epoll would not have it (C19).
     pub(crate) fn register(&mut self, socket: K::Socket) -> Result<ConnectionId, Errno> {
         let id = self.connections.next_id();
-        if let Err(error) = self.kernel.register(&socket, Token(id.to_bits()), CONNECTION) {
+        if let Err(error) = self.kernel.register(&socket, Source::Connection(id), CONNECTION) {
             self.kernel.close(socket);
             self.metrics.registrations_failed += 1;
             self.tell(Notice::RegistrationFailed { error: error.into() });
@@ -151,7 +150,7 @@ impl<K: Kernel> Core<K> {
             Err(error) => return Err(error).in_call("connect"),
         }
         // Only now, because a socket that was never connected reports a hang-up.
-        self.kernel.register(socket, Token(id.to_bits()), CONNECTION).in_call("epoll_ctl")?;
+        self.kernel.register(socket, Source::Connection(id), CONNECTION).in_call("epoll_ctl")?;
         if self.traces {
             self.registered.push_back((id, self.kernel.descriptor(socket)));
             self.agenda.add(Agenda::STARTED);

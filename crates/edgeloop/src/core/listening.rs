@@ -1,90 +1,83 @@
 //! How listeners begin and how they end; the accepting phase finds them here.
 //!
-//! A listener is found by its token, which is not used again before all others were. So an event
-//! that was collected before its listener closed reaches none that began later (C17), whatever
-//! descriptor and place that one has.
+//! A listener is found by its id, which is not used again before all others were. So an event that
+//! was collected before its listener closed reaches none that began later (C17), whatever descriptor
+//! and place that one has.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
+use std::ops::Bound;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::{Agenda, Core, set_option, set_options};
 use crate::config::Config;
-use crate::epoll::{Interest, Token};
+use crate::epoll::Interest;
 use crate::error::{Error, ErrorKind, Failed, InCall};
-use crate::id::SLOT_BITS;
-use crate::kernel::{Kernel, LISTENERS, SocketOption};
+use crate::kernel::{Kernel, ListenerId, SocketOption, Source};
 use crate::listener::Listener;
 use crate::notice::Notice;
 use crate::time::Time;
 
-/// The tokens of listeners: the generation in them is that of no connection.
-const TOKENS: RangeInclusive<u64> = LISTENERS.0..=(1 << SLOT_BITS) - 1;
-
 /// The loop's listeners.
 #[derive(Debug)]
 pub(crate) struct Listeners<S> {
-    by_token: BTreeMap<u64, Listener<S>>,
-    /// The token of the next one, unless that is in use still.
-    next: u64,
+    by_id: BTreeMap<ListenerId, Listener<S>>,
+    /// The id of the next one, unless that is in use still.
+    next: ListenerId,
     /// Why the last one ended, if that was an error.
     pub(crate) failure: Option<Error>,
 }
 
 impl<S> Default for Listeners<S> {
     fn default() -> Self {
-        Self { by_token: BTreeMap::new(), next: *TOKENS.start(), failure: None }
+        Self { by_id: BTreeMap::new(), next: ListenerId::FIRST, failure: None }
     }
 }
 
 impl<S> Listeners<S> {
     pub(crate) fn is_empty(&self) -> bool {
-        self.by_token.is_empty()
+        self.by_id.is_empty()
     }
 
-    pub(crate) fn get_mut(&mut self, token: u64) -> Option<&mut Listener<S>> {
-        self.by_token.get_mut(&token)
+    pub(crate) fn get_mut(&mut self, id: ListenerId) -> Option<&mut Listener<S>> {
+        self.by_id.get_mut(&id)
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Listener<S>> {
-        self.by_token.values_mut()
+        self.by_id.values_mut()
     }
 
-    /// The first one behind this token.
-    pub(crate) fn after(&self, token: u64) -> Option<u64> {
-        self.by_token.range(token + 1..).next().map(|(&token, _)| token)
+    /// The first one behind this, or of all.
+    pub(crate) fn after(&self, id: Option<ListenerId>) -> Option<ListenerId> {
+        let from = id.map_or(Bound::Unbounded, Bound::Excluded);
+        self.by_id.range((from, Bound::Unbounded)).next().map(|(&id, _)| id)
     }
 
-    pub(crate) fn last(&self) -> Option<u64> {
-        self.by_token.last_key_value().map(|(&token, _)| token)
+    pub(crate) fn last(&self) -> Option<ListenerId> {
+        self.by_id.last_key_value().map(|(&id, _)| id)
     }
 
     /// The one that is bound to this address.
-    fn bound_to(&self, address: SocketAddr) -> Option<u64> {
-        let found = self.by_token.iter().find(|(_, listener)| listener.address == address);
-        found.map(|(&token, _)| token)
+    fn bound_to(&self, address: SocketAddr) -> Option<ListenerId> {
+        let found = self.by_id.iter().find(|(_, listener)| listener.address == address);
+        found.map(|(&id, _)| id)
     }
 
     /// When a pause of one of them ends by itself, for each.
     pub(crate) fn deadlines(&self) -> impl Iterator<Item = Time> {
-        self.by_token.values().map(Listener::next_deadline)
+        self.by_id.values().map(Listener::next_deadline)
     }
 
-    /// A token that no listener has.
-    fn new_token(&mut self) -> Token {
-        while self.by_token.contains_key(&self.next) {
-            self.advance();
+    /// An id that no listener has.
+    fn new_id(&mut self) -> ListenerId {
+        while self.by_id.contains_key(&self.next) {
+            self.next = self.next.next();
         }
-        let token = Token(self.next);
-        self.advance();
-        token
-    }
-
-    fn advance(&mut self) {
-        self.next = if self.next < *TOKENS.end() { self.next + 1 } else { *TOKENS.start() };
+        let id = self.next;
+        self.next = id.next();
+        id
     }
 }
 
@@ -163,8 +156,10 @@ impl<K: Kernel> Core<K> {
         config: &Config,
     ) -> Result<SocketAddr, Failed> {
         let bound = self.kernel.local_address(&socket).in_call("getsockname")?;
-        let token = self.listeners.new_token();
-        self.kernel.register(&socket, token, Interest::READABLE).in_call("epoll_ctl")?;
+        let id = self.listeners.new_id();
+        self.kernel
+            .register(&socket, Source::Listener(id), Interest::READABLE)
+            .in_call("epoll_ctl")?;
         let backlog = config.backlog;
         if let Some(somaxconn) = self.kernel.longest_backlog()
             && somaxconn < backlog
@@ -176,7 +171,7 @@ impl<K: Kernel> Core<K> {
         if config.bounds != self.limits.common {
             listener.limits = Some(Arc::new(config.bounds));
         }
-        self.listeners.by_token.insert(token.0, listener);
+        self.listeners.by_id.insert(id, listener);
         self.listeners.failure = None;
         self.count_listeners();
         Ok(bound)
@@ -184,18 +179,18 @@ impl<K: Kernel> Core<K> {
 
     /// Closes the listener that is bound to this address; returns whether there was one.
     pub(crate) fn unlisten(&mut self, address: SocketAddr) -> bool {
-        let token = self.listeners.bound_to(address);
-        token.map(|token| self.close_listener(token)).is_some()
+        let id = self.listeners.bound_to(address);
+        id.map(|id| self.close_listener(id)).is_some()
     }
 
     pub(crate) fn close_listeners(&mut self) {
-        while let Some(token) = self.listeners.last() {
-            self.close_listener(token);
+        while let Some(id) = self.listeners.last() {
+            self.close_listener(id);
         }
     }
 
-    pub(crate) fn close_listener(&mut self, token: u64) {
-        if let Some(listener) = self.listeners.by_token.remove(&token) {
+    pub(crate) fn close_listener(&mut self, id: ListenerId) {
+        if let Some(listener) = self.listeners.by_id.remove(&id) {
             if listener.given {
                 // Where others hold it open, closing ours does not end its registration.
                 let _ = self.kernel.deregister(&listener.socket);
@@ -208,7 +203,7 @@ impl<K: Kernel> Core<K> {
 
     /// A listener began or ended: more or fewer descriptors are left to connections (C24).
     fn count_listeners(&mut self) {
-        self.leave_descriptors_to(self.listeners.by_token.len());
+        self.leave_descriptors_to(self.listeners.by_id.len());
     }
 
     /// A descriptor is free: whoever waits for one is let in, without a new SYN (C23).
@@ -224,22 +219,20 @@ impl<K: Kernel> Core<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::SLOT_BITS;
 
     #[test]
-    fn c17_a_listener_gets_no_token_that_another_has_or_had_just_before() {
+    fn c17_a_listener_gets_no_id_that_another_has_or_had_just_before() {
         let mut listeners = Listeners::<()>::default();
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let stays = listeners.new_token();
-        assert_eq!(stays, LISTENERS);
-        listeners.by_token.insert(stays.0, Listener::new((), address));
+        let stays = listeners.new_id();
+        listeners.by_id.insert(stays, Listener::new((), address));
         let mut last = stays;
-        // Each closes before the next begins.
-        for _ in 0..TOKENS.count() * 2 {
-            let token = listeners.new_token();
-            assert_ne!(token, last);
-            assert_ne!(token, stays);
-            assert!(TOKENS.contains(&token.0), "{token:?} may be a connection's");
-            last = token;
+        // Each closes before the next begins. Twice as many as there are slots of connections.
+        for _ in 0..2 << SLOT_BITS {
+            let id = listeners.new_id();
+            assert!(id != last && id != stays, "{id:?} was had");
+            last = id;
         }
     }
 }

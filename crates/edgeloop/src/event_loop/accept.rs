@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorKind, Failed};
 use crate::flags::Flags;
 use crate::handler::{Handler, Origin};
 use crate::id::ConnectionId;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, ListenerId};
 use crate::listener::AcceptError;
 use crate::notice::{Notice, Trace};
 
@@ -23,31 +23,31 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     pub(super) fn accept(&mut self) {
         // Those that callbacks add meanwhile have their turn when an event tells of them.
         let Some(last) = self.core.listeners.last() else { return };
-        let mut next = self.core.listeners.after(0);
-        while let Some(token) = next.filter(|&token| token <= last) {
-            self.accept_from(token);
-            next = self.core.listeners.after(token);
+        let mut next = self.core.listeners.after(None);
+        while let Some(id) = next.filter(|&id| id <= last) {
+            self.accept_from(id);
+            next = self.core.listeners.after(Some(id));
         }
     }
 
     /// Accepts until the backlog is empty, within the budget (C15, C21).
-    fn accept_from(&mut self, token: u64) {
+    fn accept_from(&mut self, id: ListenerId) {
         let mut budget = self.core.config.turn_accepts;
         loop {
-            let Some(listener) = self.core.listeners.get_mut(token) else { return };
+            let Some(listener) = self.core.listeners.get_mut(id) else { return };
             if !listener.wants_accepting(self.core.now) {
                 return;
             }
             if self.core.connections.len() >= self.core.cap {
-                return self.at_the_cap(token);
+                return self.at_the_cap(id);
             }
             if budget == 0 {
                 return self.core.agenda.add(Agenda::ACCEPT);
             }
             if !self.core.has_memory_for_more() {
-                return self.pause_accepting(token, Errno::NOMEM);
+                return self.pause_accepting(id, Errno::NOMEM);
             }
-            let Some(listener) = self.core.listeners.get_mut(token) else { return };
+            let Some(listener) = self.core.listeners.get_mut(id) else { return };
             budget -= 1;
             match self.core.kernel.accept(&listener.socket) {
                 Ok((socket, peer)) => {
@@ -56,7 +56,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                     let limits = listener.limits.clone();
                     let lacks_options = listener.lacks_options;
                     if closes {
-                        self.core.close_listener(token);
+                        self.core.close_listener(id);
                     }
                     if lacks_options && self.core.set_options_of(&socket).is_err() {
                         self.core.kernel.close(socket);
@@ -69,27 +69,27 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                     AcceptError::Skipped => {
                         self.core.metrics.accept_errors += 1;
                         if listener.skipped() {
-                            return self.pause_accepting(token, error);
+                            return self.pause_accepting(id, error);
                         }
                     }
                     AcceptError::Empty => {
                         if listener.emptied() {
-                            self.core.close_listener(token);
+                            self.core.close_listener(id);
                         }
                         return;
                     }
-                    AcceptError::Exhausted => return self.pause_accepting(token, error),
-                    AcceptError::Fatal => return self.end_listener(token, error),
+                    AcceptError::Exhausted => return self.pause_accepting(id, error),
+                    AcceptError::Fatal => return self.end_listener(id, error),
                 },
             }
         }
     }
 
     /// Waiters stay in the backlog; the next connection that closes lets one in (C24).
-    fn at_the_cap(&mut self, token: u64) {
-        let Some(listener) = self.core.listeners.get_mut(token) else { return };
+    fn at_the_cap(&mut self, id: ListenerId) {
+        let Some(listener) = self.core.listeners.get_mut(id) else { return };
         if listener.is_closing() {
-            return self.core.close_listener(token);
+            return self.core.close_listener(id);
         }
         self.tell_of_the_cap();
     }
@@ -103,12 +103,12 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     }
 
     /// Descriptors or memory have run out (C23), or there were only errors for a while (C22).
-    fn pause_accepting(&mut self, token: u64, error: Errno) {
-        let Some(listener) = self.core.listeners.get_mut(token) else { return };
+    fn pause_accepting(&mut self, id: ListenerId, error: Errno) {
+        let Some(listener) = self.core.listeners.get_mut(id) else { return };
         // Whoever waits in the backlog is let in by the connections that end meanwhile (C37). With
         // none left there is nothing more to be hoped for.
         if listener.is_closing() && self.core.connections.len() == 0 {
-            return self.core.close_listener(token);
+            return self.core.close_listener(id);
         }
         let (begins, address) = (listener.pause(self.core.now), listener.address);
         let until = listener.next_deadline();
@@ -120,12 +120,12 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     }
 
     /// The listener is of no use any more (C22). The loop ends with its last one.
-    fn end_listener(&mut self, token: u64, error: Errno) {
-        let Some(listener) = self.core.listeners.get_mut(token) else { return };
+    fn end_listener(&mut self, id: ListenerId, error: Errno) {
+        let Some(listener) = self.core.listeners.get_mut(id) else { return };
         let address = listener.address;
         self.core.tell(Notice::ListenerFailed { listener: address, error: error.into() });
         let lives_on = self.core.config.until_stopped || self.drain.is_some();
-        self.core.close_listener(token);
+        self.core.close_listener(id);
         if self.core.listeners.is_empty() && !lives_on {
             let what = format!("cannot accept on {address}");
             let failed = Failed::new("accept4", error);

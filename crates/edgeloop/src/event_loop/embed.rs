@@ -8,7 +8,7 @@ use crate::core::NotAdopted;
 use crate::error::{Error, ErrorKind};
 use crate::handler::{Handler, Origin};
 use crate::id::ConnectionId;
-use crate::kernel::{Kernel, given};
+use crate::kernel::{Clock as _, Kernel, given};
 
 /// The address of a peer that is gone before it was asked for.
 const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);

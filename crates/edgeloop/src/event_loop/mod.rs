@@ -32,7 +32,7 @@ use crate::error::{ConnectError, Error, ErrorKind, Failed};
 use crate::flags::Flags;
 use crate::handler::Handler;
 use crate::id::ConnectionId;
-use crate::kernel::{ALARM, Kernel, Linux, WAKER, WATCHED, persist};
+use crate::kernel::{Kernel, Linux, Source, persist};
 use crate::listening::ListenOptions;
 use crate::mailbox::{Handle, Letter, Mailbox};
 use crate::metrics::Metrics;
@@ -387,32 +387,27 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         Ok(())
     }
 
-    /// An event of no connection: of the alarm, the waker or a listener, or of a connection that is
-    /// gone (C17).
+    /// An event of the alarm, the waker or a listener, or of a connection that is gone (C17).
     #[cold]
-    fn other_event(&mut self, id: ConnectionId) {
-        if id.generation() != ConnectionId::NONE.generation() {
-            self.core.metrics.stale += 1;
-            return;
-        }
-        match id.to_bits() {
-            t if t == ALARM.0 => self.core.agenda.add(Agenda::TIMERS),
-            t if t == WAKER.0 => {
+    fn other_event(&mut self, source: Source) {
+        match source {
+            Source::Connection(_) => self.core.metrics.stale += 1,
+            Source::Listener(id) => match self.core.listeners.get_mut(id) {
+                Some(listener) => {
+                    listener.note();
+                    self.core.agenda.add(Agenda::ACCEPT);
+                }
+                None => self.core.metrics.stale += 1,
+            },
+            Source::Alarm => self.core.agenda.add(Agenda::TIMERS),
+            Source::Waker => {
                 // The mail is collected only after that (C33).
                 self.mailbox.woken(&mut self.core.kernel);
                 self.core.agenda.add(Agenda::MAIL);
             }
-            t if t == WATCHED.0 => {
+            Source::Watched => {
                 self.notified = true;
                 self.core.agenda.add(Agenda::MAIL);
-            }
-            t => {
-                if let Some(listener) = self.core.listeners.get_mut(t) {
-                    listener.note();
-                    self.core.agenda.add(Agenda::ACCEPT);
-                } else {
-                    self.core.metrics.stale += 1;
-                }
             }
         }
     }

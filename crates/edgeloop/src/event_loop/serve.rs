@@ -15,7 +15,7 @@ use crate::flags::Flags;
 use crate::handler::{Action, Handler};
 use crate::id::ConnectionId;
 use crate::input::{Input, Scanned};
-use crate::kernel::{Kernel, persist};
+use crate::kernel::{Kernel, Source, persist};
 use crate::notice::Trace;
 use crate::output::{PAGE, heap_grants};
 
@@ -168,7 +168,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         self.core.unwatch(id);
         let Some(connection) = self.core.connections.get_mut(id) else {
-            return self.other_event(id);
+            return self.other_event(Source::named(id));
         };
         if connection.life() == Life::Connecting {
             return self.connect_event(id, readiness);

@@ -9,7 +9,7 @@ use crate::event_loop::EventLoop;
 use crate::flags::Flags;
 use crate::handler::{Action, Context, Handler, Origin};
 use crate::input::Input;
-use crate::kernel::Kernel as _;
+use crate::kernel::Splice as _;
 
 struct Echo;
 
@@ -73,8 +73,8 @@ fn c24_a_listener_that_closes_leaves_the_pipes_to_those_who_have_them() {
     event_loop.listen("127.0.0.1:0").expect("a port");
     let core = &mut event_loop.core;
     let pipe = core.pipes.lend(core.now, || core.kernel.pipe()).expect("a pipe").expect("room");
-    let token = event_loop.core.listeners.last().expect("it listens");
-    event_loop.core.close_listener(token);
+    let id = event_loop.core.listeners.last().expect("it listens");
+    event_loop.core.close_listener(id);
     // Panics where it is not lent.
     let _ = event_loop.core.pipes.get(pipe);
 }

@@ -21,8 +21,15 @@ use rustix::time::{
     timerfd_create, timerfd_settime,
 };
 
-use super::{ALARM, Kernel, SocketOption, WAKER, WATCHED, Wake, persist};
-use crate::epoll::{Batch, Epoll, Interest, Mode, Token};
+use super::clock::Clock;
+use super::persist::persist;
+use super::poll::Poll;
+use super::resources::Resources;
+use super::sockets::{SocketOption, Sockets};
+use super::source::Source;
+use super::splice::Splice;
+use super::wakeable::{Wake, Wakeable};
+use crate::epoll::{Batch, Epoll, Interest, Mode};
 use crate::error::{Error, ErrorKind, Failed, InCall};
 use crate::place::MemoryLimit;
 use crate::time::Time;
@@ -63,8 +70,12 @@ impl Linux {
         let waker =
             eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).in_call("eventfd2")?;
         // The alarm is never read: setting it anew resets it, and each expiry is an edge.
-        epoll.add(&alarm, ALARM, Interest::READABLE, Mode::Edge).in_call("epoll_ctl")?;
-        epoll.add(&waker, WAKER, Interest::READABLE, Mode::Edge).in_call("epoll_ctl")?;
+        epoll
+            .add(&alarm, Source::Alarm.token(), Interest::READABLE, Mode::Edge)
+            .in_call("epoll_ctl")?;
+        epoll
+            .add(&waker, Source::Waker.token(), Interest::READABLE, Mode::Edge)
+            .in_call("epoll_ctl")?;
         Ok(Self { epoll, alarm, waker: Arc::new(waker) })
     }
 
@@ -75,11 +86,9 @@ impl Linux {
 
     /// Registers a descriptor that is not the loop's own, edge-triggered.
     pub(crate) fn watch(&self, descriptor: impl AsFd) -> std::io::Result<()> {
-        self.epoll.add(descriptor, WATCHED, Interest::READABLE, Mode::Edge)
+        self.epoll.add(descriptor, Source::Watched.token(), Interest::READABLE, Mode::Edge)
     }
 }
-
-impl crate::sealed::Sealed for Linux {}
 
 /// Both ends of a pipe: to read from and to write to.
 #[derive(Debug)]
@@ -126,11 +135,7 @@ fn sigpipe_is_harmless(status: &str) -> bool {
     (mask("SigIgn:") | mask("SigBlk:")) & SIGPIPE_BIT != 0
 }
 
-impl Kernel for Linux {
-    type Socket = OwnedFd;
-    type Pipe = Pipe;
-    type Waker = EventfdWaker;
-
+impl Clock for Linux {
     #[inline]
     fn now(&mut self) -> Time {
         let now = clock_gettime(ClockId::Monotonic);
@@ -139,6 +144,12 @@ impl Kernel for Linux {
         Time::from_nanos(seconds * NANOS_PER_SECOND + now.tv_nsec.cast_unsigned())
     }
 
+    fn pause(&mut self, time: Duration) {
+        std::thread::sleep(time);
+    }
+}
+
+impl Poll for Linux {
     #[inline]
     fn wait(&mut self, events: &mut Batch, block: bool) -> Result<(), Errno> {
         if block { self.epoll.block(events) } else { self.epoll.poll_now(events) }
@@ -148,17 +159,13 @@ impl Kernel for Linux {
         self.epoll.wait_for(events, timeout)
     }
 
-    fn pause(&mut self, time: Duration) {
-        std::thread::sleep(time);
-    }
-
     fn register(
         &mut self,
         socket: &OwnedFd,
-        token: Token,
+        source: Source,
         interest: Interest,
     ) -> Result<(), Errno> {
-        let added = self.epoll.add(socket, token, interest, Mode::Edge);
+        let added = self.epoll.add(socket, source.token(), interest, Mode::Edge);
         added.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
     }
 
@@ -177,6 +184,10 @@ impl Kernel for Linux {
         let once = Itimerspec { it_interval: Timespec::default(), it_value: at };
         timerfd_settime(&self.alarm, TimerfdTimerFlags::ABSTIME, &once).map(|_| ())
     }
+}
+
+impl Wakeable for Linux {
+    type Waker = EventfdWaker;
 
     fn waker(&self) -> EventfdWaker {
         EventfdWaker(Arc::clone(&self.waker))
@@ -186,6 +197,10 @@ impl Kernel for Linux {
         let mut count = [0; 8];
         rustix::io::read(&*self.waker, &mut count).map(|_| ())
     }
+}
+
+impl Sockets for Linux {
+    type Socket = OwnedFd;
 
     fn socket(&mut self, family: SocketAddr) -> Result<OwnedFd, Errno> {
         let family = if family.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
@@ -268,6 +283,22 @@ impl Kernel for Linux {
         net::sendmsg(socket, pieces, &mut none, SendFlags::NOSIGNAL)
     }
 
+    fn shutdown_write(&mut self, socket: &OwnedFd) -> Result<(), Errno> {
+        net::shutdown(socket, Shutdown::Write)
+    }
+
+    fn close(&mut self, socket: OwnedFd) {
+        drop(socket);
+    }
+
+    fn descriptor(&self, socket: &OwnedFd) -> i32 {
+        socket.as_raw_fd()
+    }
+}
+
+impl Splice for Linux {
+    type Pipe = Pipe;
+
     fn pipe(&mut self) -> Result<Pipe, Errno> {
         // Each time, because signals are the program's own affair, and may change.
         let status = fs::read_to_string("/proc/thread-self/status")
@@ -293,19 +324,9 @@ impl Kernel for Linux {
     fn close_pipe(&mut self, pipe: Pipe) {
         drop(pipe);
     }
+}
 
-    fn shutdown_write(&mut self, socket: &OwnedFd) -> Result<(), Errno> {
-        net::shutdown(socket, Shutdown::Write)
-    }
-
-    fn close(&mut self, socket: OwnedFd) {
-        drop(socket);
-    }
-
-    fn descriptor(&self, socket: &OwnedFd) -> i32 {
-        socket.as_raw_fd()
-    }
-
+impl Resources for Linux {
     fn spare_descriptors(&self) -> usize {
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);

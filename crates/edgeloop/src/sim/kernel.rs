@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::epoll::{Batch, Interest, Token};
-use crate::kernel::{Kernel, SocketOption, Wake};
+use crate::epoll::{Batch, Interest};
+use crate::kernel::{
+    Clock, Poll, Resources, SocketOption, Sockets, Source, Splice, Wake, Wakeable,
+};
 use crate::sim::World;
 use crate::sim::clock::START;
 use crate::sim::faults::{Meaning, meaning, name};
@@ -100,13 +102,7 @@ impl Wake for Waker {
     }
 }
 
-impl crate::sealed::Sealed for SimulatedKernel {}
-
-impl Kernel for SimulatedKernel {
-    type Socket = Socket;
-    type Pipe = Pipe;
-    type Waker = Waker;
-
+impl Clock for SimulatedKernel {
     fn now(&mut self) -> Time {
         let mut world = self.world.borrow_mut();
         if std::mem::take(&mut world.reads_clock) {
@@ -115,6 +111,15 @@ impl Kernel for SimulatedKernel {
         world.now
     }
 
+    fn pause(&mut self, time: Duration) {
+        let mut world = self.call();
+        world.note(|| format!("clock_nanosleep: {time:?}"));
+        world.now = world.now.after(time);
+        world.reads_clock = true;
+    }
+}
+
+impl Poll for SimulatedKernel {
     fn wait(&mut self, events: &mut Batch, block: bool) -> Result<(), Errno> {
         let mut world = self.world.borrow_mut();
         world.reads_clock = true;
@@ -127,17 +132,15 @@ impl Kernel for SimulatedKernel {
         world.wait_for(events, timeout)
     }
 
-    fn pause(&mut self, time: Duration) {
+    fn register(
+        &mut self,
+        socket: &Socket,
+        source: Source,
+        interest: Interest,
+    ) -> Result<(), Errno> {
         let mut world = self.call();
-        world.note(|| format!("clock_nanosleep: {time:?}"));
-        world.now = world.now.after(time);
-        world.reads_clock = true;
-    }
-
-    fn register(&mut self, socket: &Socket, token: Token, interest: Interest) -> Result<(), Errno> {
-        let mut world = self.call();
-        world.note(|| format!("epoll_ctl: adds {} as {}", socket.number, name_of(token)));
-        world.register(socket.number, token, interest)
+        world.note(|| format!("epoll_ctl: adds {} as {}", socket.number, name_of(source)));
+        world.register(socket.number, source.token(), interest)
     }
 
     fn deregister(&mut self, socket: &Socket) -> Result<(), Errno> {
@@ -153,6 +156,10 @@ impl Kernel for SimulatedKernel {
         world.set_alarm(at);
         Ok(())
     }
+}
+
+impl Wakeable for SimulatedKernel {
+    type Waker = Waker;
 
     fn waker(&self) -> Waker {
         Waker(Arc::clone(&self.world.borrow().waker))
@@ -163,6 +170,10 @@ impl Kernel for SimulatedKernel {
         world.meet(Call::ClearWaker, None, 0)?;
         world.clear_waker()
     }
+}
+
+impl Sockets for SimulatedKernel {
+    type Socket = Socket;
 
     fn socket(&mut self, family: SocketAddr) -> Result<Socket, Errno> {
         let mut world = self.call();
@@ -329,6 +340,30 @@ impl Kernel for SimulatedKernel {
         answer
     }
 
+    fn shutdown_write(&mut self, socket: &Socket) -> Result<(), Errno> {
+        let mut world = self.call();
+        world.meet(Call::Shutdown, Some(socket.number), 0)?;
+        let answer = world.shut_down(socket.number);
+        world.note(|| format!("shutdown({}): {}", socket.number, Answer(answer.map(|()| 0))));
+        answer
+    }
+
+    fn close(&mut self, socket: Socket) {
+        let mut world = self.call();
+        world.note(|| format!("close({})", socket.number));
+        world.vigil.closed(socket.number);
+        drop(world);
+        drop(socket);
+    }
+
+    fn descriptor(&self, socket: &Socket) -> i32 {
+        i32::try_from(socket.number).unwrap_or(i32::MAX)
+    }
+}
+
+impl Splice for SimulatedKernel {
+    type Pipe = Pipe;
+
     fn pipe(&mut self) -> Result<Pipe, Errno> {
         let mut world = self.call();
         if !world.ignores_sigpipe {
@@ -384,27 +419,9 @@ impl Kernel for SimulatedKernel {
         self.call().note(|| format!("close({}, {})", pipe.ends[0].number, pipe.ends[1].number));
         drop(pipe);
     }
+}
 
-    fn shutdown_write(&mut self, socket: &Socket) -> Result<(), Errno> {
-        let mut world = self.call();
-        world.meet(Call::Shutdown, Some(socket.number), 0)?;
-        let answer = world.shut_down(socket.number);
-        world.note(|| format!("shutdown({}): {}", socket.number, Answer(answer.map(|()| 0))));
-        answer
-    }
-
-    fn close(&mut self, socket: Socket) {
-        let mut world = self.call();
-        world.note(|| format!("close({})", socket.number));
-        world.vigil.closed(socket.number);
-        drop(world);
-        drop(socket);
-    }
-
-    fn descriptor(&self, socket: &Socket) -> i32 {
-        i32::try_from(socket.number).unwrap_or(i32::MAX)
-    }
-
+impl Resources for SimulatedKernel {
     fn spare_descriptors(&self) -> usize {
         self.world.borrow().files.spare().min(1000)
     }

@@ -21,7 +21,7 @@ use rustix::io::Errno;
 
 use crate::epoll::{Batch, Interest, Mode, Readiness, Token};
 use crate::id::ConnectionId;
-use crate::kernel::{ALARM, WAKER};
+use crate::kernel::Source;
 use crate::sim::clock::{Follower, START};
 use crate::sim::faults::{Meaning, meaning};
 use crate::sim::model::epoll::EpollSet;
@@ -160,8 +160,8 @@ impl World {
     /// A world without faults and without peers.
     pub fn new(seed: u64) -> Self {
         let mut epoll = EpollSet::default();
-        for (file, token) in [(ALARM_FILE, ALARM), (WAKER_FILE, WAKER)] {
-            let added = epoll.add(file, token, Interest::READABLE, Mode::Edge, NOTHING);
+        for (file, source) in [(ALARM_FILE, Source::Alarm), (WAKER_FILE, Source::Waker)] {
+            let added = epoll.add(file, source.token(), Interest::READABLE, Mode::Edge, NOTHING);
             added.expect("nothing is registered yet");
         }
         Self {

@@ -1,23 +1,22 @@
 //! What a token stands for, and a batch of events, for people to read.
 
-use crate::epoll::{Batch, Event, Token};
-use crate::id::ConnectionId;
-use crate::kernel::{ALARM, LISTENERS, WAKER};
+use crate::epoll::{Batch, Event};
+use crate::kernel::Source;
 
 /// A batch of events for people to read.
 pub(super) fn shown(events: &Batch) -> String {
-    let one = |event: Event| format!("{} is {}", name_of(event.token()), event.readiness());
+    let one =
+        |event: Event| format!("{} is {}", name_of(Source::of(event.token())), event.readiness());
     events.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// What a token stands for.
-pub(crate) fn name_of(token: Token) -> String {
-    match token {
-        ALARM => "the alarm".to_owned(),
-        WAKER => "the waker".to_owned(),
-        Token(bits) => match ConnectionId::from_bits(bits) {
-            id if id.generation() != ConnectionId::NONE.generation() => id.to_string(),
-            _ => format!("listener {}", bits - LISTENERS.0),
-        },
+/// What a source is called.
+pub(crate) fn name_of(source: Source) -> String {
+    match source {
+        Source::Connection(id) => id.to_string(),
+        Source::Listener(id) => format!("listener {}", id.number()),
+        Source::Alarm => "the alarm".to_owned(),
+        Source::Waker => "the waker".to_owned(),
+        Source::Watched => "what is watched".to_owned(),
     }
 }
