@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 
 use rustix::io::Errno;
 
-use super::{Agenda, CONNECTION, Core, Dialled, set_option, set_options};
+use super::{Agenda, CONNECTION, Core, Dialled, set_option, set_options, transport};
 use crate::closed::{Attempt, Reason};
 use crate::connection::{Connection, Life, Next};
 use crate::error::{Error, ErrorKind, Failed, InCall};
 use crate::flags::Flags;
 use crate::id::ConnectionId;
-use crate::kernel::{Kernel, SocketOption, Source, persist};
+use crate::kernel::{Kernel, SocketOption, Source};
 use crate::notice::Notice;
 use crate::target::Target;
 use crate::time::Time;
@@ -324,7 +324,7 @@ impl<K: Kernel> Core<K> {
         if connection.has(Flags::FIN_SENT) {
             return true;
         }
-        if let Err(error) = persist(|| self.kernel.shutdown_write(&connection.socket)) {
+        if let Err(error) = transport::finish(&mut self.kernel, connection) {
             let released = connection.fail(error);
             self.release(released);
             self.end(id, Reason::Failed, true);

@@ -19,6 +19,8 @@ mod sending;
 mod sharing;
 mod shortage;
 mod spending;
+mod splicing;
+pub(crate) mod transport;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;

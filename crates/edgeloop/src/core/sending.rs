@@ -1,22 +1,18 @@
-//! Sending: at once where the socket takes it, else from a queue, within the limits of memory; and
-//! passing input on to the output through a pipe.
-
-use std::io::IoSlice;
+//! Sending: at once where the socket takes it, else from a queue, within the limits of memory.
 
 use rustix::io::Errno;
 
 use super::outgoing::Outgoing;
-use super::{Agenda, Core, is_exhaustion};
-use crate::connection::{Connection, Life, Transfer};
+use super::{Agenda, Core, is_exhaustion, transport};
+use crate::connection::{Life, Transfer};
 use crate::epoll::Readiness;
 use crate::flags::Flags;
 use crate::handler::Sent;
 use crate::id::ConnectionId;
 use crate::kernel::{Kernel, persist};
 use crate::notice::Notice;
-use crate::output::{Piped, Refused, Released, heap_grants};
-use crate::pieces::{PIECES, Pieces};
-use crate::pipes::Pipes;
+use crate::output::{Refused, Released, heap_grants};
+use crate::pieces::Pieces;
 
 impl<K: Kernel> Core<K> {
     #[inline(always)]
@@ -112,102 +108,8 @@ impl<K: Kernel> Core<K> {
             return self.defer(id, bytes);
         }
         let Some(connection) = self.connections.get(id) else { return Sent::Gone };
-        let answer = Self::transmit(&mut self.kernel, &self.pipes, &connection.socket, bytes);
+        let answer = transport::send(&mut self.kernel, &self.pipes, connection, bytes);
         self.send_on(id, bytes, answer)
-    }
-
-    /// Passes up to `most` bytes of a connection's input on to another's output, or to its own,
-    /// through a pipe (splice(2)). There must be room for them. Returns how many, and what became
-    /// of them.
-    ///
-    /// With `None`, only a receive can tell whether there are any: at an urgent mark splice says
-    /// EAGAIN for ever, and 0 if a FIN is queued behind it (seen on Linux 6.18). The connection may
-    /// have failed by it.
-    pub(crate) fn pass(
-        &mut self,
-        id: ConnectionId,
-        target: ConnectionId,
-        most: usize,
-    ) -> Option<(usize, Sent)> {
-        let connection = self.connections.get_mut(id)?;
-        let pipe = match self.pipes.lend(self.now, || self.kernel.pipe()) {
-            Ok(pipe) => pipe?,
-            Err(_) => {
-                // Few descriptors are left, or pipes can't be used here. Not at every read (C42).
-                self.pause_pipes();
-                return None;
-            }
-        };
-        let answer = self.kernel.splice_in(&connection.socket, self.pipes.get(pipe), most);
-        let count = match answer {
-            Ok(count) if count > 0 => count,
-            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {
-                self.take_back(Piped { pipe, count: 0 });
-                return None;
-            }
-            Err(error) => {
-                self.take_back(Piped { pipe, count: 0 });
-                if !self.cannot_pass(error) {
-                    // An error is reported once, and the next receive would look like a clean end
-                    // (C7).
-                    self.fail(id, error);
-                }
-                return None;
-            }
-        };
-        self.pipes.works();
-        connection.active = self.now;
-        connection.received();
-        self.metrics.bytes_in += count as u64;
-        self.metrics.bytes_spliced += count as u64;
-        let piped = Piped { pipe, count };
-        let Some(connection) = self.connections.get(target) else {
-            self.take_back(piped);
-            return Some((count, Sent::Gone));
-        };
-        let answer = self.kernel.splice_out(self.pipes.get(pipe), &connection.socket, count);
-        let sent = self.send_on(target, Outgoing::Piped(piped), answer);
-        match sent {
-            Sent::Written => self.take_back(Piped { pipe, count: 0 }),
-            // The connection has the pipe, or failed, and what is left is lost.
-            Sent::Queued | Sent::AboveMark => {}
-            Sent::Refused | Sent::Gone => self.take_back(piped),
-        }
-        Some((count, sent))
-    }
-
-    /// Nothing went into a pipe. Returns whether that is for a reason that receiving does not
-    /// share.
-    #[cold]
-    fn cannot_pass(&mut self, error: Errno) -> bool {
-        // Not on this kernel, or not in this sandbox.
-        let forbidden = matches!(error, Errno::INVAL | Errno::NOSYS | Errno::PERM | Errno::ACCESS);
-        if forbidden {
-            self.pause_pipes();
-        }
-        forbidden || is_exhaustion(error)
-    }
-
-    /// Pipes can't be made or used for now.
-    #[cold]
-    fn pause_pipes(&mut self) {
-        if let Some(pipe) = self.pipes.pause(self.now) {
-            self.kernel.close_pipe(pipe);
-        }
-    }
-
-    /// Closes the pipe that is kept for the next connection that streams.
-    pub(crate) fn shed_pipe(&mut self) {
-        if let Some(pipe) = self.pipes.shed() {
-            self.kernel.close_pipe(pipe);
-        }
-    }
-
-    /// A pipe comes back to the pool; with bytes in it, it is closed.
-    fn take_back(&mut self, piped: Piped) {
-        if let Some(pipe) = self.pipes.give_back(piped.pipe, piped.count) {
-            self.kernel.close_pipe(pipe);
-        }
     }
 
     /// Goes on after a first send was answered so. A partial send is followed by another until the
@@ -225,9 +127,8 @@ impl<K: Kernel> Core<K> {
         loop {
             let Some(connection) = self.connections.get_mut(id) else { return Sent::Gone };
             let answer = first.take().unwrap_or_else(|| {
-                let call =
-                    || Self::transmit(&mut self.kernel, &self.pipes, &connection.socket, rest);
-                persist_none(call)
+                let (kernel, pipes) = (&mut self.kernel, &self.pipes);
+                persist_none(|| transport::send(kernel, pipes, connection, rest))
             });
             match answer {
                 Ok(count) => {
@@ -256,45 +157,6 @@ impl<K: Kernel> Core<K> {
                     return Sent::Gone;
                 }
             }
-        }
-    }
-
-    /// One send of these bytes, wherever they are.
-    fn transmit(
-        kernel: &mut K,
-        pipes: &Pipes<K::Pipe>,
-        socket: &K::Socket,
-        bytes: Outgoing<'_>,
-    ) -> Result<usize, Errno> {
-        match bytes {
-            Outgoing::Bytes(bytes) => kernel.send(socket, bytes),
-            Outgoing::Shared(shared, gone) => kernel.send(socket, &shared.bytes()[gone..]),
-            Outgoing::Pieces(pieces) => {
-                let mut slices = [IoSlice::new(&[]); PIECES];
-                let count = pieces.gather(&mut slices);
-                kernel.send_vectored(socket, &slices[..count])
-            }
-            Outgoing::Piped(Piped { pipe, count }) => {
-                kernel.splice_out(pipes.get(pipe), socket, count)
-            }
-        }
-    }
-
-    /// One send of the first bytes that are queued, at most `most`.
-    fn transmit_queued(
-        kernel: &mut K,
-        pipes: &Pipes<K::Pipe>,
-        connection: &Connection<K::Socket>,
-        most: usize,
-    ) -> Result<usize, Errno> {
-        let socket = &connection.socket;
-        if let Some(Piped { pipe, count }) = connection.piped() {
-            return kernel.splice_out(pipes.get(pipe), socket, count.min(most));
-        }
-        let mut slices = [IoSlice::new(&[]); PIECES];
-        match connection.gather(&mut slices, most) {
-            1 => kernel.send(socket, &slices[0]),
-            count => kernel.send_vectored(socket, &slices[..count]),
         }
     }
 
@@ -389,7 +251,7 @@ impl<K: Kernel> Core<K> {
                 break;
             }
             let (kernel, pipes) = (&mut self.kernel, &self.pipes);
-            let call = || Self::transmit_queued(kernel, pipes, connection, budget);
+            let call = || transport::send_queued(kernel, pipes, connection, budget);
             match persist_none(call) {
                 Ok(count) => {
                     budget -= count;

@@ -9,7 +9,7 @@ use super::EventLoop;
 use crate::call_context::CallContext;
 use crate::closed::Reason;
 use crate::connection::{Life, Transfer};
-use crate::core::is_exhaustion;
+use crate::core::{is_exhaustion, transport};
 use crate::epoll::Readiness;
 use crate::flags::Flags;
 use crate::handler::{Action, Handler};
@@ -297,7 +297,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             let most = if self.core.memory.is_paused() { PAGE } else { self.buffer.len() };
             let limit = budget.min(most).min(self.buffer.len());
             let (kernel, buffer) = (&mut self.core.kernel, &mut self.buffer[..limit]);
-            let answer = persist(|| kernel.recv(&connection.socket, buffer));
+            let answer = persist(|| transport::receive(kernel, connection, buffer));
             budget -= answer.unwrap_or(0);
             if !self.received(id, answer, limit) {
                 return;
