@@ -41,8 +41,18 @@ impl<S> Sessions<S> {
         }
     }
 
+    /// The session of a connection that is served. It has one from its beginning to its end.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
     #[inline]
-    pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut S> {
+    pub(crate) fn of(&mut self, slot: u32) -> &mut S {
+        self.get_mut(slot).unwrap_or_else(|| missing(slot))
+    }
+
+    #[inline]
+    fn get_mut(&mut self, slot: u32) -> Option<&mut S> {
         if Self::ARE_SMALL {
             self.small.get_mut(slot)
         } else {
@@ -74,6 +84,11 @@ impl<S> Sessions<S> {
         }
         Some(*session)
     }
+}
+
+#[cold]
+fn missing(slot: u32) -> ! {
+    unreachable!("nobody has put a session into slot {slot}")
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! are counted for the whole loop and not for each slot, so they survive the pages.
 
 use std::num::NonZeroU64;
+use std::ops::{Index, IndexMut};
 
 use crate::id::{ConnectionId, GENERATION_BITS, SLOT_BITS};
 
@@ -215,6 +216,30 @@ impl<T: Entry> Slots<T> {
         }
         Some(value)
     }
+}
+
+/// The value of an id that is known to be in the table.
+///
+/// # Panics
+///
+/// When it is not.
+impl<T: Entry> Index<ConnectionId> for Slots<T> {
+    type Output = T;
+
+    fn index(&self, id: ConnectionId) -> &T {
+        self.get(id).unwrap_or_else(|| gone(id))
+    }
+}
+
+impl<T: Entry> IndexMut<ConnectionId> for Slots<T> {
+    fn index_mut(&mut self, id: ConnectionId) -> &mut T {
+        self.get_mut(id).unwrap_or_else(|| gone(id))
+    }
+}
+
+#[cold]
+fn gone(id: ConnectionId) -> ! {
+    unreachable!("{id} has left the table")
 }
 
 #[cfg(test)]

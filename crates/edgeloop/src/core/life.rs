@@ -161,7 +161,7 @@ impl<K: Kernel> Core<K> {
     /// Whether a connection that is made now is one with itself. A socket that connects to the port
     /// that it was given itself meets its own SYN (RFC 9293, 3.5, simultaneous open).
     pub(crate) fn meets_itself(&mut self, id: ConnectionId) -> bool {
-        let Some(connection) = self.connections.get(id) else { return false };
+        let connection = &self.connections[id];
         // If the kernel has no memory to tell, there is nothing to be said against the connection.
         let local = self.kernel.local_address(&connection.socket).ok();
         local.is_some() && local == self.dialled.get(&id.slot()).map(|to| to.target.peer())
@@ -193,20 +193,16 @@ impl<K: Kernel> Core<K> {
             match socket {
                 Ok(None) => {}
                 Ok(Some(socket)) => {
-                    if let Some(connection) = self.connections.get_mut(id) {
-                        let before = connection.connecting_anew(socket, deadline);
-                        self.kernel.close(before);
-                    }
+                    let before = self.connections[id].connecting_anew(socket, deadline);
+                    self.kernel.close(before);
                     return self.schedule(id);
                 }
                 Err(error) => failed = Some(error.errno()),
             }
         }
         let Some(error) = failed else { return self.end(id, Reason::ConnectTimeout, false) };
-        if let Some(connection) = self.connections.get_mut(id) {
-            let released = connection.fail(error);
-            self.release(released);
-        }
+        let released = self.connections[id].fail(error);
+        self.release(released);
         self.end(id, Reason::ConnectFailed, false);
     }
 
@@ -214,7 +210,7 @@ impl<K: Kernel> Core<K> {
 
     /// A call on the socket failed. Its output is lost, what can be read is still read (C7).
     pub(crate) fn fail(&mut self, id: ConnectionId, error: Errno) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
+        let connection = &mut self.connections[id];
         let released = connection.fail(error);
         let readable = connection.life() == Life::Open && !connection.has(Flags::PEER_ENDED);
         self.forget_waiting(id);
@@ -246,7 +242,7 @@ impl<K: Kernel> Core<K> {
             Life::Open => {
                 let breaks = connection.has(Flags::ABORT);
                 self.part(id, breaks);
-                let Some(connection) = self.connections.get_mut(id) else { return };
+                let connection = &mut self.connections[id];
                 let ended = reason == Reason::Closed && connection.has(Flags::PEER_ENDED);
                 let next = connection.begin_close(if ended { Reason::Finished } else { reason });
                 self.forget_kept(id);
@@ -308,8 +304,8 @@ impl<K: Kernel> Core<K> {
             Next::Wait => {}
             Next::Finish => self.end(id, Reason::Finished, false),
             Next::Reset => {
-                let reason = self.connections.get(id).and_then(Connection::reason);
-                self.end(id, reason.unwrap_or(Reason::Reset), true);
+                let reason = self.connections[id].reason().unwrap_or(Reason::Reset);
+                self.end(id, reason, true);
             }
             Next::Linger => self.linger(id),
             Next::HalfClose => {
@@ -320,7 +316,7 @@ impl<K: Kernel> Core<K> {
 
     /// Sends our FIN, if it is not sent; returns whether the connection lives on.
     fn send_fin(&mut self, id: ConnectionId) -> bool {
-        let Some(connection) = self.connections.get_mut(id) else { return false };
+        let connection = &mut self.connections[id];
         if connection.has(Flags::FIN_SENT) {
             return true;
         }
@@ -339,7 +335,7 @@ impl<K: Kernel> Core<K> {
         if !self.send_fin(id) {
             return;
         }
-        let Some(connection) = self.connections.get_mut(id) else { return };
+        let connection = &mut self.connections[id];
         let draining = self.timeouts.drain.is_some();
         let timeout =
             if draining { self.config.drain_linger_timeout } else { self.config.linger_timeout };
@@ -353,7 +349,7 @@ impl<K: Kernel> Core<K> {
     /// Decides the end of a connection. The closing phase of this turn carries it out.
     pub(crate) fn end(&mut self, id: ConnectionId, reason: Reason, abort: bool) {
         self.forget_kept(id);
-        let Some(connection) = self.connections.get_mut(id) else { return };
+        let connection = &mut self.connections[id];
         if connection.life() == Life::Ended {
             return;
         }

@@ -89,7 +89,7 @@ impl<K: Kernel> Core<K> {
         self.limit_allowance();
         self.limits.set(id.slot(), bounds);
         let mark = self.mark();
-        let Some(connection) = self.connections.get_mut(id) else { return };
+        let connection = &mut self.connections[id];
         if connection.has(Flags::OUTPUT) {
             if connection.queued() > high {
                 connection.set(mark);

@@ -211,9 +211,8 @@ impl<K: Kernel> Core<K> {
 
     /// Puts a connection on the ready list, to be served in the next turn.
     pub(crate) fn list(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.get_mut(id)
-            && !connection.has(Flags::LISTED)
-        {
+        let connection = &mut self.connections[id];
+        if !connection.has(Flags::LISTED) {
             connection.set(Flags::LISTED);
             if self.ready.try_reserve(1).is_err() {
                 self.refused();
@@ -226,15 +225,13 @@ impl<K: Kernel> Core<K> {
     /// Lets a connection wait until queued output has shrunk.
     pub(crate) fn starve(&mut self, id: ConnectionId) {
         let owed = self.is_owed(id);
-        if let Some(connection) = self.connections.get_mut(id) {
-            connection.set(Flags::STARVED);
-            if owed {
-                self.starved.push(id.slot());
-            } else {
-                self.waiting.push(id.slot());
-                self.relieve(id);
-                self.agenda.add(Agenda::STARVED);
-            }
+        self.connections[id].set(Flags::STARVED);
+        if owed {
+            self.starved.push(id.slot());
+        } else {
+            self.waiting.push(id.slot());
+            self.relieve(id);
+            self.agenda.add(Agenda::STARVED);
         }
     }
 
@@ -251,9 +248,8 @@ impl<K: Kernel> Core<K> {
     pub(crate) fn feed(&mut self, id: ConnectionId) {
         self.starved.remove(id.slot());
         self.waiting.remove(id.slot());
-        if let Some(connection) = self.connections.get_mut(id)
-            && connection.has(Flags::STARVED)
-        {
+        let connection = &mut self.connections[id];
+        if connection.has(Flags::STARVED) {
             connection.fed(self.now);
             self.schedule(id);
             self.list(id);
@@ -298,7 +294,7 @@ impl<K: Kernel> Core<K> {
     /// Makes sure that the wheel looks at a connection no later than its next deadline. A timer
     /// that now could ring later is left alone: it finds nothing and is set anew (C30).
     pub(crate) fn schedule(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.get(id) else { return };
+        let connection = &self.connections[id];
         let at = connection.next_deadline(&self.timeouts, self.limits.of(id.slot()));
         if at == Time::NEVER {
             return;
@@ -312,9 +308,9 @@ impl<K: Kernel> Core<K> {
 
     /// When the connection in a slot is to be looked at next; never if there is none.
     pub(crate) fn deadline_at(&self, slot: u32) -> Time {
-        let connection = self.connections.at(slot).and_then(|id| self.connections.get(id));
-        let limits = self.limits.of(slot);
-        connection.map_or(Time::NEVER, |it| it.next_deadline(&self.timeouts, limits))
+        self.connections.at(slot).map_or(Time::NEVER, |id| {
+            self.connections[id].next_deadline(&self.timeouts, self.limits.of(slot))
+        })
     }
 
     /// The alarm must ring no later than this.
@@ -366,12 +362,11 @@ impl<K: Kernel> Core<K> {
 
     /// Forgets the input that is kept for a connection.
     pub(crate) fn forget_kept(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.get_mut(id) {
-            let kept = connection.kept();
-            let (bytes, _) = connection.take_kept();
-            connection.leave_unread(bytes.len());
-            self.memory.keep(id.slot(), kept, 0);
-        }
+        let connection = &mut self.connections[id];
+        let kept = connection.kept();
+        let (bytes, _) = connection.take_kept();
+        connection.leave_unread(bytes.len());
+        self.memory.keep(id.slot(), kept, 0);
     }
 
     pub(crate) fn pause(&mut self, id: ConnectionId) {
@@ -411,7 +406,7 @@ impl<K: Kernel> Core<K> {
     /// A receive or a send found the kernel without memory: it is tried again from a timer.
     /// Returns whether it will be; if not, the connection has ended.
     pub(crate) fn retry(&mut self, id: ConnectionId, transfer: Transfer, error: Errno) -> bool {
-        let Some(connection) = self.connections.get_mut(id) else { return false };
+        let connection = &mut self.connections[id];
         match connection.retry(transfer, error, self.now) {
             Retry::Later => {
                 self.metrics.retries += 1;

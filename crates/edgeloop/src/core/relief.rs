@@ -23,7 +23,7 @@ impl<K: Kernel> Core<K> {
     /// Makes sure that the queue of a connection may grow by this much. For one that is owed
     /// nothing others are given up. Returns whether it may.
     pub(super) fn make_room(&mut self, id: ConnectionId, growth: usize) -> bool {
-        let Some(connection) = self.connections.get(id) else { return false };
+        let connection = &self.connections[id];
         if connection.has(Flags::OUTPUT) {
             return self.memory.fits(growth);
         }
@@ -67,7 +67,7 @@ impl<K: Kernel> Core<K> {
         }
         let others = self.laggards.iter().filter_map(|slot| self.connections.at(slot));
         let others = others.filter(|&id| id != spared);
-        let connections = others.filter_map(|id| Some((id, self.connections.get(id)?)));
+        let connections = others.map(|id| (id, &self.connections[id]));
         let hold_ups = &self.timeouts.hold_ups;
         let stalled = |connection: &Connection<_>| {
             let since = connection.progress();
@@ -82,16 +82,14 @@ impl<K: Kernel> Core<K> {
     /// Whether the socket of a connection takes any of its output now. Nobody is given up before
     /// that was tried (C39).
     fn takes(&mut self, id: ConnectionId) -> bool {
-        let Some(connection) = self.connections.get_mut(id) else { return true };
+        let connection = &mut self.connections[id];
         let before = connection.queued();
         connection.look_for_room(self.now);
-        if self.flush(id)
-            && let Some(connection) = self.connections.get_mut(id)
-        {
+        if self.flush(id) {
             // The handler is told in the next turn.
-            connection.set(Flags::FELL);
+            self.connections[id].set(Flags::FELL);
             self.list(id);
         }
-        self.connections.get(id).is_none_or(|connection| connection.queued() != before)
+        self.connections[id].queued() != before
     }
 }

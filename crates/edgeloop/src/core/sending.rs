@@ -88,7 +88,7 @@ impl<K: Kernel> Core<K> {
             self.metrics.refused += 1;
             return Sent::Refused;
         }
-        let Some(connection) = self.connections.get(id) else { return Sent::Gone };
+        let connection = &self.connections[id];
         if connection.life() != Life::Open || connection.has(Flags::OUTPUT) {
             return self.queue(id, bytes, false);
         }
@@ -107,7 +107,7 @@ impl<K: Kernel> Core<K> {
         if sent > 0 && sent + bytes.len() > self.config.turn_bytes {
             return self.defer(id, bytes);
         }
-        let Some(connection) = self.connections.get(id) else { return Sent::Gone };
+        let connection = &self.connections[id];
         let answer = transport::send(&mut self.kernel, &self.pipes, connection, bytes);
         self.send_on(id, bytes, answer)
     }
@@ -125,7 +125,7 @@ impl<K: Kernel> Core<K> {
         let mut first = Some(answer).filter(|&answer| !matches!(answer, Ok(0) | Err(Errno::INTR)));
         let mut begun = false;
         loop {
-            let Some(connection) = self.connections.get_mut(id) else { return Sent::Gone };
+            let connection = &mut self.connections[id];
             let answer = first.take().unwrap_or_else(|| {
                 let (kernel, pipes) = (&mut self.kernel, &self.pipes);
                 persist_none(|| transport::send(kernel, pipes, connection, rest))
@@ -164,11 +164,9 @@ impl<K: Kernel> Core<K> {
     /// this connection (C13).
     fn defer(&mut self, id: ConnectionId, bytes: Outgoing<'_>) -> Sent {
         let sent = self.queue(id, bytes, false);
-        if let Some(connection) = self.connections.get_mut(id)
-            && sent.is_accepted()
-        {
+        if sent.is_accepted() {
             // No edge will come.
-            connection.set(Flags::WRITABLE);
+            self.connections[id].set(Flags::WRITABLE);
             self.list(id);
         }
         sent
@@ -178,7 +176,7 @@ impl<K: Kernel> Core<K> {
     /// set aside is given up, the bytes are refused, or, if others of theirs are sent, the
     /// connection ends.
     pub(super) fn queue(&mut self, id: ConnectionId, rest: Outgoing<'_>, begun: bool) -> Sent {
-        let Some(connection) = self.connections.get(id) else { return Sent::Gone };
+        let connection = &self.connections[id];
         let first = !connection.has(Flags::OUTPUT);
         let grown = match self.try_queue(id, rest) {
             Err(Refused) => {
@@ -188,7 +186,7 @@ impl<K: Kernel> Core<K> {
             grown => grown,
         };
         let Ok(grown) = grown else { return self.cannot_queue(id, rest, begun) };
-        let Some(connection) = self.connections.get(id) else { return Sent::Gone };
+        let connection = &self.connections[id];
         let above = connection.is_above();
         let pauses = self.memory.charge(grown);
         self.limit_allowance();
@@ -214,7 +212,7 @@ impl<K: Kernel> Core<K> {
         if !self.memory.is_refused() && self.kernel.refuses_memory() {
             return Err(Refused);
         }
-        let Some(connection) = self.connections.get_mut(id) else { return Ok(0) };
+        let connection = &mut self.connections[id];
         match rest {
             Outgoing::Bytes(bytes) => connection.try_push(bytes, now, high, mark),
             Outgoing::Pieces(pieces) => connection.try_push_all(pieces, now, high, mark),
@@ -229,9 +227,7 @@ impl<K: Kernel> Core<K> {
             self.metrics.refused += 1;
             return Sent::Refused;
         }
-        if let Some(connection) = self.connections.get_mut(id) {
-            connection.lose(rest.len());
-        }
+        self.connections[id].lose(rest.len());
         self.out_of_memory(id);
         Sent::Gone
     }
@@ -242,7 +238,7 @@ impl<K: Kernel> Core<K> {
         let budgeted = self.config.turn_bytes;
         let mut budget = budgeted.saturating_sub(self.sent_in_turn(id));
         loop {
-            let Some(connection) = self.connections.get_mut(id) else { return false };
+            let connection = &mut self.connections[id];
             if !connection.has(Flags::OUTPUT) {
                 break;
             }
@@ -286,7 +282,7 @@ impl<K: Kernel> Core<K> {
             // What is sent behind it in this turn counts, too.
             self.watch(id, (budgeted - budget).saturating_sub(self.sent_in_turn(id)));
         }
-        let Some(connection) = self.connections.get_mut(id) else { return false };
+        let connection = &mut self.connections[id];
         let fell = connection.falls(self.limits.of(id.slot()).low);
         let next = connection.flushed();
         if !connection.has(Flags::OUTPUT) {

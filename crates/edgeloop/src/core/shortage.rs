@@ -117,9 +117,7 @@ impl<K: Kernel> Core<K> {
     /// aside.
     #[cold]
     pub(crate) fn out_of_memory(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connections.get_mut(id) {
-            connection.remember(Errno::NOMEM);
-        }
+        self.connections[id].remember(Errno::NOMEM);
         self.end(id, Reason::Exhausted, true);
     }
 

@@ -66,15 +66,13 @@ impl<K: Kernel> Core<K> {
 
     /// Watches what a connection sends in this turn, of which this much is known.
     pub(super) fn watch(&mut self, id: ConnectionId, sent: usize) {
-        if let Some(connection) = self.connections.get_mut(id) {
-            connection.set(Flags::WATCHED);
-            let spending = &mut self.spending;
-            if spending.turn != self.metrics.turns {
-                spending.turn = self.metrics.turns;
-                spending.watched.clear();
-            }
-            *spending.watched.entry(id.slot()).or_default() += sent;
+        self.connections[id].set(Flags::WATCHED);
+        let spending = &mut self.spending;
+        if spending.turn != self.metrics.turns {
+            spending.turn = self.metrics.turns;
+            spending.watched.clear();
         }
+        *spending.watched.entry(id.slot()).or_default() += sent;
     }
 
     /// What a connection is known to have sent in this turn.
@@ -88,10 +86,8 @@ impl<K: Kernel> Core<K> {
     pub(crate) fn unwatch(&mut self, id: ConnectionId) {
         let this_turn = self.spending.turn == self.metrics.turns
             && self.spending.watched.contains_key(&id.slot());
-        if let Some(connection) = self.connections.get_mut(id)
-            && !this_turn
-        {
-            connection.clear(Flags::WATCHED);
+        if !this_turn {
+            self.connections[id].clear(Flags::WATCHED);
         }
     }
 }

@@ -53,7 +53,7 @@ impl<K: Kernel> Core<K> {
 
     /// Receives up to `most` bytes of a connection into a pipe. Returns how many, if any.
     fn fill_pipe(&mut self, id: ConnectionId, pipe: PipeId, most: usize) -> Option<usize> {
-        let connection = self.connections.get_mut(id)?;
+        let connection = &mut self.connections[id];
         match self.kernel.splice_in(&connection.socket, self.pipes.get(pipe), most) {
             Ok(count) if count > 0 => {
                 self.pipes.works();
@@ -77,7 +77,7 @@ impl<K: Kernel> Core<K> {
 
     /// Sends what is in a pipe, and lets the target keep it with what its socket does not take.
     fn empty_pipe(&mut self, target: ConnectionId, piped: Piped) -> Sent {
-        let Some(connection) = self.connections.get(target) else { return Sent::Gone };
+        let connection = &self.connections[target];
         let (pipe, count) = (self.pipes.get(piped.pipe), piped.count);
         let answer = self.kernel.splice_out(pipe, &connection.socket, count);
         self.send_on(target, Outgoing::Piped(piped), answer)

@@ -153,17 +153,17 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         self.trace_registered(id);
         self.core.current = id;
         match self.handler.session(origin) {
-            Some(session) => self.sessions.insert(id.slot(), session),
+            Some(session) => {
+                self.sessions.insert(id.slot(), session);
+                self.open(id);
+            }
             None => self.core.end(id, Reason::Reset, true),
         }
-        self.open(id);
     }
 
     pub(super) fn trace_registered(&mut self, id: ConnectionId) {
-        if H::TRACE
-            && let Some(connection) = self.core.connections.get(id)
-        {
-            let descriptor = self.core.kernel.descriptor(&connection.socket);
+        if H::TRACE {
+            let descriptor = self.core.kernel.descriptor(&self.core.connections[id].socket);
             self.core.current = id;
             self.handler.trace(&Trace::Registered { id, descriptor });
         }
@@ -181,7 +181,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// and lets the event of the registration come together with that of the peer's FIN. Where this
     /// finds nothing it is tried less and less often. Whatever it leaves unread, that event tells.
     fn read_at_once(&mut self, id: ConnectionId) {
-        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        let connection = &mut self.core.connections[id];
         let is_read = connection.life() == Life::Open && !connection.has(Flags::NO_READING);
         if !is_read || !self.first_reads.takes() {
             return;
@@ -189,7 +189,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         connection.set(Flags::READABLE);
         let before = self.core.metrics.bytes_in;
         self.serve(id);
-        let ended = self.core.connections.get(id).is_none_or(|it| it.has(Flags::PEER_ENDED));
+        let ended = self.core.connections[id].has(Flags::PEER_ENDED);
         self.first_reads.tried(ended || self.core.metrics.bytes_in != before);
     }
 

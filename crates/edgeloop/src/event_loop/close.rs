@@ -96,21 +96,19 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     fn hasten(&mut self, id: ConnectionId) {
         let at = self.core.now.after(self.core.config.drain_linger_timeout);
-        if let Some(connection) = self.core.connections.get_mut(id) {
-            connection.hasten(at);
-            self.core.schedule(id);
-        }
+        self.core.connections[id].hasten(at);
+        self.core.schedule(id);
     }
 
     fn cut_off(&mut self, id: ConnectionId) {
-        match self.core.connections.get(id).map(crate::connection::Connection::life) {
+        match self.core.connections[id].life() {
             // All its output was accepted, and so is its FIN: a reset would destroy them.
-            Some(Life::Lingering) => self.core.end(id, Reason::Closed, false),
-            Some(Life::Connecting | Life::Open | Life::Flushing) => {
+            Life::Lingering => self.core.end(id, Reason::Closed, false),
+            Life::Connecting | Life::Open | Life::Flushing => {
                 self.core.metrics.cut_off += 1;
                 self.core.end(id, Reason::CutOff, true);
             }
-            Some(Life::Ended) | None => {}
+            Life::Ended => {}
         }
     }
 
@@ -141,7 +139,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     }
 
     fn say_closed(&mut self, id: ConnectionId) {
-        let Some(connection) = self.core.connections.get(id) else { return };
+        let connection = &self.core.connections[id];
         let closed = Closed {
             id,
             reason: connection.reason().unwrap_or(Reason::Closed),

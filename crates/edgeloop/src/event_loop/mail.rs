@@ -11,7 +11,7 @@ use crate::closed::Reason;
 use crate::connection::{Connection, Life};
 use crate::core::Agenda;
 use crate::error::{Error, ErrorKind, InCall};
-use crate::handler::{Action, Handler, LoopContext, Sent};
+use crate::handler::{Handler, LoopContext, Sent};
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
 use crate::mailbox::{Letter, Sender};

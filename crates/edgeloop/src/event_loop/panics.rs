@@ -34,7 +34,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         } else {
             self.core.tell(Notice::Panicked { id, message });
         }
-        if let Some(id) = id {
+        if let Some(id) = id
+            && self.core.connections.get(id).is_some()
+        {
             // If it was the closed callback that panicked, the end is on its list already.
             self.core.end(id, Reason::Panicked, true);
         }

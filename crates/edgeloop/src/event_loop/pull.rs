@@ -6,7 +6,7 @@ use super::EventLoop;
 use super::serve::call;
 use crate::call_context::CallContext;
 use crate::core::Agenda;
-use crate::handler::{Action, Handler};
+use crate::handler::Handler;
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
 

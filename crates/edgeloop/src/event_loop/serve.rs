@@ -19,32 +19,26 @@ use crate::kernel::{Kernel, Source, persist};
 use crate::notice::Trace;
 use crate::output::{PAGE, heap_grants};
 
-/// Calls back for a connection that has a session; returns `Continue` for one that hasn't.
+/// Calls back for a connection.
 macro_rules! call {
-    ($loop:ident, $id:ident, $callback:ident $(, $argument:expr)*) => {
-        if let Some(session) = $loop.sessions.get_mut($id.slot()) {
-            $loop.core.current = $id;
-            let mut cx = CallContext::new(&mut $loop.core, &mut $loop.started, $id);
-            $loop.handler.$callback(&mut cx, session $(, $argument)*)
-        } else {
-            Action::Continue
-        }
-    };
+    ($loop:ident, $id:ident, $callback:ident $(, $argument:expr)*) => {{
+        let session = $loop.sessions.of($id.slot());
+        $loop.core.current = $id;
+        let mut cx = CallContext::new(&mut $loop.core, &mut $loop.started, $id);
+        $loop.handler.$callback(&mut cx, session $(, $argument)*)
+    }};
 }
 pub(super) use call;
 
 /// Shows input to a connection's handler. `unsent` is how much of it is left, if nothing was sent
 /// on the connection in this turn.
 macro_rules! data {
-    ($loop:ident, $id:ident, $input:expr, $unsent:expr) => {
-        if let Some(session) = $loop.sessions.get_mut($id.slot()) {
-            $loop.core.current = $id;
-            let mut cx = CallContext::first(&mut $loop.core, &mut $loop.started, $id, $unsent);
-            $loop.handler.data(&mut cx, session, $input)
-        } else {
-            Action::Continue
-        }
-    };
+    ($loop:ident, $id:ident, $input:expr, $unsent:expr) => {{
+        let session = $loop.sessions.of($id.slot());
+        $loop.core.current = $id;
+        let mut cx = CallContext::first(&mut $loop.core, &mut $loop.started, $id, $unsent);
+        $loop.handler.data(&mut cx, session, $input)
+    }};
 }
 
 /// A connection streams no more when it passes on less than this part of a read buffer at a time.
@@ -83,13 +77,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         let left = Cell::new(0);
         let mut input = Input::new(bytes).counted(&left);
-        let action = if let Some(session) = self.sessions.get_mut(id.slot()) {
-            self.core.current = id;
-            let mut cx = CallContext::plain(&mut self.core, &mut self.started, id, &left);
-            self.handler.data(&mut cx, session, &mut input)
-        } else {
-            Action::Continue
-        };
+        let session = self.sessions.of(id.slot());
+        self.core.current = id;
+        let mut cx = CallContext::plain(&mut self.core, &mut self.started, id, &left);
+        let action = self.handler.data(&mut cx, session, &mut input);
         if action != Action::Continue || !input.is_empty() {
             let (left, scanned) = input.rest_of(bytes);
             self.after_data(id, count - left..count, scanned, action);
@@ -146,13 +137,11 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     }
 
     fn unusual_answer(&mut self, id: ConnectionId, answer: Result<usize, Errno>) {
-        if let Some(connection) = self.core.connections.get_mut(id) {
-            connection.set(Flags::READABLE);
-            if answer == Err(Errno::INTR) {
-                self.read(id, self.core.config.turn_bytes);
-            } else if self.received(id, answer, self.buffer.len()) {
-                self.read(id, self.core.config.turn_bytes - answer.unwrap_or(0));
-            }
+        self.core.connections[id].set(Flags::READABLE);
+        if answer == Err(Errno::INTR) {
+            self.read(id, self.core.config.turn_bytes);
+        } else if self.received(id, answer, self.buffer.len()) {
+            self.read(id, self.core.config.turn_bytes - answer.unwrap_or(0));
         }
     }
 
@@ -166,10 +155,11 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         {
             return self.relay_message(id);
         }
-        self.core.unwatch(id);
-        let Some(connection) = self.core.connections.get_mut(id) else {
+        if self.core.connections.get(id).is_none() {
             return self.other_event(Source::named(id));
-        };
+        }
+        self.core.unwatch(id);
+        let connection = &mut self.core.connections[id];
         if connection.life() == Life::Connecting {
             return self.connect_event(id, readiness);
         }
@@ -201,7 +191,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     /// The outbound connection is made, or can't be.
     pub(super) fn connect_event(&mut self, id: ConnectionId, readiness: Readiness) {
-        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        let connection = &mut self.core.connections[id];
         match self.core.kernel.take_error(&connection.socket) {
             Ok(None) if readiness.is_writable() => {
                 if self.core.meets_itself(id) {
@@ -209,7 +199,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                     return self.core.connect_failed(id, Some(Errno::CONNREFUSED));
                 }
                 self.core.dialled.remove(&id.slot());
-                let Some(connection) = self.core.connections.get_mut(id) else { return };
+                let connection = &mut self.core.connections[id];
                 connection.connected(self.core.now);
                 connection.note(readiness);
                 self.core.metrics.connected += 1;
@@ -227,7 +217,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     /// Calls the first callback of a connection.
     pub(super) fn opened(&mut self, id: ConnectionId) -> Action {
-        let Some(session) = self.sessions.get_mut(id.slot()) else { return Action::Continue };
+        let session = self.sessions.of(id.slot());
         self.core.current = id;
         let left = Cell::new(0);
         let mut cx = CallContext::first(&mut self.core, &mut self.started, id, Some(&left));
@@ -245,7 +235,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     /// Writes what is queued, within the budget, and tells the handler if that was much.
     pub(super) fn write(&mut self, id: ConnectionId) {
-        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        let connection = &mut self.core.connections[id];
         let fell = connection.has(Flags::FELL) && connection.life() == Life::Open;
         connection.clear(Flags::FELL);
         let flushes = connection.wants_flushing();
@@ -266,7 +256,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 budget -= count;
                 continue;
             }
-            let Some(connection) = self.core.connections.get(id) else { return };
+            let connection = &self.core.connections[id];
             if !connection.wants_reading() {
                 return;
             }
@@ -274,7 +264,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             if relayed && self.core.holds(id) {
                 return;
             }
-            let Some(connection) = self.core.connections.get(id) else { return };
+            let connection = &self.core.connections[id];
             let discards = connection.life() == Life::Lingering;
             let failed = connection.has(Flags::FAILED);
             let owed = self.core.is_owed(id);
@@ -284,7 +274,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 self.core.send_joined(id);
                 return self.core.starve(id);
             }
-            let Some(connection) = self.core.connections.get_mut(id) else { return };
+            let connection = &mut self.core.connections[id];
             if connection.has(Flags::SHOW) && !discards {
                 let first = self.core.joining.is_first(id, connection, self.core.now);
                 self.show(id, 0, first);
@@ -308,7 +298,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// Passes input on unseen, where that may be and there is room for a whole read. Returns how
     /// many bytes, if any.
     fn pass(&mut self, id: ConnectionId, budget: usize) -> Option<usize> {
-        let connection = self.core.connections.get(id)?;
+        let connection = &self.core.connections[id];
         let room = budget.min(self.core.memory.room());
         if !connection.may_pass()
             || !connection.wants_reading()
@@ -319,14 +309,12 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         let target = self.core.relays.target(id)?;
         self.core.send_joined(target);
-        if !self.core.connections.get(target)?.takes_passed() {
+        if !self.core.connections[target].takes_passed() {
             return None;
         }
         let (count, sent) = self.core.pass(id, target, room)?;
-        if count < self.buffer.len() / PASSING_PAYS
-            && let Some(connection) = self.core.connections.get_mut(id)
-        {
-            connection.clear(Flags::STREAMS);
+        if count < self.buffer.len() / PASSING_PAYS {
+            self.core.connections[id].clear(Flags::STREAMS);
         }
         self.core.carried(id, target, count, sent);
         Some(count)
@@ -336,17 +324,15 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     #[cold]
     fn streams(&mut self, id: ConnectionId) {
         let may_lend = self.core.pipes.may_lend(self.core.now);
-        if let Some(connection) = self.core.connections.get_mut(id)
-            && may_lend
-            && connection.has(Flags::RELAYED)
-        {
+        let connection = &mut self.core.connections[id];
+        if may_lend && connection.has(Flags::RELAYED) {
             connection.set(Flags::STREAMS);
         }
     }
 
     /// What a receive of at most `limit` bytes has answered. Returns whether to go on.
     fn received(&mut self, id: ConnectionId, answer: Result<usize, Errno>, limit: usize) -> bool {
-        let Some(connection) = self.core.connections.get_mut(id) else { return false };
+        let connection = &mut self.core.connections[id];
         match answer {
             Ok(0) => self.end_of_input(id),
             Ok(count) => {
@@ -388,16 +374,14 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// Input behind our own end: nobody wants it, but an RST would cost the peer our output (C6).
     fn discard(&mut self, id: ConnectionId, count: usize) {
         self.core.metrics.bytes_discarded += count as u64;
-        if let Some(connection) = self.core.connections.get_mut(id)
-            && !connection.discard(count)
-        {
+        if !self.core.connections[id].discard(count) {
             self.core.end(id, Reason::Closed, false);
         }
     }
 
     /// EAGAIN: an edge will come, unless the connection is dead.
     fn nothing_to_read(&mut self, id: ConnectionId) {
-        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        let connection = &mut self.core.connections[id];
         let unusual = connection.has(Flags::DRAIN);
         connection.exhausted();
         connection.received();
@@ -416,7 +400,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// says that nothing was sent on the connection in this turn.
     #[inline(never)]
     fn show(&mut self, id: ConnectionId, count: usize, first: bool) {
-        let Some(connection) = self.core.connections.get(id) else { return };
+        let connection = &self.core.connections[id];
         if connection.has(Flags::RELAYED) {
             self.carry(id, count);
         } else if connection.has(Flags::KEPT) {
@@ -479,7 +463,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     }
 
     fn take_kept(&mut self, id: ConnectionId) -> (Vec<u8>, Scanned) {
-        let Some(connection) = self.core.connections.get_mut(id) else { return Default::default() };
+        let connection = &mut self.core.connections[id];
         let before = connection.kept();
         let taken = connection.take_kept();
         self.core.memory.keep(id.slot(), before, 0);
@@ -489,7 +473,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// Keeps what a callback has left, within the connection's limit and the share of all (C11).
     #[cold]
     fn keep(&mut self, id: ConnectionId, rest: Vec<u8>, scanned: Scanned, action: Action) {
-        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        let connection = &mut self.core.connections[id];
         if connection.life() != Life::Open {
             return connection.leave_unread(rest.len());
         }
@@ -518,7 +502,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     /// The peer's FIN was read.
     fn end_of_input(&mut self, id: ConnectionId) {
-        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        let connection = &mut self.core.connections[id];
         connection.peer_ended();
         if connection.has(Flags::FAILED) {
             return self.core.end(id, Reason::Failed, true);
@@ -536,13 +520,13 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let action = call!(self, id, end, &mut input);
         self.core.relays.ending = ConnectionId::NONE;
         let (left, scanned) = input.rest_of(&bytes);
-        let relayed = self.core.connections.get(id).is_some_and(|it| it.has(Flags::RELAYED));
+        let relayed = self.core.connections[id].has(Flags::RELAYED);
         if left > 0 && (action == Action::Continue || relayed) {
             // A relay may be made of it, in which it goes first.
             let rest = bytes.split_off(bytes.len() - left);
             self.keep(id, rest, scanned, action);
-        } else if let Some(connection) = self.core.connections.get_mut(id) {
-            connection.leave_unread(left);
+        } else {
+            self.core.connections[id].leave_unread(left);
         }
         if relayed {
             self.core.carry_kept(id);
@@ -554,9 +538,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// Ends our stream if that was asked for before it could be done, and the connection if both
     /// streams are at their ends.
     fn end_finished(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.core.connections.get(id)
-            && connection.life() == Life::Open
-        {
+        let connection = &self.core.connections[id];
+        if connection.life() == Life::Open {
             let next = connection.flushed();
             self.core.follow(id, next);
         }

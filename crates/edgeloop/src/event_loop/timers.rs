@@ -9,11 +9,11 @@ use super::EventLoop;
 use super::serve::call;
 use crate::call_context::CallContext;
 use crate::closed::Reason;
-use crate::connection::{Connection, Due, Life};
+use crate::connection::{Due, Life};
 use crate::core::Agenda;
 use crate::epoll::Readiness;
 use crate::flags::Flags;
-use crate::handler::{Action, Handler};
+use crate::handler::Handler;
 use crate::id::ConnectionId;
 use crate::kernel::Kernel;
 use crate::time::Time;
@@ -22,7 +22,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// A connection's deadline has come. Returns whether it was a timer of its handler,
     /// and another of them comes next.
     pub(super) fn timer(&mut self, id: ConnectionId) -> bool {
-        let Some(connection) = self.core.connections.get_mut(id) else { return false };
+        let connection = &mut self.core.connections[id];
         match connection.due(self.core.now, &self.core.timeouts, self.core.limits.of(id.slot())) {
             Due::Nothing => {}
             // Not at once: it may have been served in this turn (C13).
@@ -32,9 +32,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             }
             Due::Timer => {
                 self.timed_out(id);
-                let connection = self.core.connections.get(id);
                 let limits = self.core.limits.of(id.slot());
-                return connection.is_some_and(|it| it.is_timer_next(&self.core.timeouts, limits));
+                return self.core.connections[id].is_timer_next(&self.core.timeouts, limits);
             }
             Due::Idle(reason) => self.quiet(id, reason),
             Due::Stalling => self.look_for_room(id),
@@ -47,9 +46,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     /// The first of the handler's timers. The bytes that it waits for may be there already.
     fn timed_out(&mut self, id: ConnectionId) {
-        let before = self.core.connections.get(id).and_then(Connection::first_timer);
+        let before = self.core.connections[id].first_timer();
         self.look_for_input(id);
-        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        let connection = &mut self.core.connections[id];
         let is_served = matches!(connection.life(), Life::Open | Life::Connecting);
         // One that was set anew meanwhile has its own place among those that are due.
         if let Some(timer) = connection.first_timer()
@@ -71,7 +70,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             return;
         }
         let waits = self.core.waits_for_source(id) || self.core.pulls.has(id);
-        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        let connection = &mut self.core.connections[id];
         if waits && !connection.has(Flags::OUTPUT) {
             connection.active = self.core.now;
             return self.core.schedule(id);
@@ -94,22 +93,19 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     /// Whether a connection that is served or flushed is still silent or stalled.
     fn quiet_due(&self, id: ConnectionId) -> Due {
-        match self.core.connections.get(id) {
-            Some(connection) if matches!(connection.life(), Life::Open | Life::Flushing) => {
-                connection.quiet_due(
-                    self.core.now,
-                    &self.core.timeouts,
-                    self.core.limits.of(id.slot()),
-                )
-            }
-            _ => Due::Nothing,
+        let connection = &self.core.connections[id];
+        if matches!(connection.life(), Life::Open | Life::Flushing) {
+            let limits = self.core.limits.of(id.slot());
+            connection.quiet_due(self.core.now, &self.core.timeouts, limits)
+        } else {
+            Due::Nothing
         }
     }
 
     /// Reads what waits in the socket, though no event has told of it; one receive, because it may
     /// have been served in this turn (C13). What it does not read is read in the next turn.
     fn look_for_input(&mut self, id: ConnectionId) {
-        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        let connection = &mut self.core.connections[id];
         // One on which bytes moved in this turn, or that stands in the ready list, was served: its
         // handler has seen much, and more would exceed its budget.
         let is_read = connection.life() == Life::Open
@@ -126,7 +122,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// only when a third of the send buffer is free, which a slow reader may not reach in time
     /// (sk_stream_write_space, Linux 6.18).
     fn look_for_room(&mut self, id: ConnectionId) {
-        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        let connection = &mut self.core.connections[id];
         if connection.has(Flags::OUTPUT) && connection.is_flushable() {
             connection.look_for_room(self.core.now);
             self.write(id);
@@ -137,29 +133,26 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     /// An outbound connection was not made in time, as far as is known.
     fn connect_overdue(&mut self, id: ConnectionId) {
-        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        let connection = &mut self.core.connections[id];
         // Only a socket that is connected knows its peer (getpeername(2)).
         let is_made = self.core.kernel.peer_address(&connection.socket).is_ok();
         self.connect_event(id, if is_made { Readiness::INPUT } else { Readiness::NOTHING });
-        if let Some(connection) = self.core.connections.get(id)
-            && connection.due(self.core.now, &self.core.timeouts, self.core.limits.of(id.slot()))
-                == Due::ConnectTimeout
-        {
+        let limits = self.core.limits.of(id.slot());
+        let due = self.core.connections[id].due(self.core.now, &self.core.timeouts, limits);
+        if due == Due::ConnectTimeout {
             self.core.connect_failed(id, None);
         }
     }
 
     /// The peer's end did not come in time, as far as is known.
     fn linger_overdue(&mut self, id: ConnectionId) {
-        let Some(connection) = self.core.connections.get_mut(id) else { return };
+        let connection = &mut self.core.connections[id];
         // One that was read in this turn has had its budget.
         if connection.active != self.core.now {
             connection.set(Flags::READABLE);
             self.read(id, self.core.config.turn_bytes);
         }
-        if let Some(connection) = self.core.connections.get(id)
-            && connection.life() == Life::Lingering
-        {
+        if self.core.connections[id].life() == Life::Lingering {
             self.core.end(id, Reason::Closed, false);
         }
     }
