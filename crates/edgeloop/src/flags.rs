@@ -12,11 +12,11 @@ impl Flags {
     /// The kernel may hold input for which no edge will come.
     pub(crate) const READABLE: Self = Self(1);
     /// A short read is not the end: an urgent mark, a FIN or an error may be behind it (C2).
-    pub(crate) const DRAIN: Self = Self(1 << 1);
+    pub(crate) const TO_EAGAIN: Self = Self(1 << 1);
     /// The socket may take output for which no edge will come.
     pub(crate) const WRITABLE: Self = Self(1 << 2);
     /// Output is queued.
-    pub(crate) const OUTPUT: Self = Self(1 << 3);
+    pub(crate) const QUEUED: Self = Self(1 << 3);
     /// The queue rose above the high watermark and has not fallen to the low one (C10).
     pub(crate) const ABOVE: Self = Self(1 << 4);
     /// The handler paused reading.
@@ -38,7 +38,7 @@ impl Flags {
     /// Input is kept.
     pub(crate) const KEPT: Self = Self(1 << 13);
     /// Its life is another than open, so that plain ones are told by their flags alone.
-    pub(crate) const ELSEWHERE: Self = Self(1 << 14);
+    pub(crate) const NOT_OPEN: Self = Self(1 << 14);
     /// As [`ABOVE`](Self::ABOVE), where the connection is read on all the same
     /// ([`Config::read_above_mark`](crate::Config::read_above_mark)).
     pub(crate) const ABOVE_READING: Self = Self(1 << 15);
@@ -46,7 +46,7 @@ impl Flags {
     pub(crate) const STREAMS: Self = Self(1 << 16);
 
     /// What it sends in this turn is counted.
-    pub(crate) const WATCHED: Self = Self(1 << 17);
+    pub(crate) const COUNTED: Self = Self(1 << 17);
 
     /// The queue has fallen to the low watermark, and the handler is to be told.
     pub(crate) const FELL: Self = Self(1 << 18);

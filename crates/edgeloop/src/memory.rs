@@ -165,7 +165,7 @@ impl Memory {
     }
 
     /// A connection's kept input changed its size.
-    pub(crate) fn keep(&mut self, slot: u32, before: usize, after: usize) {
+    pub(crate) fn account_kept(&mut self, slot: u32, before: usize, after: usize) {
         if before > 0 {
             self.holders.remove(&(before, slot));
         }
@@ -261,15 +261,15 @@ mod tests {
     fn c11_whoever_keeps_most_input_is_named_when_the_share_is_full() {
         let mut memory = smallest();
         let share = MIN_BUFFER_LIMIT / 4;
-        memory.keep(1, 0, share / 2);
-        memory.keep(2, 0, share / 2 - 10);
+        memory.account_kept(1, 0, share / 2);
+        memory.account_kept(2, 0, share / 2 - 10);
         assert_eq!(memory.heaviest(), None);
-        memory.keep(3, 0, 11);
+        memory.account_kept(3, 0, 11);
         assert_eq!(memory.heaviest(), Some(1));
-        memory.keep(1, share / 2, 0);
+        memory.account_kept(1, share / 2, 0);
         assert_eq!((memory.heaviest(), memory.input_held()), (None, share / 2 + 1));
-        memory.keep(2, share / 2 - 10, 0);
-        memory.keep(3, 11, 0);
+        memory.account_kept(2, share / 2 - 10, 0);
+        memory.account_kept(3, 11, 0);
         assert!(memory.holders.is_empty(), "nobody keeps any");
     }
 

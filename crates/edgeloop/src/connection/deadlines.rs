@@ -147,7 +147,7 @@ impl<S> Connection<S> {
         let (receives, sends) = (due(&mut cold.receiving), due(&mut cold.sending));
         if receives {
             self.clear(Flags::RETRY);
-            self.set(Flags::READABLE | Flags::DRAIN);
+            self.set(Flags::READABLE | Flags::TO_EAGAIN);
         }
         if sends {
             self.set(Flags::WRITABLE);
@@ -245,7 +245,7 @@ impl<S> Connection<S> {
         }
         let idle = limits.idle.map_or(Time::NEVER, |idle| after(self.active, idle));
         match timeouts.drain {
-            Some((since, quiet)) if !self.has(Flags::OUTPUT) => {
+            Some((since, quiet)) if !self.has(Flags::QUEUED) => {
                 let quiet = after(self.active.max(since), quiet);
                 if quiet <= idle {
                     return (quiet, Due::Idle(Reason::DrainQuiet));
@@ -394,7 +394,7 @@ mod tests {
         for _ in 0..3 * RETRIES {
             let receive = connection.retry(Transfer::Receive, Errno::NOMEM, Time::ZERO);
             assert_eq!(receive, Retry::Later);
-            connection.received();
+            connection.receive_answered();
             let send = connection.retry(Transfer::Send, Errno::NOMEM, Time::ZERO);
             assert_eq!(send, Retry::Later);
             connection.push(b"more", Time::ZERO, 1000, Flags::ABOVE);
@@ -408,7 +408,7 @@ mod tests {
         for _ in 0..RETRIES {
             let send = connection.retry(Transfer::Send, Errno::NOMEM, Time::ZERO);
             assert_eq!(send, Retry::Later);
-            connection.received();
+            connection.receive_answered();
         }
         let send = connection.retry(Transfer::Send, Errno::NOMEM, Time::ZERO);
         assert_eq!(send, Retry::GiveUp);

@@ -216,9 +216,9 @@ impl<S> Connection<S> {
     fn enter(&mut self, life: Life) {
         self.life = life;
         if life == Life::Open {
-            self.clear(Flags::ELSEWHERE);
+            self.clear(Flags::NOT_OPEN);
         } else {
-            self.set(Flags::ELSEWHERE);
+            self.set(Flags::NOT_OPEN);
         }
     }
 
@@ -246,12 +246,12 @@ impl<S> Connection<S> {
     /// An event came: what it means for later.
     pub(crate) fn note(&mut self, readiness: Readiness) {
         if !readiness.is_only_in_out() {
-            self.set(Flags::READABLE | Flags::DRAIN);
+            self.set(Flags::READABLE | Flags::TO_EAGAIN);
         }
         if readiness.is_readable() {
             self.set(Flags::READABLE);
         }
-        if self.has(Flags::OUTPUT) && readiness.is_writable() {
+        if self.has(Flags::QUEUED) && readiness.is_writable() {
             self.set(Flags::WRITABLE);
         }
     }
@@ -269,20 +269,20 @@ impl<S> Connection<S> {
 
     /// Whether its input may go through a pipe: none is kept, and nothing is known of that only a
     /// receive can tell from emptiness.
-    pub(crate) fn may_pass(&self) -> bool {
-        let otherwise = Flags::DRAIN | Flags::SHOW | Flags::KEPT | Flags::FAILED;
+    pub(crate) fn may_splice(&self) -> bool {
+        let otherwise = Flags::TO_EAGAIN | Flags::SHOW | Flags::KEPT | Flags::FAILED;
         self.life == Life::Open && self.has(Flags::STREAMS) && !self.has(otherwise)
     }
 
     /// Whether what comes through a pipe may go straight to its socket: nothing is owed before it.
-    pub(crate) fn takes_passed(&self) -> bool {
-        let owed = Flags::JOINED | Flags::OUTPUT;
+    pub(crate) fn takes_spliced(&self) -> bool {
+        let owed = Flags::JOINED | Flags::QUEUED;
         self.life == Life::Open && self.is_sendable() && !self.has(owed)
     }
 
     /// Whether queued output may be written now.
     pub(crate) fn wants_flushing(&self) -> bool {
-        self.has(Flags::WRITABLE) && self.has(Flags::OUTPUT) && self.is_flushable()
+        self.has(Flags::WRITABLE) && self.has(Flags::QUEUED) && self.is_flushable()
     }
 
     /// Whether queued output is still to be written.
@@ -305,7 +305,7 @@ impl<S> Connection<S> {
     /// the connection. Returns what was released.
     pub(crate) fn fail(&mut self, error: Errno) -> Released {
         self.remember(error);
-        self.set(Flags::FAILED | Flags::READABLE | Flags::DRAIN);
+        self.set(Flags::FAILED | Flags::READABLE | Flags::TO_EAGAIN);
         self.clear(Flags::PAUSED | Flags::STARVED);
         if self.has(Flags::KEPT) {
             self.set(Flags::SHOW);
@@ -344,7 +344,7 @@ impl<S> Connection<S> {
     }
 
     /// A receive was answered, if only by EAGAIN: the kernel has memory for it.
-    pub(crate) fn received(&mut self) {
+    pub(crate) fn receive_answered(&mut self) {
         if let Some(cold) = &mut self.cold
             && cold.receiving != Retries::NONE
         {
@@ -355,7 +355,7 @@ impl<S> Connection<S> {
 
     /// Everything was read for now; an edge will come.
     pub(crate) fn exhausted(&mut self) {
-        self.clear(Flags::READABLE | Flags::DRAIN);
+        self.clear(Flags::READABLE | Flags::TO_EAGAIN);
     }
 
     /// The peer's FIN was read.
@@ -431,7 +431,7 @@ impl<S> Connection<S> {
 
     /// What is to be done when some output was written.
     pub(crate) fn flushed(&self) -> Next {
-        if self.has(Flags::JOINED | Flags::OUTPUT) {
+        if self.has(Flags::JOINED | Flags::QUEUED) {
             return Next::Wait;
         }
         match self.life {

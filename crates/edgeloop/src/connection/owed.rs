@@ -152,7 +152,7 @@ impl<S> Connection<S> {
             cold.progress = now;
         }
         let above = cold.output.len() > high;
-        self.set(Flags::OUTPUT);
+        self.set(Flags::QUEUED);
         if above {
             self.set(mark);
         }
@@ -179,7 +179,7 @@ impl<S> Connection<S> {
         let released = cold.output.advance(count);
         let emptied = cold.output.is_empty();
         if emptied {
-            self.clear(Flags::OUTPUT | Flags::WRITABLE);
+            self.clear(Flags::QUEUED | Flags::WRITABLE);
             self.cool();
         }
         released
@@ -210,7 +210,7 @@ impl<S> Connection<S> {
     }
 
     pub(super) fn drop_output(&mut self) -> Released {
-        self.clear(Flags::JOINED | Flags::OUTPUT | Flags::WRITABLE | Flags::MARKED);
+        self.clear(Flags::JOINED | Flags::QUEUED | Flags::WRITABLE | Flags::MARKED);
         let Some(cold) = &mut self.cold else { return Released::default() };
         let (joined, output) = (std::mem::take(&mut cold.joined), std::mem::take(&mut cold.output));
         cold.dropped += (joined.len() + output.len()) as u64;

@@ -54,7 +54,7 @@ fn c09_the_rarer_part_lasts_as_long_as_it_is_needed() {
 
     let _ = connection.retry(Transfer::Receive, Errno::NOMEM, NOW);
     assert!(is_there(&connection));
-    connection.received();
+    connection.receive_answered();
     assert!(!is_there(&connection), "a receive went well");
 
     let _ = connection.retry(Transfer::Send, Errno::NOMEM, NOW);
@@ -106,11 +106,11 @@ fn c02_an_event_is_remembered_as_what_it_may_mean() {
     for bits in all.filter(|bits| bits & !known == 0) {
         for output in [false, true] {
             let readiness = Readiness::from_bits(bits);
-            let mut connection = with(Life::Open, if output { &[Flags::OUTPUT] } else { &[] });
+            let mut connection = with(Life::Open, if output { &[Flags::QUEUED] } else { &[] });
             connection.note(readiness);
             let unusual = bits & !usual.bits() != 0;
             let is = |flag: Readiness| bits & flag.bits() != 0;
-            assert_eq!(connection.has(Flags::DRAIN), unusual, "{readiness}");
+            assert_eq!(connection.has(Flags::TO_EAGAIN), unusual, "{readiness}");
             let reads = unusual || is(Readiness::IN);
             assert_eq!(connection.has(Flags::READABLE), reads, "{readiness}");
             let room =
@@ -153,7 +153,7 @@ fn c10_what_keeps_a_connection_from_being_read() {
 #[test]
 fn c04_output_is_written_when_there_is_some_and_room_for_it() {
     for life in LIVES {
-        for set in subsets(&[Flags::WRITABLE, Flags::OUTPUT]) {
+        for set in subsets(&[Flags::WRITABLE, Flags::QUEUED]) {
             let lives = matches!(life, Life::Open | Life::Flushing);
             let expected = lives && set.len() == 2;
             assert_eq!(with(life, &set).wants_flushing(), expected, "{life:?}, {set:?}");
@@ -232,12 +232,14 @@ fn the_first_reason_is_told_unless_the_end_is_a_reset() {
 
 #[test]
 fn what_was_read_is_forgotten_and_an_end_is_not() {
-    let mut connection = with(Life::Open, &[Flags::READABLE, Flags::DRAIN]);
+    let mut connection = with(Life::Open, &[Flags::READABLE, Flags::TO_EAGAIN]);
     connection.exhausted();
     assert!(connection.is_plain(1));
-    connection.set(Flags::READABLE | Flags::DRAIN);
+    connection.set(Flags::READABLE | Flags::TO_EAGAIN);
     connection.peer_ended();
-    assert!(!connection.has(Flags::READABLE | Flags::DRAIN) && connection.has(Flags::PEER_ENDED));
+    assert!(
+        !connection.has(Flags::READABLE | Flags::TO_EAGAIN) && connection.has(Flags::PEER_ENDED)
+    );
 }
 
 impl<S> Connection<S> {

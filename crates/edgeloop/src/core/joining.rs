@@ -98,7 +98,7 @@ impl<K: Kernel> Core<K> {
         };
         // What waits for the peer stays in order, and what can't be sent at all is told.
         let is_open = connection.life() == Life::Open && connection.is_sendable();
-        if !is_open || connection.has(Flags::OUTPUT) || bytes.is_empty() {
+        if !is_open || connection.has(Flags::QUEUED) || bytes.is_empty() {
             return self.send_carefully(id, bytes);
         }
         let limits = self.limits.of(id.slot());

@@ -11,7 +11,7 @@ use crate::connection::{Connection, Life, Next};
 use crate::error::{Error, ErrorKind, Failed, InCall};
 use crate::flags::Flags;
 use crate::id::ConnectionId;
-use crate::kernel::{Kernel, SocketOption, Source};
+use crate::kernel::{EventSource, Kernel, SocketOption};
 use crate::notice::Notice;
 use crate::target::Target;
 use crate::time::Time;
@@ -19,7 +19,7 @@ use crate::time::Time;
 impl Dialled {
     /// The address that is tried could not be connected to, for this error or because it took too
     /// long. Goes over to the next one; returns whether there is one.
-    fn fails(&mut self, error: Option<Errno>) -> bool {
+    fn goes_on_after(&mut self, error: Option<Errno>) -> bool {
         let errno = error.map(Errno::raw_os_error);
         self.failed.push(Attempt { address: self.target.peer(), errno });
         self.target.advance()
@@ -46,7 +46,7 @@ impl<K: Kernel> Core<K> {
     /// Takes over a connected socket, unless epoll would not have it (C19).
     pub(crate) fn register(&mut self, socket: K::Socket) -> Result<ConnectionId, Errno> {
         let id = self.connections.next_id();
-        if let Err(error) = self.kernel.register(&socket, Source::Connection(id), CONNECTION) {
+        if let Err(error) = self.kernel.register(&socket, EventSource::Connection(id), CONNECTION) {
             self.kernel.close(socket);
             self.metrics.registrations_failed += 1;
             self.tell(Notice::RegistrationFailed { error: error.into() });
@@ -101,7 +101,7 @@ impl<K: Kernel> Core<K> {
             match self.begin_connect(to.target.peer(), to.target.source(), id) {
                 Ok(socket) => return Ok(socket),
                 Err(error) => {
-                    if !to.fails(Some(error.errno())) {
+                    if !to.goes_on_after(Some(error.errno())) {
                         return Err(error);
                     }
                 }
@@ -150,7 +150,9 @@ impl<K: Kernel> Core<K> {
             Err(error) => return Err(error).in_call("connect"),
         }
         // Only now, because a socket that was never connected reports a hang-up.
-        self.kernel.register(socket, Source::Connection(id), CONNECTION).in_call("epoll_ctl")?;
+        self.kernel
+            .register(socket, EventSource::Connection(id), CONNECTION)
+            .in_call("epoll_ctl")?;
         if self.traces {
             self.registered.push_back((id, self.kernel.descriptor(socket)));
             self.agenda.add(Agenda::STARTED);
@@ -185,7 +187,7 @@ impl<K: Kernel> Core<K> {
     pub(crate) fn connect_failed(&mut self, id: ConnectionId, error: Option<Errno>) {
         let mut failed = error;
         if let Some(mut to) = self.dialled.remove(&id.slot()) {
-            let goes_on = to.fails(error) && !self.cuts_off;
+            let goes_on = to.goes_on_after(error) && !self.cuts_off;
             let socket = if goes_on { self.dial(&mut to, id).map(Some) } else { Ok(None) };
             let deadline = self.connect_deadline(&to.target);
             // Its attempts are told at its end, whichever that is.

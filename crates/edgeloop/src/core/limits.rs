@@ -90,7 +90,7 @@ impl<K: Kernel> Core<K> {
         self.limits.set(id.slot(), bounds);
         let mark = self.mark();
         let connection = &mut self.connections[id];
-        if connection.has(Flags::OUTPUT) {
+        if connection.has(Flags::QUEUED) {
             if connection.queued() > high {
                 connection.set(mark);
             }

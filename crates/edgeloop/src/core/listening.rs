@@ -15,7 +15,7 @@ use super::{Agenda, Core, set_option, set_options};
 use crate::config::Config;
 use crate::epoll::Interest;
 use crate::error::{Error, ErrorKind, Failed, InCall};
-use crate::kernel::{Kernel, ListenerId, SocketOption, Source};
+use crate::kernel::{EventSource, Kernel, ListenerId, SocketOption};
 use crate::listener::Listener;
 use crate::notice::Notice;
 use crate::time::Time;
@@ -158,7 +158,7 @@ impl<K: Kernel> Core<K> {
         let bound = self.kernel.local_address(&socket).in_call("getsockname")?;
         let id = self.listeners.new_id();
         self.kernel
-            .register(&socket, Source::Listener(id), Interest::READABLE)
+            .register(&socket, EventSource::Listener(id), Interest::READABLE)
             .in_call("epoll_ctl")?;
         let backlog = config.backlog;
         if let Some(somaxconn) = self.kernel.longest_backlog()

@@ -366,7 +366,7 @@ impl<K: Kernel> Core<K> {
         let kept = connection.kept();
         let (bytes, _) = connection.take_kept();
         connection.leave_unread(bytes.len());
-        self.memory.keep(id.slot(), kept, 0);
+        self.memory.account_kept(id.slot(), kept, 0);
     }
 
     pub(crate) fn pause(&mut self, id: ConnectionId) {

@@ -124,7 +124,7 @@ impl<K: Kernel> Core<K> {
             self.pulls.forget(id);
             return false;
         };
-        let owed = connection.has(Flags::OUTPUT);
+        let owed = connection.has(Flags::QUEUED);
         if !connection.has_room(self.limits.of(id.slot()).low) {
             self.pulls.asked.insert(id, Waits::Room);
             return false;

@@ -235,7 +235,7 @@ impl<K: Kernel> Core<K> {
         let relayed = connection.has(Flags::RELAYED);
         let target = if relayed { self.relays.target(id) } else { None };
         let target = target.and_then(|target| self.connections.get(target));
-        target.unwrap_or(connection).has(Flags::OUTPUT)
+        target.unwrap_or(connection).has(Flags::QUEUED)
     }
 
     /// Sends what is kept of a relayed connection's input on, as far as its target takes it, and
@@ -260,7 +260,7 @@ impl<K: Kernel> Core<K> {
             let (piece, rest) = bytes.split_at(bytes.len().min(self.config.read_buffer));
             connection.keep(rest.to_vec(), scanned);
             let left = connection.kept();
-            self.memory.keep(source.slot(), kept, left);
+            self.memory.account_kept(source.slot(), kept, left);
             self.carry(source, piece);
         }
     }

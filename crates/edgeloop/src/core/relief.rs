@@ -24,7 +24,7 @@ impl<K: Kernel> Core<K> {
     /// nothing others are given up. Returns whether it may.
     pub(super) fn make_room(&mut self, id: ConnectionId, growth: usize) -> bool {
         let connection = &self.connections[id];
-        if connection.has(Flags::OUTPUT) {
+        if connection.has(Flags::QUEUED) {
             return self.memory.fits(growth);
         }
         if !self.memory.may_fit_anew(growth) {

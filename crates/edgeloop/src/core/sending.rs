@@ -89,17 +89,17 @@ impl<K: Kernel> Core<K> {
             return Sent::Refused;
         }
         let connection = &self.connections[id];
-        if connection.life() != Life::Open || connection.has(Flags::OUTPUT) {
+        if connection.life() != Life::Open || connection.has(Flags::QUEUED) {
             return self.queue(id, bytes, false);
         }
         if later {
             return self.queue_for_the_end(id, bytes);
         }
-        if connection.has(Flags::WATCHED) {
-            self.unwatch(id);
+        if connection.has(Flags::COUNTED) {
+            self.stop_counting(id);
         } else if bytes.len() > self.spending.allowance {
             self.grant_allowance();
-            self.watch(id, 0);
+            self.count_sent(id, 0);
         } else {
             self.spending.take(bytes.len());
         }
@@ -136,8 +136,8 @@ impl<K: Kernel> Core<K> {
                     self.metrics.bytes_out += count as u64;
                     rest = rest.behind(count);
                     begun = true;
-                    if connection.has(Flags::WATCHED) {
-                        self.watch(id, count);
+                    if connection.has(Flags::COUNTED) {
+                        self.count_sent(id, count);
                     }
                     if rest.len() == 0 {
                         return Sent::Written;
@@ -177,7 +177,7 @@ impl<K: Kernel> Core<K> {
     /// connection ends.
     pub(super) fn queue(&mut self, id: ConnectionId, rest: Outgoing<'_>, begun: bool) -> Sent {
         let connection = &self.connections[id];
-        let first = !connection.has(Flags::OUTPUT);
+        let first = !connection.has(Flags::QUEUED);
         let grown = match self.try_queue(id, rest) {
             Err(Refused) => {
                 self.refused();
@@ -239,7 +239,7 @@ impl<K: Kernel> Core<K> {
         let mut budget = budgeted.saturating_sub(self.sent_in_turn(id));
         loop {
             let connection = &mut self.connections[id];
-            if !connection.has(Flags::OUTPUT) {
+            if !connection.has(Flags::QUEUED) {
                 break;
             }
             if budget == 0 {
@@ -253,7 +253,7 @@ impl<K: Kernel> Core<K> {
                     budget -= count;
                     self.metrics.bytes_out += count as u64;
                     let released = connection.wrote(count, self.now);
-                    let queued = connection.has(Flags::OUTPUT);
+                    let queued = connection.has(Flags::QUEUED);
                     self.release(released);
                     if queued {
                         self.laggards.push(id.slot());
@@ -280,12 +280,12 @@ impl<K: Kernel> Core<K> {
         }
         if budget < budgeted / 2 {
             // What is sent behind it in this turn counts, too.
-            self.watch(id, (budgeted - budget).saturating_sub(self.sent_in_turn(id)));
+            self.count_sent(id, (budgeted - budget).saturating_sub(self.sent_in_turn(id)));
         }
         let connection = &mut self.connections[id];
         let fell = connection.falls(self.limits.of(id.slot()).low);
         let next = connection.flushed();
-        if !connection.has(Flags::OUTPUT) {
+        if !connection.has(Flags::QUEUED) {
             // It is owed nothing, and so is read whatever others are owed; so is whoever waits to
             // send it more.
             self.feed(id);

@@ -1,8 +1,8 @@
 //! What callbacks send within a turn, and who has sent so much that the rest must wait (C13).
 //!
 //! An ordinary message only takes from an allowance that all connections share. Whoever is sent to
-//! when it ends is watched from then on: what it is sent in this turn is counted, and beyond a
-//! budget it is queued, to be written in the next turn. So the callbacks of one connection that
+//! when it ends is counted from then on: what it is sent in this turn beyond a budget is queued, to be
+//! written in the next turn. So the callbacks of one connection that
 //! send to a fast reader, on and on, are bounded by two budgets, and a message costs no look at who
 //! sent how much.
 
@@ -22,9 +22,9 @@ pub(crate) struct Spending {
     granted: usize,
     /// In which turn it was granted, and to whose callback.
     granted_to: Option<(u64, ConnectionId)>,
-    /// In which turn, counted as the metrics do, the watched have sent this much.
+    /// In which turn, by the number that the metrics have, these have sent so much.
     turn: u64,
-    watched: HashMap<u32, usize>,
+    counted: HashMap<u32, usize>,
 }
 
 impl Spending {
@@ -64,30 +64,30 @@ impl<K: Kernel> Core<K> {
         self.spending.allowance = self.spending.granted;
     }
 
-    /// Watches what a connection sends in this turn, of which this much is known.
-    pub(super) fn watch(&mut self, id: ConnectionId, sent: usize) {
-        self.connections[id].set(Flags::WATCHED);
+    /// Counts what a connection is sent in this turn, of which this much is known.
+    pub(super) fn count_sent(&mut self, id: ConnectionId, sent: usize) {
+        self.connections[id].set(Flags::COUNTED);
         let spending = &mut self.spending;
         if spending.turn != self.metrics.turns {
             spending.turn = self.metrics.turns;
-            spending.watched.clear();
+            spending.counted.clear();
         }
-        *spending.watched.entry(id.slot()).or_default() += sent;
+        *spending.counted.entry(id.slot()).or_default() += sent;
     }
 
     /// What a connection is known to have sent in this turn.
     pub(super) fn sent_in_turn(&self, id: ConnectionId) -> usize {
         let this_turn = self.spending.turn == self.metrics.turns;
-        let watched = this_turn.then(|| self.spending.watched.get(&id.slot())).flatten();
-        watched.copied().unwrap_or(0)
+        let counted = this_turn.then(|| self.spending.counted.get(&id.slot())).flatten();
+        counted.copied().unwrap_or(0)
     }
 
-    /// Ends the watch on a connection that began in an earlier turn.
-    pub(crate) fn unwatch(&mut self, id: ConnectionId) {
+    /// Ends the count of a connection that began in an earlier turn.
+    pub(crate) fn stop_counting(&mut self, id: ConnectionId) {
         let this_turn = self.spending.turn == self.metrics.turns
-            && self.spending.watched.contains_key(&id.slot());
+            && self.spending.counted.contains_key(&id.slot());
         if !this_turn {
-            self.connections[id].clear(Flags::WATCHED);
+            self.connections[id].clear(Flags::COUNTED);
         }
     }
 }

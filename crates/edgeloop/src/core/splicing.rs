@@ -1,4 +1,4 @@
-//! Passing input on to the output through a pipe, unseen (splice(2)).
+//! Input goes to an output through a pipe, unseen (splice(2)).
 
 use rustix::io::Errno;
 
@@ -11,25 +11,24 @@ use crate::output::Piped;
 use crate::pipes::PipeId;
 
 impl<K: Kernel> Core<K> {
-    /// Passes up to `most` bytes of a connection's input on to another's output, or to its own,
-    /// through a pipe (splice(2)). There must be room for them. Returns how many, and what became
-    /// of them.
+    /// Splices up to `most` bytes of a connection's input to another's output, or to its own. There
+    /// must be room for them. Returns how many, and what became of them.
     ///
     /// With `None`, only a receive can tell whether there are any: at an urgent mark splice says
     /// EAGAIN for ever, and 0 if a FIN is queued behind it (seen on Linux 6.18). The connection may
     /// have failed by it.
-    pub(crate) fn pass(
+    pub(crate) fn splice(
         &mut self,
         id: ConnectionId,
         target: ConnectionId,
         most: usize,
     ) -> Option<(usize, Sent)> {
         let pipe = self.lend_pipe()?;
-        let passed = self.fill_pipe(id, pipe, most).map(|count| {
+        let spliced = self.fill_pipe(id, pipe, most).map(|count| {
             let piped = Piped { pipe, count };
             (count, self.empty_pipe(target, piped))
         });
-        let left = match passed {
+        let left = match spliced {
             None | Some((_, Sent::Written)) => Some(0),
             Some((count, Sent::Refused | Sent::Gone)) => Some(count),
             // The target keeps it until it is empty.
@@ -38,7 +37,7 @@ impl<K: Kernel> Core<K> {
         if let Some(count) = left {
             self.take_back(Piped { pipe, count });
         }
-        passed
+        spliced
     }
 
     /// An empty pipe, if one can be had.
@@ -58,14 +57,14 @@ impl<K: Kernel> Core<K> {
             Ok(count) if count > 0 => {
                 self.pipes.works();
                 connection.active = self.now;
-                connection.received();
+                connection.receive_answered();
                 self.metrics.bytes_in += count as u64;
                 self.metrics.bytes_spliced += count as u64;
                 Some(count)
             }
             Ok(_) | Err(Errno::AGAIN | Errno::INTR) => None,
             Err(error) => {
-                if !self.cannot_pass(error) {
+                if !self.cannot_splice(error) {
                     // An error is reported once, and the next receive would look like a clean end
                     // (C7).
                     self.fail(id, error);
@@ -86,7 +85,7 @@ impl<K: Kernel> Core<K> {
     /// Nothing went into a pipe. Returns whether that is for a reason that receiving does not
     /// share.
     #[cold]
-    fn cannot_pass(&mut self, error: Errno) -> bool {
+    fn cannot_splice(&mut self, error: Errno) -> bool {
         // Not on this kernel, or not in this sandbox.
         let forbidden = matches!(error, Errno::INVAL | Errno::NOSYS | Errno::PERM | Errno::ACCESS);
         if forbidden {

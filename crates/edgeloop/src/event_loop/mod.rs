@@ -32,7 +32,7 @@ use crate::error::{ConnectError, Error, ErrorKind, Failed};
 use crate::flags::Flags;
 use crate::handler::Handler;
 use crate::id::ConnectionId;
-use crate::kernel::{Kernel, Linux, Source, persist};
+use crate::kernel::{EventSource, Kernel, Linux, persist};
 use crate::listening::ListenOptions;
 use crate::mailbox::{Handle, Letter, Mailbox};
 use crate::metrics::Metrics;
@@ -389,23 +389,23 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     /// An event of the alarm, the waker or a listener, or of a connection that is gone (C17).
     #[cold]
-    fn other_event(&mut self, source: Source) {
+    fn other_event(&mut self, source: EventSource) {
         match source {
-            Source::Connection(_) => self.core.metrics.stale += 1,
-            Source::Listener(id) => match self.core.listeners.get_mut(id) {
+            EventSource::Connection(_) => self.core.metrics.stale += 1,
+            EventSource::Listener(id) => match self.core.listeners.get_mut(id) {
                 Some(listener) => {
                     listener.note();
                     self.core.agenda.add(Agenda::ACCEPT);
                 }
                 None => self.core.metrics.stale += 1,
             },
-            Source::Alarm => self.core.agenda.add(Agenda::TIMERS),
-            Source::Waker => {
+            EventSource::Alarm => self.core.agenda.add(Agenda::TIMERS),
+            EventSource::Waker => {
                 // The mail is collected only after that (C33).
                 self.mailbox.woken(&mut self.core.kernel);
                 self.core.agenda.add(Agenda::MAIL);
             }
-            Source::Watched => {
+            EventSource::Watched => {
                 self.notified = true;
                 self.core.agenda.add(Agenda::MAIL);
             }

@@ -15,7 +15,7 @@ use crate::flags::Flags;
 use crate::handler::{Action, Handler};
 use crate::id::ConnectionId;
 use crate::input::{Input, Scanned};
-use crate::kernel::{Kernel, Source, persist};
+use crate::kernel::{EventSource, Kernel, persist};
 use crate::notice::Trace;
 use crate::output::{PAGE, heap_grants};
 
@@ -42,7 +42,7 @@ macro_rules! data {
 }
 
 /// A connection streams no more when it passes on less than this part of a read buffer at a time.
-const PASSING_PAYS: usize = 4;
+const SPLICING_PAYS: usize = 4;
 
 impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// An event of a connection.
@@ -102,7 +102,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 return;
             }
             rest.extend_from_slice(&self.buffer[left]);
-            self.keep(id, rest, scanned, action);
+            self.keep_rest(id, rest, scanned, action);
         }
         self.apply(id, action);
     }
@@ -140,7 +140,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         self.core.connections[id].set(Flags::READABLE);
         if answer == Err(Errno::INTR) {
             self.read(id, self.core.config.turn_bytes);
-        } else if self.received(id, answer, self.buffer.len()) {
+        } else if self.after_receive(id, answer, self.buffer.len()) {
             self.read(id, self.core.config.turn_bytes - answer.unwrap_or(0));
         }
     }
@@ -156,9 +156,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             return self.relay_message(id);
         }
         if self.core.connections.get(id).is_none() {
-            return self.other_event(Source::named(id));
+            return self.other_event(EventSource::named(id));
         }
-        self.core.unwatch(id);
+        self.core.stop_counting(id);
         let connection = &mut self.core.connections[id];
         if connection.life() == Life::Connecting {
             return self.connect_event(id, readiness);
@@ -252,7 +252,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// budget is spent or somebody wants no more.
     pub(super) fn read(&mut self, id: ConnectionId, mut budget: usize) {
         loop {
-            if let Some(count) = self.pass(id, budget) {
+            if let Some(count) = self.splice(id, budget) {
                 budget -= count;
                 continue;
             }
@@ -289,7 +289,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             let (kernel, buffer) = (&mut self.core.kernel, &mut self.buffer[..limit]);
             let answer = persist(|| transport::receive(kernel, connection, buffer));
             budget -= answer.unwrap_or(0);
-            if !self.received(id, answer, limit) {
+            if !self.after_receive(id, answer, limit) {
                 return;
             }
         }
@@ -297,10 +297,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     /// Passes input on unseen, where that may be and there is room for a whole read. Returns how
     /// many bytes, if any.
-    fn pass(&mut self, id: ConnectionId, budget: usize) -> Option<usize> {
+    fn splice(&mut self, id: ConnectionId, budget: usize) -> Option<usize> {
         let connection = &self.core.connections[id];
         let room = budget.min(self.core.memory.room());
-        if !connection.may_pass()
+        if !connection.may_splice()
             || !connection.wants_reading()
             || self.core.memory.is_paused()
             || room < self.buffer.len()
@@ -309,11 +309,11 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         let target = self.core.relays.target(id)?;
         self.core.send_joined(target);
-        if !self.core.connections[target].takes_passed() {
+        if !self.core.connections[target].takes_spliced() {
             return None;
         }
-        let (count, sent) = self.core.pass(id, target, room)?;
-        if count < self.buffer.len() / PASSING_PAYS {
+        let (count, sent) = self.core.splice(id, target, room)?;
+        if count < self.buffer.len() / SPLICING_PAYS {
             self.core.connections[id].clear(Flags::STREAMS);
         }
         self.core.carried(id, target, count, sent);
@@ -331,22 +331,27 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     }
 
     /// What a receive of at most `limit` bytes has answered. Returns whether to go on.
-    fn received(&mut self, id: ConnectionId, answer: Result<usize, Errno>, limit: usize) -> bool {
+    fn after_receive(
+        &mut self,
+        id: ConnectionId,
+        answer: Result<usize, Errno>,
+        limit: usize,
+    ) -> bool {
         let connection = &mut self.core.connections[id];
         match answer {
             Ok(0) => self.end_of_input(id),
             Ok(count) => {
                 // Before the handler sees it, since what it does may make the connection
                 // readable anew.
-                if count < limit && !connection.has(Flags::DRAIN) {
+                if count < limit && !connection.has(Flags::TO_EAGAIN) {
                     connection.exhausted();
                 }
-                if count < self.buffer.len() / PASSING_PAYS {
+                if count < self.buffer.len() / SPLICING_PAYS {
                     connection.clear(Flags::STREAMS);
                 }
                 let first = self.core.joining.is_first(id, connection, self.core.now);
                 connection.active = self.core.now;
-                connection.received();
+                connection.receive_answered();
                 if connection.life() == Life::Lingering {
                     self.discard(id, count);
                 } else {
@@ -382,9 +387,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// EAGAIN: an edge will come, unless the connection is dead.
     fn nothing_to_read(&mut self, id: ConnectionId) {
         let connection = &mut self.core.connections[id];
-        let unusual = connection.has(Flags::DRAIN);
+        let unusual = connection.has(Flags::TO_EAGAIN);
         connection.exhausted();
-        connection.received();
+        connection.receive_answered();
         if connection.has(Flags::FAILED) {
             return self.core.end(id, Reason::Failed, true);
         }
@@ -458,7 +463,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if bytes.capacity() > 2 * left + 1024 {
             bytes.shrink_to(left);
         }
-        self.keep(id, bytes, scanned, action);
+        self.keep_rest(id, bytes, scanned, action);
         self.apply(id, action);
     }
 
@@ -466,13 +471,13 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let connection = &mut self.core.connections[id];
         let before = connection.kept();
         let taken = connection.take_kept();
-        self.core.memory.keep(id.slot(), before, 0);
+        self.core.memory.account_kept(id.slot(), before, 0);
         taken
     }
 
     /// Keeps what a callback has left, within the connection's limit and the share of all (C11).
     #[cold]
-    fn keep(&mut self, id: ConnectionId, rest: Vec<u8>, scanned: Scanned, action: Action) {
+    fn keep_rest(&mut self, id: ConnectionId, rest: Vec<u8>, scanned: Scanned, action: Action) {
         let connection = &mut self.core.connections[id];
         if connection.life() != Life::Open {
             return connection.leave_unread(rest.len());
@@ -486,7 +491,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let waits = action == Action::Continue && !connection.has(Flags::PAUSED | Flags::ABOVE);
         let length = rest.len();
         connection.keep(rest, scanned);
-        self.core.memory.keep(id.slot(), 0, connection.kept());
+        self.core.memory.account_kept(id.slot(), 0, connection.kept());
         if connection.has(Flags::RELAYED) {
             // The callback has made it so.
             return self.core.carry_kept(id);
@@ -524,7 +529,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if left > 0 && (action == Action::Continue || relayed) {
             // A relay may be made of it, in which it goes first.
             let rest = bytes.split_off(bytes.len() - left);
-            self.keep(id, rest, scanned, action);
+            self.keep_rest(id, rest, scanned, action);
         } else {
             self.core.connections[id].leave_unread(left);
         }

@@ -71,11 +71,11 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         let waits = self.core.waits_for_source(id) || self.core.pulls.has(id);
         let connection = &mut self.core.connections[id];
-        if waits && !connection.has(Flags::OUTPUT) {
+        if waits && !connection.has(Flags::QUEUED) {
             connection.active = self.core.now;
             return self.core.schedule(id);
         }
-        if connection.has(Flags::OUTPUT) {
+        if connection.has(Flags::QUEUED) {
             // It can't be flushed either: nothing has moved for so long.
             self.core.end(id, reason, true);
         } else {
@@ -123,7 +123,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// (sk_stream_write_space, Linux 6.18).
     fn look_for_room(&mut self, id: ConnectionId) {
         let connection = &mut self.core.connections[id];
-        if connection.has(Flags::OUTPUT) && connection.is_flushable() {
+        if connection.has(Flags::QUEUED) && connection.is_flushable() {
             connection.look_for_room(self.core.now);
             self.write(id);
             // There may be room to read again, in the next turn.

@@ -26,7 +26,7 @@ use super::persist::persist;
 use super::poll::Poll;
 use super::resources::Resources;
 use super::sockets::{SocketOption, Sockets};
-use super::source::Source;
+use super::source::EventSource;
 use super::splice::Splice;
 use super::wakeable::{Wake, Wakeable};
 use crate::epoll::{Batch, Epoll, Interest, Mode};
@@ -71,10 +71,10 @@ impl Linux {
             eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).in_call("eventfd2")?;
         // The alarm is never read: setting it anew resets it, and each expiry is an edge.
         epoll
-            .add(&alarm, Source::Alarm.token(), Interest::READABLE, Mode::Edge)
+            .add(&alarm, EventSource::Alarm.token(), Interest::READABLE, Mode::Edge)
             .in_call("epoll_ctl")?;
         epoll
-            .add(&waker, Source::Waker.token(), Interest::READABLE, Mode::Edge)
+            .add(&waker, EventSource::Waker.token(), Interest::READABLE, Mode::Edge)
             .in_call("epoll_ctl")?;
         Ok(Self { epoll, alarm, waker: Arc::new(waker) })
     }
@@ -86,7 +86,7 @@ impl Linux {
 
     /// Registers a descriptor that is not the loop's own, edge-triggered.
     pub(crate) fn watch(&self, descriptor: impl AsFd) -> std::io::Result<()> {
-        self.epoll.add(descriptor, Source::Watched.token(), Interest::READABLE, Mode::Edge)
+        self.epoll.add(descriptor, EventSource::Watched.token(), Interest::READABLE, Mode::Edge)
     }
 }
 
@@ -162,7 +162,7 @@ impl Poll for Linux {
     fn register(
         &mut self,
         socket: &OwnedFd,
-        source: Source,
+        source: EventSource,
         interest: Interest,
     ) -> Result<(), Errno> {
         let added = self.epoll.add(socket, source.token(), interest, Mode::Edge);

@@ -22,7 +22,7 @@ pub(crate) use persist::persist;
 pub(crate) use poll::Poll;
 pub(crate) use resources::Resources;
 pub(crate) use sockets::{SocketOption, Sockets};
-pub(crate) use source::{ListenerId, Source};
+pub(crate) use source::{EventSource, ListenerId};
 pub(crate) use splice::Splice;
 pub(crate) use wakeable::{Wake, Wakeable};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::sockets::Sockets;
-use super::source::Source;
+use super::source::EventSource;
 use crate::epoll::{Batch, Interest};
 use crate::time::Time;
 
@@ -22,7 +22,7 @@ pub trait Poll: Sockets {
     fn register(
         &mut self,
         socket: &Self::Socket,
-        source: Source,
+        source: EventSource,
         interest: Interest,
     ) -> Result<(), Errno>;
 

@@ -27,7 +27,7 @@ impl ListenerId {
 
 /// Where an event comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum EventSource {
     Connection(ConnectionId),
     Listener(ListenerId),
     /// The timer for the earliest deadline.
@@ -44,7 +44,7 @@ const WAKER: u32 = 1;
 const WATCHED: u32 = 2;
 const FIRST_LISTENER: u32 = 3;
 
-impl Source {
+impl EventSource {
     /// The 64 bits that stand for it in epoll.
     pub(crate) const fn token(self) -> Token {
         let slot = match self {
@@ -89,14 +89,17 @@ mod tests {
         let generations = [1, 7, (1 << GENERATION_BITS) - 1].map(NonZeroU64::new);
         let slots = [0, 1, 2, 3, (1 << SLOT_BITS) - 1];
         let connections = generations.into_iter().flatten().flat_map(|generation| {
-            slots.map(|slot| Source::Connection(ConnectionId::new(slot, generation)))
+            slots.map(|slot| EventSource::Connection(ConnectionId::new(slot, generation)))
         });
-        let listeners = [0, 1, ListenerId::LAST].map(|number| Source::Listener(ListenerId(number)));
+        let listeners =
+            [0, 1, ListenerId::LAST].map(|number| EventSource::Listener(ListenerId(number)));
         let mut tokens = std::collections::BTreeSet::new();
-        for source in
-            connections.chain(listeners).chain([Source::Alarm, Source::Waker, Source::Watched])
-        {
-            assert_eq!(Source::of(source.token()), source);
+        for source in connections.chain(listeners).chain([
+            EventSource::Alarm,
+            EventSource::Waker,
+            EventSource::Watched,
+        ]) {
+            assert_eq!(EventSource::of(source.token()), source);
             assert!(tokens.insert(source.token()), "{source:?} has the token of another");
         }
     }

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use crate::epoll::{Batch, Interest};
 use crate::kernel::{
-    Clock, Poll, Resources, SocketOption, Sockets, Source, Splice, Wake, Wakeable,
+    Clock, EventSource, Poll, Resources, SocketOption, Sockets, Splice, Wake, Wakeable,
 };
 use crate::sim::World;
 use crate::sim::clock::START;
@@ -135,7 +135,7 @@ impl Poll for SimulatedKernel {
     fn register(
         &mut self,
         socket: &Socket,
-        source: Source,
+        source: EventSource,
         interest: Interest,
     ) -> Result<(), Errno> {
         let mut world = self.call();

@@ -173,7 +173,7 @@ const NUMBERS: [(&str, &str, &str, &str); 17] = [
         "ARCHITECTURE.md",
         "less than a quarter of a buffer",
         "edgeloop/src/event_loop/serve.rs",
-        "PASSING_PAYS: usize = 4;",
+        "SPLICING_PAYS: usize = 4;",
     ),
     ("ARCHITECTURE.md", "for 100 ms; the next", "edgeloop-cli/src/log/mod.rs", "from_millis(100);"),
     ("CONTRIBUTING.md", "longer than 600 lines", "edgeloop/tests/house/main.rs", "usize = 600;"),

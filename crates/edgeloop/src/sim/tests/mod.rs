@@ -12,7 +12,7 @@ mod limits;
 mod listening;
 mod own_time;
 mod parsing;
-mod passing;
+mod splicing;
 mod poking;
 mod pulling;
 mod refused;

@@ -21,7 +21,7 @@ use rustix::io::Errno;
 
 use crate::epoll::{Batch, Interest, Mode, Readiness, Token};
 use crate::id::ConnectionId;
-use crate::kernel::Source;
+use crate::kernel::EventSource;
 use crate::sim::clock::{Follower, START};
 use crate::sim::faults::{Meaning, meaning};
 use crate::sim::model::epoll::EpollSet;
@@ -160,7 +160,7 @@ impl World {
     /// A world without faults and without peers.
     pub fn new(seed: u64) -> Self {
         let mut epoll = EpollSet::default();
-        for (file, source) in [(ALARM_FILE, Source::Alarm), (WAKER_FILE, Source::Waker)] {
+        for (file, source) in [(ALARM_FILE, EventSource::Alarm), (WAKER_FILE, EventSource::Waker)] {
             let added = epoll.add(file, source.token(), Interest::READABLE, Mode::Edge, NOTHING);
             added.expect("nothing is registered yet");
         }

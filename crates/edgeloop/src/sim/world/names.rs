@@ -1,22 +1,23 @@
 //! What a token stands for, and a batch of events, for people to read.
 
 use crate::epoll::{Batch, Event};
-use crate::kernel::Source;
+use crate::kernel::EventSource;
 
 /// A batch of events for people to read.
 pub(super) fn shown(events: &Batch) -> String {
-    let one =
-        |event: Event| format!("{} is {}", name_of(Source::of(event.token())), event.readiness());
+    let one = |event: Event| {
+        format!("{} is {}", name_of(EventSource::of(event.token())), event.readiness())
+    };
     events.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// What a source is called.
-pub(crate) fn name_of(source: Source) -> String {
+pub(crate) fn name_of(source: EventSource) -> String {
     match source {
-        Source::Connection(id) => id.to_string(),
-        Source::Listener(id) => format!("listener {}", id.number()),
-        Source::Alarm => "the alarm".to_owned(),
-        Source::Waker => "the waker".to_owned(),
-        Source::Watched => "what is watched".to_owned(),
+        EventSource::Connection(id) => id.to_string(),
+        EventSource::Listener(id) => format!("listener {}", id.number()),
+        EventSource::Alarm => "the alarm".to_owned(),
+        EventSource::Waker => "the waker".to_owned(),
+        EventSource::Watched => "what is watched".to_owned(),
     }
 }

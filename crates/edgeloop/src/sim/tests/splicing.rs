@@ -12,8 +12,8 @@ fn calm(simulation: Simulation, config: Config) -> Simulation {
     simulation.calm().buffers(10_000..=10_000).config(config.read_buffer(100))
 }
 
-/// How many bytes passed through a pipe.
-fn passed(report: &Report<Probe>) -> u64 {
+/// How many bytes spliced through a pipe.
+fn spliced(report: &Report<Probe>) -> u64 {
     report.metrics.bytes_spliced
 }
 
@@ -21,22 +21,22 @@ fn passed(report: &Report<Probe>) -> u64 {
 fn what_fills_the_buffer_passes_from_then_on() {
     let report =
         run(calm(Simulation::new(1), Config::new()).peer(stream(5000)), Probe::new().echoes());
-    let passed = passed(&report);
+    let spliced = spliced(&report);
     // All but the first buffer, and what a last receive may have found.
-    assert!((4800..=4900).contains(&passed), "{passed}");
+    assert!((4800..=4900).contains(&spliced), "{spliced}");
     assert_eq!((report.metrics.bytes_in, report.metrics.bytes_out), (5000, 5000));
 }
 
 #[test]
 fn nothing_passes_of_a_handler_that_wants_to_see_it() {
     let report = run(calm(Simulation::new(1), Config::new()).peer(stream(5000)), Probe::new());
-    assert_eq!(passed(&report), 0);
+    assert_eq!(spliced(&report), 0);
 }
 
 #[test]
 fn nothing_passes_where_there_are_no_pipes() {
     let simulation = calm(Simulation::new(1), Config::new().pipes(0)).peer(stream(5000));
-    assert_eq!(passed(&run(simulation, Probe::new().echoes())), 0);
+    assert_eq!(spliced(&run(simulation, Probe::new().echoes())), 0);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn where_splicing_is_forbidden_all_is_copied_and_it_is_seldom_tried() {
             let simulation =
                 peers.into_iter().fold(calm(simulation, Config::new()), Simulation::peer);
             let report = run(simulation, Probe::new().echoes());
-            assert_eq!(passed(&report), 0, "{error}");
+            assert_eq!(spliced(&report), 0, "{error}");
             assert_eq!(report.faults.len(), 2, "{call:?} {error}: once for each of them");
         }
     }
@@ -90,8 +90,8 @@ fn c42_splicing_that_was_forbidden_for_a_moment_is_used_again() {
         let simulation = [stream(5000), later(5000)].into_iter().fold(simulation, Simulation::peer);
         let report = run(simulation, Probe::new().echoes());
         // All but the first buffer of the later one, and what a last receive may have found.
-        let passed = passed(&report);
-        assert!((4800..=4900).contains(&passed), "{call:?}: {passed}");
+        let spliced = spliced(&report);
+        assert!((4800..=4900).contains(&spliced), "{call:?}: {spliced}");
     }
 }
 
@@ -103,8 +103,8 @@ fn c42_want_of_descriptors_pauses_passing_and_no_longer() {
         let peers = [stream(5000), stream(5000).connect_after(SECOND / 2), later(5000)];
         let simulation = peers.into_iter().fold(calm(simulation, Config::new()), Simulation::peer);
         let report = run(simulation, Probe::new().echoes());
-        let passed = passed(&report);
-        assert!((4800..=4900).contains(&passed), "{error}: {passed}");
+        let spliced = spliced(&report);
+        assert!((4800..=4900).contains(&spliced), "{error}: {spliced}");
     }
 }
 
@@ -114,8 +114,8 @@ fn want_of_memory_delays_passing_only() {
         let simulation = failing(Call::SpliceIn, 1, error);
         let simulation = calm(simulation, Config::new()).peer(stream(5000));
         let report = run(simulation, Probe::new().echoes());
-        let passed = passed(&report);
-        assert!((4700..=4800).contains(&passed), "{error}: {passed}");
+        let spliced = spliced(&report);
+        assert!((4700..=4800).contains(&spliced), "{error}: {spliced}");
         assert_eq!(report.metrics.retries, 0);
     }
 }
