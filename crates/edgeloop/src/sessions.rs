@@ -46,13 +46,16 @@ impl<S> Sessions<S> {
     /// # Panics
     ///
     /// When there is none.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn of(&mut self, slot: u32) -> &mut S {
-        self.get_mut(slot).unwrap_or_else(|| missing(slot))
+        match self.get_mut(slot) {
+            Some(session) => session,
+            None => missing(),
+        }
     }
 
     #[inline]
-    fn get_mut(&mut self, slot: u32) -> Option<&mut S> {
+    pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut S> {
         if Self::ARE_SMALL {
             self.small.get_mut(slot)
         } else {
@@ -87,8 +90,9 @@ impl<S> Sessions<S> {
 }
 
 #[cold]
-fn missing(slot: u32) -> ! {
-    unreachable!("nobody has put a session into slot {slot}")
+#[inline(never)]
+fn missing() -> ! {
+    unreachable!("a connection that is served has a session")
 }
 
 #[cfg(test)]
