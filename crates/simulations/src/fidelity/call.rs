@@ -61,6 +61,8 @@ pub(super) enum Call {
     /// accept4(2), which answers with the number of the connection.
     Accept,
     Send(File, usize),
+    /// sendmsg(2) of so many bytes in up to so many pieces.
+    SendVectored(File, usize, usize),
     SendUrgent(File),
     Receive(File, usize),
     /// splice(2) of so many bytes into an empty pipe, which is read to its end.
@@ -84,7 +86,7 @@ impl Call {
     /// The next call of a script.
     pub(super) fn of(random: &mut Random, opened: usize, serial: u64) -> Self {
         let set = random.below(SETS);
-        match random.below(67) {
+        match random.below(70) {
             0..=3 if opened < CONNECTIONS => Self::Open(opened),
             4..=7 => Self::Connect(random.below(CONNECTIONS)),
             8 => Self::ConnectNowhere(random.below(CONNECTIONS)),
@@ -105,6 +107,9 @@ impl Call {
             43..=46 => Self::Modify(set, file(random, opened), wish(random, serial)),
             47 => Self::Remove(set, file(random, opened)),
             64..=66 => Self::Splice(end(random, opened), random.size(1, 700)),
+            67..=69 => {
+                Self::SendVectored(end(random, opened), random.size(1, 500), random.size(1, 40))
+            }
             _ => Self::Wait(set, random.pick(&[1, 1, 2, 3, 16])),
         }
     }

@@ -115,7 +115,10 @@ impl Comparison {
                 continue;
             }
             opened += usize::from(matches!(call, Call::Open(_)));
-            let length = if let Call::Send(_, length) = call { length } else { 1 };
+            let length = match call {
+                Call::Send(_, length) | Call::SendVectored(_, length, _) => length,
+                _ => 1,
+            };
             let bytes: Vec<u8> = (0..length).map(|_| random.below(256).to_le_bytes()[0]).collect();
             self.step(call, &bytes)?;
         }
@@ -241,6 +244,7 @@ impl Comparison {
         let Ok(count) = got.count else { return Ok(()) };
         match call {
             Call::Send(File::End(connection, side), _)
+            | Call::SendVectored(File::End(connection, side), ..)
             | Call::SendUrgent(File::End(connection, side)) => {
                 let count = usize::try_from(count).unwrap_or(usize::MAX);
                 self.streams[connection][side as usize].sent.extend_from_slice(&bytes[..count]);
@@ -296,6 +300,7 @@ fn touched(call: Call, got: &Answer) -> Vec<File> {
             ends.chain([File::Listener]).collect()
         }
         Call::Send(file, _)
+        | Call::SendVectored(file, ..)
         | Call::SendUrgent(file)
         | Call::Receive(file, _)
         | Call::Splice(file, _)

@@ -95,6 +95,7 @@ impl Model {
                 matches!(self.stage(file), Stage::Open | Stage::Closed) && !self.is_connecting(file)
             }
             Call::Send(file, _)
+            | Call::SendVectored(file, ..)
             | Call::SendUrgent(file)
             | Call::Receive(file, _)
             | Call::Splice(file, _)
@@ -156,6 +157,7 @@ impl Model {
             Call::Close(file) => self.close(file, false),
             Call::Abort(file) => self.close(file, true),
             Call::Send(file, _)
+            | Call::SendVectored(file, ..)
             | Call::SendUrgent(file)
             | Call::Receive(file, _)
             | Call::Splice(file, _)
@@ -438,7 +440,9 @@ impl Model {
 /// A call on a socket that isn't connected.
 fn fresh_call(call: Call) -> Answer {
     match call {
-        Call::Send(..) | Call::SendUrgent(_) => Answer::of_error(Errno::PIPE),
+        Call::Send(..) | Call::SendVectored(..) | Call::SendUrgent(_) => {
+            Answer::of_error(Errno::PIPE)
+        }
         Call::Receive(..) | Call::Splice(..) | Call::ShutDown(_) => {
             Answer::of_error(Errno::NOTCONN)
         }

@@ -1,6 +1,6 @@
 //! The real kernel's side of a script: the same calls on sockets of the loopback device.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::LazyLock;
@@ -14,7 +14,8 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::{Errno, ioctl_fionread};
 use rustix::net::{
-    self, AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, sockopt,
+    self, AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags,
+    SocketType, sockopt,
 };
 use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
 
@@ -108,6 +109,12 @@ impl Real {
             Call::Send(file, _) => {
                 self.with(file, |end| Answer::of_count(net::send(end, bytes, SendFlags::NOSIGNAL)))
             }
+            Call::SendVectored(file, length, pieces) => self.with(file, |end| {
+                let pieces: Vec<_> =
+                    bytes.chunks(length.div_ceil(pieces)).map(IoSlice::new).collect();
+                let mut none = SendAncillaryBuffer::default();
+                Answer::of_count(net::sendmsg(end, &pieces, &mut none, SendFlags::NOSIGNAL))
+            }),
             Call::SendUrgent(file) => self.with(file, |end| {
                 Answer::of_count(net::send(end, bytes, SendFlags::NOSIGNAL | SendFlags::OOB))
             }),
