@@ -273,7 +273,8 @@ impl<K: Kernel> Core<K> {
         };
         if matches!(connection.life(), Life::Open | Life::Connecting) {
             connection.set(Flags::FINISHED);
-            if connection.is_served() {
+            // What an end callback leaves of its input is kept, or goes to others, before that.
+            if connection.is_served() && self.relays.ending != id {
                 let next = connection.flushed();
                 self.follow(id, next);
             }

@@ -219,10 +219,10 @@ impl<K: Kernel> Core<K> {
         }
     }
 
-    /// Whether a connection gets what comes from another that is not read for now, or that is busy.
-    /// It is not idle then.
+    /// Whether a connection gets what comes from another that is not read for now, that has its turn
+    /// still to come, or that is busy. It is not idle then.
     pub(crate) fn waits_for_source(&self, id: ConnectionId) -> bool {
-        let waits = Flags::PAUSED | Flags::STARVED | Flags::RETRY;
+        let waits = Flags::PAUSED | Flags::STARVED | Flags::RETRY | Flags::LISTED;
         let source = self.relays.source(id).filter(|&source| source != id);
         source
             .and_then(|source| self.connections.get(source))
@@ -360,7 +360,8 @@ impl<K: Kernel> Core<K> {
         };
         // Behind the end of its stream a connection owes its target nothing, and is owed nothing by
         // a source whose stream has ended.
-        let (all_sent, all_got) = (has_ended(self, id) && !breaks, has_ended(self, source));
+        let all_sent = has_ended(self, id) && self.relays.ending != id && !breaks;
+        let all_got = has_ended(self, source);
         for source in [id, source] {
             if let Some(connection) = self.connections.get_mut(source) {
                 connection.clear(Flags::RELAYED | Flags::STREAMS);

@@ -165,8 +165,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             return self.connect_event(id, readiness);
         }
         connection.note(readiness);
-        // Once the peer's stream has ended nothing is read, so an error must be asked for.
-        let failed = readiness.is_error() || readiness.is_hang_up();
+        // Once the peer's stream has ended nothing is read, so an error must be asked for. Both
+        // streams at their ends are a hang-up, too: what was read of them is still to be relayed.
+        let hung_up = readiness.is_hang_up() && !connection.has(Flags::FIN_SENT);
+        let failed = readiness.is_error() || hung_up;
         if failed && connection.life() == Life::Open && connection.has(Flags::PEER_ENDED) {
             let error = self.core.kernel.take_error(&connection.socket);
             return self.core.fail(id, error.ok().flatten().unwrap_or(Errno::PIPE));

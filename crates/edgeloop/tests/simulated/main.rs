@@ -9,6 +9,7 @@ mod outbound;
 mod proxy;
 mod relay;
 mod relay_shapes;
+mod relay_waits;
 mod seeds;
 mod steps;
 mod stop;
