@@ -90,8 +90,9 @@ impl Laboratory {
             .env("CARGO_TARGET_DIR", &self.target)
             // The tests show all that they can.
             .env("CI", "true")
-            // Most of the time goes into linking.
-            .env("CARGO_PROFILE_DEV_DEBUG", "0")
+            // A test that fails has mostly waited in vain for something.
+            .env("EDGELOOP_TEST_PATIENCE", "20")
+            // Most of the time goes into building.
             .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
             .env("CARGO_PROFILE_RELEASE_LTO", "off")
             .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")

@@ -7,10 +7,12 @@
 //! one survived or does not fit the code any more, 2 when it could not be tried.
 
 // The layers, lowest first: a module names only modules above it in this list. A test holds that.
+mod targets;
 mod trial;
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use mutate::{Laboratory, read_all, root};
 use trial::Verdict;
@@ -43,8 +45,9 @@ fn run(words: &[String]) -> Result<bool, String> {
     let mut unnoticed = 0;
     for (prefix, mutation) in &mutations {
         println!("{} {}", mutation.clause.as_deref().unwrap_or_default(), mutation.what);
+        let began = Instant::now();
         let verdict = trial::attempt(&laboratory, mutation, prefix)?;
-        println!("    {verdict}");
+        println!("    {verdict} ({} s)", began.elapsed().as_secs());
         match verdict {
             Verdict::Noticed(tests) => failed.extend(tests),
             Verdict::Hung => {}

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use mutate::{Laboratory, Mutation};
+use mutate::{Laboratory, Mutation, root};
+
+use crate::targets::{PACKAGES, holding};
 
 /// What the tests of one clause may take. The slowest take about a minute.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -41,9 +43,11 @@ pub(crate) fn attempt(
     mutation: &Mutation,
     prefix: &str,
 ) -> Result<Verdict, String> {
-    const TEST: [&str; 6] =
-        ["test", "--workspace", "--exclude", "mutate", "--exclude", "simulations"];
-    Ok(laboratory.with(mutation, || run(laboratory, &TEST, prefix))?.unwrap_or_else(Verdict::Unfit))
+    let mut test = vec!["test".to_owned(), "--profile=mutants".to_owned()];
+    test.extend(PACKAGES.map(|package| format!("--package={package}")));
+    test.extend(holding(&root(), prefix)?);
+    let test: Vec<&str> = test.iter().map(String::as_str).collect();
+    Ok(laboratory.with(mutation, || run(laboratory, &test, prefix))?.unwrap_or_else(Verdict::Unfit))
 }
 
 fn run(laboratory: &Laboratory, test: &[&str], prefix: &str) -> Result<Verdict, String> {
