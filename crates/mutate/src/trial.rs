@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use mutate::Laboratory;
+use mutate::{Laboratory, Mutation, root};
 
-use crate::mutation::Mutation;
+use crate::targets::{PACKAGES, holding};
 
 /// What the tests of one clause may take. The slowest take about a minute.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -37,23 +37,28 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Builds and tests one mutation.
-pub(crate) fn attempt(laboratory: &Laboratory, mutation: &Mutation) -> Result<Verdict, String> {
-    let test = || test(laboratory, &mutation.prefix());
-    Ok(laboratory.with(&[mutation.edit()], test)?.unwrap_or_else(Verdict::Unfit))
+/// Builds one mutation with the tests whose names begin with `prefix`, and runs them.
+pub(crate) fn attempt(
+    laboratory: &Laboratory,
+    mutation: &Mutation,
+    prefix: &str,
+) -> Result<Verdict, String> {
+    let mut test = vec!["test".to_owned(), "--profile=mutants".to_owned()];
+    test.extend(PACKAGES.map(|package| format!("--package={package}")));
+    test.extend(holding(&root(), prefix)?);
+    let test: Vec<&str> = test.iter().map(String::as_str).collect();
+    Ok(laboratory.with(mutation, || run(laboratory, &test, prefix))?.unwrap_or_else(Verdict::Unfit))
 }
 
-fn test(laboratory: &Laboratory, prefix: &str) -> Result<Verdict, String> {
-    const TEST: [&str; 6] =
-        ["test", "--workspace", "--exclude", "mutate", "--exclude", "simulations"];
-    let built = laboratory.cargo(&[&TEST[..], &["--no-run"]].concat(), BUILD_LIMIT)?;
+fn run(laboratory: &Laboratory, test: &[&str], prefix: &str) -> Result<Verdict, String> {
+    let built = laboratory.cargo(&[test, &["--no-run"]].concat(), BUILD_LIMIT)?;
     let Some(built) = built else { return Ok(Verdict::Unfit("it does not build".to_owned())) };
     if !built.status.success() {
         let errors = String::from_utf8_lossy(&built.stderr);
         let error = errors.lines().find(|line| line.starts_with("error"));
         return Ok(Verdict::Unfit(error.unwrap_or("it does not build").to_owned()));
     }
-    let run = [&TEST[..], &["--no-fail-fast", "--", prefix]].concat();
+    let run = [test, &["--no-fail-fast", "--", prefix]].concat();
     let Some(tested) = laboratory.cargo(&run, LIMIT)? else { return Ok(Verdict::Hung) };
     let failed = failed_tests(&String::from_utf8_lossy(&tested.stdout));
     Ok(if failed.is_empty() { Verdict::Survived } else { Verdict::Noticed(failed) })

@@ -1,12 +1,12 @@
 //! Runs edgeloop on its simulated kernel and checks what the contract promises.
 //!
-//! Exit code 0 when nothing was violated (and every planted bug was found), 1 when something was,
+//! Exit code 0 when nothing was violated (and every mutation was noticed), 1 when something was,
 //! 2 when the command could not be carried out. The summary is the last that is printed.
 
 // The layers, lowest first: a module names only modules above it in this list. A test holds that.
 mod output;
 mod many;
-mod planted;
+mod mutations;
 mod summary;
 
 use std::io::{self, Write as _};
@@ -59,9 +59,10 @@ enum Command {
         #[arg(long, value_name = "SEED", default_value_t = 0)]
         from: u64,
     },
-    /// Puts known bugs in, one by one, and counts the seeds until each is found
-    Planted {
-        /// Only those whose name holds one of these words
+    /// Breaks the code by each mutation that seeds must notice, and counts the seeds until one does
+    #[command(alias = "planted")]
+    Mutations {
+        /// Only those whose clause is one of these words, or whose description holds one
         words: Vec<String>,
     },
 }
@@ -81,7 +82,7 @@ fn main() -> ExitCode {
         Command::Systematic { case: None } => systematic(),
         Command::Systematic { case: Some(number) } => replay_case(number),
         Command::Fidelity { scripts, from } => fidelity(from..from.saturating_add(scripts)),
-        Command::Planted { words } => planted::find(&words),
+        Command::Mutations { words } => mutations::attempt_all(&words),
     };
     match answer {
         Ok(true) => ExitCode::SUCCESS,

@@ -5,8 +5,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a test waits for what must happen: long enough for a starved process on two cores,
-/// short enough to fail before the reader of the log gives up.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// short enough to fail before the reader of the log gives up. Where failures are expected, the
+/// build may say less, in seconds (`EDGELOOP_TEST_PATIENCE`).
+pub const PATIENCE: Duration = Duration::from_secs(match option_env!("EDGELOOP_TEST_PATIENCE") {
+    None => 60,
+    Some(seconds) => match u64::from_str_radix(seconds, 10) {
+        Ok(seconds) => seconds,
+        Err(_) => panic!("EDGELOOP_TEST_PATIENCE is no number of seconds"),
+    },
+});
 
 /// How long a look is apart from the next. Only the pace depends on it, never a verdict.
 const PACE: Duration = Duration::from_millis(2);

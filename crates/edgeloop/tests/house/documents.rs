@@ -60,29 +60,32 @@ fn unwrapped(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// How many entries of a kind stand in the files of a directory, or in a file.
-fn entries(path: &str, kind: &str) -> usize {
-    let whole = root().join(path);
-    let files = if whole.is_dir() {
-        let files = fs::read_dir(&whole).expect("a directory");
-        files.map(|file| file.expect("a file").path()).collect()
-    } else {
-        vec![whole]
-    };
-    let heading = format!("[[{kind}]]");
-    let text = |file| fs::read_to_string(file).expect("a text");
-    files.into_iter().map(|file| text(file).lines().filter(|line| *line == heading).count()).sum()
+/// The mutations, each as its text in the file.
+fn mutations() -> Vec<String> {
+    let files = fs::read_dir(root().join("mutations")).expect("a directory");
+    let text = |path| fs::read_to_string(path).expect("a text");
+    let texts = files.map(|file| text(file.expect("a file").path()));
+    texts
+        .flat_map(|text| {
+            text.split("[[mutation]]\n").skip(1).map(str::to_owned).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// What stands in the line of a mutation that begins so.
+fn field<'a>(mutation: &'a str, key: &str) -> Option<&'a str> {
+    let value = |line: &'a str| line.strip_prefix(key)?.strip_prefix(" = ");
+    mutation.lines().find_map(value).map(|value| value.trim_matches('"'))
 }
 
 #[test]
-fn the_readme_counts_clauses_bugs_and_mutations_as_they_are() {
-    let readme = unwrapped(&read("README.md"));
-    let bugs = entries("crates/simulations/planted.toml", "bug");
+fn the_readme_counts_clauses_and_mutations_as_they_are() {
+    let (readme, mutations) = (unwrapped(&read("README.md")), mutations());
     let clauses = format!("lists {CLAUSES} clauses, C1 to C{CLAUSES},");
-    let hundreds = entries("mutations", "mutation") / 100 * 100;
-    let mutations = format!("in more than {hundreds} ways");
-    let bugs = format!("finds each of {bugs} bugs");
-    expect_clean(&missing(&readme, &[&clauses, &mutations, &bugs]));
+    let all = format!("in more than {} ways", mutations.len() / 100 * 100);
+    let seeds = mutations.iter().filter(|mutation| field(mutation, "within").is_some()).count();
+    let seeds = format!("seeds notice {seeds} of them");
+    expect_clean(&missing(&readme, &[&clauses, &all, &seeds]));
 }
 
 #[test]
@@ -207,28 +210,14 @@ fn the_seeds_and_scripts_of_ci_are_those_in_the_notes_on_testing() {
     expect_clean(&missing(&notes, &["| 150,000 seeds |", "| 10,000 scripts |"]));
 }
 
-/// The planted bugs, each with the seeds that it is allowed.
-fn planted(text: &str) -> Vec<[&str; 2]> {
-    let value = |bug: &'_ str, key: &str| {
-        let begin = bug.find(key)? + key.len();
-        Some(begin..begin + bug[begin..].find('\n')?)
-    };
-    let bugs = text.split("\n[[bug]]\n").skip(1);
-    let fields = |bug| Some((value(bug, "name = ")?, value(bug, "\nwithin = ")?));
-    bugs.filter_map(|bug| {
-        let (name, within) = fields(bug)?;
-        Some([bug[name].trim_matches('"'), &bug[within]])
-    })
-    .collect()
-}
-
 #[test]
-fn every_planted_bug_is_in_the_notes_on_testing_with_its_seeds() {
-    let (planted_toml, notes) = (read("crates/simulations/planted.toml"), read("docs/TESTING.md"));
-    let rows = table(&notes, "| bug | found within |");
+fn every_mutation_for_the_seeds_is_in_the_notes_on_testing_with_its_seeds() {
+    let (mutations, notes) = (mutations(), read("docs/TESTING.md"));
+    let rows = table(&notes, "| mutation | noticed within |");
     let told: BTreeSet<_> = rows.iter().skip(2).map(|row| [row[0], row[2]]).collect();
-    let planted: BTreeSet<_> = planted(&planted_toml).into_iter().collect();
-    assert!(planted.len() > 20, "the bugs were not understood: {planted:?}");
-    let differing = told.symmetric_difference(&planted);
-    expect_clean(&differing.map(|bug| format!("only in one of both: {bug:?}")).collect::<Vec<_>>());
+    let fields = |mutation| Some([field(mutation, "what")?, field(mutation, "within")?]);
+    let known: BTreeSet<_> = mutations.iter().filter_map(|mutation| fields(mutation)).collect();
+    assert!(known.len() > 20, "the mutations were not understood: {known:?}");
+    let differing = told.symmetric_difference(&known);
+    expect_clean(&differing.map(|row| format!("only in one of both: {row:?}")).collect::<Vec<_>>());
 }

@@ -42,6 +42,8 @@ pub(crate) struct Manner {
     pub(crate) abandons: usize,
     /// Sets, moves or cancels the connection's timeout.
     pub(crate) alarms: usize,
+    /// Sets timers near the write timeout of whoever waits for room.
+    pub(crate) watches: usize,
     /// Sets, moves or cancels the loop's wake-up.
     pub(crate) wakes: usize,
     /// Is read above the high watermark, and pauses there by itself.
@@ -95,6 +97,7 @@ impl Manner {
         redials: 0,
         abandons: 0,
         alarms: 0,
+        watches: 0,
         wakes: 0,
         reads_on: false,
         embedded: false,
@@ -134,6 +137,7 @@ impl Manner {
             redials: random.pick(&[0, 0, 300]),
             abandons: random.pick(&[0, 0, 0, 50]),
             alarms: if hoards { 0 } else { random.pick(&[0, 0, 50, 300]) },
+            watches: if hoards { 0 } else { random.pick(&[0, 200, 900]) },
             wakes: random.pick(&[0, 0, 0, 100]),
             reads_on: random.chance(150),
             embedded: random.chance(250),

@@ -25,13 +25,15 @@ fn c41_a_timeout_that_is_due_with_the_write_timeout_is_called() {
     let probe = Probe::new()
         .opened(|cx| {
             assert_eq!(cx.send(&[7; 5000]), Sent::Queued);
-            // A little behind the write timeout, but in the same tick.
-            cx.set_timer(0, Some(60 * SECOND + SECOND / 2000));
+            // Just when the peer would be given up, which is a tick behind the write timeout,
+            // because the first look at it was rounded up to one.
+            let at = START.after(60 * SECOND + SECOND / 1000);
+            cx.set_timer(0, Some(at.since(cx.now())));
             Action::Continue
         })
         .timer(notes(&called));
     // It takes so little that the kernel tells of no room, but it does take.
-    let sips = Script::new().wait(9 * SECOND).receive(100).wait(55 * SECOND);
+    let sips = Script::new().wait(55 * SECOND).receive(100).wait(9 * SECOND);
     let peer = sips.receive(4900).finish().expect_end();
     run(narrow(Config::new()).peer(peer), probe);
     let called = called.take();

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use edgeloop::sim::internals::{Kind, Settings, Side};
+use edgeloop::sim::internals::{Kind, Side};
 use edgeloop::{Action, ConnectionId, Context, Input, Limits, LoopContext, Sent, Target, Time};
 
-use super::alarms::{BUSY, OTHERS, PAUSES};
+use super::alarms::{BUSY, PAUSES};
 use super::session::Session;
 use super::{DIALS, Echo, PAUSE, WAKE_UPS};
 
@@ -333,35 +333,8 @@ impl Echo {
         self.world.borrow_mut().wires[wire].known.alarm = first;
     }
 
-    /// Does so by chance, now and then of another connection: near the loop's own timeouts, at
-    /// once, or at any time.
-    pub(super) fn may_set_alarm<S>(&mut self, cx: &mut impl Context<S>, session: &Session) {
-        if self.random.chance(self.manner.busies) {
-            self.is_busy(cx, session);
-        }
-        if !self.random.chance(self.manner.alarms) {
-            return;
-        }
-        let whose = self.own_or_any(session);
-        let key = self.random.pick(&OTHERS);
-        let Settings { write_timeout: write, idle_timeout: idle, drain_quiet, .. } = self.settings;
-        let near = [write, write, idle, Some(drain_quiet)];
-        let near = self.random.pick(&near).unwrap_or(PAUSE);
-        let any = Duration::from_micros(self.random.size(0, 3_000_000) as u64);
-        let after = match self.random.below(6) {
-            0 => None,
-            1 => Some(Duration::ZERO),
-            2 => Some(any),
-            3 => Some(near.saturating_sub(any / 1000)),
-            // The write timeout counts from a look, too, and comes a tick later for that.
-            4 => Some(near + Duration::from_millis(1)),
-            _ => Some(near),
-        };
-        self.set_alarm(cx, whose, key, after);
-    }
-
     /// A connection waits for something else for a while, or no longer does.
-    fn is_busy<S>(&mut self, cx: &mut impl Context<S>, session: &Session) {
+    pub(super) fn is_busy<S>(&mut self, cx: &mut impl Context<S>, session: &Session) {
         let whose = self.own_or_any(session);
         let busy = self.random.chance(700);
         let idle = self.limits.idle.unwrap_or(PAUSE);
@@ -377,7 +350,7 @@ impl Echo {
     }
 
     /// The connection of a session, or now and then another one, and its place in the world.
-    fn own_or_any(&mut self, session: &Session) -> (ConnectionId, usize) {
+    pub(super) fn own_or_any(&mut self, session: &Session) -> (ConnectionId, usize) {
         if self.random.chance(300) {
             let (id, wire) = self.any_session();
             // One that is not made yet may get another place in the world.

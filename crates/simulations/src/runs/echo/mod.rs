@@ -229,6 +229,7 @@ impl Echo {
         if session.echoed >= self.manner.enough {
             return self.leave(session);
         }
+        self.may_watch(cx, session);
         if self.manner.echoes && streams && sent.is_accepted() {
             // What follows is echoed without it.
             cx.relay(cx.id(), cx.id());
