@@ -71,7 +71,10 @@ impl Keys {
     ) -> Result<bool, String> {
         match (name, args) {
             ("GET", [key]) => reply.string_or_null(self.string(key)?),
-            ("SET", [key, string, options @ ..]) => self.set(key, string, options, reply)?,
+            ("SET", [key, string, options @ ..]) => match self.set(key, string, options)? {
+                true => reply.ok(),
+                false => reply.line(b'$', "-1"),
+            },
             ("INCR", [key]) => reply.number(self.add(key, 1)?),
             ("DECR", [key]) => reply.number(self.add(key, -1)?),
             ("INCRBY", [key, by]) => reply.number(self.add(key, integer(by)?)?),
@@ -80,7 +83,7 @@ impl Keys {
                 reply.number(self.add(key, by)?);
             }
             ("APPEND", [key, more]) => {
-                let string = self.value_or(key, || Value::String(Vec::new())).string()?;
+                let string = self.value_or(key, Value::String(Vec::new())).string()?;
                 if string.len() + more.len() > MAX_BULK {
                     return Err("ERR string exceeds maximum allowed size".to_owned());
                 }
@@ -99,7 +102,7 @@ impl Keys {
                 reply.ok();
             }
             ("LPUSH" | "RPUSH", [key, elements @ ..]) if !elements.is_empty() => {
-                let list = self.value_or(key, || Value::List(List::new())).list()?;
+                let list = self.value_or(key, Value::List(List::new())).list()?;
                 let push = if name == "LPUSH" { List::push_front } else { List::push_back };
                 elements.iter().for_each(|element| push(list, element.to_vec()));
                 reply.number(list.len());
@@ -145,21 +148,14 @@ impl Keys {
                 Some(Value::List(_)) => reply.line(b'+', "list"),
                 None => reply.line(b'+', "none"),
             },
-            ("EXPIRE", [key, after]) => {
-                let at = self.deadline(after, 1000, i64::MIN, "expire")?;
+            ("EXPIRE" | "PEXPIRE", [key, after]) => {
+                let at = self.deadline(after, if name == "EXPIRE" { 1000 } else { 1 }, name)?;
                 reply.number(self.expire_at(key, at));
             }
-            ("PEXPIRE", [key, after]) => {
-                let at = self.deadline(after, 1, i64::MIN, "pexpire")?;
-                reply.number(self.expire_at(key, at));
-            }
-            ("PERSIST", [key]) if self.time_left(key) < 0 => reply.number(0),
+            ("PERSIST", [key]) if self.time_left(key, 1) < 0 => reply.number(0),
             ("PERSIST", [key]) => reply.number(self.expire_at(key, Time::NEVER)),
-            ("PTTL", [key]) => reply.number(self.time_left(key)),
-            ("TTL", [key]) => {
-                let millis = self.time_left(key);
-                reply.number(if millis < 0 { millis } else { (millis + 500) / 1000 });
-            }
+            ("TTL", [key]) => reply.number(self.time_left(key, 1000)),
+            ("PTTL", [key]) => reply.number(self.time_left(key, 1)),
             ("KEYS", [pattern]) => {
                 let live = self.entries.iter().filter(|(_, entry)| entry.expires > self.now);
                 let keys: Vec<_> = live.filter(|(key, _)| matches(pattern, key)).collect();
@@ -175,39 +171,34 @@ impl Keys {
         Ok(true)
     }
 
-    fn set(
-        &mut self,
-        key: &[u8],
-        string: &[u8],
-        mut options: &[&[u8]],
-        reply: &mut Reply,
-    ) -> Result<(), String> {
+    /// Returns whether it is set.
+    fn set(&mut self, key: &[u8], string: &[u8], options: &[&[u8]]) -> Result<bool, String> {
         let (mut expires, mut must_exist) = (Time::NEVER, None);
-        while let [option, rest @ ..] = options {
-            options = rest;
-            match (&*option.to_ascii_uppercase(), rest) {
-                (b"NX", _) if must_exist != Some(true) => must_exist = Some(false),
-                (b"XX", _) if must_exist != Some(false) => must_exist = Some(true),
-                (unit @ (b"EX" | b"PX"), [after, rest @ ..]) if expires == Time::NEVER => {
-                    let unit = if unit == b"EX" { 1000 } else { 1 };
-                    expires = self.deadline(after, unit, 1, "set")?;
-                    options = rest;
+        let mut options = options.iter();
+        while let Some(option) = options.next() {
+            match &*option.to_ascii_uppercase() {
+                b"NX" if must_exist != Some(true) => must_exist = Some(false),
+                b"XX" if must_exist != Some(false) => must_exist = Some(true),
+                unit @ (b"EX" | b"PX") if expires == Time::NEVER => {
+                    let after = options.next().ok_or("ERR syntax error")?;
+                    expires = self.deadline(after, if unit == b"EX" { 1000 } else { 1 }, "SET")?;
                 }
                 _ => return Err("ERR syntax error".to_owned()),
             }
         }
-        if must_exist.is_some_and(|must| must != self.entry(key).is_some()) {
-            reply.line(b'$', "-1");
-        } else {
+        let sets = must_exist.is_none_or(|must| must == self.entry(key).is_some());
+        if sets {
             self.put(key, Value::String(string.to_vec()), expires);
-            reply.ok();
         }
-        Ok(())
+        Ok(sets)
     }
 
     /// Adds to the number that a key holds; if it does not exist, that is 0.
     fn add(&mut self, key: &[u8], by: i64) -> Result<i64, &'static str> {
-        let string = self.value_or(key, || Value::String(b"0".to_vec())).string()?;
+        let Some(string) = self.string(key)? else {
+            self.put(key, Value::String(by.to_string().into_bytes()), Time::NEVER);
+            return Ok(by);
+        };
         let sum = integer(string)?.checked_add(by);
         let sum = sum.ok_or("ERR increment or decrement would overflow")?;
         string.clear();
@@ -228,11 +219,15 @@ impl Keys {
     }
 
     /// The value of a key; if it does not exist, it is made with this one.
-    fn value_or(&mut self, key: &[u8], new: impl FnOnce() -> Value) -> &mut Value {
-        if self.entry(key).is_none() {
-            self.put(key, new(), Time::NEVER);
+    fn value_or(&mut self, key: &[u8], new: Value) -> &mut Value {
+        // One that has just expired is as good as none.
+        let none = Entry { value: Value::String(Vec::new()), expires: self.now };
+        let entry = self.entries.entry(key.to_vec()).or_insert(none);
+        if entry.expires <= self.now {
+            self.deadlines.remove(&(entry.expires, key.to_vec()));
+            *entry = Entry { value: new, expires: Time::NEVER };
         }
-        &mut self.entries.get_mut(key).expect("it exists now").value
+        &mut entry.value
     }
 
     fn put(&mut self, key: &[u8], value: Value, expires: Time) {
@@ -267,23 +262,26 @@ impl Keys {
         }
     }
 
-    /// When this many units are over, each of this many milliseconds. There must be `least` of
-    /// them; less than nothing is nothing.
-    fn deadline(&self, count: &[u8], unit: i64, least: i64, of: &str) -> Result<Time, String> {
-        let millis = Some(integer(count)?).filter(|&count| count >= least);
-        let millis = millis.and_then(|count| count.checked_mul(unit)).map(|it| it.max(0));
-        let at = millis.map(|it| self.now.after(Duration::from_millis(it.unsigned_abs())));
-        let at = at.filter(|&at| at != Time::NEVER);
-        at.ok_or_else(|| format!("ERR invalid expire time in '{of}' command"))
+    /// When this many units are over, each of this many milliseconds. For all but SET, less than
+    /// nothing is nothing.
+    fn deadline(&self, count: &[u8], unit: i64, command: &str) -> Result<Time, String> {
+        let millis = integer(count)?.checked_mul(unit).filter(|&it| it > 0 || command != "SET");
+        let millis = millis.map(|it| Duration::from_millis(it.max(0).unsigned_abs()));
+        let at = millis.map(|after| self.now.after(after)).filter(|&at| at != Time::NEVER);
+        let wrong = || format!("ERR invalid expire time in '{}' command", command.to_lowercase());
+        at.ok_or_else(wrong)
     }
 
-    /// In milliseconds; -1 of a key that does not expire, and -2 of none.
-    fn time_left(&mut self, key: &[u8]) -> i64 {
+    /// In units of this many milliseconds; -1 of a key that does not expire, and -2 of none.
+    fn time_left(&mut self, key: &[u8], unit: u128) -> i64 {
         let now = self.now;
         match self.entry(key).map(|entry| entry.expires) {
             None => -2,
             Some(Time::NEVER) => -1,
-            Some(at) => i64::try_from(at.since(now).as_millis()).unwrap_or(i64::MAX),
+            Some(at) => {
+                let left = (at.since(now).as_millis() + unit / 2) / unit;
+                left.try_into().unwrap_or(i64::MAX)
+            }
         }
     }
 }

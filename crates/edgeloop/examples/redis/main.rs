@@ -54,7 +54,6 @@ struct Server {
     channels: HashMap<Vec<u8>, Vec<ConnectionId>>,
     /// Where a reply is written before it is sent.
     reply: Reply,
-    clients: usize,
     stops: bool,
 }
 
@@ -84,9 +83,22 @@ impl Server {
         let reply = &mut self.reply;
         match (known, args) {
             ("SUBSCRIBE", [_, ..]) => {
-                args.iter().for_each(|channel| self.subscribe(cx, client, channel));
+                for &channel in args {
+                    if client.channels.insert(channel.to_vec()) {
+                        self.channels.entry(channel.to_vec()).or_default().push(cx.id());
+                    }
+                    self.told(cx, client, "subscribe", Some(channel));
+                }
             }
-            ("UNSUBSCRIBE", _) => self.unsubscribe(cx, client, args),
+            ("UNSUBSCRIBE", []) if client.channels.is_empty() => {
+                self.told(cx, client, "unsubscribe", None);
+            }
+            ("UNSUBSCRIBE", []) => {
+                while let Some(channel) = client.channels.pop_first() {
+                    self.unsubscribe(cx, client, &channel);
+                }
+            }
+            ("UNSUBSCRIBE", _) => args.iter().for_each(|it| self.unsubscribe(cx, client, it)),
             ("QUIT", _) => {
                 reply.ok();
                 return Ok(Action::Close);
@@ -112,7 +124,8 @@ impl Server {
             ("CONFIG", [_, b"save"]) => reply.strings(["save", ""].iter()),
             ("CONFIG", [_, b"appendonly"]) => reply.strings(["appendonly", "no"].iter()),
             ("INFO", _) => {
-                let info = format!("# Clients\r\nconnected_clients:{}\r\n", self.clients);
+                let info =
+                    format!("# Clients\r\nconnected_clients:{}\r\n", cx.metrics().connections);
                 reply.string(info.as_bytes());
             }
             _ if self.keys.run(known, args, reply)? => {}
@@ -134,35 +147,10 @@ impl Server {
         self.reply.number(listeners.len() - refused.len());
     }
 
-    fn subscribe(&mut self, cx: &mut impl Context<Client>, client: &mut Client, channel: &[u8]) {
-        if client.channels.insert(channel.to_vec()) {
-            self.channels.entry(channel.to_vec()).or_default().push(cx.id());
-        }
-        self.told("subscribe", Some(channel), client);
-        // It may be silent from now on.
-        let _ = cx.set_limits(cx.id(), Limits::new().idle_timeout(None));
-    }
-
-    /// Unsubscribes a client from these channels; if none are named, from all.
-    fn unsubscribe(
-        &mut self,
-        cx: &mut impl Context<Client>,
-        client: &mut Client,
-        channels: &[&[u8]],
-    ) {
-        let all = client.channels.clone();
-        let all = all.iter().filter(|_| channels.is_empty()).map(|channel| &**channel);
-        if client.channels.is_empty() && channels.is_empty() {
-            self.told("unsubscribe", None, client);
-        }
-        for channel in channels.iter().copied().chain(all) {
-            client.channels.remove(channel);
-            self.forget(cx.id(), channel);
-            self.told("unsubscribe", Some(channel), client);
-        }
-        if client.channels.is_empty() {
-            let _ = cx.set_limits(cx.id(), Limits::new().idle_timeout(Some(IDLE_TIMEOUT)));
-        }
+    fn unsubscribe(&mut self, cx: &mut impl Context<Client>, client: &mut Client, channel: &[u8]) {
+        client.channels.remove(channel);
+        self.forget(cx.id(), channel);
+        self.told(cx, client, "unsubscribe", Some(channel));
     }
 
     /// A client no longer listens to a channel.
@@ -174,12 +162,21 @@ impl Server {
         }
     }
 
-    /// What a client is told that has subscribed or unsubscribed.
-    fn told(&mut self, what: &str, channel: Option<&[u8]>, client: &Client) {
+    /// Tells a client that it has subscribed or unsubscribed.
+    fn told(
+        &mut self,
+        cx: &mut impl Context<Client>,
+        client: &Client,
+        what: &str,
+        channel: Option<&[u8]>,
+    ) {
         self.reply.array(3);
         self.reply.string(what.as_bytes());
         self.reply.string_or_null(channel);
         self.reply.number(client.channels.len());
+        // While it listens it may be silent.
+        let timeout = client.channels.is_empty().then_some(IDLE_TIMEOUT);
+        let _ = cx.set_limits(cx.id(), Limits::new().idle_timeout(timeout));
     }
 }
 
@@ -187,7 +184,6 @@ impl Handler for Server {
     type Session = Client;
 
     fn session(&mut self, _: &Origin) -> Option<Client> {
-        self.clients += 1;
         Some(Client::default())
     }
 
@@ -199,11 +195,11 @@ impl Handler for Server {
         input: &mut Input<'_>,
     ) -> Action {
         self.keys.now = cx.now();
-        let mut action = Action::Continue;
+        let (mut request, mut action) = (Vec::new(), Action::Continue);
         while action == Action::Continue {
-            let ran = match take_request(input, &mut client.needs) {
-                Ok(None) => break,
-                Ok(Some(request)) => self.run(cx, client, &request),
+            let ran = match take_request(input, &mut client.needs, &mut request) {
+                Ok(false) => break,
+                Ok(true) => self.run(cx, client, &request),
                 Err(error) => {
                     action = Action::Close;
                     Err(format!("ERR Protocol error: {error}"))
@@ -230,7 +226,6 @@ impl Handler for Server {
     }
 
     fn closed(&mut self, _: &mut impl Context<Client>, client: Client, closed: &Closed) {
-        self.clients -= 1;
         client.channels.iter().for_each(|channel| self.forget(closed.id, channel));
     }
 

@@ -15,7 +15,8 @@ const MAX_ARGUMENTS: i64 = 1024 * 1024;
 /// The shortest argument: `$0`, and two line ends.
 const MIN_ARGUMENT: usize = 6;
 
-/// Takes the words of the next request; `None` if it has not arrived whole. An empty one has none.
+/// Takes the words of the next request, and returns whether it has arrived whole. An empty one has
+/// none.
 ///
 /// An unfinished request stays in the input, which shows it again with what follows. All that is
 /// remembered about it is how many bytes it `needs` at least. Before they are there it is not
@@ -27,44 +28,47 @@ const MIN_ARGUMENT: usize = 6;
 pub(crate) fn take_request<'a>(
     input: &mut Input<'a>,
     needs: &mut usize,
-) -> Result<Option<Vec<&'a [u8]>>, String> {
+    words: &mut Vec<&'a [u8]>,
+) -> Result<bool, String> {
+    words.clear();
     if !input.starts_with(b"*") {
         let line = input.take_line(MAX_INLINE).map_err(|_| "too big inline request")?;
-        let words = line.map(|line| line.split(u8::is_ascii_whitespace));
-        return Ok(words.map(|words| words.filter(|word| !word.is_empty()).collect()));
+        let all = line.into_iter().flat_map(|line| line.split(u8::is_ascii_whitespace));
+        words.extend(all.filter(|word| !word.is_empty()));
+        return Ok(line.is_some());
     }
     if input.len() < *needs {
-        return Ok(None);
+        return Ok(false);
     }
     let mut ahead = Input::new(input.bytes());
     let count = length(&mut ahead, "multibulk", i64::MIN..=MAX_ARGUMENTS)?;
-    let Some(count) = count else { return Ok(None) };
-    let mut words = Vec::with_capacity(count.min(64));
+    let Some(count) = count else { return Ok(false) };
     while words.len() < count {
         // One byte of the next argument may show that it is none.
         let begin = input.len() - ahead.len();
         *needs = begin + 1 + MIN_ARGUMENT * (count - words.len() - 1);
         match ahead.first() {
-            None => return Ok(None),
+            None => return Ok(false),
             Some(b'$') => {}
             Some(&byte) => return Err(format!("expected '$', got '{}'", char::from(byte))),
         }
         let length = length(&mut ahead, "bulk", 0..=MAX_BULK as i64)?;
-        let Some(length) = length else { return Ok(None) };
+        let Some(length) = length else { return Ok(false) };
         if begin + length > MAX_REQUEST {
             return Err("too big request".to_owned());
         }
         *needs += length;
-        let Some(word) = ahead.try_take(length + 2) else { return Ok(None) };
+        let Some(word) = ahead.try_take(length + 2) else { return Ok(false) };
         words.push(&word[..length]);
     }
     *needs = 0;
     input.skip(input.len() - ahead.len());
-    Ok(Some(words))
+    Ok(true)
 }
 
 /// Takes the line with a length, and the byte before it that says of what. Less than nothing is
 /// nothing.
+#[inline]
 fn length(
     ahead: &mut Input<'_>,
     what: &str,
