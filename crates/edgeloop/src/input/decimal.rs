@@ -20,6 +20,10 @@ impl error::Error for NotAnInteger {}
 #[inline]
 pub(super) fn integer_line(bytes: &[u8]) -> Result<Option<(i64, usize)>, NotAnInteger> {
     const WRONG: NotAnInteger = NotAnInteger(());
+    // Most lengths in a protocol are of one digit.
+    if let [digit @ b'0'..=b'9', b'\r', b'\n', ..] = bytes {
+        return Ok(Some((i64::from(digit - b'0'), 3)));
+    }
     let sign = usize::from(bytes.starts_with(b"-"));
     let (mut at, mut below_zero) = (sign, 0_i64);
     while let Some(digit @ b'0'..=b'9') = bytes.get(at) {
