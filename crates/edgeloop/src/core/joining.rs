@@ -207,3 +207,24 @@ impl<K: Kernel> Core<K> {
         self.joining.spare.keep(joined);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn emptied_buffers_are_kept_up_to_a_sum_and_large_ones_are_not() {
+        let mut spare = Spare::default();
+        spare.keep(Vec::with_capacity(SPARE_SIZE + 1));
+        assert_eq!((spare.held, spare.take().capacity()), (0, 0));
+        for _ in 0..1000 {
+            spare.keep(vec![b'x'; SPARE_SIZE]);
+        }
+        assert_eq!((spare.held, spare.buffers.len()), (SPARE, SPARE / SPARE_SIZE));
+        let buffer = spare.take();
+        assert!(buffer.is_empty() && buffer.capacity() == SPARE_SIZE);
+        assert_eq!(spare.held, SPARE - SPARE_SIZE);
+        spare.keep(buffer);
+        assert_eq!(spare.held, SPARE);
+    }
+}
