@@ -44,9 +44,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const EXPIRED_AT_ONCE: usize = 1000;
 
 /// The names of all commands, those that are used most first.
-const COMMANDS: &str = "GET SET INCR PUBLISH LPUSH RPUSH LPOP RPOP LRANGE MGET MSET DEL EXISTS \
-    EXPIRE TTL APPEND DECR INCRBY DECRBY STRLEN LLEN LINDEX TYPE PEXPIRE PTTL PERSIST SUBSCRIBE \
-    UNSUBSCRIBE PING ECHO SELECT QUIT KEYS DBSIZE FLUSHALL FLUSHDB COMMAND CONFIG INFO";
+#[rustfmt::skip]
+const COMMANDS: [&str; 39] = [
+    "GET", "SET", "INCR", "PUBLISH", "LPUSH", "RPUSH", "LPOP", "RPOP", "LRANGE", "MGET", "MSET",
+    "DEL", "EXISTS", "EXPIRE", "TTL", "APPEND", "DECR", "INCRBY", "DECRBY", "STRLEN", "LLEN",
+    "LINDEX", "TYPE", "PEXPIRE", "PTTL", "PERSIST", "SUBSCRIBE", "UNSUBSCRIBE", "PING", "ECHO",
+    "SELECT", "QUIT", "KEYS", "DBSIZE", "FLUSHALL", "FLUSHDB", "COMMAND", "CONFIG", "INFO",
+];
 
 #[derive(Default)]
 struct Server {
@@ -78,8 +82,8 @@ impl Server {
         request: &[&[u8]],
     ) -> Result<Action, String> {
         let [name, args @ ..] = request else { return Ok(Action::Continue) };
-        let known = COMMANDS.split(' ').find(|it| it.as_bytes().eq_ignore_ascii_case(name));
-        let known = known.ok_or_else(|| unknown(name, args))?;
+        let known = COMMANDS.iter().find(|it| it.as_bytes().eq_ignore_ascii_case(name));
+        let known = *known.ok_or_else(|| unknown(name, args))?;
         let reply = &mut self.reply;
         match (known, args) {
             ("SUBSCRIBE", [_, ..]) => {
@@ -195,7 +199,7 @@ impl Handler for Server {
         input: &mut Input<'_>,
     ) -> Action {
         self.keys.now = cx.now();
-        let (mut request, mut action) = (Vec::new(), Action::Continue);
+        let (mut request, mut action) = (Vec::with_capacity(8), Action::Continue);
         while action == Action::Continue {
             let ran = match take_request(input, &mut client.needs, &mut request) {
                 Ok(false) => break,

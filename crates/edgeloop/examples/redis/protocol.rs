@@ -41,7 +41,7 @@ pub(crate) fn take_request<'a>(
         return Ok(false);
     }
     let mut ahead = Input::new(input.bytes());
-    let count = length(&mut ahead, "multibulk", i64::MIN..=MAX_ARGUMENTS)?;
+    let count = length(&mut ahead, i64::MIN..=MAX_ARGUMENTS, "invalid multibulk length")?;
     let Some(count) = count else { return Ok(false) };
     while words.len() < count {
         // One byte of the next argument may show that it is none.
@@ -52,7 +52,7 @@ pub(crate) fn take_request<'a>(
             Some(b'$') => {}
             Some(&byte) => return Err(format!("expected '$', got '{}'", char::from(byte))),
         }
-        let length = length(&mut ahead, "bulk", 0..=MAX_BULK as i64)?;
+        let length = length(&mut ahead, 0..=MAX_BULK as i64, "invalid bulk length")?;
         let Some(length) = length else { return Ok(false) };
         if begin + length > MAX_REQUEST {
             return Err("too big request".to_owned());
@@ -68,18 +68,16 @@ pub(crate) fn take_request<'a>(
 
 /// Takes the line with a length, and the byte before it that says of what. Less than nothing is
 /// nothing.
-#[inline]
 fn length(
     ahead: &mut Input<'_>,
-    what: &str,
     allowed: RangeInclusive<i64>,
-) -> Result<Option<usize>, String> {
+    error: &'static str,
+) -> Result<Option<usize>, &'static str> {
     ahead.skip(1);
     match ahead.take_integer() {
-        Ok(length) if length.is_none_or(|length| allowed.contains(&length)) => {
-            Ok(length.map(|length| length.try_into().unwrap_or(0)))
-        }
-        _ => Err(format!("invalid {what} length")),
+        Ok(Some(length)) if allowed.contains(&length) => Ok(Some(length.try_into().unwrap_or(0))),
+        Ok(None) => Ok(None),
+        _ => Err(error),
     }
 }
 
