@@ -29,10 +29,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 
 use keys::Keys;
-use protocol::{MAX_INLINE, MAX_REQUEST, Reply, integer, take_request};
-
-/// The most output that waits for one client, in bytes.
-const MAX_OUTPUT: usize = 16 * 1024 * 1024;
+use protocol::{MAX_INLINE, MAX_OUTPUT, MAX_REQUEST, Reply, integer, take_request};
 
 /// After how long without a byte a client is disconnected.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -98,7 +95,7 @@ impl Server {
                 self.told(cx, client, "unsubscribe", None);
             }
             ("UNSUBSCRIBE", []) => {
-                while let Some(channel) = client.channels.pop_first() {
+                while let Some(channel) = client.channels.first().cloned() {
                     self.unsubscribe(cx, client, &channel);
                 }
             }
@@ -128,9 +125,8 @@ impl Server {
             ("CONFIG", [_, b"save"]) => reply.strings(["save", ""].iter()),
             ("CONFIG", [_, b"appendonly"]) => reply.strings(["appendonly", "no"].iter()),
             ("INFO", _) => {
-                let info =
-                    format!("# Clients\r\nconnected_clients:{}\r\n", cx.metrics().connections);
-                reply.string(info.as_bytes());
+                let clients = cx.metrics().connections;
+                reply.string(format!("# Clients\r\nconnected_clients:{clients}\r\n").as_bytes());
             }
             _ if self.keys.run(known, args, reply)? => {}
             _ => {
@@ -152,8 +148,9 @@ impl Server {
     }
 
     fn unsubscribe(&mut self, cx: &mut impl Context<Client>, client: &mut Client, channel: &[u8]) {
-        client.channels.remove(channel);
-        self.forget(cx.id(), channel);
+        if client.channels.remove(channel) {
+            self.forget(cx.id(), channel);
+        }
         self.told(cx, client, "unsubscribe", Some(channel));
     }
 

@@ -9,6 +9,9 @@ pub(crate) const MAX_REQUEST: usize = 16 * 1024 * 1024;
 pub(crate) const MAX_BULK: usize = 8 * 1024 * 1024;
 pub(crate) const MAX_INLINE: usize = 64 * 1024;
 
+/// The most output that waits for one client, in bytes.
+pub(crate) const MAX_OUTPUT: usize = 16 * 1024 * 1024;
+
 /// The most arguments of a request.
 const MAX_ARGUMENTS: i64 = 1024 * 1024;
 
@@ -107,7 +110,12 @@ impl Reply {
         self.line(b':', itoa::Buffer::new().format(number));
     }
 
+    /// Adds a string. Behind more than may be sent nothing is added, or a short request for the
+    /// same long string a million times would take all memory.
     pub(crate) fn string(&mut self, string: &[u8]) {
+        if self.0.len() > MAX_OUTPUT {
+            return;
+        }
         self.line(b'$', itoa::Buffer::new().format(string.len()));
         self.0.extend_from_slice(string);
         self.0.extend_from_slice(b"\r\n");

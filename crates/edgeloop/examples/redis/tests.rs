@@ -137,6 +137,24 @@ fn many_arguments_are_taken_and_too_long_a_request_is_told_as_soon_as_it_is_anno
 }
 
 #[test]
+fn a_reply_that_is_too_long_takes_no_more_memory_than_may_be_sent() {
+    let mut reply = Reply::default();
+    let megabyte = vec![b'x'; 1 << 20];
+    reply.strings((0..1000).map(|_| &megabyte));
+    assert!((MAX_OUTPUT..MAX_OUTPUT + (2 << 20)).contains(&reply.0.len()));
+    check(0..1, |simulation| {
+        let value = "x".repeat(1 << 20);
+        let asked = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1048576\r\n{value}\r\n");
+        let asked = format!("{asked}MGET{}\r\n", " k".repeat(1000));
+        let greedy = Script::new().exchange(asked, "+OK\r\n").may_end().expect_end();
+        let simulation = simulation.calm().config(config()).buffers(100_000..=200_000);
+        let report = simulation.peer(greedy).run(Server::default())?;
+        assert_eq!(report.peers[0].reason(), Some(Reason::Reset));
+        Ok(())
+    });
+}
+
+#[test]
 fn half_a_request_and_an_end_is_an_end() {
     for half in ["*2\r\n$3\r\nGET\r\n$5\r\nhe", "*2\r\n", "*", "GET k", "*1\r\n$4\r\nPING"] {
         check(0..20, |simulation| {
