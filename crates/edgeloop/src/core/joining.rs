@@ -106,20 +106,24 @@ impl Joining {
 impl<K: Kernel> Core<K> {
     /// Sends from a callback that may not be the only one in this turn to send on this connection.
     /// It goes out at once only if that is known to be the first.
+    #[inline(never)]
     pub(crate) fn send_or_join(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
-        // One on which nothing moved in this turn was sent nothing in it.
-        if self.joining.events <= 1
-            && let Some(connection) = self.connections.get(id)
-            && connection.active != self.now
-            && !connection.has(Flags::JOINED)
-        {
-            return self.send(id, bytes);
+        if let Some(connection) = self.connections.get_mut(id) {
+            if connection.join_more(bytes) {
+                return Sent::Queued;
+            }
+            // One on which nothing moved in this turn was sent nothing in it.
+            let is_first = connection.active != self.now && !connection.has(Flags::JOINED);
+            if is_first && self.joining.events <= 1 {
+                return self.send(id, bytes);
+            }
         }
-        self.join(id, bytes)
+        self.join_within_limits(id, bytes)
     }
 
-    /// Joins bytes to what else is sent on this connection in this turn.
-    #[inline]
+    /// Joins bytes to what else is sent on this connection in this turn. Not a part of its callers,
+    /// where it would be in the way of a single message.
+    #[inline(never)]
     pub(crate) fn join(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
         if let Some(connection) = self.connections.get_mut(id)
             && connection.join_more(bytes)
