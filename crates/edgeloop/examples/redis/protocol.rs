@@ -15,8 +15,8 @@ pub(crate) const MAX_OUTPUT: usize = 16 * 1024 * 1024;
 /// The most arguments of a request.
 const MAX_ARGUMENTS: i64 = 1024 * 1024;
 
-/// The shortest argument: `$0`, and two line ends.
-const MIN_ARGUMENT: usize = 6;
+/// The shortest argument: `$0`, LF, and two more bytes.
+const MIN_ARGUMENT: usize = 5;
 
 /// Takes the words of the next request, and returns whether it has arrived whole. An empty one has
 /// none.
