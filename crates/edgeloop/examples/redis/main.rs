@@ -29,7 +29,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 
 use keys::Keys;
-use protocol::{MAX_INLINE, MAX_OUTPUT, MAX_REQUEST, Reply, integer, take_request};
+use protocol::{MAX_INLINE, MAX_OUTPUT, MAX_REQUEST, Reply, Seen, integer, take_request};
 
 /// After how long without a byte a client is disconnected.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -61,8 +61,7 @@ struct Server {
 /// What is remembered about one client.
 #[derive(Default)]
 struct Client {
-    /// How many bytes its unfinished request has at least.
-    needs: usize,
+    seen: Seen,
     channels: BTreeSet<Vec<u8>>,
 }
 
@@ -198,7 +197,7 @@ impl Handler for Server {
         self.keys.now = cx.now();
         let (mut request, mut action) = (Vec::with_capacity(8), Action::Continue);
         while action == Action::Continue {
-            let ran = match take_request(input, &mut client.needs, &mut request) {
+            let ran = match take_request(input, &mut client.seen, &mut request) {
                 Ok(false) => break,
                 Ok(true) => self.run(cx, client, &request),
                 Err(error) => {

@@ -15,22 +15,27 @@ pub(crate) const MAX_OUTPUT: usize = 16 * 1024 * 1024;
 /// The most arguments of a request.
 const MAX_ARGUMENTS: i64 = 1024 * 1024;
 
-/// The shortest argument: `$0`, LF, and two more bytes.
-const MIN_ARGUMENT: usize = 5;
+/// How far an unfinished request was looked at.
+#[derive(Default)]
+pub(crate) struct Seen {
+    /// Where the next argument begins; 0 before the first.
+    at: usize,
+    /// How many arguments have not arrived.
+    missing: usize,
+}
 
 /// Takes the words of the next request, and returns whether it has arrived whole. An empty one has
 /// none.
 ///
-/// An unfinished request stays in the input, which shows it again with what follows. All that is
-/// remembered about it is how many bytes it `needs` at least. Before they are there it is not
-/// looked at again, or whoever sends many arguments slowly would have them all parsed each time.
+/// An unfinished request stays in the input, which shows it again with what follows. What was
+/// `seen` of it is looked at once more when it is whole, and not before, however slowly it comes.
 ///
 /// # Errors
 ///
 /// When this is not the protocol. The client is told, and then the connection must be closed.
 pub(crate) fn take_request<'a>(
     input: &mut Input<'a>,
-    needs: &mut usize,
+    seen: &mut Seen,
     words: &mut Vec<&'a [u8]>,
 ) -> Result<bool, String> {
     words.clear();
@@ -40,16 +45,14 @@ pub(crate) fn take_request<'a>(
         words.extend(all.filter(|word| !word.is_empty()));
         return Ok(line.is_some());
     }
-    if input.len() < *needs {
-        return Ok(false);
+    let resumes = seen.at > 0;
+    let mut ahead = Input::new(&input.bytes()[seen.at..]);
+    if !resumes {
+        let count = length(&mut ahead, i64::MIN..=MAX_ARGUMENTS, "invalid multibulk length")?;
+        let Some(count) = count else { return Ok(false) };
+        *seen = Seen { at: input.len() - ahead.len(), missing: count };
     }
-    let mut ahead = Input::new(input.bytes());
-    let count = length(&mut ahead, i64::MIN..=MAX_ARGUMENTS, "invalid multibulk length")?;
-    let Some(count) = count else { return Ok(false) };
-    while words.len() < count {
-        // One byte of the next argument may show that it is none.
-        let begin = input.len() - ahead.len();
-        *needs = begin + 1 + MIN_ARGUMENT * (count - words.len() - 1);
+    while seen.missing > 0 {
         match ahead.first() {
             None => return Ok(false),
             Some(b'$') => {}
@@ -57,14 +60,17 @@ pub(crate) fn take_request<'a>(
         }
         let length = length(&mut ahead, 0..=MAX_BULK as i64, "invalid bulk length")?;
         let Some(length) = length else { return Ok(false) };
-        if begin + length > MAX_REQUEST {
+        if seen.at + length > MAX_REQUEST {
             return Err("too big request".to_owned());
         }
-        *needs += length;
         let Some(word) = ahead.try_take(length + 2) else { return Ok(false) };
         words.push(&word[..length]);
+        *seen = Seen { at: input.len() - ahead.len(), missing: seen.missing - 1 };
     }
-    *needs = 0;
+    *seen = Seen::default();
+    if resumes {
+        return take_request(input, seen, words);
+    }
     input.skip(input.len() - ahead.len());
     Ok(true)
 }

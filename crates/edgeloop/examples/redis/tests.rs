@@ -136,6 +136,21 @@ fn many_arguments_are_taken_and_too_long_a_request_is_told_as_soon_as_it_is_anno
     });
 }
 
+/// Parsing all of it at every byte would take minutes.
+#[test]
+fn a_request_that_comes_byte_by_byte_is_not_parsed_anew_each_time() {
+    let bytes = format!("*50000\r\n{}", "$1\r\nk\r\n".repeat(50_000)).into_bytes();
+    let (mut seen, mut words) = (Seen::default(), Vec::new());
+    for arrived in 1..bytes.len() {
+        let mut input = Input::new(&bytes[..arrived]);
+        assert_eq!(take_request(&mut input, &mut seen, &mut words), Ok(false));
+        assert_eq!(input.len(), arrived);
+    }
+    let mut input = Input::new(&bytes);
+    assert_eq!(take_request(&mut input, &mut seen, &mut words), Ok(true));
+    assert!(input.is_empty() && words == vec![b"k"; 50_000]);
+}
+
 #[test]
 fn a_reply_that_is_too_long_takes_no_more_memory_than_may_be_sent() {
     let mut reply = Reply::default();
