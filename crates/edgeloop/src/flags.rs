@@ -111,6 +111,12 @@ impl State {
         self.0.get() & !Flags::RELAYED.bits() == generation
     }
 
+    /// Whether exactly these are set.
+    #[inline]
+    pub(crate) const fn has_just(self, flags: Flags) -> bool {
+        self.0.get() & !((1 << GENERATION_BITS) - 1) == flags.bits()
+    }
+
     pub(crate) fn set(&mut self, flags: Flags) {
         self.0 |= flags.bits();
     }
@@ -139,9 +145,13 @@ mod tests {
                 let flag = Flags(1 << bit);
                 state.set(flag);
                 assert!(state.any(flag) && !state.is_plain(generation));
+                assert!(
+                    state.has_just(flag) && !state.has_just(flag | Flags(1 << ((bit + 1) % 23)))
+                );
                 assert_eq!(state.generation(), generation);
                 state.clear(flag);
                 assert!(!state.any(flag) && state.is_plain(generation));
+                assert!(state.has_just(Flags::default()) && !state.has_just(flag));
             }
         }
     }

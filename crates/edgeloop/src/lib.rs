@@ -100,7 +100,7 @@ pub use error::{ConnectError, Error, ErrorKind};
 pub use event_loop::{EventLoop, Turn};
 pub use handler::{Action, Context, Handler, LoopContext, Origin, Sent, Stop};
 pub use id::ConnectionId;
-pub use input::{Input, TooLong, Unsigned};
+pub use input::{Input, NotAnInteger, TooLong, Unsigned};
 pub use kernel::{Kernel, Linux};
 pub use limits::raise_descriptor_limit;
 pub use listening::ListenOptions;

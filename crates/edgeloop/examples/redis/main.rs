@@ -6,8 +6,9 @@
 //! What it bounds: a request has at most 16 MiB and 1,048,576 arguments, an argument 8 MiB, an
 //! inline command 64 KiB. Whoever sends more is told so, and disconnected. A client that asks
 //! faster than it reads is not read from. One that reads too slowly for its channels, or asks for a
-//! reply of more than 16 MiB, is reset. All input and output together have at most 256 MiB. As in
-//! Redis by default, only its clients bound the data itself.
+//! reply of more than 16 MiB, is reset. One that is silent for an hour is disconnected, unless it
+//! listens to a channel. All input and output together have at most 256 MiB. As in Redis by
+//! default, only its clients bound the data itself.
 
 mod keys;
 mod protocol;
@@ -21,18 +22,17 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use edgeloop::{
-    Action, Closed, Config, ConnectionId, Context, EventLoop, Handler, Input, LoopContext, Origin,
-    Sent, Stop, Time,
+    Action, Closed, Config, ConnectionId, Context, EventLoop, Handler, Input, Limits, LoopContext,
+    Origin, Sent, Stop,
 };
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 
 use keys::Keys;
-use protocol::Reply::{self, Array, Last, Null, Number, Several, Word};
-use protocol::{MAX_REQUEST, Request, integer};
+use protocol::{MAX_INLINE, MAX_OUTPUT, MAX_REQUEST, Reply, Seen, integer, take_request};
 
-/// The most output that waits for one client, in bytes.
-const MAX_OUTPUT: usize = 16 * 1024 * 1024;
+/// After how long without a byte a client is disconnected.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// How long clients have to end when the server stops.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -40,205 +40,226 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How many expired keys are removed in one turn.
 const EXPIRED_AT_ONCE: usize = 1000;
 
-/// What programs want to know of the configuration: nothing is saved to a disk.
-const SETTINGS: [[&[u8]; 2]; 2] = [[b"save", b""], [b"appendonly", b"no"]];
+/// The names of all commands, those that are used most first.
+#[rustfmt::skip]
+const COMMANDS: [&str; 39] = [
+    "GET", "SET", "INCR", "PUBLISH", "LPUSH", "RPUSH", "LPOP", "RPOP", "LRANGE", "MGET", "MSET",
+    "DEL", "EXISTS", "EXPIRE", "TTL", "APPEND", "DECR", "INCRBY", "DECRBY", "STRLEN", "LLEN",
+    "LINDEX", "TYPE", "PEXPIRE", "PTTL", "PERSIST", "SUBSCRIBE", "UNSUBSCRIBE", "PING", "ECHO",
+    "SELECT", "QUIT", "KEYS", "DBSIZE", "FLUSHALL", "FLUSHDB", "COMMAND", "CONFIG", "INFO",
+];
 
 #[derive(Default)]
 struct Server {
     keys: Keys,
-    channels: HashMap<Vec<u8>, BTreeSet<ConnectionId>>,
-    /// When the loop is to wake up for the next key that expires.
-    wakes: Option<Time>,
-    clients: usize,
+    channels: HashMap<Vec<u8>, Vec<ConnectionId>>,
+    /// Where a reply is written before it is sent.
+    reply: Reply,
     stops: bool,
 }
 
 /// What is remembered about one client.
 #[derive(Default)]
 struct Client {
-    request: Request,
+    seen: Seen,
     channels: BTreeSet<Vec<u8>>,
 }
 
 impl Server {
-    /// Replies to all requests that have arrived whole.
-    fn serve(
+    /// Runs a command, and writes the reply. Returns what is to be done when it is sent.
+    ///
+    /// # Errors
+    ///
+    /// What the client is told instead.
+    fn run(
         &mut self,
         cx: &mut impl Context<Client>,
         client: &mut Client,
-        input: &mut Input<'_>,
-    ) -> Action {
-        let mut out = Vec::with_capacity(64);
-        loop {
-            let reply = match client.request.take(input) {
-                Ok(None) => return Action::Continue,
-                Ok(Some(request)) => self.run(cx, client, &request).unwrap_or_else(Reply::Error),
-                Err(error) => Last(Reply::Error(format!("ERR Protocol error: {error}")).into()),
-            };
-            out.clear();
-            reply.write(&mut out);
-            match cx.send(&out) {
-                Sent::Refused => return Action::Reset,
-                _ if matches!(reply, Last(_)) => return Action::Close,
-                Sent::Written | Sent::Queued => {}
-                // The client asks faster than it reads. What is left in the input is shown again
-                // when the replies have drained.
-                Sent::AboveMark | Sent::Gone => return Action::Continue,
+        request: &[&[u8]],
+    ) -> Result<Action, String> {
+        let [name, args @ ..] = request else { return Ok(Action::Continue) };
+        let known = COMMANDS.iter().find(|it| it.as_bytes().eq_ignore_ascii_case(name));
+        let known = *known.ok_or_else(|| unknown(name, args))?;
+        let reply = &mut self.reply;
+        match (known, args) {
+            ("SUBSCRIBE", [_, ..]) => {
+                for &channel in args {
+                    if client.channels.insert(channel.to_vec()) {
+                        self.channels.entry(channel.to_vec()).or_default().push(cx.id());
+                    }
+                    self.told(cx, client, "subscribe", Some(channel));
+                }
             }
-        }
-    }
-
-    fn run<'a>(
-        &'a mut self,
-        cx: &mut impl Context<Client>,
-        client: &mut Client,
-        request: &[&'a [u8]],
-    ) -> Result<Reply<'a>, String> {
-        let [name, args @ ..] = request else { return Ok(Several(Vec::new())) };
-        let subscribes = !client.channels.is_empty();
-        Ok(match (&*name.to_ascii_uppercase(), args) {
-            (b"SUBSCRIBE", channels @ [_, ..]) => Several(
-                channels.iter().map(|channel| self.join(cx.id(), client, channel)).collect(),
-            ),
-            (b"UNSUBSCRIBE", []) if !subscribes => told("unsubscribe", Null, client),
-            (b"UNSUBSCRIBE", []) => {
-                let channels = client.channels.clone();
-                let replies = channels.iter().map(|channel| self.leave(cx.id(), client, channel));
-                Several(replies.collect())
+            ("UNSUBSCRIBE", []) if client.channels.is_empty() => {
+                self.told(cx, client, "unsubscribe", None);
             }
-            (b"UNSUBSCRIBE", channels) => Several(
-                channels.iter().map(|channel| self.leave(cx.id(), client, channel)).collect(),
-            ),
-            (b"PING", [] | [_]) if subscribes => {
-                Array([b"pong", args.first().copied().unwrap_or_default()].map(Reply::bulk).into())
+            ("UNSUBSCRIBE", []) => {
+                while let Some(channel) = client.channels.first().cloned() {
+                    self.unsubscribe(cx, client, &channel);
+                }
             }
-            (b"PING", []) => Word("PONG"),
-            (b"QUIT", _) => Last(Word("OK").into()),
-            _ if subscribes => {
-                let name = String::from_utf8_lossy(name).to_lowercase();
+            ("UNSUBSCRIBE", _) => args.iter().for_each(|it| self.unsubscribe(cx, client, it)),
+            ("QUIT", _) => {
+                reply.ok();
+                return Ok(Action::Close);
+            }
+            ("PING", []) if client.channels.is_empty() => reply.line(b'+', "PONG"),
+            ("PING" | "ECHO", [word]) if client.channels.is_empty() => reply.string(word),
+            ("PING", [] | [_]) => {
+                reply.strings([b"pong", args.first().copied().unwrap_or_default()].iter());
+            }
+            _ if !client.channels.is_empty() => {
                 return Err(format!(
-                    "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT \
-                     / RESET are allowed in this context"
+                    "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT \
+                     / RESET are allowed in this context",
+                    known.to_lowercase()
                 ));
             }
-            (b"PUBLISH", [channel, message]) => self.publish(cx, channel, message),
-            (b"PING" | b"ECHO", [word]) => Reply::bulk(word),
-            (b"SELECT", [number]) if integer(number)? == 0 => Word("OK"),
-            (b"SELECT", [_]) => return Err("ERR DB index is out of range".to_owned()),
+            ("PUBLISH", [channel, message]) => self.publish(cx, channel, message),
+            ("SELECT", [number]) if integer(number)? == 0 => reply.ok(),
+            ("SELECT", [_]) => return Err("ERR DB index is out of range".to_owned()),
             // redis-cli asks for documentation, and does without.
-            (b"COMMAND", _) => Array(Vec::new()),
-            (b"CONFIG", [get, names @ ..]) if get.eq_ignore_ascii_case(b"get") => {
-                let known = SETTINGS.iter().filter(|[name, _]| names.contains(name)).flatten();
-                Array(known.map(|&word| Reply::bulk(word)).collect())
+            ("COMMAND", _) => reply.array(0),
+            // What redis-benchmark asks: nothing is saved to a disk.
+            ("CONFIG", [_, b"save"]) => reply.strings(["save", ""].iter()),
+            ("CONFIG", [_, b"appendonly"]) => reply.strings(["appendonly", "no"].iter()),
+            ("INFO", _) => {
+                let clients = cx.metrics().connections;
+                reply.string(format!("# Clients\r\nconnected_clients:{clients}\r\n").as_bytes());
             }
-            (b"INFO", _) => {
-                let (clients, keys) = (self.clients, self.keys.len());
-                let info = format!(
-                    "# Server\r\nredis_version:7.0.0\r\n# Clients\r\nconnected_clients:{clients}\r\n\
-                     # Keyspace\r\ndb0:keys={keys},expires={},avg_ttl=0\r\n",
-                    self.keys.deadlines.len()
-                );
-                Reply::Bulk(info.into_bytes().into())
+            _ if self.keys.run(known, args, reply)? => {}
+            _ => {
+                let name = known.to_lowercase();
+                return Err(format!("ERR wrong number of arguments for '{name}' command"));
             }
-            (capitals, _) => self.keys.run(capitals, request)?,
-        })
+        }
+        Ok(Action::Continue)
     }
 
-    fn publish(
+    fn publish(&mut self, cx: &mut impl Context<Client>, channel: &[u8], message: &[u8]) {
+        let listeners = self.channels.get(channel).map_or(&[][..], |them| &**them);
+        self.reply.strings([b"message", channel, message].iter());
+        let refused = cx.send_shared(listeners, self.reply.0.as_slice().into());
+        // They read too slowly, and must not go on with a hole in what they read.
+        refused.iter().for_each(|&(id, _)| cx.reset(id));
+        self.reply.0.clear();
+        self.reply.number(listeners.len() - refused.len());
+    }
+
+    fn unsubscribe(&mut self, cx: &mut impl Context<Client>, client: &mut Client, channel: &[u8]) {
+        if client.channels.remove(channel) {
+            self.forget(cx.id(), channel);
+        }
+        self.told(cx, client, "unsubscribe", Some(channel));
+    }
+
+    /// A client no longer listens to a channel.
+    fn forget(&mut self, id: ConnectionId, channel: &[u8]) {
+        let Some(listeners) = self.channels.get_mut(channel) else { return };
+        listeners.retain(|&listener| listener != id);
+        if listeners.is_empty() {
+            self.channels.remove(channel);
+        }
+    }
+
+    /// Tells a client that it has subscribed or unsubscribed.
+    fn told(
         &mut self,
         cx: &mut impl Context<Client>,
-        channel: &[u8],
-        message: &[u8],
-    ) -> Reply<'static> {
-        let (mut out, mut heard) = (Vec::new(), 0);
-        Array([b"message", channel, message].map(Reply::bulk).into()).write(&mut out);
-        for &id in self.channels.get(channel).into_iter().flatten() {
-            match cx.send_to(id, &out) {
-                // It reads too slowly, and must not go on with a hole in what it reads.
-                Sent::Refused => cx.reset(id),
-                Sent::Gone => {}
-                _ => heard += 1,
-            }
-        }
-        Number(heard)
+        client: &Client,
+        what: &str,
+        channel: Option<&[u8]>,
+    ) {
+        self.reply.array(3);
+        self.reply.string(what.as_bytes());
+        self.reply.string_or_null(channel);
+        self.reply.number(client.channels.len());
+        // While it listens it may be silent.
+        let timeout = client.channels.is_empty().then_some(IDLE_TIMEOUT);
+        let _ = cx.set_limits(cx.id(), Limits::new().idle_timeout(timeout));
     }
-
-    fn join<'a>(&mut self, id: ConnectionId, client: &mut Client, channel: &'a [u8]) -> Reply<'a> {
-        client.channels.insert(channel.to_vec());
-        self.channels.entry(channel.to_vec()).or_default().insert(id);
-        told("subscribe", Reply::bulk(channel), client)
-    }
-
-    fn leave(&mut self, id: ConnectionId, client: &mut Client, channel: &[u8]) -> Reply<'static> {
-        client.channels.remove(channel);
-        if let Some(subscribers) = self.channels.get_mut(channel) {
-            subscribers.remove(&id);
-            if subscribers.is_empty() {
-                self.channels.remove(channel);
-            }
-        }
-        told("unsubscribe", Reply::Bulk(channel.to_vec().into()), client)
-    }
-
-    /// Has the loop wake up when the next key expires.
-    fn schedule(&mut self, cx: &mut impl LoopContext<Client>) {
-        let next = self.keys.deadlines.first().map(|(at, _)| *at);
-        if next != self.wakes {
-            self.wakes = next;
-            cx.wake_at(next);
-        }
-    }
-}
-
-/// What a client is told that has subscribed or unsubscribed.
-fn told<'a>(what: &'static str, channel: Reply<'a>, client: &Client) -> Reply<'a> {
-    Array(vec![Reply::bulk(what.as_bytes()), channel, Reply::count(client.channels.len())])
 }
 
 impl Handler for Server {
     type Session = Client;
 
     fn session(&mut self, _: &Origin) -> Option<Client> {
-        self.clients += 1;
         Some(Client::default())
     }
 
+    /// Replies to all requests that have arrived whole.
     fn data(
         &mut self,
-        cx: &mut impl Context<Self::Session>,
+        cx: &mut impl Context<Client>,
         client: &mut Client,
         input: &mut Input<'_>,
     ) -> Action {
         self.keys.now = cx.now();
-        let action = self.serve(cx, client, input);
-        self.schedule(cx);
+        let (mut request, mut action) = (Vec::with_capacity(8), Action::Continue);
+        while action == Action::Continue {
+            let ran = match take_request(input, &mut client.seen, &mut request) {
+                Ok(false) => break,
+                Ok(true) => self.run(cx, client, &request),
+                Err(error) => {
+                    action = Action::Close;
+                    Err(format!("ERR Protocol error: {error}"))
+                }
+            };
+            match ran {
+                Ok(then) => action = then,
+                // A line break in it would end it early.
+                Err(error) => self.reply.line(b'-', &error.replace(['\r', '\n'], " ")),
+            }
+            let sent = cx.send(&self.reply.0);
+            self.reply.0.clear();
+            match sent {
+                Sent::Written | Sent::Queued => {}
+                Sent::Refused => action = Action::Reset,
+                // The client asks faster than it reads. What is left in the input is shown again
+                // when the replies have drained.
+                Sent::AboveMark | Sent::Gone => break,
+            }
+        }
+        self.reply.0.shrink_to(MAX_INLINE);
+        cx.wake_at(self.keys.next_deadline());
         action
     }
 
-    fn closed(&mut self, _: &mut impl Context<Self::Session>, mut client: Client, closed: &Closed) {
-        self.clients -= 1;
-        for channel in client.channels.clone() {
-            self.leave(closed.id, &mut client, &channel);
-        }
+    fn closed(&mut self, _: &mut impl Context<Client>, client: Client, closed: &Closed) {
+        client.channels.iter().for_each(|channel| self.forget(closed.id, channel));
     }
 
-    fn wake_up(&mut self, cx: &mut impl LoopContext<Self::Session>) {
-        self.wakes = None;
+    fn wake_up(&mut self, cx: &mut impl LoopContext<Client>) {
         self.keys.now = cx.now();
         self.keys.expire(EXPIRED_AT_ONCE);
-        self.schedule(cx);
+        cx.wake_at(self.keys.next_deadline());
     }
 
     /// A signal came.
-    fn notified(&mut self, cx: &mut impl LoopContext<Self::Session>) {
+    fn notified(&mut self, cx: &mut impl LoopContext<Client>) {
         let again = std::mem::replace(&mut self.stops, true);
         cx.stop(if again { Stop::Now } else { Stop::Drain(Some(PATIENCE)) });
     }
 }
 
+/// What a client is told about a command that is not known, in the words of Redis.
+fn unknown(name: &[u8], args: &[&[u8]]) -> String {
+    let text = |bytes: &[u8], most: usize| {
+        String::from_utf8_lossy(&bytes[..bytes.len().min(most)]).into_owned()
+    };
+    let mut first = String::new();
+    for arg in args {
+        if first.len() < 128 {
+            first += &format!("'{}' ", text(arg, 128 - first.len()));
+        }
+    }
+    format!("ERR unknown command '{}', with args beginning with: {first}", text(name, 128))
+}
+
 fn config() -> Config {
     // A line end follows the last argument.
-    Config::new().output_limit(MAX_OUTPUT).input_limit(MAX_REQUEST + 2)
+    let config = Config::new().output_limit(MAX_OUTPUT).input_limit(MAX_REQUEST + 2);
+    config.idle_timeout(Some(IDLE_TIMEOUT))
 }
 
 fn run(address: SocketAddr) -> Result<(), Box<dyn Error>> {
@@ -259,15 +280,11 @@ fn main() -> ExitCode {
         [address] => address.to_str().and_then(|address| address.parse().ok()),
         _ => None,
     };
-    let Some(address) = address else {
-        eprintln!("usage: redis [ADDRESS], such as 127.0.0.1:6379 or [::1]:6379");
-        return ExitCode::from(2);
+    let (code, error) = match address.map(run) {
+        Some(Ok(())) => return ExitCode::SUCCESS,
+        Some(Err(error)) => (1, format!("redis: {error}")),
+        None => (2, "usage: redis [ADDRESS], such as 127.0.0.1:6379 or [::1]:6379".to_owned()),
     };
-    match run(address) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("redis: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    eprintln!("{error}");
+    ExitCode::from(code)
 }

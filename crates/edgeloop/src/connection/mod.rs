@@ -68,6 +68,8 @@ const _: () = assert!(size_of::<Option<Connection<std::os::fd::OwnedFd>>>() == 3
 struct Cold {
     /// What callbacks have sent in this turn, to leave together at its end.
     joined: Vec<u8>,
+    /// How long it may become before anything else is asked.
+    joins_to: usize,
     output: Output,
     /// When the peer last took output, or when the queue began.
     progress: Time,
@@ -98,6 +100,7 @@ impl Default for Cold {
     fn default() -> Self {
         Self {
             joined: Vec::new(),
+            joins_to: 0,
             output: Output::default(),
             progress: Time::ZERO,
             first_look: Time::ZERO,

@@ -22,21 +22,43 @@ impl<S> Connection<S> {
         self.cold.as_ref().map_or(0, |cold| cold.joined.len())
     }
 
-    /// Joins bytes to those that leave at the end of the turn, the first in a spare buffer if there
-    /// is one.
+    /// Joins bytes to others where nothing else is to be asked: they fit into the page that is
+    /// charged and the memory that is there, and no more is to be remembered about the connection
+    /// than that it has joined output. Returns whether they are joined.
+    #[inline]
+    pub(crate) fn join_more(&mut self, bytes: &[u8]) -> bool {
+        if !self.state.has_just(Flags::JOINED) || bytes.is_empty() {
+            return false;
+        }
+        let Some(cold) = &mut self.cold else { return false };
+        let fits = bytes.len() <= cold.joins_to - cold.joined.len();
+        if fits {
+            cold.joined.extend_from_slice(bytes);
+        }
+        fits
+    }
+
+    /// Joins bytes to those that leave at the end of the turn, of which there will be no more than
+    /// `most`; the first in a spare buffer.
     ///
     /// # Errors
     ///
     /// When the system refuses memory. Nothing is joined then.
-    pub(crate) fn join(&mut self, bytes: &[u8], spare: &mut Vec<Vec<u8>>) -> Result<(), Refused> {
+    pub(crate) fn join(
+        &mut self,
+        bytes: &[u8],
+        most: usize,
+        spare: impl FnOnce() -> Vec<u8>,
+    ) -> Result<(), Refused> {
         /// What small replies to a pipeline take, and what the allocator has at hand.
         const FIRST: usize = 1024;
         if self.cold.is_none() {
             heap_grants(size_of::<Cold>())?;
         }
-        let joined = &mut self.cold().joined;
+        let cold = self.cold();
+        let joined = &mut cold.joined;
         let wanted = if joined.is_empty() {
-            *joined = spare.pop().unwrap_or_default();
+            *joined = spare();
             bytes.len().max(FIRST)
         } else {
             bytes.len()
@@ -46,6 +68,8 @@ impl<S> Connection<S> {
             return Err(Refused);
         }
         joined.extend_from_slice(bytes);
+        let page = joined.len().next_multiple_of(PAGE);
+        cold.joins_to = page.min(joined.capacity()).min(most);
         self.set(Flags::JOINED);
         Ok(())
     }

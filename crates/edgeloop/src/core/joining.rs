@@ -21,9 +21,11 @@ const JOINED: usize = 64 * 1024;
 /// A send of this many bytes is not worth a copy.
 pub(super) const LARGE: usize = 16 * 1024;
 
-/// How many emptied buffers are kept for the next turn, and how many bytes each may hold.
-const SPARE: usize = 64;
-const SPARE_SIZE: usize = 4 * 1024;
+/// How many bytes the emptied buffers hold that are kept for the next turn, and how many each may.
+/// To grow new ones in every turn costs more than the joining: the allocator gives their pages back
+/// to the kernel, and takes them again.
+const SPARE: usize = 512 * 1024;
+const SPARE_SIZE: usize = 16 * 1024;
 
 /// How many connections the list may have room for that is kept for the next turn.
 const LISTED: usize = 4 * 1024;
@@ -35,13 +37,38 @@ pub(crate) struct Joining {
     connections: Vec<ConnectionId>,
     /// Those that have something queued to leave at the end of the turn, which others share.
     queued: Vec<ConnectionId>,
-    spare: Vec<Vec<u8>>,
+    spare: Spare,
     /// Where the pieces of a small send are put together.
     small: Vec<u8>,
     /// How many events this turn has, until all are served.
     pub(crate) events: usize,
     /// The connection that has just begun, if nothing was sent on it.
     pub(crate) unsent: Option<ConnectionId>,
+}
+
+/// Emptied buffers.
+#[derive(Debug, Default)]
+struct Spare {
+    buffers: Vec<Vec<u8>>,
+    /// How many bytes they hold together.
+    held: usize,
+}
+
+impl Spare {
+    fn take(&mut self) -> Vec<u8> {
+        let buffer = self.buffers.pop().unwrap_or_default();
+        self.held -= buffer.capacity();
+        buffer
+    }
+
+    fn keep(&mut self, mut buffer: Vec<u8>) {
+        let size = buffer.capacity();
+        if size <= SPARE_SIZE && self.held + size <= SPARE {
+            buffer.clear();
+            self.held += size;
+            self.buffers.push(buffer);
+        }
+    }
 }
 
 impl Joining {
@@ -79,20 +106,35 @@ impl Joining {
 impl<K: Kernel> Core<K> {
     /// Sends from a callback that may not be the only one in this turn to send on this connection.
     /// It goes out at once only if that is known to be the first.
+    #[inline(never)]
     pub(crate) fn send_or_join(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
-        // One on which nothing moved in this turn was sent nothing in it.
-        if self.joining.events <= 1
-            && let Some(connection) = self.connections.get(id)
-            && connection.active != self.now
-            && !connection.has(Flags::JOINED)
-        {
-            return self.send(id, bytes);
+        if let Some(connection) = self.connections.get_mut(id) {
+            if connection.join_more(bytes) {
+                return Sent::Queued;
+            }
+            // One on which nothing moved in this turn was sent nothing in it.
+            let is_first = connection.active != self.now && !connection.has(Flags::JOINED);
+            if is_first && self.joining.events <= 1 {
+                return self.send(id, bytes);
+            }
         }
-        self.join(id, bytes)
+        self.join_within_limits(id, bytes)
     }
 
-    /// Joins bytes to what else is sent on this connection in this turn.
+    /// Joins bytes to what else is sent on this connection in this turn. Not a part of its callers,
+    /// where it would be in the way of a single message.
+    #[inline(never)]
     pub(crate) fn join(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
+        if let Some(connection) = self.connections.get_mut(id)
+            && connection.join_more(bytes)
+        {
+            return Sent::Queued;
+        }
+        self.join_within_limits(id, bytes)
+    }
+
+    #[inline(never)]
+    fn join_within_limits(&mut self, id: ConnectionId, bytes: &[u8]) -> Sent {
         let Some(connection) = self.connections.get_mut(id) else {
             return self.send_carefully(id, bytes);
         };
@@ -104,7 +146,8 @@ impl<K: Kernel> Core<K> {
         let limits = self.limits.of(id.slot());
         let before = connection.joined();
         let after = before + bytes.len();
-        if bytes.len() >= LARGE || after > JOINED.min(limits.high) {
+        let most = JOINED.min(limits.high);
+        if bytes.len() >= LARGE || after > most {
             return self.send_carefully(id, bytes);
         }
         let growth = after.next_multiple_of(PAGE) - before.next_multiple_of(PAGE);
@@ -113,7 +156,7 @@ impl<K: Kernel> Core<K> {
         {
             return self.send_carefully(id, bytes);
         }
-        if connection.join(bytes, &mut self.joining.spare).is_err() {
+        if connection.join(bytes, most, || self.joining.spare.take()).is_err() {
             self.refused();
             return self.send_carefully(id, bytes);
         }
@@ -153,7 +196,7 @@ impl<K: Kernel> Core<K> {
         if !connection.has(Flags::JOINED) {
             return;
         }
-        let mut joined = connection.take_joined();
+        let joined = connection.take_joined();
         self.release(Released { memory: joined.len().next_multiple_of(PAGE), piped: None });
         // There was room for it, and there is no less now.
         if self.send_carefully(id, &joined) == Sent::Refused {
@@ -165,9 +208,27 @@ impl<K: Kernel> Core<K> {
         // While something was joined it could not be idle, and its timer may have been dropped for
         // that, or set for what comes later.
         self.schedule(id);
-        if joined.capacity() <= SPARE_SIZE && self.joining.spare.len() < SPARE {
-            joined.clear();
-            self.joining.spare.push(joined);
+        self.joining.spare.keep(joined);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn emptied_buffers_are_kept_up_to_a_sum_and_large_ones_are_not() {
+        let mut spare = Spare::default();
+        spare.keep(Vec::with_capacity(SPARE_SIZE + 1));
+        assert_eq!((spare.held, spare.take().capacity()), (0, 0));
+        for _ in 0..1000 {
+            spare.keep(vec![b'x'; SPARE_SIZE]);
         }
+        assert_eq!((spare.held, spare.buffers.len()), (SPARE, SPARE / SPARE_SIZE));
+        let buffer = spare.take();
+        assert!(buffer.is_empty() && buffer.capacity() == SPARE_SIZE);
+        assert_eq!(spare.held, SPARE - SPARE_SIZE);
+        spare.keep(buffer);
+        assert_eq!(spare.held, SPARE);
     }
 }

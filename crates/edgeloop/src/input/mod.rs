@@ -1,5 +1,6 @@
 //! The bytes that a callback is shown, and how far it has taken them.
 
+mod decimal;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -10,6 +11,8 @@ use std::cell::Cell;
 use std::fmt;
 use std::ops::Deref;
 
+pub use decimal::NotAnInteger;
+use decimal::integer_line;
 pub(crate) use search::Scanned;
 #[cfg(test)]
 pub(crate) use search::counted;
@@ -26,6 +29,7 @@ pub use unsigned::Unsigned;
 /// the peer claims. A method that needs more than has arrived takes nothing.
 ///
 /// - Lines: [`take_line`](Self::take_line).
+/// - Lengths and counts that are lines: [`take_integer`](Self::take_integer).
 /// - Messages with another delimiter: [`take_until`](Self::take_until).
 /// - Frames with their length in front: [`take_frame_be`](Self::take_frame_be) and
 ///   [`take_frame_le`](Self::take_frame_le).
@@ -180,6 +184,33 @@ impl<'a> Input<'a> {
         }
         self.skip(at + 1);
         Ok(Some(line))
+    }
+
+    /// Takes a line that is a decimal integer, such as the lengths of RESP, and returns it. `None`
+    /// means that its end, LF or CRLF, has not arrived. There is one way to write each integer: no
+    /// plus, no spaces and no zeros in front.
+    ///
+    /// # Errors
+    ///
+    /// When the line is no such integer or does not fit, as soon as that is certain. Nothing is
+    /// taken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use edgeloop::Input;
+    /// let mut input = Input::new(b"5\r\nhello\r\n-1\nx\n");
+    /// assert_eq!(input.take_integer(), Ok(Some(5)));
+    /// assert_eq!(input.try_take(7), Some(&b"hello\r\n"[..]));
+    /// assert_eq!(input.take_integer(), Ok(Some(-1)));
+    /// assert!(input.take_integer().is_err());
+    /// assert_eq!(&*input, b"x\n");
+    /// ```
+    #[inline]
+    pub fn take_integer(&mut self) -> Result<Option<i64>, NotAnInteger> {
+        let Some((integer, length)) = integer_line(self.bytes)? else { return Ok(None) };
+        self.skip(length);
+        Ok(Some(integer))
     }
 
     /// Takes up to and including the first `delimiter`, and returns it all. `None` means that it

@@ -372,3 +372,55 @@ fn what_is_remembered_changes_nothing_but_the_work() {
         }
     }
 }
+
+// Integers.
+
+#[test]
+fn an_integer_that_is_a_line_is_taken_when_its_end_has_arrived() {
+    for integer in [0, 1, 9, 10, -1, -10, 1_234_567_890, i64::MAX, i64::MIN] {
+        for end in ["\n", "\r\n"] {
+            let line = format!("{integer}{end}");
+            for arrived in 0..line.len() {
+                let mut input = Input::new(&line.as_bytes()[..arrived]);
+                assert_eq!(input.take_integer(), Ok(None), "{arrived} of {line:?}");
+                assert_eq!(input.len(), arrived);
+            }
+            let line = line + "5\n";
+            let mut input = Input::new(line.as_bytes());
+            assert_eq!(input.take_integer(), Ok(Some(integer)));
+            assert_eq!(&*input, b"5\n");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_integer_is_an_error_as_soon_as_that_is_certain() {
+    for line in [
+        "\n",
+        "\r",
+        "\r\n",
+        "x",
+        "-\n",
+        "-\r",
+        "-x",
+        "+1",
+        " 1",
+        "1 ",
+        "1x",
+        "1\r1",
+        "1-",
+        "--",
+        "00",
+        "01",
+        "-0",
+        "1.5",
+        "9223372036854775808\n",
+        "-9223372036854775809",
+        "99999999999999999999",
+    ] {
+        let mut input = Input::new(line.as_bytes());
+        let error = input.take_integer().expect_err(line);
+        assert_eq!(error.to_string(), "a line is not a decimal integer of 64 bits");
+        assert_eq!(input.len(), line.len(), "nothing is taken");
+    }
+}

@@ -115,6 +115,35 @@ fn c45_what_comes_to_the_stated_amount_leaves_before_the_end_of_the_turn() {
 }
 
 #[test]
+fn c45_pieces_however_small_are_not_joined_past_the_high_watermark() {
+    let config = Config::new().high_watermark(3000).low_watermark(500);
+    let peer = Script::new().send("hello").expect(vec![b'x'; 9000]).finish().expect_end();
+    let simulation = Simulation::new(1).calm().buffers(20_000..=20_000).config(config).peer(peer);
+    let (simulation, sent) = watched(simulation);
+    let probe = Probe::new().data(|cx, input| {
+        assert!((0..100).all(|_| cx.send(&[b'x'; 90]).is_accepted()));
+        let _ = input.take_all();
+        Action::Continue
+    });
+    run(simulation, probe);
+    assert_eq!(sent.take(), [2970, 90, 2970, 90, 2880]);
+}
+
+#[test]
+fn c11_joined_bytes_are_charged_by_the_page_however_small_the_pieces() {
+    let sends = sends_for(b"hello", &[b'x'; 20_000], |cx, input| {
+        for joined in (100..=20_000).step_by(100) {
+            assert_eq!(cx.send(&[b'x'; 100]), Sent::Queued);
+            assert_eq!(cx.queued(cx.id()), joined);
+            assert_eq!(cx.metrics().output_held, joined.next_multiple_of(4096));
+        }
+        let _ = input.take_all();
+        Action::Continue
+    });
+    assert_eq!(sends, [20_000]);
+}
+
+#[test]
 fn c45_what_is_joined_is_sent_before_the_connection_is_closed() {
     let sends = sends_for(b"bye", b"one two", |cx, input| {
         let _ = input.take_all();
