@@ -12,21 +12,14 @@ macro_rules! shared {
         $(
             #[path = $path]
             #[allow(dead_code, reason = "a target needs a part of it")]
-            mod $name;
+            pub(crate) mod $name;
         )*
     };
 }
 
 // Of the library.
-shared! {
-    input = "../../crates/edgeloop/src/input/mod.rs";
-    output = "../../crates/edgeloop/src/output.rs";
-    pieces = "../../crates/edgeloop/src/pieces.rs";
-    pipes = "../../crates/edgeloop/src/pipes.rs";
-    shared = "../../crates/edgeloop/src/shared.rs";
-    time = "../../crates/edgeloop/src/time.rs";
-    wheel = "../../crates/edgeloop/src/wheel/mod.rs";
-}
+mod api;
+mod store;
 
 // Of the tool.
 shared! {

@@ -44,41 +44,13 @@
 
 // The layers, lowest first: a module names only modules above it in this list. A test holds that.
 mod sync;
-mod time;
-mod id;
-mod error;
-mod input;
 pub mod epoll;
-mod closed;
-mod notice;
-mod target;
-mod place;
-mod bounds;
-mod config;
-mod listening;
-mod metrics;
-mod action;
-mod context;
-mod handler;
-mod receive;
+mod api;
 mod kernel;
-mod wheel;
-mod table;
-mod slot_queue;
-mod sessions;
-mod pipes;
-mod pieces;
-mod shared;
-mod output;
-mod memory;
+mod store;
 mod mailbox;
-mod hold_ups;
-mod flags;
 mod connection;
-mod listener;
-mod limits;
 mod core;
-mod call_context;
 mod event_loop;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
@@ -90,24 +62,24 @@ mod sealed {
     pub trait Sealed {}
 }
 
-pub use bounds::Limits;
-pub use closed::{Attempt, Closed, Reason};
-pub use config::{
+pub use api::bounds::Limits;
+pub use api::closed::{Attempt, Closed, Reason};
+pub use api::config::{
     Config, DEFAULT_BUFFER_LIMIT, DEFAULT_KEEPALIVE, MAX_EVENT_BATCH, MAX_PIPES, MAX_SEND_BUFFER,
     MAX_SPIN, MIN_BACKLOG, MIN_BUFFER_LIMIT, MIN_SEND_BUFFER,
 };
-pub use error::{ConnectError, Error, ErrorKind};
+pub use api::error::{ConnectError, Error, ErrorKind};
+pub use api::handler::{Action, Context, Handler, LoopContext, Origin, Sent, Stop};
+pub use api::id::ConnectionId;
+pub use api::input::{Input, NotAnInteger, TooLong, Unsigned};
+pub use api::listening::ListenOptions;
+pub use api::metrics::Metrics;
+pub use api::notice::{Notice, Trace};
+pub use api::place::MemoryLimit;
+pub use api::receive::Receive;
+pub use api::target::Target;
+pub use api::time::Time;
 pub use event_loop::{EventLoop, Turn};
-pub use handler::{Action, Context, Handler, LoopContext, Origin, Sent, Stop};
-pub use id::ConnectionId;
-pub use input::{Input, NotAnInteger, TooLong, Unsigned};
+pub use kernel::raise_descriptor_limit;
 pub use kernel::{Kernel, Linux};
-pub use limits::raise_descriptor_limit;
-pub use listening::ListenOptions;
 pub use mailbox::{AdoptError, AdoptErrorKind, Handle, SendError, SendErrorKind, Sender};
-pub use metrics::Metrics;
-pub use notice::{Notice, Trace};
-pub use place::MemoryLimit;
-pub use receive::Receive;
-pub use target::Target;
-pub use time::Time;

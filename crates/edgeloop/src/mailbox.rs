@@ -21,10 +21,10 @@ use std::sync::PoisonError;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::handler::Stop;
-use crate::id::ConnectionId;
+use crate::api::handler::Stop;
+use crate::api::id::ConnectionId;
+use crate::api::metrics::Metrics;
 use crate::kernel::{Linux, Wake, Wakeable, persist};
-use crate::metrics::Metrics;
 use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering};
 
 pub use adopt::{AdoptError, AdoptErrorKind};

@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::LazyLock;
 
+use crate::api::input::{Input, Scanned, TooLong};
+use crate::api::time::Time;
 use crate::bytes::Bytes;
-use crate::input::{Input, Scanned, TooLong};
-use crate::output::{CHUNK, Output, PAGE, Piped};
-use crate::pieces::PIECES;
-use crate::pipes::Pipes;
-use crate::time::Time;
+use crate::store::output::{CHUNK, Output, PAGE, Piped};
+use crate::store::pieces::PIECES;
+use crate::store::pipes::Pipes;
 
 /// The queue of output: bytes come out once and in order, and its accounts of memory are exact.
 pub fn output(data: &[u8]) {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::api::time::Time;
 use crate::bytes::Bytes;
-use crate::time::Time;
-use crate::wheel::Wheel;
+use crate::store::wheel::Wheel;
 
 /// The resolution of the wheel, in nanoseconds.
 const TICK: u64 = 1_000_000;

@@ -5,11 +5,11 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::{Cold, Connection, Life, Timer};
-use crate::bounds::Bounds;
-use crate::closed::Reason;
-use crate::flags::Flags;
-use crate::hold_ups::HoldUps;
-use crate::time::Time;
+use crate::api::bounds::Bounds;
+use crate::api::closed::Reason;
+use crate::api::time::Time;
+use crate::connection::flags::Flags;
+use crate::connection::hold_ups::HoldUps;
 
 /// How often a receive or a send that the kernel had no memory for is tried again before the
 /// connection ends with [`Reason::Exhausted`], and the first delay, which doubles each time: 10 ms

@@ -14,6 +14,8 @@
 //! - **Ended**: its end is decided; the closing phase tells the handler and closes the descriptor.
 
 mod deadlines;
+pub(crate) mod flags;
+pub(crate) mod hold_ups;
 mod owed;
 #[cfg(test)]
 mod tests;
@@ -25,13 +27,13 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::closed::Reason;
+use crate::api::closed::Reason;
+use crate::api::input::Scanned;
+use crate::api::time::Time;
+use crate::connection::flags::{Flags, State};
 use crate::epoll::Readiness;
-use crate::flags::{Flags, State};
-use crate::input::Scanned;
-use crate::output::{Output, Released};
-use crate::table::Entry;
-use crate::time::Time;
+use crate::store::output::{Output, Released};
+use crate::store::table::Entry;
 use deadlines::Retries;
 pub(crate) use deadlines::{Due, Retry, Timeouts, Transfer};
 pub(crate) use timers::Timer;

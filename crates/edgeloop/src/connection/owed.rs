@@ -2,14 +2,14 @@
 
 use super::deadlines::Retries;
 use super::{Cold, Connection};
-use crate::flags::Flags;
+use crate::connection::flags::Flags;
 use std::io::IoSlice;
 use std::sync::Arc;
 
-use crate::output::{Output, PAGE, Piped, Refused, Released, heap_grants};
-use crate::pieces::{PIECES, Pieces};
-use crate::shared::Shared;
-use crate::time::Time;
+use crate::api::time::Time;
+use crate::store::output::{Output, PAGE, Piped, Refused, Released, heap_grants};
+use crate::store::pieces::{PIECES, Pieces};
+use crate::store::shared::Shared;
 
 impl<S> Connection<S> {
     /// How many bytes the kernel has not been given, or has not taken.

@@ -1,6 +1,6 @@
 //! The handler's timers of one connection, by their keys.
 
-use crate::time::Time;
+use crate::api::time::Time;
 
 /// A timer that is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

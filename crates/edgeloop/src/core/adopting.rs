@@ -4,8 +4,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use super::{Core, set_options};
-use crate::error::{Failed, InCall};
-use crate::id::ConnectionId;
+use crate::api::error::{Failed, InCall};
+use crate::api::id::ConnectionId;
 use crate::kernel::{Kernel, SocketOption};
 
 /// Why a stream could not be adopted.

@@ -6,14 +6,14 @@
 //! loop waits, or at once when there are [`JOINED`] of them or a [`LARGE`] send follows.
 
 use super::{Agenda, Core};
+use crate::api::handler::Sent;
+use crate::api::id::ConnectionId;
+use crate::api::time::Time;
+use crate::connection::flags::Flags;
 use crate::connection::{Connection, Life};
-use crate::flags::Flags;
-use crate::handler::Sent;
-use crate::id::ConnectionId;
 use crate::kernel::Kernel;
-use crate::output::{PAGE, Released};
-use crate::pieces::Pieces;
-use crate::time::Time;
+use crate::store::output::{PAGE, Released};
+use crate::store::pieces::Pieces;
 
 /// How many bytes are joined at the most. Where the high watermark is lower, that many.
 const JOINED: usize = 64 * 1024;

@@ -6,15 +6,15 @@ use std::net::SocketAddr;
 use rustix::io::Errno;
 
 use super::{Agenda, CONNECTION, Core, Dialled, set_option, set_options, transport};
-use crate::closed::{Attempt, Reason};
+use crate::api::closed::{Attempt, Reason};
+use crate::api::error::{Error, ErrorKind, Failed, InCall};
+use crate::api::id::ConnectionId;
+use crate::api::notice::Notice;
+use crate::api::target::Target;
+use crate::api::time::Time;
+use crate::connection::flags::Flags;
 use crate::connection::{Connection, Life, Next};
-use crate::error::{Error, ErrorKind, Failed, InCall};
-use crate::flags::Flags;
-use crate::id::ConnectionId;
 use crate::kernel::{EventSource, Kernel, SocketOption};
-use crate::notice::Notice;
-use crate::target::Target;
-use crate::time::Time;
 
 impl Dialled {
     /// The address that is tried could not be connected to, for this error or because it took too

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::Core;
-use crate::bounds::{Bounds, Limits};
-use crate::config::Config;
-use crate::error::Error;
-use crate::flags::Flags;
-use crate::id::ConnectionId;
+use crate::api::bounds::{Bounds, Limits};
+use crate::api::config::Config;
+use crate::api::error::Error;
+use crate::api::id::ConnectionId;
+use crate::connection::flags::Flags;
 use crate::kernel::Kernel;
-use crate::table::Paged;
+use crate::store::table::Paged;
 
 /// The limits of all connections.
 #[derive(Debug)]

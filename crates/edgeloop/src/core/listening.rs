@@ -12,13 +12,13 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::{Agenda, Core, set_option, set_options};
-use crate::config::Config;
+use crate::api::config::Config;
+use crate::api::error::{Error, ErrorKind, Failed, InCall};
+use crate::api::notice::Notice;
+use crate::api::time::Time;
+use crate::core::listener::Listener;
 use crate::epoll::Interest;
-use crate::error::{Error, ErrorKind, Failed, InCall};
 use crate::kernel::{EventSource, Kernel, ListenerId, SocketOption};
-use crate::listener::Listener;
-use crate::notice::Notice;
-use crate::time::Time;
 
 /// The loop's listeners.
 #[derive(Debug)]
@@ -219,7 +219,7 @@ impl<K: Kernel> Core<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::SLOT_BITS;
+    use crate::api::id::SLOT_BITS;
 
     #[test]
     fn c17_a_listener_gets_no_id_that_another_has_or_had_just_before() {

@@ -1,6 +1,6 @@
 //! The loop without its handler: connections, memory, time, and what can be done to them.
 //!
-//! Callbacks reach this through [`CallContext`](crate::call_context::CallContext), so nothing here
+//! Callbacks reach this through [`CallContext`](crate::event_loop::call_context::CallContext), so nothing here
 //! calls the handler. What a callback has to be told about is put on a list that a later phase of
 //! the turn works off.
 
@@ -9,6 +9,7 @@ mod agenda;
 mod joining;
 mod life;
 mod limits;
+pub(crate) mod listener;
 mod listening;
 mod options;
 mod outgoing;
@@ -27,25 +28,25 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::closed::{Attempt, Reason};
-use crate::config::Config;
+use crate::api::closed::{Attempt, Reason};
+use crate::api::config::Config;
+use crate::api::handler::Stop;
+use crate::api::id::ConnectionId;
+use crate::api::metrics::Metrics;
+use crate::api::notice::Notice;
+use crate::api::place::MemoryLimit;
+use crate::api::target::Target;
+use crate::api::time::Time;
+use crate::connection::flags::Flags;
+use crate::connection::hold_ups::HoldUps;
 use crate::connection::{Connection, Retry, Timeouts, Transfer};
 use crate::epoll::{Interest, Readiness};
-use crate::flags::Flags;
-use crate::handler::Stop;
-use crate::hold_ups::HoldUps;
-use crate::id::ConnectionId;
 use crate::kernel::Kernel;
-use crate::memory::Memory;
-use crate::metrics::Metrics;
-use crate::notice::Notice;
-use crate::pipes::Pipes;
-use crate::place::MemoryLimit;
-use crate::slot_queue::SlotQueue;
-use crate::table::{self, Slots};
-use crate::target::Target;
-use crate::time::Time;
-use crate::wheel::Wheel;
+use crate::store::memory::Memory;
+use crate::store::pipes::Pipes;
+use crate::store::slot_queue::SlotQueue;
+use crate::store::table::{self, Slots};
+use crate::store::wheel::Wheel;
 pub(crate) use adopting::NotAdopted;
 pub(crate) use agenda::Agenda;
 pub(crate) use joining::Joining;

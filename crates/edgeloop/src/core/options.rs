@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use crate::config::Config;
-use crate::error::{Failed, InCall};
+use crate::api::config::Config;
+use crate::api::error::{Failed, InCall};
 use crate::kernel::{Kernel, SocketOption};
 
 /// How many probes without an answer end a connection.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::output::Piped;
-use crate::pieces::Pieces;
-use crate::shared::Shared;
+use crate::store::output::Piped;
+use crate::store::pieces::Pieces;
+use crate::store::shared::Shared;
 
 /// Bytes on their way to a socket, or to its queue.
 #[derive(Clone, Copy)]

@@ -5,11 +5,11 @@ use std::hash::BuildHasherDefault;
 
 use super::relay::IdHasher;
 use super::{Agenda, Core};
+use crate::api::id::ConnectionId;
+use crate::connection::flags::Flags;
 use crate::connection::{Connection, Life};
-use crate::flags::Flags;
-use crate::id::ConnectionId;
 use crate::kernel::Kernel;
-use crate::output::CHUNK;
+use crate::store::output::CHUNK;
 
 /// Connections whose handlers want to be asked for more. Few have something to say at a time, so
 /// nothing of it stands in the connections.

@@ -11,11 +11,11 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use super::Core;
 use super::outgoing::Outgoing;
-use crate::closed::Reason;
+use crate::api::closed::Reason;
+use crate::api::handler::Sent;
+use crate::api::id::ConnectionId;
+use crate::connection::flags::Flags;
 use crate::connection::{Connection, Life};
-use crate::flags::Flags;
-use crate::handler::Sent;
-use crate::id::ConnectionId;
 use crate::kernel::Kernel;
 
 /// Who is relayed with whom.

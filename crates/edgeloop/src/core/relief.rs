@@ -4,14 +4,14 @@
 use std::time::Duration;
 
 use super::Core;
-use crate::closed::Reason;
+use crate::api::closed::Reason;
+use crate::api::id::ConnectionId;
+use crate::api::time::Time;
 use crate::connection::Connection;
-use crate::flags::Flags;
-use crate::hold_ups::HoldUps;
-use crate::id::ConnectionId;
+use crate::connection::flags::Flags;
+use crate::connection::hold_ups::HoldUps;
 use crate::kernel::Kernel;
-use crate::memory::Memory;
-use crate::time::Time;
+use crate::store::memory::Memory;
 
 /// How long a connection must have taken nothing of its output before it is given up for others.
 const PATIENCE: Duration = Duration::from_millis(250);

@@ -4,15 +4,15 @@ use rustix::io::Errno;
 
 use super::outgoing::Outgoing;
 use super::{Agenda, Core, is_exhaustion, transport};
+use crate::api::handler::Sent;
+use crate::api::id::ConnectionId;
+use crate::api::notice::Notice;
+use crate::connection::flags::Flags;
 use crate::connection::{Life, Transfer};
 use crate::epoll::Readiness;
-use crate::flags::Flags;
-use crate::handler::Sent;
-use crate::id::ConnectionId;
 use crate::kernel::{Kernel, persist};
-use crate::notice::Notice;
-use crate::output::{Refused, Released, heap_grants};
-use crate::pieces::Pieces;
+use crate::store::output::{Refused, Released, heap_grants};
+use crate::store::pieces::Pieces;
 
 impl<K: Kernel> Core<K> {
     #[inline(always)]

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::joining::LARGE;
 use super::outgoing::Outgoing;
 use super::{Agenda, Core};
+use crate::api::handler::Sent;
+use crate::api::id::ConnectionId;
+use crate::connection::flags::Flags;
 use crate::connection::{Connection, Life};
-use crate::flags::Flags;
-use crate::handler::Sent;
-use crate::id::ConnectionId;
 use crate::kernel::Kernel;
-use crate::output::Released;
-use crate::shared::Shared;
+use crate::store::output::Released;
+use crate::store::shared::Shared;
 
 /// Fewer bytes than this are copied: a reference takes memory, too, and is a piece of its own in a
 /// call.

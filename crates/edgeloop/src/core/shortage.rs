@@ -7,14 +7,14 @@ use memmap2::MmapMut;
 use rustix::io::Errno;
 
 use super::{Agenda, Core, FIRST_CONNECTIONS};
-use crate::closed::Reason;
+use crate::api::closed::Reason;
+use crate::api::error::{Error, ErrorKind, Failed};
+use crate::api::id::ConnectionId;
+use crate::api::notice::Notice;
+use crate::api::time::Time;
 use crate::epoll::Readiness;
-use crate::error::{Error, ErrorKind, Failed};
-use crate::id::ConnectionId;
 use crate::kernel::Kernel;
-use crate::notice::Notice;
-use crate::output::{Refused, heap_grants};
-use crate::time::Time;
+use crate::store::output::{Refused, heap_grants};
 
 /// What is set aside. It must hold what is under way when memory is refused: the rest of a read's
 /// worth of output, what the handler leaves of it, and the small things that the loop allocates

@@ -9,8 +9,8 @@
 use std::collections::HashMap;
 
 use super::Core;
-use crate::flags::Flags;
-use crate::id::ConnectionId;
+use crate::api::id::ConnectionId;
+use crate::connection::flags::Flags;
 use crate::kernel::Kernel;
 
 /// What is sent without being queued.

@@ -4,11 +4,11 @@ use rustix::io::Errno;
 
 use super::outgoing::Outgoing;
 use super::{Core, is_exhaustion};
-use crate::handler::Sent;
-use crate::id::ConnectionId;
+use crate::api::handler::Sent;
+use crate::api::id::ConnectionId;
 use crate::kernel::Kernel;
-use crate::output::Piped;
-use crate::pipes::PipeId;
+use crate::store::output::Piped;
+use crate::store::pipes::PipeId;
 
 impl<K: Kernel> Core<K> {
     /// Splices up to `most` bytes of a connection's input to another's output, or to its own. There

@@ -11,9 +11,9 @@ use rustix::io::Errno;
 use super::outgoing::Outgoing;
 use crate::connection::Connection;
 use crate::kernel::{Kernel, persist};
-use crate::output::Piped;
-use crate::pieces::PIECES;
-use crate::pipes::Pipes;
+use crate::store::output::Piped;
+use crate::store::pieces::PIECES;
+use crate::store::pipes::Pipes;
 
 /// One receive.
 pub(crate) fn receive<K: Kernel>(

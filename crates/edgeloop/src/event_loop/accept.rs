@@ -6,17 +6,17 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::EventLoop;
-use crate::bounds::Bounds;
-use crate::closed::Reason;
+use crate::api::bounds::Bounds;
+use crate::api::closed::Reason;
+use crate::api::error::{Error, ErrorKind, Failed};
+use crate::api::handler::{Handler, Origin};
+use crate::api::id::ConnectionId;
+use crate::api::notice::{Notice, Trace};
 use crate::connection::Life;
+use crate::connection::flags::Flags;
 use crate::core::Agenda;
-use crate::error::{Error, ErrorKind, Failed};
-use crate::flags::Flags;
-use crate::handler::{Handler, Origin};
-use crate::id::ConnectionId;
+use crate::core::listener::AcceptError;
 use crate::kernel::{Kernel, ListenerId};
-use crate::listener::AcceptError;
-use crate::notice::{Notice, Trace};
 
 impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// Phase 5.

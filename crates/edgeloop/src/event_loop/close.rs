@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use super::EventLoop;
-use crate::call_context::CallContext;
-use crate::closed::{Closed, Reason};
+use crate::api::closed::{Closed, Reason};
+use crate::api::handler::{Handler, LoopContext, Stop};
+use crate::api::id::ConnectionId;
+use crate::api::time::Time;
 use crate::connection::Life;
+use crate::connection::flags::Flags;
 use crate::core::Agenda;
-use crate::flags::Flags;
-use crate::handler::{Handler, LoopContext, Stop};
-use crate::id::ConnectionId;
+use crate::event_loop::call_context::CallContext;
 use crate::kernel::Kernel;
-use crate::time::Time;
 
 /// A loop that is stopping (C37).
 #[derive(Debug)]

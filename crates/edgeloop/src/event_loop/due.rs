@@ -1,10 +1,10 @@
 //! Phase 7, its first part: whose deadlines have come, and in which order they are called.
 
 use super::EventLoop;
+use crate::api::handler::Handler;
+use crate::api::time::Time;
 use crate::core::Agenda;
-use crate::handler::Handler;
 use crate::kernel::Kernel;
-use crate::time::Time;
 
 /// The connections whose deadlines have come. It outlives a turn that a panic or the budget ends.
 #[derive(Debug, Default)]

@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::EventLoop;
+use crate::api::error::{Error, ErrorKind};
+use crate::api::handler::{Handler, Origin};
+use crate::api::id::ConnectionId;
 use crate::core::NotAdopted;
-use crate::error::{Error, ErrorKind};
-use crate::handler::{Handler, Origin};
-use crate::id::ConnectionId;
 use crate::kernel::{Clock as _, Kernel, given};
 
 /// The address of a peer that is gone before it was asked for.

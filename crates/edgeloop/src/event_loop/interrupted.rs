@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::EventLoop;
-use crate::handler::Handler;
+use crate::api::handler::Handler;
+use crate::api::notice::Notice;
+use crate::api::time::Time;
 use crate::kernel::Kernel;
-use crate::notice::Notice;
-use crate::time::Time;
 
 /// So many interruptions in a row, without an event between them, are too many if they come within
 /// this time. A profiler's timer interrupts a few thousand waits a second.

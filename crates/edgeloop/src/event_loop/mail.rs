@@ -6,16 +6,16 @@ use std::os::fd::AsFd;
 
 use super::EventLoop;
 use super::serve::call;
-use crate::call_context::CallContext;
-use crate::closed::Reason;
+use crate::api::closed::Reason;
+use crate::api::error::{Error, ErrorKind, InCall};
+use crate::api::handler::{Handler, LoopContext, Sent};
+use crate::api::id::ConnectionId;
+use crate::api::receive::Receive;
 use crate::connection::{Connection, Life};
 use crate::core::Agenda;
-use crate::error::{Error, ErrorKind, InCall};
-use crate::handler::{Handler, LoopContext, Sent};
-use crate::id::ConnectionId;
+use crate::event_loop::call_context::CallContext;
 use crate::kernel::Kernel;
 use crate::mailbox::{Letter, Sender};
-use crate::receive::Receive;
 
 impl<H: Handler> EventLoop<H> {
     /// From now on, calls [`Handler::notified`] when something arrives at a descriptor of yours: a
@@ -218,8 +218,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::handler::{Action, Context, Origin, Stop};
-    use crate::input::Input;
+    use crate::api::handler::{Action, Context, Origin, Stop};
+    use crate::api::input::Input;
 
     /// Has nothing to serve, and stops when it is told something.
     struct Told(bool);

@@ -1,12 +1,12 @@
 //! Phase 7, for the callbacks of no connection: the wake-up, and the end of the turn.
 
 use super::EventLoop;
-use crate::call_context::CallContext;
+use crate::api::handler::{Handler, LoopContext};
+use crate::api::id::ConnectionId;
+use crate::api::time::Time;
 use crate::core::Agenda;
-use crate::handler::{Handler, LoopContext};
-use crate::id::ConnectionId;
+use crate::event_loop::call_context::CallContext;
 use crate::kernel::Kernel;
-use crate::time::Time;
 
 impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// Phase 7, for the wake-up of the handler. Shortly before it the agenda is kept from being

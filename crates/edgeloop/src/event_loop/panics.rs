@@ -4,12 +4,12 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::EventLoop;
-use crate::closed::Reason;
+use crate::api::closed::Reason;
+use crate::api::handler::Handler;
+use crate::api::id::ConnectionId;
+use crate::api::notice::Notice;
 use crate::core::Agenda;
-use crate::handler::Handler;
-use crate::id::ConnectionId;
 use crate::kernel::Kernel;
-use crate::notice::Notice;
 
 impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// A callback panicked: its connection ends, everything else goes on (C32).

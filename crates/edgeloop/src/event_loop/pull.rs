@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 
 use super::EventLoop;
 use super::serve::call;
-use crate::call_context::CallContext;
+use crate::api::handler::Handler;
+use crate::api::id::ConnectionId;
 use crate::core::Agenda;
-use crate::handler::Handler;
-use crate::id::ConnectionId;
+use crate::event_loop::call_context::CallContext;
 use crate::kernel::Kernel;
 
 impl<H: Handler, K: Kernel> EventLoop<H, K> {

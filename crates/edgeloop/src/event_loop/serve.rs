@@ -6,18 +6,18 @@ use std::ops::Range;
 use rustix::io::Errno;
 
 use super::EventLoop;
-use crate::call_context::CallContext;
-use crate::closed::Reason;
+use crate::api::closed::Reason;
+use crate::api::handler::{Action, Handler};
+use crate::api::id::ConnectionId;
+use crate::api::input::{Input, Scanned};
+use crate::api::notice::Trace;
+use crate::connection::flags::Flags;
 use crate::connection::{Life, Transfer};
 use crate::core::{is_exhaustion, transport};
 use crate::epoll::Readiness;
-use crate::flags::Flags;
-use crate::handler::{Action, Handler};
-use crate::id::ConnectionId;
-use crate::input::{Input, Scanned};
+use crate::event_loop::call_context::CallContext;
 use crate::kernel::{EventSource, Kernel, persist};
-use crate::notice::Trace;
-use crate::output::{PAGE, heap_grants};
+use crate::store::output::{PAGE, heap_grants};
 
 /// Calls back for a connection.
 macro_rules! call {

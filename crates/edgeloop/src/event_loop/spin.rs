@@ -2,9 +2,9 @@
 
 use super::EventLoop;
 use super::backoff::Backoff;
-use crate::handler::Handler;
+use crate::api::handler::Handler;
+use crate::api::time::Time;
 use crate::kernel::Kernel;
-use crate::time::Time;
 
 /// What a loop remembers of its spins.
 #[derive(Debug, Default)]

@@ -1,12 +1,12 @@
 //! Phase 4, for the connections that wait for memory (C11).
 
 use super::EventLoop;
+use crate::api::handler::Handler;
+use crate::api::id::ConnectionId;
+use crate::connection::flags::Flags;
 use crate::core::Agenda;
-use crate::flags::Flags;
-use crate::handler::Handler;
-use crate::id::ConnectionId;
 use crate::kernel::Kernel;
-use crate::output::PAGE;
+use crate::store::output::PAGE;
 
 impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// Serves those that are owed nothing, in the order in which they began to wait, as far as

@@ -3,12 +3,12 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use crate::config::{Config, MAX_EVENT_BATCH};
+use crate::api::config::{Config, MAX_EVENT_BATCH};
+use crate::api::handler::{Action, Context, Handler, Origin};
+use crate::api::input::Input;
+use crate::connection::flags::Flags;
 use crate::epoll::Batch;
 use crate::event_loop::EventLoop;
-use crate::flags::Flags;
-use crate::handler::{Action, Context, Handler, Origin};
-use crate::input::Input;
 use crate::kernel::Splice as _;
 
 struct Echo;

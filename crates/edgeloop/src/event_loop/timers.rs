@@ -7,16 +7,16 @@
 
 use super::EventLoop;
 use super::serve::call;
-use crate::call_context::CallContext;
-use crate::closed::Reason;
+use crate::api::closed::Reason;
+use crate::api::handler::Handler;
+use crate::api::id::ConnectionId;
+use crate::api::time::Time;
+use crate::connection::flags::Flags;
 use crate::connection::{Due, Life};
 use crate::core::Agenda;
 use crate::epoll::Readiness;
-use crate::flags::Flags;
-use crate::handler::Handler;
-use crate::id::ConnectionId;
+use crate::event_loop::call_context::CallContext;
 use crate::kernel::Kernel;
-use crate::time::Time;
 
 impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// A connection's deadline has come. Returns whether it was a timer of its handler,

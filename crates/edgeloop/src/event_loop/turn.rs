@@ -6,14 +6,14 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::EventLoop;
-use crate::config::MAX_EVENT_BATCH;
+use crate::api::config::MAX_EVENT_BATCH;
+use crate::api::error::{Error, ErrorKind, Failed};
+use crate::api::handler::Handler;
+use crate::api::id::ConnectionId;
+use crate::api::metrics::Metrics;
 use crate::core::Agenda;
 use crate::epoll::Batch;
-use crate::error::{Error, ErrorKind, Failed};
-use crate::handler::Handler;
-use crate::id::ConnectionId;
 use crate::kernel::Kernel;
-use crate::metrics::Metrics;
 
 /// What a loop needs next; see [`EventLoop::run_once`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::time::Time;
+use crate::api::time::Time;
 
 /// The clock of a kernel.
 pub trait Clock {

@@ -29,10 +29,10 @@ use super::sockets::{SocketOption, Sockets};
 use super::source::EventSource;
 use super::splice::Splice;
 use super::wakeable::{Wake, Wakeable};
+use crate::api::error::{Error, ErrorKind, Failed, InCall};
+use crate::api::place::MemoryLimit;
+use crate::api::time::Time;
 use crate::epoll::{Batch, Epoll, Interest, Mode};
-use crate::error::{Error, ErrorKind, Failed, InCall};
-use crate::place::MemoryLimit;
-use crate::time::Time;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 

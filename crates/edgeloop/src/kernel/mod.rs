@@ -6,6 +6,7 @@
 //! kernel can show it.
 
 mod clock;
+mod descriptor_limit;
 pub(crate) mod given;
 mod linux;
 mod persist;
@@ -17,6 +18,7 @@ mod splice;
 mod wakeable;
 
 pub(crate) use clock::Clock;
+pub use descriptor_limit::raise_descriptor_limit;
 pub use linux::Linux;
 pub(crate) use persist::persist;
 pub(crate) use poll::Poll;

@@ -6,8 +6,8 @@ use rustix::io::Errno;
 
 use super::sockets::Sockets;
 use super::source::EventSource;
+use crate::api::time::Time;
 use crate::epoll::{Batch, Interest};
-use crate::time::Time;
 
 /// One epoll set, in which the alarm and the waker are registered from the start.
 pub trait Poll: Sockets {

@@ -1,6 +1,6 @@
 //! What the place allows.
 
-use crate::place::MemoryLimit;
+use crate::api::place::MemoryLimit;
 
 /// How much of what is limited there is.
 pub trait Resources {

@@ -1,7 +1,7 @@
 //! Where events come from.
 
+use crate::api::id::{ConnectionId, SLOT_BITS};
 use crate::epoll::Token;
-use crate::id::{ConnectionId, SLOT_BITS};
 
 /// Names one listener of a loop. A name is not used again before all others were.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,7 +82,7 @@ mod tests {
     use std::num::NonZeroU64;
 
     use super::*;
-    use crate::id::GENERATION_BITS;
+    use crate::api::id::GENERATION_BITS;
 
     #[test]
     fn c17_a_token_tells_its_source_and_none_is_that_of_another() {

@@ -109,8 +109,8 @@ fn c34_nothing_that_is_debugged_shows_payload() {
         format!("{full:?}, {full}"),
         format!("{:?}", Some(mailbox.collect(1, &mut letters))),
         format!("{letters:?}"),
-        format!("{:?}", crate::input::Input::new(SECRET)),
-        format!("{:?}", crate::notice::Trace::Received { id, bytes: SECRET }),
+        format!("{:?}", crate::api::input::Input::new(SECRET)),
+        format!("{:?}", crate::api::notice::Trace::Received { id, bytes: SECRET }),
     ];
     let numbers = format!("{SECRET:?}");
     let numbers = numbers.trim_matches(['[', ']']);

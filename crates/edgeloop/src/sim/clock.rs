@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::time::Time;
+use crate::api::time::Time;
 
 /// When a world begins.
 pub const START: Time = Time::from_nanos(1_000_000_000);

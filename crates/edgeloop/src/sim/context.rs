@@ -8,15 +8,15 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::bounds::Limits;
-use crate::closed::{Closed, Reason};
-use crate::error::{ConnectError, Error, ErrorKind};
-use crate::handler::{Context, LoopContext, Origin, Sent, Stop};
-use crate::id::ConnectionId;
-use crate::metrics::Metrics;
+use crate::api::bounds::Limits;
+use crate::api::closed::{Closed, Reason};
+use crate::api::error::{ConnectError, Error, ErrorKind};
+use crate::api::handler::{Context, LoopContext, Origin, Sent, Stop};
+use crate::api::id::ConnectionId;
+use crate::api::metrics::Metrics;
+use crate::api::target::Target;
+use crate::api::time::Time;
 use crate::sim::clock::START;
-use crate::target::Target;
-use crate::time::Time;
 
 /// What a handler did with a [`TestContext`], beside sending.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,10 +5,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::config::Config;
-use crate::error::Error;
+use crate::api::config::Config;
+use crate::api::error::Error;
+use crate::api::handler::Handler;
 use crate::event_loop::EventLoop;
-use crate::handler::Handler;
 use crate::sim::SimulatedKernel;
 
 pub use crate::sim::check::chosen_seeds;

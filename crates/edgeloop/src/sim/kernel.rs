@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use crate::api::time::Time;
 use crate::epoll::{Batch, Interest};
 use crate::kernel::{
     Clock, EventSource, Poll, Resources, SocketOption, Sockets, Splice, Wake, Wakeable,
@@ -22,7 +23,6 @@ use crate::sim::clock::START;
 use crate::sim::faults::{Meaning, meaning, name};
 use crate::sim::world::{File, name_of};
 use crate::sim::{Call, Side};
-use crate::time::Time;
 
 /// The kernel of a simulation. Only a [`Handle`](crate::Handle) shows it, in its type.
 #[derive(Clone)]

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::closed::Closed;
-use crate::metrics::Metrics;
+use crate::api::closed::Closed;
+use crate::api::metrics::Metrics;
 use crate::sim::faults::Fault;
 use crate::sim::peers::script::Ending;
 
@@ -96,7 +96,7 @@ pub struct PeerReport {
 impl PeerReport {
     /// The reason in [`closed`](Self::closed).
     #[must_use]
-    pub fn reason(&self) -> Option<crate::closed::Reason> {
+    pub fn reason(&self) -> Option<crate::api::closed::Reason> {
         self.closed.as_ref().map(|closed| closed.reason)
     }
 }

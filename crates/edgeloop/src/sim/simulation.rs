@@ -7,12 +7,13 @@ use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::config::Config;
+use crate::api::config::Config;
+use crate::api::handler::{Handler, Stop};
+use crate::api::metrics::Metrics;
+use crate::api::receive::Receive;
+use crate::api::target::Target;
 use crate::event_loop::EventLoop;
-use crate::handler::{Handler, Stop};
 use crate::mailbox::{Handle, Sender};
-use crate::metrics::Metrics;
-use crate::receive::Receive;
 use crate::sim::clock::START;
 use crate::sim::failure::Failure;
 use crate::sim::faults::Fault;
@@ -27,7 +28,6 @@ use crate::sim::random::Random;
 use crate::sim::report::{PeerReport, Report};
 use crate::sim::watched::Watched;
 use crate::sim::world::{Service, World};
-use crate::target::Target;
 
 /// Where a simulated server listens, if nothing else is asked for.
 const LISTENER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 3000);

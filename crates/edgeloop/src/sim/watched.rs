@@ -5,12 +5,12 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::closed::Closed;
-use crate::handler::{Action, Context, Handler, LoopContext, Origin};
-use crate::id::ConnectionId;
-use crate::input::Input;
-use crate::notice::{Notice, Trace};
-use crate::receive::Receive;
+use crate::api::closed::Closed;
+use crate::api::handler::{Action, Context, Handler, LoopContext, Origin};
+use crate::api::id::ConnectionId;
+use crate::api::input::Input;
+use crate::api::notice::{Notice, Trace};
+use crate::api::receive::Receive;
 use crate::sim::World;
 use crate::sim::clock::START;
 use crate::sim::journal::{Inside, Journal};

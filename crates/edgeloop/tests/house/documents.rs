@@ -149,22 +149,32 @@ fn the_way_of_one_byte_leads_through_few_files_and_through_functions_that_there_
         assert!(files <= most, "{files} files for: {begin}");
         expect_clean(&faults);
     }
-    let wrong = "x\n| file | function |\n|---|---|\n| `pipes.rs` | `lend`, `borrow` |\n";
-    expect_fault(&way(wrong, "x").1, "pipes.rs has no function borrow");
+    let wrong = "x\n| file | function |\n|---|---|\n| `store/pipes.rs` | `lend`, `borrow` |\n";
+    expect_fault(&way(wrong, "x").1, "store/pipes.rs has no function borrow");
 }
 
 /// What a document says of a number, and the line of code that it comes from.
 const NUMBERS: [(&str, &str, &str, &str); 17] = [
     ("ARCHITECTURE.md", "its `Connection` (32 bytes)", "edgeloop/src/connection/mod.rs", "== 32);"),
-    ("ARCHITECTURE.md", "a timer node (16 bytes)", "edgeloop/src/wheel/lists.rs", "== 16);"),
-    ("ARCHITECTURE.md", "a session above 64 bytes", "edgeloop/src/sessions.rs", "<= 64;"),
-    ("ARCHITECTURE.md", "with 512 entries each", "edgeloop/src/table.rs", "PAGE: usize = 512;"),
-    ("ARCHITECTURE.md", "allows 4,194,304", "edgeloop/src/table.rs", "(MOST, 4_194_304)"),
-    ("ARCHITECTURE.md", "at most 16 pipes", "edgeloop/src/config.rs", " pipes: 16,"),
-    ("ARCHITECTURE.md", "up to 64 KiB", "edgeloop/src/output.rs", "CHUNK: usize = 64 * 1024;"),
+    ("ARCHITECTURE.md", "a timer node (16 bytes)", "edgeloop/src/store/wheel/lists.rs", "== 16);"),
+    ("ARCHITECTURE.md", "a session above 64 bytes", "edgeloop/src/store/sessions.rs", "<= 64;"),
+    (
+        "ARCHITECTURE.md",
+        "with 512 entries each",
+        "edgeloop/src/store/table.rs",
+        "PAGE: usize = 512;",
+    ),
+    ("ARCHITECTURE.md", "allows 4,194,304", "edgeloop/src/store/table.rs", "(MOST, 4_194_304)"),
+    ("ARCHITECTURE.md", "at most 16 pipes", "edgeloop/src/api/config.rs", " pipes: 16,"),
+    (
+        "ARCHITECTURE.md",
+        "up to 64 KiB",
+        "edgeloop/src/store/output.rs",
+        "CHUNK: usize = 64 * 1024;",
+    ),
     ("ARCHITECTURE.md", "nothing for 250 ms", "edgeloop/src/core/relief.rs", "from_millis(250);"),
     ("ARCHITECTURE.md", "One mebibyte", "edgeloop/src/core/shortage.rs", "= 1024 * 1024;"),
-    ("ARCHITECTURE.md", "is a quarter of", "edgeloop/src/config.rs", "PLACE_SHARE: u64 = 4;"),
+    ("ARCHITECTURE.md", "is a quarter of", "edgeloop/src/api/config.rs", "PLACE_SHARE: u64 = 4;"),
     (
         "ARCHITECTURE.md",
         "send of 16 KiB",

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use crate::api::time::Time;
 use crate::sim::peers::place::{Place, Stage};
 use crate::sim::{Link, Random, Side, Woken};
-use crate::time::Time;
 
 /// How a peer behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,8 +11,8 @@ use client::Client;
 use place::{Place, Stage};
 use player::Player;
 
+use crate::api::time::Time;
 use crate::sim::{Link, Random, Woken};
-use crate::time::Time;
 
 /// What a peer does.
 #[derive(Debug)]

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::closed::Closed;
+use crate::api::closed::Closed;
+use crate::api::time::Time;
 use crate::sim::clock::START;
 use crate::sim::faults::name;
 use crate::sim::journal::Journal;
 use crate::sim::peers::place::{Place, Stage};
 use crate::sim::peers::script::{Ending, Script, Shown, Step};
 use crate::sim::{Link, Random, Side, Woken};
-use crate::time::Time;
 
 /// How many bytes are read at once where it does not matter.
 const MUCH: usize = 5000;

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::config::MIN_BUFFER_LIMIT;
+use crate::api::config::MIN_BUFFER_LIMIT;
 use crate::mailbox::Handle;
 use crate::sim::world::Holds;
 

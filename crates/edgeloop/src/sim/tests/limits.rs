@@ -1,7 +1,7 @@
 //! Limits of single connections, beside others that go by those of the loop.
 
 use super::*;
-use crate::bounds::Limits;
+use crate::api::bounds::Limits;
 use crate::sim::clock::START;
 
 /// When each connection was closed, in simulated time, and why; the first has limits of its own,

@@ -31,12 +31,12 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::closed::{Closed, Reason};
-use crate::config::Config;
-use crate::handler::{Action, Context, Handler, LoopContext, Origin, Sent, Stop};
-use crate::id::ConnectionId;
-use crate::input::Input;
-use crate::notice::Notice;
+use crate::api::closed::{Closed, Reason};
+use crate::api::config::Config;
+use crate::api::handler::{Action, Context, Handler, LoopContext, Origin, Sent, Stop};
+use crate::api::id::ConnectionId;
+use crate::api::input::Input;
+use crate::api::notice::Notice;
 use crate::sim::{Call, Fate, Fault, PeerReport, Report, Script, Simulation};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -538,7 +538,7 @@ fn c07_an_end_behind_a_failed_send_is_no_orderly_end() {
 fn c12_what_was_left_of_much_input_takes_no_more_than_it_needs() {
     const MUCH: usize = 3000;
     // The share of kept input is a quarter of this, less than all of them have ever left.
-    let config = Config::new().buffer_limit(crate::config::MIN_BUFFER_LIMIT);
+    let config = Config::new().buffer_limit(crate::api::config::MIN_BUFFER_LIMIT);
     let script = |number: u32| {
         let one = Script::new().connect_after(number * SECOND);
         one.send([7; MUCH]).expect("all but ten").wait(100 * SECOND).finish().expect_end()

@@ -3,8 +3,8 @@
 use std::io;
 
 use super::*;
-use crate::target::Target;
-use crate::time::Time;
+use crate::api::target::Target;
+use crate::api::time::Time;
 
 /// What a test may take of simulated time beside what it waits for.
 const SLACK: Duration = Duration::from_micros(100);

@@ -1,7 +1,7 @@
 //! What the loop remembers of a parser's searches, between callbacks and across pauses.
 
 use super::*;
-use crate::input::counted;
+use crate::api::input::counted;
 use crate::sim::{Faults, Random, check};
 
 /// Long enough that work which grows with its square would show.

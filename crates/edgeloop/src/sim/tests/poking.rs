@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::collections::HashMap;
 
 use super::*;
-use crate::id::ConnectionId;
-use crate::receive::Receive;
+use crate::api::id::ConnectionId;
+use crate::api::receive::Receive;
 
 /// Calls the sessions of others by the names that these gave themselves, and says what was said.
 #[derive(Default)]

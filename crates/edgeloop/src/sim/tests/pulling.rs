@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::config::MIN_BUFFER_LIMIT;
-use crate::id::ConnectionId;
+use crate::api::config::MIN_BUFFER_LIMIT;
+use crate::api::id::ConnectionId;
 
 /// A probe that is asked for more.
 struct Pulling {

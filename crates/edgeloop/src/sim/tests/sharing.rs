@@ -4,9 +4,9 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use super::*;
-use crate::config::MIN_BUFFER_LIMIT;
-use crate::id::ConnectionId;
-use crate::shared::REFERENCE;
+use crate::api::config::MIN_BUFFER_LIMIT;
+use crate::api::id::ConnectionId;
+use crate::store::shared::REFERENCE;
 
 /// All calls of a simulation that send.
 fn watched(simulation: Simulation) -> (Simulation, Rc<RefCell<Vec<String>>>) {

@@ -1,7 +1,7 @@
 //! The bounded spin: when it is done, when it ends, and when it is given up.
 
 use super::*;
-use crate::metrics::Metrics;
+use crate::api::metrics::Metrics;
 
 const SPIN: Duration = Duration::from_micros(50);
 

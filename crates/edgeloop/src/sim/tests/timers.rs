@@ -1,8 +1,8 @@
 //! The handler's timers: several of one connection, by their keys.
 
 use super::*;
+use crate::api::time::Time;
 use crate::sim::world::Holds;
-use crate::time::Time;
 
 /// What was called: when, the connection by the order of opening, and the key.
 type Called = Vec<(Time, usize, u32)>;

@@ -1,8 +1,8 @@
 //! What a handler is shown that asks for every step of the loop.
 
 use super::*;
-use crate::id::ConnectionId;
-use crate::notice::Trace;
+use crate::api::id::ConnectionId;
+use crate::api::notice::Trace;
 
 /// Counts what is traced, where it is asked for.
 #[derive(Default)]
@@ -56,7 +56,7 @@ impl<const TRACE: bool> Handler for Traced<TRACE> {
 #[test]
 fn each_descriptor_that_is_registered_is_traced() {
     let [refuses, answers] = [1, 2].map(|number| SocketAddr::from(([10, 0, 0, number], 80)));
-    let target = crate::target::Target::new(refuses).or(answers);
+    let target = crate::api::target::Target::new(refuses).or(answers);
     let simulation = Simulation::new(1)
         .service(refuses, |_| Script::new().reset())
         .service(answers, |_| Script::new().close())

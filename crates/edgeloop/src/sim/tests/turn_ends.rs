@@ -1,7 +1,7 @@
 //! The call at the end of a turn, for whoever does one thing for all that the turn has brought.
 
 use super::*;
-use crate::id::ConnectionId;
+use crate::api::id::ConnectionId;
 
 /// Keeps what it is told until the end of the turn, and then replies to all.
 #[derive(Default)]

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::config::Config;
+use crate::api::config::Config;
+use crate::api::time::Time;
 use crate::sim::Random;
-use crate::time::Time;
 
 /// Below that a loop takes a stop for a turn that took its time, and its timeouts are no longer.
 const TELLING: Duration = Duration::from_millis(600);

@@ -19,8 +19,9 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use crate::api::id::ConnectionId;
+use crate::api::time::Time;
 use crate::epoll::{Batch, Interest, Mode, Readiness, Token};
-use crate::id::ConnectionId;
 use crate::kernel::EventSource;
 use crate::sim::clock::{Follower, START};
 use crate::sim::faults::{Meaning, meaning};
@@ -29,7 +30,6 @@ use crate::sim::model::eventfd::EventFd;
 use crate::sim::peers::Peer;
 use crate::sim::peers::place::Stage;
 use crate::sim::{Call, Fate, Injector, Random, Side};
-use crate::time::Time;
 use chances::{Chances, Steps};
 use names::shown;
 use vigil::POLL;

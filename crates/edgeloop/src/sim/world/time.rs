@@ -7,11 +7,11 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::{ALARM_FILE, WAKER_FILE, World};
+use crate::api::time::Time;
 use crate::epoll::{Batch, Readiness};
 use crate::sim::Side;
 use crate::sim::model::eventfd::EventFd;
 use crate::sim::peers::Role;
-use crate::time::Time;
 
 /// How much later than it is due the end of something is seen.
 pub const SLACK: Duration = Duration::from_millis(100);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::time::Time;
+use crate::api::time::Time;
 
 /// What a wait takes that brings nothing.
 pub(crate) const POLL: Duration = Duration::from_micros(1);

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::chances::Steps;
+use crate::api::time::Time;
 use crate::sim::{Link, Side};
-use crate::time::Time;
 
 /// A connection with its surroundings.
 #[derive(Debug)]

@@ -6,19 +6,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::bounds::Limits;
-use crate::closed::Reason;
+use crate::api::bounds::Limits;
+use crate::api::closed::Reason;
+use crate::api::error::{ConnectError, Error};
+use crate::api::handler::{Context, LoopContext, Sent, Stop};
+use crate::api::id::ConnectionId;
+use crate::api::metrics::Metrics;
+use crate::api::target::Target;
+use crate::api::time::Time;
 use crate::connection::Connection;
 use crate::core::{Agenda, Core, SHARED};
-use crate::error::{ConnectError, Error};
-use crate::handler::{Context, LoopContext, Sent, Stop};
-use crate::id::ConnectionId;
 use crate::kernel::Kernel;
-use crate::metrics::Metrics;
-use crate::pieces::Pieces;
-use crate::shared::Shared;
-use crate::target::Target;
-use crate::time::Time;
+use crate::store::pieces::Pieces;
+use crate::store::shared::Shared;
 
 /// Sessions of connections that callbacks have started, until they are put into the table.
 pub(crate) type Started<S> = Vec<(ConnectionId, S)>;

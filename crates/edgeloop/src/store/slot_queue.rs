@@ -1,7 +1,7 @@
 //! Connections in an order: of those with queued output, in which each last took some, and of those
 //! that wait for memory, in which they began to (C11).
 
-use crate::wheel::lists::Lists;
+use crate::store::wheel::lists::Lists;
 
 /// The one list.
 const ALL: u32 = 0;

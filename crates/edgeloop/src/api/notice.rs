@@ -4,8 +4,8 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::api::id::ConnectionId;
 use crate::epoll::Readiness;
-use crate::id::ConnectionId;
 
 /// Something an operator should know. The library has no log of its own; it hands these to
 /// [`Handler::notice`](crate::Handler::notice).

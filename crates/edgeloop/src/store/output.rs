@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use memmap2::MmapMut;
 
-use crate::pieces::{PIECES, Pieces};
-use crate::pipes::PipeId;
-use crate::shared::{REFERENCE, Shared};
+use crate::store::pieces::{PIECES, Pieces};
+use crate::store::pipes::PipeId;
+use crate::store::shared::{REFERENCE, Shared};
 
 /// The unit in which queues are charged.
 pub(crate) const PAGE: usize = 4 * 1024;
@@ -368,8 +368,8 @@ impl DerefMut for Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipes::Pipes;
-    use crate::time::Time;
+    use crate::api::time::Time;
+    use crate::store::pipes::Pipes;
 
     /// The first bytes to send, `most` of them at most, by one call.
     fn first(output: &Output, most: usize) -> Vec<u8> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::bounds::Bounds;
-use crate::time::Time;
+use crate::api::bounds::Bounds;
+use crate::api::time::Time;
 
 /// How long accepting pauses when descriptors or memory have run out; doubles up to the second
 /// while it is in vain. A connection that closes ends the pause at once (C23).

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::bounds::Limits;
-use crate::config::Config;
+use crate::api::bounds::Limits;
+use crate::api::config::Config;
 
 /// The options of one listener, and of the connections that it accepts, for
 /// [`EventLoop::listen_with`](crate::EventLoop::listen_with). What is not named is as in the loop's

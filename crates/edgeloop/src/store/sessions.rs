@@ -1,6 +1,6 @@
 //! What handlers keep for their connections: by slot, however large it is.
 
-use crate::table::Paged;
+use crate::store::table::Paged;
 
 /// Sessions by slot. Small ones lie in pages, like connections; each of the others has memory of
 /// its own, so that the first one takes no more than itself.

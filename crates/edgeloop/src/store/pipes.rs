@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::time::Time;
+use crate::api::time::Time;
 
 /// How long no pipe is lent when one could not be made or used; doubles while that is in vain.
 /// Whatever was the reason may be over by then: descriptors come back, and so does a place's

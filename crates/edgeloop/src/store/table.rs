@@ -8,7 +8,7 @@
 use std::num::NonZeroU64;
 use std::ops::{Index, IndexMut};
 
-use crate::id::{ConnectionId, GENERATION_BITS, SLOT_BITS};
+use crate::api::id::{ConnectionId, GENERATION_BITS, SLOT_BITS};
 
 const PAGE: usize = 512;
 const PAGE_BITS: u32 = PAGE.trailing_zeros();

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use crate::id::GENERATION_BITS;
+use crate::api::id::GENERATION_BITS;
 
 /// What is remembered about a connection. None of these is set on one that only echoes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

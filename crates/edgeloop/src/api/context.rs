@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::action::{Sent, Stop};
-use crate::bounds::Limits;
-use crate::error::{ConnectError, Error};
-use crate::id::ConnectionId;
-use crate::metrics::Metrics;
-use crate::target::Target;
-use crate::time::Time;
+use crate::api::action::{Sent, Stop};
+use crate::api::bounds::Limits;
+use crate::api::error::{ConnectError, Error};
+use crate::api::id::ConnectionId;
+use crate::api::metrics::Metrics;
+use crate::api::target::Target;
+use crate::api::time::Time;
 
 /// What a handler can do to the loop and to any of its connections, from any callback.
 ///

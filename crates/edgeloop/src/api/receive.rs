@@ -1,7 +1,7 @@
 //! What a handler receives from other threads.
 
-use crate::handler::{Action, Context, Handler, LoopContext};
-use crate::id::ConnectionId;
+use crate::api::handler::{Action, Context, Handler, LoopContext};
+use crate::api::id::ConnectionId;
 
 /// A handler that receives messages of the type `M` from other threads, which send them with a
 /// [`Sender`](crate::Sender) (C47): work is given to a pool of threads, and its answer comes back

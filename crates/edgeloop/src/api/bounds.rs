@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::error::{Error, ErrorKind};
+use crate::api::error::{Error, ErrorKind};
 
 const KIB: usize = 1024;
 

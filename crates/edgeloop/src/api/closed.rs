@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-use crate::id::ConnectionId;
+use crate::api::id::ConnectionId;
 
 /// The end of one connection, as its [`closed`](crate::Handler::closed) callback is told it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::time::Time;
+use crate::api::time::Time;
 
 /// How much of each hold-up counts as time that the loop ran: what a turn may take in good order.
 /// So a loop that is always late ends silent connections later, but does end them.

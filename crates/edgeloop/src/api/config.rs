@@ -3,9 +3,9 @@
 use std::io;
 use std::time::Duration;
 
-use crate::bounds::Bounds;
-use crate::error::{Error, ErrorKind};
-use crate::place::MemoryLimit;
+use crate::api::bounds::Bounds;
+use crate::api::error::{Error, ErrorKind};
+use crate::api::place::MemoryLimit;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;

@@ -13,8 +13,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::Config;
-use crate::output::{CHUNK, PAGE};
+use crate::api::config::Config;
+use crate::store::output::{CHUNK, PAGE};
 
 /// Which part of the output's share is left to connections without queued output.
 const FOR_THE_UNQUEUED: usize = 8;
@@ -192,7 +192,7 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::MIN_BUFFER_LIMIT;
+    use crate::api::config::MIN_BUFFER_LIMIT;
 
     fn smallest() -> Memory {
         Memory::new(&Config::new().buffer_limit(MIN_BUFFER_LIMIT))

@@ -19,7 +19,7 @@ pub(crate) mod lists;
 #[cfg(test)]
 mod tests;
 
-use crate::time::Time;
+use crate::api::time::Time;
 use lists::Lists;
 
 /// Deadlines are rounded up to this, so that a timer is late by less than it and never early.

@@ -6,12 +6,12 @@
 
 use std::net::SocketAddr;
 
-pub use crate::action::{Action, Sent, Stop};
-use crate::closed::Closed;
-pub use crate::context::{Context, LoopContext};
-use crate::id::ConnectionId;
-use crate::input::Input;
-use crate::notice::{Notice, Trace};
+pub use crate::api::action::{Action, Sent, Stop};
+use crate::api::closed::Closed;
+pub use crate::api::context::{Context, LoopContext};
+use crate::api::id::ConnectionId;
+use crate::api::input::Input;
+use crate::api::notice::{Notice, Trace};
 
 /// The user's side of an event loop: one value for the loop, one session for each connection.
 ///
