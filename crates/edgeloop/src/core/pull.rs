@@ -1,9 +1,8 @@
 //! Who asked to be asked for more output, and what each of them waits for.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::BuildHasherDefault;
+use std::hash::{BuildHasherDefault, Hasher};
 
-use super::relay::IdHasher;
 use super::{Agenda, Core};
 use crate::api::id::ConnectionId;
 use crate::connection::flags::Flags;
@@ -23,6 +22,25 @@ pub(crate) struct Pulls {
     short: VecDeque<ConnectionId>,
     /// Whose callback runs. It does not stand in a list for what it asks for.
     pub(crate) current: ConnectionId,
+}
+
+/// Spreads ids. No peer chooses them.
+#[derive(Debug, Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u64(byte.into()));
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        // The table takes both ends of the word.
+        self.0 = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// What a connection that is to be asked waits for.

@@ -6,8 +6,7 @@
 //! a reset behind what it is owed if something broke, else as
 //! [`Action::Close`](crate::Action::Close) ends it.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::num::NonZeroU64;
 
 use super::Core;
 use super::outgoing::Outgoing;
@@ -17,11 +16,13 @@ use crate::api::id::ConnectionId;
 use crate::connection::flags::Flags;
 use crate::connection::{Connection, Life};
 use crate::kernel::Kernel;
+use crate::store::table::Paged;
 
 /// Who is relayed with whom.
 #[derive(Debug)]
 pub(crate) struct Relays {
-    ends: HashMap<ConnectionId, End, BuildHasherDefault<IdHasher>>,
+    /// By slot, once there is one.
+    ends: Option<Paged<End>>,
     /// Whose `end` callback runs: what is left of its input comes before the end.
     pub(crate) ending: ConnectionId,
 }
@@ -30,6 +31,8 @@ pub(crate) struct Relays {
 /// small.
 #[derive(Debug)]
 struct End {
+    /// The id of the connection, whose slot is used again.
+    owner: NonZeroU64,
     /// Where its input goes, and from where output comes.
     target: ConnectionId,
     source: ConnectionId,
@@ -42,26 +45,7 @@ const HELD: u64 = 1 << 63;
 /// The handler paused it.
 const PAUSED: u64 = 1 << 62;
 
-const _: () = assert!(size_of::<(ConnectionId, End)>() == 32);
-
-/// Spreads ids, which are looked up for each message that is relayed. No peer chooses them.
-#[derive(Debug, Default)]
-pub(crate) struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|&byte| self.write_u64(byte.into()));
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        // The table takes both ends of the word.
-        self.0 = (self.0 ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
+const _: () = assert!(size_of::<Option<End>>() == 32);
 
 impl End {
     const fn carried(&self) -> u64 {
@@ -71,22 +55,29 @@ impl End {
 
 impl Default for Relays {
     fn default() -> Self {
-        Self { ends: HashMap::default(), ending: ConnectionId::NONE }
+        Self { ends: None, ending: ConnectionId::NONE }
     }
 }
 
 impl Relays {
     fn get(&self, id: ConnectionId) -> Option<&End> {
-        self.ends.get(&id)
+        self.ends.as_ref()?.get(id.slot()).filter(|end| end.owner.get() == id.to_bits())
     }
 
     fn get_mut(&mut self, id: ConnectionId) -> Option<&mut End> {
-        self.ends.get_mut(&id)
+        self.ends.as_mut()?.get_mut(id.slot()).filter(|end| end.owner.get() == id.to_bits())
     }
 
+    /// What a connection, which must be in the table, has to do with relays.
     fn of(&mut self, id: ConnectionId) -> &mut End {
         let none = ConnectionId::NONE;
-        self.ends.entry(id).or_insert(End { target: none, source: none, state: 0 })
+        let ends = self.ends.get_or_insert_default();
+        if ends.get(id.slot()).is_none()
+            && let Some(owner) = NonZeroU64::new(id.to_bits())
+        {
+            ends.insert(id.slot(), End { owner, target: none, source: none, state: 0 });
+        }
+        self.get_mut(id).unwrap_or_else(|| unreachable!("{id} has the slot of another"))
     }
 
     /// Where a connection's input goes.
@@ -106,9 +97,12 @@ impl Relays {
 
     /// The connection is gone.
     pub(super) fn forget(&mut self, id: ConnectionId) {
-        self.ends.remove(&id);
-        if self.ends.is_empty() {
-            self.ends = HashMap::default();
+        if let Some(ends) = &mut self.ends
+            && ends.remove(id.slot()).is_some()
+            && ends.end() == 0
+        {
+            // What many made the table grow to goes back (C12).
+            self.ends = None;
         }
     }
 }
@@ -377,5 +371,24 @@ impl<K: Kernel> Core<K> {
                 self.begin_close(other, Reason::RelayEnded);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c17_an_old_id_does_not_reach_the_relays_of_the_slots_next_owner() {
+        let id = |generation| ConnectionId::new(7, NonZeroU64::new(generation).expect("not 0"));
+        let mut relays = Relays::default();
+        relays.of(id(1)).target = id(1);
+        assert_eq!(relays.target(id(1)), Some(id(1)));
+        assert_eq!(relays.target(id(2)), None);
+        relays.forget(id(1));
+        assert!(relays.target(id(1)).is_none() && relays.ends.is_none(), "its memory goes back");
+        relays.of(id(2)).state = 5;
+        assert_eq!((relays.carried(id(1)), relays.carried(id(2))), (0, 5));
+        assert_eq!(relays.carried(ConnectionId::NONE), 0);
     }
 }
