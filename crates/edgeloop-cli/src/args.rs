@@ -29,6 +29,11 @@ const AFTER_HELP: &str = "\
 Each option can also be set by the environment variable named with it; EDGELOOP_ADDRESS takes several \
 addresses, separated by blanks or commas. The command line comes first. An empty variable counts as unset.
 
+Listening TCP sockets that are passed in by LISTEN_FDS and LISTEN_PID, as by a socket unit of systemd, are \
+served beside the addresses that are named, and alone if none is. --backlog applies to them, too; --ipv6-only \
+does not. They stay open for whoever passed them in, so clients that connect after a signal wait for the next \
+start.
+
 Durations are written like 500ms, 10m or 1h30m, sizes like 65536, 64KiB (65,536 bytes) or 64kB (64,000 bytes), \
 counts like 10000 or 10k.
 
@@ -50,8 +55,8 @@ Exit codes:
   0      All connections ended by themselves and the kernel accepted all output
   1      The drain timeout cut connections off, or output was dropped (write
          timeouts, resets); the last line says how many or how much
-  2      The command line or the environment is wrong, or an address can't be
-         listened on
+  2      The command line or the environment is wrong, or an address or a
+         socket that was passed in can't be listened on
   70     A fatal error while running
   128+N  A second signal N: 130 for SIGINT, 143 for SIGTERM";
 

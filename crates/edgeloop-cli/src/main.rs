@@ -47,7 +47,10 @@ fn run() -> Result<Exit, Failure> {
         Parsed::Run(Command::Serve(args)) => {
             let config = ServeConfig::resolve(args, &|name| std::env::var_os(name))?;
             let warnings = variables::strays(std::env::vars_os(), &serve::args::variables());
-            Ok(serve::serve(&config, &warnings))
+            // It changes the environment, so it has to come before the first thread is started; and
+            // before anything is opened, so that a number can't be that of something else.
+            let passed = serve::passed::take(&config.passed);
+            Ok(serve::serve(&config, passed, &warnings))
         }
         Parsed::Run(Command::Bench(args)) => bench::bench(&args),
         Parsed::Run(Command::Report(args)) => report::report(&args),

@@ -97,6 +97,37 @@ fn every_published_crate_says_what_it_is_and_where_it_comes_from() {
     assert!(read("Cargo.toml").contains(&version), "{version}");
 }
 
+/// Has systemd look at units in one folder, with the tool of this build as the installed one.
+#[track_caller]
+fn expect_valid(units: &[&str]) {
+    let directory = tempfile::tempdir().expect("a directory");
+    for name in units {
+        let unit = read(&format!("packaging/{name}"));
+        let installed = unit.replace("/usr/local/bin/edgeloop", env!("CARGO_BIN_EXE_edgeloop"));
+        fs::write(directory.path().join(name), installed).expect("a unit");
+    }
+    let output = Command::new("systemd-analyze")
+        .args(["verify", "--man=no"])
+        .args(units.iter().map(|name| directory.path().join(name)))
+        .output()
+        .expect("systemd-analyze");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(output.status.success() && !said.contains("edgeloop."), "{said}");
+}
+
+#[test]
+fn the_socket_unit_is_one_that_systemd_takes_and_listens_where_the_tool_does() {
+    let unit = read("packaging/edgeloop.socket");
+    assert_eq!(setting(&unit, "ListenStream"), default_of("Where to listen"));
+    assert_eq!(setting(&unit, "Backlog"), default_of("--backlog"));
+    assert_eq!(setting(&unit, "Accept"), "no");
+    let name = "the_socket_unit_is_one_that_systemd_takes_and_listens_where_the_tool_does";
+    if !skip_unless(name, SYSTEMD_ANALYZE) {
+        expect_valid(&["edgeloop.socket", "edgeloop.service"]);
+    }
+}
+
 #[test]
 fn the_unit_is_one_that_systemd_takes() {
     let unit = read("packaging/edgeloop.service");
@@ -106,21 +137,9 @@ fn the_unit_is_one_that_systemd_takes() {
     let stop = seconds(setting(&unit, "TimeoutStopSec"));
     assert!(stop > seconds(&default_of("--drain-timeout")), "a stop has to outlast the drain");
 
-    if skip_unless("the_unit_is_one_that_systemd_takes", SYSTEMD_ANALYZE) {
-        return;
+    if !skip_unless("the_unit_is_one_that_systemd_takes", SYSTEMD_ANALYZE) {
+        expect_valid(&["edgeloop.service"]);
     }
-    let directory = tempfile::tempdir().expect("a directory");
-    let copy = directory.path().join("edgeloop.service");
-    let installed = unit.replace("/usr/local/bin/edgeloop", env!("CARGO_BIN_EXE_edgeloop"));
-    fs::write(&copy, installed).expect("a unit");
-    let output = Command::new("systemd-analyze")
-        .args(["verify", "--man=no"])
-        .arg(&copy)
-        .output()
-        .expect("systemd-analyze");
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    assert!(output.status.success() && !said.contains("edgeloop.service"), "{said}");
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! How a server under test is started: its arguments, its limits, its tracer, its standard error.
 
 use std::io::{BufReader, Read};
+use std::os::fd::OwnedFd;
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -25,6 +27,7 @@ pub struct Launch {
     shell: Vec<String>,
     wrapper: Vec<String>,
     trace: Option<Vec<String>>,
+    stdin: Option<Arc<OwnedFd>>,
     pub(crate) listeners: usize,
     stderr: Stderr,
 }
@@ -59,6 +62,7 @@ impl Launch {
             shell: Vec::new(),
             wrapper: Vec::new(),
             trace: None,
+            stdin: None,
             listeners: 1,
             stderr: Stderr::Read,
         }
@@ -94,6 +98,13 @@ impl Launch {
     #[must_use]
     pub fn shell(mut self, command: &str) -> Self {
         self.shell.push(command.to_owned());
+        self
+    }
+
+    /// Makes a descriptor its standard input, which is empty otherwise.
+    #[must_use]
+    pub fn stdin(mut self, descriptor: impl Into<OwnedFd>) -> Self {
+        self.stdin = Some(Arc::new(descriptor.into()));
         self
     }
 
@@ -187,10 +198,13 @@ impl Launch {
         words.extend_from_slice(&self.wrapper);
         words.push(self.program.clone());
         words.extend_from_slice(&self.arguments);
+        let stdin = self.stdin.as_ref().map_or_else(Stdio::null, |descriptor| {
+            Stdio::from(descriptor.try_clone().expect("a descriptor"))
+        });
         let child = Command::new(&words[0])
             .args(&words[1..])
             .envs(self.environment.iter().cloned())
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -124,6 +124,13 @@ pub const SYSTEMD_ANALYZE: Tool = Tool {
     advice: "systemd-analyze is missing",
 };
 
+/// `systemd-socket-activate`, which passes sockets as systemd does.
+pub const SOCKET_ACTIVATE: Tool = Tool {
+    program: "systemd-socket-activate",
+    probe: &["--version"],
+    advice: "systemd-socket-activate (systemd) is missing",
+};
+
 impl Tool {
     fn works(self) -> bool {
         Command::new(self.program)

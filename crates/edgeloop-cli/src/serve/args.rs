@@ -15,7 +15,7 @@ pub(crate) struct ServeArgs {
     ///
     /// PORT alone is 0.0.0.0:PORT. Several addresses are allowed. A host name stands for all its
     /// addresses, port 0 for a free port. An IPv6 address can name its interface:
-    /// [fe80::1%eth0]:3000
+    /// [fe80::1%eth0]:3000. With sockets passed in by LISTEN_FDS, there is no default
     #[arg(value_name = "ADDRESS")]
     pub(crate) address: Vec<OsString>,
 

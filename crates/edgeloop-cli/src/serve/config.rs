@@ -9,6 +9,7 @@ use edgeloop::{
 };
 
 use super::args::{ServeArgs, variable};
+use super::passed::Announced;
 use crate::addresses::Address;
 use crate::exit::Failure;
 use crate::log::{Format, Verbosity};
@@ -20,7 +21,10 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Everything that `serve` needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServeConfig {
+    /// Where to listen, beside what is passed in.
     pub(crate) addresses: Vec<Address>,
+    /// The sockets that are passed in.
+    pub(crate) passed: Announced,
     /// The cap that was asked for, which the limit of descriptors may lower.
     pub(crate) max_connections: Option<usize>,
     /// As `event_loop` has it.
@@ -85,8 +89,14 @@ impl ServeConfig {
         if let Some(most) = get("spin", args.spin).read(values::spin)? {
             event_loop = event_loop.spin(most);
         }
+        let passed = Announced::read(environment, std::process::id())?;
+        let mut addresses = addresses(&args.address, environment)?;
+        if addresses.is_empty() && passed.count == 0 {
+            addresses.push(read("ADDRESS", OsStr::new("0.0.0.0:3000"), Address::parse)?);
+        }
         Ok(Self {
-            addresses: addresses(&args.address, environment)?,
+            addresses,
+            passed,
             max_connections,
             ipv6_only,
             buffer_limit,
@@ -129,24 +139,21 @@ impl Given {
     }
 }
 
+/// The addresses that are named, which can be none.
 fn addresses(args: &[OsString], environment: Environment<'_>) -> Result<Vec<Address>, Failure> {
     if !args.is_empty() {
         return args.iter().map(|arg| read("ADDRESS", arg, Address::parse)).collect();
     }
     let Given { name, value } = Given::variable("address", environment);
     let listed = value.unwrap_or_default();
-    let addresses = match listed.to_str() {
+    match listed.to_str() {
         Some(listed) => {
             let parts = split(listed);
             let read = |part: &str| read(&name, OsStr::new(part), Address::parse);
-            parts.into_iter().map(read).collect::<Result<Vec<_>, _>>()?
+            parts.into_iter().map(read).collect()
         }
-        None => read(&name, &listed, |_| Ok(Vec::new()))?,
-    };
-    if addresses.is_empty() {
-        return read("ADDRESS", OsStr::new("0.0.0.0:3000"), Address::parse).map(|one| vec![one]);
+        None => read(&name, &listed, |_| Ok(Vec::new())),
     }
-    Ok(addresses)
 }
 
 /// The parts of a list. A comma in brackets belongs to the name of an interface.

@@ -9,6 +9,7 @@ use rustix::net::{
     AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with, sockopt,
 };
 
+use super::passed::Bound;
 use crate::addresses::Address;
 use crate::exit::Failure;
 
@@ -25,10 +26,20 @@ pub(crate) struct Resolved<'a> {
 /// What is listened on.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Listening {
-    /// Each real address, in the order in which they were asked for.
+    /// Each real address: those that were passed in, and then the others in the order in which they
+    /// were asked for.
     pub(crate) addresses: Vec<SocketAddr>,
     /// Which addresses of a name are left out, and why.
     pub(crate) warnings: Vec<String>,
+}
+
+impl Listening {
+    /// Adds an address that is none of them.
+    fn add(&mut self, address: SocketAddr) {
+        if !self.addresses.contains(&address) {
+            self.addresses.push(address);
+        }
+    }
 }
 
 /// Looks all addresses up.
@@ -41,7 +52,8 @@ pub(crate) fn resolve(addresses: &[Address]) -> Result<Vec<Resolved<'_>>, Failur
 }
 
 /// Listens on everything. An address that another one includes has no listener of its own:
-/// `[::]:3000` is `0.0.0.0:3000` too. All addresses of a name with port 0 get one port.
+/// `[::]:3000` is `0.0.0.0:3000` too. All addresses of a name with port 0 get one port. What was
+/// passed in is listened on already, and can include addresses that are in use because of it.
 ///
 /// # Errors
 ///
@@ -51,6 +63,7 @@ pub(crate) fn listen<H: Handler>(
     event_loop: &mut EventLoop<H>,
     resolved: &[Resolved<'_>],
     ipv6_only: bool,
+    passed: &[Bound],
 ) -> Result<Listening, Failure> {
     let mut held = Vec::new();
     let mut wanted = Vec::new();
@@ -84,6 +97,9 @@ pub(crate) fn listen<H: Handler>(
         }
         match event_loop.listen(address) {
             Ok(bound) => wanted[index].bound = Some(bound),
+            Err(error) if is_in_use(&error) && passed.iter().any(|one| serves(one, address)) => {
+                wanted[index].bound = Some(address);
+            }
             Err(error) if has_others && is_of_the_address(&error) => {
                 wanted[index].error = Some(error);
             }
@@ -93,7 +109,7 @@ pub(crate) fn listen<H: Handler>(
             }
         }
     }
-    outcome(wanted)
+    outcome(wanted, passed)
 }
 
 /// One address, on the way to its listener.
@@ -110,23 +126,33 @@ impl Wanted<'_> {
     /// Whether this one's listener accepts what is for `address`, too. What was written twice is
     /// left to fail.
     fn includes(&self, asked: &Address, address: SocketAddr, ipv6_only: bool) -> bool {
-        let Some(bound) = self.bound.filter(|bound| bound.port() == address.port()) else {
-            return false;
-        };
-        if bound == address {
-            return self.asked != asked;
-        }
-        // A listener for IPv6 alone takes no mapped address, whatever it listens on.
-        let plain = |ip: IpAddr| if ipv6_only { ip } else { ip.to_canonical() };
-        match (plain(bound.ip()), plain(address.ip())) {
-            (IpAddr::V6(all), ip) if all.is_unspecified() => {
-                !ipv6_only || ip.to_canonical().is_ipv6()
-            }
-            (IpAddr::V4(all), IpAddr::V4(_)) if all.is_unspecified() => true,
-            (IpAddr::V4(one), IpAddr::V4(other)) => one == other,
-            _ => false,
+        match self.bound {
+            Some(bound) if bound == address => self.asked != asked,
+            Some(bound) => covers(bound, address, ipv6_only),
+            None => false,
         }
     }
+}
+
+/// Whether a listener that is bound here accepts what is for another address, too.
+fn covers(bound: SocketAddr, address: SocketAddr, ipv6_only: bool) -> bool {
+    if bound.port() != address.port() {
+        return false;
+    }
+    // A listener for IPv6 alone takes no mapped address, whatever it listens on.
+    let plain = |ip: IpAddr| if ipv6_only { ip } else { ip.to_canonical() };
+    match (plain(bound.ip()), plain(address.ip())) {
+        (IpAddr::V6(all), ip) if all.is_unspecified() => !ipv6_only || ip.to_canonical().is_ipv6(),
+        (IpAddr::V4(all), IpAddr::V4(_)) if all.is_unspecified() => true,
+        (IpAddr::V4(one), IpAddr::V4(other)) => one == other,
+        _ => false,
+    }
+}
+
+/// Whether a socket that was passed in accepts what is for this address. That the address is in use
+/// does not say by whom.
+fn serves(passed: &Bound, address: SocketAddr) -> bool {
+    passed.address == address || covers(passed.address, address, passed.ipv6_only)
 }
 
 /// What includes others comes first.
@@ -138,13 +164,17 @@ fn breadth(address: SocketAddr) -> u8 {
     }
 }
 
-fn outcome(wanted: Vec<Wanted<'_>>) -> Result<Listening, Failure> {
+fn outcome(wanted: Vec<Wanted<'_>>, passed: &[Bound]) -> Result<Listening, Failure> {
     let served: Vec<&Address> =
         wanted.iter().filter(|one| one.bound.is_some()).map(|one| one.asked).collect();
     let mut listening = Listening::default();
+    for one in passed {
+        listening.add(one.address);
+    }
     for Wanted { asked, bound, error, .. } in wanted {
-        let new = bound.filter(|bound| !listening.addresses.contains(bound));
-        listening.addresses.extend(new);
+        if let Some(bound) = bound {
+            listening.add(bound);
+        }
         match error.map(|error| failure(error, false)) {
             Some(Failure { line, .. }) if served.contains(&asked) => {
                 listening.warnings.push(format!("{line}; {asked} is served without it"));
@@ -154,6 +184,10 @@ fn outcome(wanted: Vec<Wanted<'_>>) -> Result<Listening, Failure> {
         }
     }
     Ok(listening)
+}
+
+fn is_in_use(error: &Error) -> bool {
+    Errno::from_io_error(error.io_error()) == Some(Errno::ADDRINUSE)
 }
 
 /// Whether the error is about this one address, and not about the port or this process.
@@ -270,7 +304,7 @@ mod tests {
             .collect();
         let config = Config::new().ipv6_only(ipv6_only);
         let mut event_loop = EventLoop::with_config(Deaf, config).expect("a loop");
-        let listening = listen(&mut event_loop, &resolved, ipv6_only)?;
+        let listening = listen(&mut event_loop, &resolved, ipv6_only, &[])?;
         for &address in &listening.addresses {
             TcpStream::connect(address).unwrap_or_else(|error| panic!("{address}: {error}"));
         }

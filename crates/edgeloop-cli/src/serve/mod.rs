@@ -1,6 +1,7 @@
 //! `edgeloop serve`: the one place where things happen, in the order in which they do.
 
 pub(crate) mod args;
+pub(crate) mod passed;
 pub(crate) mod config;
 mod listeners;
 mod notices;
@@ -15,22 +16,23 @@ use nix::sys::signal::Signal;
 use config::ServeConfig;
 use echo::{Echo, LoggedEcho};
 use operator::{Operated, Operator};
+use passed::Passed;
 
 use crate::exit::{Exit, Failure};
 use crate::log::{self, Log, TOTALS, Verbosity, millis};
 use crate::signals::Signals;
 
 /// Serves until a signal, and returns how it ended. The log has said everything about it, the
-/// warnings first.
-pub(crate) fn serve(config: &ServeConfig, warnings: &[String]) -> Exit {
+/// warnings first. What was passed in is listened on, beside the addresses.
+pub(crate) fn serve(config: &ServeConfig, passed: Vec<Passed>, warnings: &[String]) -> Exit {
     let log = Log::start(config.format, config.verbosity);
-    for warning in warnings {
+    for warning in warnings.iter().chain(&config.passed.ignored) {
         tracing::warn!("{warning}");
     }
     let served = match config.verbosity {
-        Verbosity::Quiet | Verbosity::Normal => serve_with(Echo::new, config, &log),
-        Verbosity::Connections => serve_with(LoggedEcho::<false>::new, config, &log),
-        Verbosity::Everything => serve_with(LoggedEcho::<true>::new, config, &log),
+        Verbosity::Quiet | Verbosity::Normal => serve_with(Echo::new, config, passed, &log),
+        Verbosity::Connections => serve_with(LoggedEcho::<false>::new, config, passed, &log),
+        Verbosity::Everything => serve_with(LoggedEcho::<true>::new, config, passed, &log),
     };
     let (ended, mut operator) = match served {
         Ok((ended, operator)) => (ended, Some(operator)),
@@ -52,6 +54,7 @@ pub(crate) fn serve(config: &ServeConfig, warnings: &[String]) -> Exit {
 fn serve_with<H>(
     handler: impl FnOnce(Operator) -> H,
     config: &ServeConfig,
+    passed: Vec<Passed>,
     log: &Log,
 ) -> Result<(Result<Exit, Failure>, Operator), Failure>
 where
@@ -68,7 +71,8 @@ where
     let handler = handler(Operator::new(signals, config.drain_timeout));
     let mut event_loop = EventLoop::with_config(handler, config.event_loop.clone())?;
     event_loop.notify_on(event_loop.handler().operator())?;
-    let listening = listeners::listen(&mut event_loop, &resolved, config.ipv6_only)?;
+    let passed = passed::listen(&mut event_loop, passed)?;
+    let listening = listeners::listen(&mut event_loop, &resolved, config.ipv6_only, &passed)?;
     for warning in listening.warnings {
         tracing::warn!("{warning}");
     }
@@ -101,6 +105,9 @@ where
     }
     if let Some(limit) = event_loop.memory_limit() {
         tell_memory(limit, buffer_limit, config.buffer_limit);
+    }
+    for one in &passed {
+        one.tell();
     }
     for address in listening.addresses {
         log.listening(address);

@@ -146,6 +146,25 @@ fn addresses_come_from_either_place() {
 }
 
 #[test]
+fn what_is_passed_in_takes_the_place_of_the_default_and_of_no_address_that_is_named() {
+    let ours = std::process::id().to_string();
+    let passed = |count, pid| [("LISTEN_FDS", count), ("LISTEN_PID", pid)];
+    let of = |line: &str, variables: &[_]| {
+        let config = resolved(line, variables);
+        (config.addresses, config.passed.count)
+    };
+    assert_eq!(of("", &passed("2", &ours)), (vec![], 2));
+    assert_eq!(of("4", &passed("2", &ours)), (vec![address("4")], 2));
+    let [fds, pid] = passed("2", &ours);
+    assert_eq!(of("", &[fds, pid, ("EDGELOOP_ADDRESS", "5")]), (vec![address("5")], 2));
+    for (count, pid) in [("0", ours.as_str()), ("2", "1"), ("2", "")] {
+        assert_eq!(of("", &passed(count, pid)), (vec![address("3000")], 0), "{count} {pid}");
+    }
+    let end = resolve("", &passed("x", &ours)).expect_err("no number");
+    assert!(end.line.contains("'x' for LISTEN_FDS: "), "{}", end.line);
+}
+
+#[test]
 fn the_command_line_comes_before_the_environment() {
     let config = resolved("--backlog 5000", &[("EDGELOOP_BACKLOG", "nonsense")]);
     assert_eq!(config, resolved("--backlog 5000", &[]));
