@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use edgeloop::Input;
-use httparse::{Error, Header};
+use httparse::Error;
 
 use crate::body::{BAD_REQUEST, Body, Line, Status, TOO_LARGE_FIELDS, number};
 
@@ -32,7 +32,6 @@ pub(crate) struct Request {
 pub(crate) enum Route {
     /// A status, with the header fields that belong to it, and a body.
     Text(Status, &'static str),
-    Headers(Vec<u8>),
     Echo,
     /// So many bytes, and whether they are sent in chunks.
     Generated(usize, bool),
@@ -65,14 +64,38 @@ fn parse(head: &[u8]) -> Result<Request, Status> {
         _ => BAD_REQUEST,
     })?;
     let (method, target) = (parsed.method.unwrap_or_default(), parsed.path.unwrap_or_default());
-    let (headers, is_old) = (&*parsed.headers, parsed.version == Some(0));
-    let bare_lfs = head.windows(2).filter(|pair| pair[0] != b'\r' && pair[1] == b'\n').count();
-    let lacks_host = only(headers, "host")?.is_none() && !is_old;
-    if lacks_host || bare_lfs > 0 {
+    let is_old = parsed.version == Some(0);
+    let (mut host, mut length, mut coding, mut expectation) = (None, None, None, None);
+    let (mut closes, mut keeps) = (false, false);
+    for header in &*parsed.headers {
+        let is = |name| header.name.eq_ignore_ascii_case(name);
+        let only = match header.name.len() {
+            4 if is("host") => &mut host,
+            6 if is("expect") => &mut expectation,
+            14 if is("content-length") => &mut length,
+            17 if is("transfer-encoding") => &mut coding,
+            10 if is("connection") => {
+                for option in header.value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+                    closes |= option.eq_ignore_ascii_case(b"close");
+                    keeps |= option.eq_ignore_ascii_case(b"keep-alive");
+                }
+                continue;
+            }
+            _ => continue,
+        };
+        // None of these may be there twice.
+        if only.replace(header.value).is_some() {
+            return Err(BAD_REQUEST);
+        }
+    }
+    // A CR ends the first line, each header and the empty line, and a bare LF none of them. Counted
+    // in bytes, many at a time.
+    let crs = |piece: &[u8]| piece.iter().map(|&byte| u8::from(byte == b'\r')).sum::<u8>();
+    let lines: usize = head.chunks(255).map(|piece| usize::from(crs(piece))).sum();
+    if lines != parsed.headers.len() + 2 || (host.is_none() && !is_old) {
         return Err(BAD_REQUEST);
     }
-    let (left, next) = match (only(headers, "content-length")?, only(headers, "transfer-encoding")?)
-    {
+    let (left, next) = match (length, coding) {
         (None, None) => (0, None),
         (Some(length), None) => (number(length, 10)?, None),
         // A length beside chunks, and chunks in HTTP/1.0, are how requests are smuggled.
@@ -80,54 +103,40 @@ fn parse(head: &[u8]) -> Result<Request, Status> {
         (_, Some(coding)) if coding.eq_ignore_ascii_case(b"chunked") => (0, Some(Line::Size)),
         (_, Some(_)) => return Err("501 Not Implemented"),
     };
-    let expectation = only(headers, "expect")?.filter(|_| !is_old);
+    let expectation = expectation.filter(|_| !is_old);
     if expectation.is_some_and(|value| !value.eq_ignore_ascii_case(b"100-continue")) {
         return Err("417 Expectation Failed");
     }
-    let says = |option: &[u8]| {
-        let mut options = all(headers, "connection").flat_map(|value| value.split(|&b| b == b','));
-        options.any(|other| other.trim_ascii().eq_ignore_ascii_case(option))
-    };
-    let connection = match (is_old, says(b"close")) {
-        (true, false) if says(b"keep-alive") => "Connection: keep-alive\r\n",
+    let connection = match (is_old, closes) {
+        (true, false) if keeps => "Connection: keep-alive\r\n",
         (false, false) => "",
         _ => CLOSE,
     };
-    let (is_head, expects_continue) = (method == "HEAD", expectation.is_some());
-    let route = route(method, target, head, is_old)?;
+    let route = route(method, target, is_old)?;
     let body = Body { left, next, ..Body::default() };
+    let (is_head, expects_continue) = (method == "HEAD", expectation.is_some());
     Ok(Request { route, is_head, connection, expects_continue, body })
 }
 
-fn all<'a>(headers: &'a [Header<'a>], name: &str) -> impl Iterator<Item = &'a [u8]> {
-    headers.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|it| it.value)
-}
-
-/// Returns the value of a header that must not be there twice.
-fn only<'a>(headers: &'a [Header<'a>], name: &str) -> Result<Option<&'a [u8]>, Status> {
-    let mut values = all(headers, name);
-    let value = values.next();
-    if values.next().is_none() { Ok(value) } else { Err(BAD_REQUEST) }
-}
-
-fn route(method: &str, target: &str, head: &[u8], is_old: bool) -> Result<Route, Status> {
+fn route(method: &str, target: &str, is_old: bool) -> Result<Route, Status> {
     // A server may be asked for a whole URL (RFC 9112, 3.2.2).
     let url = target.strip_prefix("http://");
     let path = url.map_or(target, |rest| rest.find('/').map_or("/", |at| &rest[at..]));
-    let path = path.split('?').next().unwrap_or(path);
-    let (folder, count) = path.rsplit_once('/').unwrap_or_default();
-    Ok(match (method, path, folder, count.parse()) {
-        ("GET" | "HEAD" | "POST" | "PUT", "/echo", ..) => Route::Echo,
-        ("GET" | "HEAD", "/", ..) => Route::Text("200 OK", "Hello, world!\n"),
-        ("GET" | "HEAD", "/headers", ..) => Route::Headers(head.to_vec()),
-        ("GET" | "HEAD", _, "/bytes", Ok(bytes)) => Route::Generated(bytes, false),
+    let path = path.find('?').map_or(path, |at| &path[..at]);
+    let count = |folder| path.strip_prefix(folder)?.parse().ok();
+    Ok(match (method, path) {
+        ("GET" | "HEAD", "/") => Route::Text("200 OK", "Hello, world!\n"),
+        ("GET" | "HEAD" | "POST" | "PUT", "/echo") => Route::Echo,
         // HTTP/1.0 knows no chunks.
-        ("GET" | "HEAD", _, "/chunked", Ok(bytes)) => Route::Generated(bytes, !is_old),
-        ("GET" | "HEAD", ..) => Route::Text("404 Not Found", "Not found\n"),
-        ("DELETE" | "CONNECT" | "OPTIONS" | "TRACE" | "PATCH", "/echo", ..) => {
+        ("GET" | "HEAD", _) => match (count("/bytes/"), count("/chunked/")) {
+            (Some(bytes), _) => Route::Generated(bytes, false),
+            (_, Some(bytes)) => Route::Generated(bytes, !is_old),
+            _ => Route::Text("404 Not Found", "Not found\n"),
+        },
+        ("DELETE" | "CONNECT" | "OPTIONS" | "TRACE" | "PATCH", "/echo") => {
             Route::Text("405 Method Not Allowed\r\nAllow: GET, HEAD, POST, PUT", "")
         }
-        ("POST" | "PUT" | "DELETE" | "CONNECT" | "OPTIONS" | "TRACE" | "PATCH", ..) => {
+        ("POST" | "PUT" | "DELETE" | "CONNECT" | "OPTIONS" | "TRACE" | "PATCH", _) => {
             Route::Text("405 Method Not Allowed\r\nAllow: GET, HEAD", "")
         }
         _ => return Err("501 Not Implemented"),

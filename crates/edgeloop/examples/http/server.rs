@@ -1,8 +1,6 @@
 //! The handler: requests are read one by one and answered in turn, and generated bodies are made as
 //! the loop asks for more of them.
 
-use std::io::Write as _;
-use std::ops::ControlFlow::{self, Break, Continue};
 use std::time::{Duration, SystemTime};
 
 use edgeloop::{Action, Context, Handler, Input, LoopContext, Origin, Sent, Stop, Time};
@@ -48,11 +46,13 @@ pub(crate) struct Peer {
 impl Peer {
     /// Takes a request, if all of it has arrived.
     fn take_request(&mut self, input: &mut Input<'_>) -> Result<Option<Request>, Status> {
-        if self.arriving.is_none() {
-            self.arriving = take_head(input)?;
+        let begun = self.arriving.take().map_or_else(|| take_head(input), |it| Ok(Some(it)));
+        let Some(mut request) = begun? else { return Ok(None) };
+        if request.body.read(input)? {
+            return Ok(Some(request));
         }
-        let Some(request) = &mut self.arriving else { return Ok(None) };
-        if request.body.read(input)? { Ok(self.arriving.take()) } else { Ok(None) }
+        self.arriving = Some(request);
+        Ok(None)
     }
 
     /// Begins a timeout. More bytes of the same do not begin it anew.
@@ -65,63 +65,42 @@ impl Peer {
 }
 
 impl Server {
-    /// Replies to requests, until no more has arrived or there is no room for more answers.
-    fn serve(
+    /// Replies to a request. Returns what is to be done, unless the next one may be read.
+    fn answer(
         &mut self,
         cx: &mut impl Context<Peer>,
         peer: &mut Peer,
-        input: &mut Input<'_>,
-    ) -> Flow {
-        loop {
-            match peer.take_request(input) {
-                Ok(Some(request)) => self.answer(cx, peer, &request)?,
-                Ok(None) => break,
-                Err(status) => return Break(self.refuse(cx, status)),
-            }
-        }
-        if let Some(request) = &mut peer.arriving {
-            if std::mem::take(&mut request.expects_continue) {
-                let _ = cx.send(b"HTTP/1.1 100 Continue\r\n\r\n");
-            }
-            peer.set_patience(cx, Some(BODY_TIMEOUT));
-        } else if !input.is_empty() {
-            peer.set_patience(cx, Some(HEAD_TIMEOUT));
-        }
-        Break(Action::Continue)
-    }
-
-    fn answer(&mut self, cx: &mut impl Context<Peer>, peer: &mut Peer, request: &Request) -> Flow {
+        request: &Request,
+    ) -> Option<Action> {
         peer.set_patience(cx, None);
         let connection = if self.is_stopping { CLOSE } else { request.connection };
         peer.closes = connection == CLOSE;
-        let (status, body): (_, &[u8]) = match &request.route {
-            Route::Text(status, text) => (*status, text.as_bytes()),
-            Route::Echo => ("200 OK", &request.body.bytes),
-            Route::Headers(head) => ("200 OK", head),
-            &Route::Generated(bytes, in_chunks) => {
+        let (status, body, length): (_, &[u8], _) = match request.route {
+            Route::Text(status, text) => (status, text.as_bytes(), Some(text.len())),
+            Route::Echo => ("200 OK", &request.body.bytes, Some(request.body.bytes.len())),
+            Route::Generated(bytes, in_chunks) => {
                 peer.generated = Some((bytes, in_chunks)).filter(|_| !request.is_head);
-                ("200 OK", b"")
+                ("200 OK", b"", Some(bytes).filter(|_| !in_chunks))
             }
         };
         self.begin(cx, status, connection);
-        // Writing to a vector can't fail.
-        let _ = match request.route {
-            Route::Generated(_, true) => write!(self.answer, "Transfer-Encoding: chunked\r\n\r\n"),
-            Route::Generated(bytes, _) => write!(self.answer, "Content-Length: {bytes}\r\n\r\n"),
-            _ => write!(self.answer, "Content-Length: {}\r\n\r\n", body.len()),
-        };
+        match length {
+            Some(length) => self.add(["Content-Length: ", itoa::Buffer::new().format(length)]),
+            None => self.add(["Transfer-Encoding: chunked"]),
+        }
+        self.add(["\r\n\r\n"]);
         self.answer.extend_from_slice(if request.is_head { b"" } else { body });
         match cx.send(&self.answer) {
-            Sent::Refused | Sent::Gone => Break(Action::Reset),
+            Sent::Refused | Sent::Gone => Some(Action::Reset),
             // The next request is read when the loop has asked for the last of the body.
             _ if peer.generated.is_some() => {
                 cx.pull(cx.id());
-                Break(Action::Pause)
+                Some(Action::Pause)
             }
-            _ if peer.closes => Break(Action::Close),
+            _ if peer.closes => Some(Action::Close),
             // What is left of the input is shown again when there is room for answers.
-            Sent::AboveMark => Break(Action::Continue),
-            Sent::Written | Sent::Queued => Continue(()),
+            Sent::AboveMark => Some(Action::Continue),
+            Sent::Written | Sent::Queued => None,
         }
     }
 
@@ -141,14 +120,16 @@ impl Server {
             self.right_until = Some(cx.now().after(Duration::from_secs(1)));
         }
         self.answer.clear();
-        for part in ["HTTP/1.1 ", status, &self.fields, fields] {
+        self.answer.extend_from_slice(b"HTTP/1.1 ");
+        for part in [status, &self.fields, fields] {
             self.answer.extend_from_slice(part.as_bytes());
         }
     }
-}
 
-/// What a callback returns, or that it goes on.
-type Flow = ControlFlow<Action>;
+    fn add<const N: usize>(&mut self, parts: [&str; N]) {
+        parts.iter().for_each(|part| self.answer.extend_from_slice(part.as_bytes()));
+    }
+}
 
 impl Handler for Server {
     type Session = Peer;
@@ -157,17 +138,36 @@ impl Handler for Server {
         Some(Peer::default())
     }
 
+    /// Replies to requests, until no more has arrived or there is no room for more answers.
     fn data(
         &mut self,
-        cx: &mut impl Context<Self::Session>,
+        cx: &mut impl Context<Peer>,
         peer: &mut Peer,
         input: &mut Input<'_>,
     ) -> Action {
-        self.serve(cx, peer, input).break_value().unwrap_or(Action::Continue)
+        loop {
+            let done = match peer.take_request(input) {
+                Ok(Some(request)) => self.answer(cx, peer, &request),
+                Ok(None) => break,
+                Err(status) => Some(self.refuse(cx, status)),
+            };
+            if let Some(action) = done {
+                return action;
+            }
+        }
+        if let Some(request) = &mut peer.arriving {
+            if std::mem::take(&mut request.expects_continue) {
+                let _ = cx.send(b"HTTP/1.1 100 Continue\r\n\r\n");
+            }
+            peer.set_patience(cx, Some(BODY_TIMEOUT));
+        } else if !input.is_empty() {
+            peer.set_patience(cx, Some(HEAD_TIMEOUT));
+        }
+        Action::Continue
     }
 
     /// Sends the next piece of a generated body.
-    fn writable(&mut self, cx: &mut impl Context<Self::Session>, peer: &mut Peer) -> Action {
+    fn writable(&mut self, cx: &mut impl Context<Peer>, peer: &mut Peer) -> Action {
         let Some((left, in_chunks)) = peer.generated.take() else { return Action::Continue };
         let piece = &PATTERNS.as_flattened()[..left.min(PIECE)];
         let sent = if in_chunks {
@@ -188,12 +188,12 @@ impl Handler for Server {
         sent.or_reset()
     }
 
-    fn timer(&mut self, cx: &mut impl Context<Self::Session>, _: &mut Peer, _: u32) -> Action {
+    fn timer(&mut self, cx: &mut impl Context<Peer>, _: &mut Peer, _: u32) -> Action {
         self.refuse(cx, "408 Request Timeout")
     }
 
     /// A signal has come.
-    fn notified(&mut self, cx: &mut impl LoopContext<Self::Session>) {
+    fn notified(&mut self, cx: &mut impl LoopContext<Peer>) {
         self.is_stopping = true;
         cx.stop(Stop::Drain(Some(STOP_TIMEOUT)));
     }
