@@ -68,9 +68,9 @@ impl Keys {
                 let list = self.list(key)?.map_or(&none, |list| &*list);
                 // -1 is the last one.
                 let place = |at| if at < 0 { at + list.len() as i64 } else { at };
-                let end = place(last).saturating_add(1).clamp(0, list.len() as i64) as usize;
-                let begin = place(first).clamp(0, end as i64) as usize;
-                reply.strings(list.range(begin..end));
+                let within = |at: i64| usize::try_from(at).unwrap_or(0).min(list.len());
+                let end = within(place(last).saturating_add(1));
+                reply.strings(list.range(within(place(first)).min(end)..end));
             }
             (b"DEL", [_, ..]) => {
                 reply.number(args.iter().filter(|&&key| self.0.remove(key).is_some()).count());

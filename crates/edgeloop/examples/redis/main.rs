@@ -76,8 +76,7 @@ impl Server {
         let name = &name[..name.len().min(MAX_NAME)];
         let mut upper = [0; MAX_NAME];
         let upper = &mut upper[..name.len()];
-        upper.copy_from_slice(name);
-        upper.make_ascii_uppercase();
+        upper.iter_mut().zip(name).for_each(|(upper, byte)| *upper = byte.to_ascii_uppercase());
         let listens = !client.channels.is_empty();
         let reply = &mut self.reply;
         match (&*upper, args) {
