@@ -37,7 +37,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 /// How long clients have to end when the server stops.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The names of all commands, with a space between them.
+/// The names of all commands. They tell a wrong number of arguments from a wrong name.
 const COMMANDS: &str = "ping echo select quit command config get set mset incr decr del exists \
     lpush rpush lpop rpop llen lrange dbsize flushall subscribe unsubscribe publish";
 
@@ -91,8 +91,9 @@ impl Server {
             }
             (b"UNSUBSCRIBE", []) if !listens => self.told(client, "unsubscribe", None),
             (b"UNSUBSCRIBE", []) => {
-                let all = client.channels.clone();
-                all.iter().for_each(|channel| self.unsubscribe(cx, client, channel));
+                while let Some(channel) = client.channels.first().cloned() {
+                    self.unsubscribe(cx, client, &channel);
+                }
             }
             (b"UNSUBSCRIBE", _) => args.iter().for_each(|it| self.unsubscribe(cx, client, it)),
             (b"QUIT", _) => {
