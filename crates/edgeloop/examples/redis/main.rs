@@ -1,4 +1,4 @@
-//! A server that speaks the protocol of Redis (RESP2): strings with expiry, lists, and channels.
+//! A server that speaks the protocol of Redis (RESP2): strings, lists, and channels.
 //!
 //! `cargo run --release -p edgeloop --example redis [ADDRESS]`, then `redis-cli`. It drains on
 //! SIGTERM and SIGINT; a second one ends it at once.
@@ -37,17 +37,12 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 /// How long clients have to end when the server stops.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How many expired keys are removed in one turn.
-const EXPIRED_AT_ONCE: usize = 1000;
+/// The names of all commands. They tell a wrong number of arguments from a wrong name.
+const COMMANDS: &str = "ping echo select quit command config get set mset incr decr del exists \
+    lpush rpush lpop rpop llen lrange dbsize flushall subscribe unsubscribe publish";
 
-/// The names of all commands, those that are used most first.
-#[rustfmt::skip]
-const COMMANDS: [&str; 39] = [
-    "GET", "SET", "INCR", "PUBLISH", "LPUSH", "RPUSH", "LPOP", "RPOP", "LRANGE", "MGET", "MSET",
-    "DEL", "EXISTS", "EXPIRE", "TTL", "APPEND", "DECR", "INCRBY", "DECRBY", "STRLEN", "LLEN",
-    "LINDEX", "TYPE", "PEXPIRE", "PTTL", "PERSIST", "SUBSCRIBE", "UNSUBSCRIBE", "PING", "ECHO",
-    "SELECT", "QUIT", "KEYS", "DBSIZE", "FLUSHALL", "FLUSHDB", "COMMAND", "CONFIG", "INFO",
-];
+/// The longest name that is looked at.
+const MAX_NAME: usize = 128;
 
 #[derive(Default)]
 struct Server {
@@ -78,60 +73,52 @@ impl Server {
         request: &[&[u8]],
     ) -> Result<Action, String> {
         let [name, args @ ..] = request else { return Ok(Action::Continue) };
-        let known = COMMANDS.iter().find(|it| it.as_bytes().eq_ignore_ascii_case(name));
-        let known = *known.ok_or_else(|| unknown(name, args))?;
+        let name = &name[..name.len().min(MAX_NAME)];
+        let mut upper = [0; MAX_NAME];
+        let upper = &mut upper[..name.len()];
+        upper.iter_mut().zip(name).for_each(|(upper, byte)| *upper = byte.to_ascii_uppercase());
+        let listens = !client.channels.is_empty();
         let reply = &mut self.reply;
-        match (known, args) {
-            ("SUBSCRIBE", [_, ..]) => {
+        match (&*upper, args) {
+            _ if !listens && self.keys.run(upper, args, reply)? => {}
+            (b"SUBSCRIBE", [_, ..]) => {
                 for &channel in args {
                     if client.channels.insert(channel.to_vec()) {
                         self.channels.entry(channel.to_vec()).or_default().push(cx.id());
                     }
-                    self.told(cx, client, "subscribe", Some(channel));
+                    self.told(client, "subscribe", Some(channel));
                 }
             }
-            ("UNSUBSCRIBE", []) if client.channels.is_empty() => {
-                self.told(cx, client, "unsubscribe", None);
-            }
-            ("UNSUBSCRIBE", []) => {
+            (b"UNSUBSCRIBE", []) if !listens => self.told(client, "unsubscribe", None),
+            (b"UNSUBSCRIBE", []) => {
                 while let Some(channel) = client.channels.first().cloned() {
                     self.unsubscribe(cx, client, &channel);
                 }
             }
-            ("UNSUBSCRIBE", _) => args.iter().for_each(|it| self.unsubscribe(cx, client, it)),
-            ("QUIT", _) => {
+            (b"UNSUBSCRIBE", _) => args.iter().for_each(|it| self.unsubscribe(cx, client, it)),
+            (b"QUIT", _) => {
                 reply.ok();
                 return Ok(Action::Close);
             }
-            ("PING", []) if client.channels.is_empty() => reply.line(b'+', "PONG"),
-            ("PING" | "ECHO", [word]) if client.channels.is_empty() => reply.string(word),
-            ("PING", [] | [_]) => {
-                reply.strings([b"pong", args.first().copied().unwrap_or_default()].iter());
-            }
-            _ if !client.channels.is_empty() => {
-                return Err(format!(
-                    "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT \
-                     / RESET are allowed in this context",
-                    known.to_lowercase()
-                ));
-            }
-            ("PUBLISH", [channel, message]) => self.publish(cx, channel, message),
-            ("SELECT", [number]) if integer(number)? == 0 => reply.ok(),
-            ("SELECT", [_]) => return Err("ERR DB index is out of range".to_owned()),
+            (b"PING", []) if !listens => reply.line(b'+', "PONG"),
+            (b"PING" | b"ECHO", [word]) if !listens => reply.string(word),
+            (b"PING", []) => reply.strings(["pong", ""].iter()),
+            (b"PING", [word]) => reply.strings([b"pong", *word].iter()),
+            _ if listens => return Err(refusal(name, listens)),
+            (b"PUBLISH", [channel, message]) => self.publish(cx, channel, message),
+            (b"SELECT", [number]) if integer(number)? == 0 => reply.ok(),
+            (b"SELECT", [_]) => return Err("ERR DB index is out of range".to_owned()),
             // redis-cli asks for documentation, and does without.
-            ("COMMAND", _) => reply.array(0),
+            (b"COMMAND", _) => reply.array(0),
             // What redis-benchmark asks: nothing is saved to a disk.
-            ("CONFIG", [_, b"save"]) => reply.strings(["save", ""].iter()),
-            ("CONFIG", [_, b"appendonly"]) => reply.strings(["appendonly", "no"].iter()),
-            ("INFO", _) => {
-                let clients = cx.metrics().connections;
-                reply.string(format!("# Clients\r\nconnected_clients:{clients}\r\n").as_bytes());
-            }
-            _ if self.keys.run(known, args, reply)? => {}
-            _ => {
-                let name = known.to_lowercase();
-                return Err(format!("ERR wrong number of arguments for '{name}' command"));
-            }
+            (b"CONFIG", [_, b"save"]) => reply.strings(["save", ""].iter()),
+            (b"CONFIG", [_, b"appendonly"]) => reply.strings(["appendonly", "no"].iter()),
+            _ => return Err(refusal(name, listens)),
+        }
+        if listens == client.channels.is_empty() {
+            // While it listens it may be silent.
+            let timeout = listens.then_some(IDLE_TIMEOUT);
+            let _ = cx.set_limits(cx.id(), Limits::new().idle_timeout(timeout));
         }
         Ok(Action::Continue)
     }
@@ -150,7 +137,7 @@ impl Server {
         if client.channels.remove(channel) {
             self.forget(cx.id(), channel);
         }
-        self.told(cx, client, "unsubscribe", Some(channel));
+        self.told(client, "unsubscribe", Some(channel));
     }
 
     /// A client no longer listens to a channel.
@@ -163,20 +150,11 @@ impl Server {
     }
 
     /// Tells a client that it has subscribed or unsubscribed.
-    fn told(
-        &mut self,
-        cx: &mut impl Context<Client>,
-        client: &Client,
-        what: &str,
-        channel: Option<&[u8]>,
-    ) {
+    fn told(&mut self, client: &Client, what: &str, channel: Option<&[u8]>) {
         self.reply.array(3);
         self.reply.string(what.as_bytes());
         self.reply.string_or_null(channel);
         self.reply.number(client.channels.len());
-        // While it listens it may be silent.
-        let timeout = client.channels.is_empty().then_some(IDLE_TIMEOUT);
-        let _ = cx.set_limits(cx.id(), Limits::new().idle_timeout(timeout));
     }
 }
 
@@ -194,7 +172,6 @@ impl Handler for Server {
         client: &mut Client,
         input: &mut Input<'_>,
     ) -> Action {
-        self.keys.now = cx.now();
         let (mut request, mut action) = (Vec::with_capacity(8), Action::Continue);
         while action == Action::Continue {
             let ran = match take_request(input, &mut client.seen, &mut request) {
@@ -221,18 +198,11 @@ impl Handler for Server {
             }
         }
         self.reply.0.shrink_to(MAX_INLINE);
-        cx.wake_at(self.keys.next_deadline());
         action
     }
 
     fn closed(&mut self, _: &mut impl Context<Client>, client: Client, closed: &Closed) {
         client.channels.iter().for_each(|channel| self.forget(closed.id, channel));
-    }
-
-    fn wake_up(&mut self, cx: &mut impl LoopContext<Client>) {
-        self.keys.now = cx.now();
-        self.keys.expire(EXPIRED_AT_ONCE);
-        cx.wake_at(self.keys.next_deadline());
     }
 
     /// A signal came.
@@ -242,18 +212,18 @@ impl Handler for Server {
     }
 }
 
-/// What a client is told about a command that is not known, in the words of Redis.
-fn unknown(name: &[u8], args: &[&[u8]]) -> String {
-    let text = |bytes: &[u8], most: usize| {
-        String::from_utf8_lossy(&bytes[..bytes.len().min(most)]).into_owned()
-    };
-    let mut first = String::new();
-    for arg in args {
-        if first.len() < 128 {
-            first += &format!("'{}' ", text(arg, 128 - first.len()));
-        }
+/// Why a command is not run.
+fn refusal(name: &[u8], listens: bool) -> String {
+    let name = String::from_utf8_lossy(name);
+    let known = name.to_lowercase();
+    match (COMMANDS.split(' ').any(|it| it == known), listens) {
+        (false, _) => format!("ERR unknown command '{name}'"),
+        (true, false) => format!("ERR wrong number of arguments for '{known}' command"),
+        (true, true) => format!(
+            "ERR Can't execute '{known}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / \
+             RESET are allowed in this context"
+        ),
     }
-    format!("ERR unknown command '{}', with args beginning with: {first}", text(name, 128))
 }
 
 fn config() -> Config {

@@ -1,7 +1,5 @@
 //! Requests and replies as bytes: RESP2, and inline commands as people type them.
 
-use std::ops::RangeInclusive;
-
 use edgeloop::Input;
 
 /// The longest request, the longest argument and the longest inline command, in bytes.
@@ -48,18 +46,26 @@ pub(crate) fn take_request<'a>(
     let resumes = seen.at > 0;
     let mut ahead = Input::new(&input.bytes()[seen.at..]);
     if !resumes {
-        let count = length(&mut ahead, i64::MIN..=MAX_ARGUMENTS, "invalid multibulk length")?;
-        let Some(count) = count else { return Ok(false) };
-        *seen = Seen { at: input.len() - ahead.len(), missing: count };
+        ahead.skip(1);
+        let missing = match ahead.take_integer() {
+            Ok(None) => return Ok(false),
+            // Less than nothing is nothing.
+            Ok(Some(count)) if count <= MAX_ARGUMENTS => count.try_into().unwrap_or(0),
+            _ => return Err("invalid multibulk length".to_owned()),
+        };
+        *seen = Seen { at: input.len() - ahead.len(), missing };
     }
     while seen.missing > 0 {
         match ahead.first() {
             None => return Ok(false),
-            Some(b'$') => {}
+            Some(b'$') => ahead.skip(1),
             Some(&byte) => return Err(format!("expected '$', got '{}'", char::from(byte))),
         }
-        let length = length(&mut ahead, 0..=MAX_BULK as i64, "invalid bulk length")?;
-        let Some(length) = length else { return Ok(false) };
+        let length = match ahead.take_integer().map(|length| length.map(usize::try_from)) {
+            Ok(None) => return Ok(false),
+            Ok(Some(Ok(length))) if length <= MAX_BULK => length,
+            _ => return Err("invalid bulk length".to_owned()),
+        };
         if seen.at + length > MAX_REQUEST {
             return Err("too big request".to_owned());
         }
@@ -73,21 +79,6 @@ pub(crate) fn take_request<'a>(
     }
     input.skip(input.len() - ahead.len());
     Ok(true)
-}
-
-/// Takes the line with a length, and the byte before it that says of what. Less than nothing is
-/// nothing.
-fn length(
-    ahead: &mut Input<'_>,
-    allowed: RangeInclusive<i64>,
-    error: &'static str,
-) -> Result<Option<usize>, &'static str> {
-    ahead.skip(1);
-    match ahead.take_integer() {
-        Ok(Some(length)) if allowed.contains(&length) => Ok(Some(length.try_into().unwrap_or(0))),
-        Ok(None) => Ok(None),
-        _ => Err(error),
-    }
 }
 
 /// An integer as Redis takes it: no sign but a minus, and no zeros in front.
@@ -116,8 +107,8 @@ impl Reply {
         self.line(b':', itoa::Buffer::new().format(number));
     }
 
-    /// Adds a string. Behind more than may be sent nothing is added, or a short request for the
-    /// same long string a million times would take all memory.
+    /// Adds a string. Behind more than may be sent nothing is added, or a short request for a long
+    /// list would take its memory once more.
     pub(crate) fn string(&mut self, string: &[u8]) {
         if self.0.len() > MAX_OUTPUT {
             return;

@@ -1,4 +1,4 @@
-//! The server on the simulated kernel: cut requests, faults, hostile and slow clients, and time.
+//! The server on the simulated kernel: cut requests, faults, hostile and slow clients.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -16,13 +16,13 @@ const ASKED: &str = "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$7\r\none\r\ntw\r\n*2\r\n$3\r
 const ANSWERED: &str = "+OK\r\n$7\r\none\r\ntw\r\n:1\r\n:2\r\n+PONG\r\n$0\r\n\r\n:3\r\n\
     *3\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\nc\r\n\
     -WRONGTYPE Operation against a key holding the wrong kind of value\r\n\
-    -ERR unknown command 'QUACK', with args beginning with: 'a' 'b' \r\n\
+    -ERR unknown command 'QUACK'\r\n\
     -ERR wrong number of arguments for 'set' command\r\n\
     *3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n\
     -ERR Can't execute 'get': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET \
     are allowed in this context\r\n*2\r\n$4\r\npong\r\n$0\r\n\r\n\
     *3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$11\r\nunsubscribe\r\n$1\r\nb\r\n:0\r\n\
-    -ERR unknown command '', with args beginning with: \r\n";
+    -ERR unknown command ''\r\n";
 
 fn message(channel: &str, text: &str) -> String {
     let (a, b) = (channel.len(), text.len());
@@ -65,7 +65,6 @@ fn requests_cut_at_any_byte_are_answered_the_same() {
 #[test]
 fn requests_are_answered_under_faults_and_through_small_buffers() {
     check(0..40, |simulation| {
-        // What is appended grows, and so do some replies.
         let asked = format!("{ASKED}DEL n k l\r\n").repeat(5);
         let answered = format!("{ANSWERED}:3\r\n").repeat(5);
         let simulation = simulation.buffers(1..=200).faults(Faults::passing());
@@ -158,10 +157,10 @@ fn a_reply_that_is_too_long_takes_no_more_memory_than_may_be_sent() {
     reply.strings((0..1000).map(|_| &megabyte));
     assert!((MAX_OUTPUT..MAX_OUTPUT + (2 << 20)).contains(&reply.0.len()));
     check(0..1, |simulation| {
-        let value = "x".repeat(1 << 20);
-        let asked = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1048576\r\n{value}\r\n");
-        let asked = format!("{asked}MGET{}\r\n", " k".repeat(1000));
-        let greedy = Script::new().exchange(asked, "+OK\r\n").may_end().expect_end();
+        let element = "x".repeat(6 << 20);
+        let asked = format!("*3\r\n$5\r\nRPUSH\r\n$1\r\nl\r\n$6291456\r\n{element}\r\n");
+        let asked = format!("{}LRANGE l 0 -1\r\n", asked.repeat(3));
+        let greedy = Script::new().exchange(asked, ":1\r\n:2\r\n:3\r\n").may_end().expect_end();
         let simulation = simulation.calm().config(config()).buffers(100_000..=200_000);
         let report = simulation.peer(greedy).run(Server::default())?;
         assert_eq!(report.peers[0].reason(), Some(Reason::Reset));
@@ -304,42 +303,5 @@ fn a_pipeline_of_messages_reaches_each_subscriber_in_one_call() {
             .run(Server::default())?;
         assert_eq!(sends.get(), 1);
         Ok(())
-    });
-}
-
-#[test]
-fn a_key_expires_at_its_time_and_its_memory_goes() {
-    let second = Duration::from_secs(1);
-    check(0..50, |simulation| {
-        let script = Script::new()
-            .send("SET a 1 PX 10000\r\nSET b 1 EX 10\r\nSET c 1 EX 1000\r\nSET d 1 EX 10\r\n")
-            .expect("+OK\r\n".repeat(4))
-            .send("PERSIST d\r\nEXPIRE c 10\r\nSET e 1\r\nPEXPIRE e 9999\r\nTTL b\r\n")
-            .expect(":1\r\n:1\r\n+OK\r\n:1\r\n:10\r\n")
-            .wait(9 * second)
-            .send("EXISTS a b c d e\r\nDBSIZE\r\nSET b 2\r\n")
-            .expect(":5\r\n:5\r\n+OK\r\n")
-            .wait(1800 * second)
-            .send("MGET a b c d e\r\nDBSIZE\r\nTTL a\r\nKEYS a\r\n")
-            .expect("*5\r\n$-1\r\n$1\r\n2\r\n$-1\r\n$1\r\n1\r\n$-1\r\n:2\r\n:-2\r\n*0\r\n");
-        let report = simulation.config(config()).peer(script).run(Server::default())?;
-        assert_eq!(report.handler.keys.entries.len(), 2);
-        assert!(report.handler.keys.next_deadline().is_none());
-        Ok(())
-    });
-}
-
-#[test]
-fn many_keys_that_expire_at_once_go_in_several_turns() {
-    check(0..3, |simulation| {
-        let keys = 5 * EXPIRED_AT_ONCE;
-        let asked: String = (0..keys).map(|key| format!("SET {key} x PX 20000\r\n")).collect();
-        let script = Script::new()
-            .exchange(asked, "+OK\r\n".repeat(keys))
-            .wait(Duration::from_secs(30))
-            .send("DBSIZE\r\n")
-            .expect(":0\r\n");
-        let simulation = simulation.calm().buffers(10_000..=100_000);
-        simulation.config(config()).peer(script).run(Server::default()).map(drop)
     });
 }
