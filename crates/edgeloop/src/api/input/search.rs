@@ -168,3 +168,25 @@ pub(crate) mod counted {
         COUNT.take()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All texts of this many letters, of which there are two.
+    fn texts(length: u32) -> impl Iterator<Item = Vec<u8>> {
+        (0..1_u32 << length).map(move |text| {
+            (0..length).map(|at| if text >> at & 1 == 0 { b'a' } else { b'b' }).collect()
+        })
+    }
+
+    #[test]
+    fn the_first_of_a_delimiter_is_found_in_every_text_of_two_letters() {
+        for wanted in (1..=5).flat_map(texts) {
+            for text in (0..=9).flat_map(texts) {
+                let first = text.windows(wanted.len()).position(|window| window == wanted);
+                assert_eq!(find(&text, Delimiter::new(&wanted)), first, "{wanted:?} in {text:?}");
+            }
+        }
+    }
+}
