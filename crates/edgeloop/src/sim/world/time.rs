@@ -116,15 +116,20 @@ impl World {
             // time, and much has happened meanwhile.
             length = self.alarm.since(self.now) + self.random.share(SLACK * 9 / 10);
         }
-        let ends = self.now.after(length);
+        let mut ends = self.now.after(length);
         self.note(|| format!("the process is stopped for {length:?}"));
         let mut left = MEANWHILE;
         loop {
             while left > 0 && self.step() {
                 left -= 1;
             }
+            if left == 0 {
+                // Something happens still, so that no time passes: the stop ends here.
+                ends = self.now;
+                break;
+            }
             let next = self.next_outside();
-            if left == 0 || next <= self.now || next > ends {
+            if next <= self.now || next > ends {
                 break;
             }
             self.now = next;
