@@ -17,8 +17,8 @@ use testkit::{
     skip_unless,
 };
 
-/// Makes what its first argument lists, separated by commas, such as `tcp,udp=name`. Then it becomes
-/// the program of the other arguments, to which all of that is passed.
+/// Makes what its first argument lists, separated by commas, such as `tcp,udp=name`. Then it
+/// becomes the program of the other arguments, to which all of that is passed.
 const PASSES: &str = r#"
 import os, select, socket, sys
 

@@ -132,8 +132,8 @@ pub(crate) fn take(announced: &Announced) -> Vec<Passed> {
     passed
 }
 
-/// Takes a socket, whatever it is: the loop says best what is wrong with one. It is asked for as one
-/// of each family and type, since `listenfd` gives an owned descriptor only of a kind that was
+/// Takes a socket, whatever it is: the loop says best what is wrong with one. It is asked for as
+/// one of each family and type, since `listenfd` gives an owned descriptor only of a kind that was
 /// named. One of TCP is the second that is asked for; one of IPv6 passes as one of IPv4.
 fn take_one(sockets: &mut ListenFd, index: usize) -> Option<OwnedFd> {
     // As linux/net.h and linux/socket.h number them, with some room.

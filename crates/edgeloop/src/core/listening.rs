@@ -1,8 +1,8 @@
 //! How listeners begin and how they end; the accepting phase finds them here.
 //!
 //! A listener is found by its id, which is not used again before all others were. So an event that
-//! was collected before its listener closed reaches none that began later (C17), whatever descriptor
-//! and place that one has.
+//! was collected before its listener closed reaches none that began later (C17), whatever
+//! descriptor and place that one has.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,8 +1,8 @@
 //! The loop without its handler: connections, memory, time, and what can be done to them.
 //!
-//! Callbacks reach this through [`CallContext`](crate::event_loop::call_context::CallContext), so nothing here
-//! calls the handler. What a callback has to be told about is put on a list that a later phase of
-//! the turn works off.
+//! Callbacks reach this through [`CallContext`](crate::event_loop::call_context::CallContext), so
+//! nothing here calls the handler. What a callback has to be told about is put on a list that a
+//! later phase of the turn works off.
 
 mod adopting;
 mod agenda;

@@ -213,8 +213,8 @@ impl<K: Kernel> Core<K> {
         }
     }
 
-    /// Whether a connection gets what comes from another that is not read for now, that has its turn
-    /// still to come, or that is busy. It is not idle then.
+    /// Whether a connection gets what comes from another that is not read for now, that has its
+    /// turn still to come, or that is busy. It is not idle then.
     pub(crate) fn waits_for_source(&self, id: ConnectionId) -> bool {
         let waits = Flags::PAUSED | Flags::STARVED | Flags::RETRY | Flags::LISTED;
         let source = self.relays.source(id).filter(|&source| source != id);

@@ -1,10 +1,9 @@
 //! What callbacks send within a turn, and who has sent so much that the rest must wait (C13).
 //!
 //! An ordinary message only takes from an allowance that all connections share. Whoever is sent to
-//! when it ends is counted from then on: what it is sent in this turn beyond a budget is queued, to be
-//! written in the next turn. So the callbacks of one connection that
-//! send to a fast reader, on and on, are bounded by two budgets, and a message costs no look at who
-//! sent how much.
+//! when it ends is counted from then on: what it is sent in this turn beyond a budget is queued, to
+//! be written in the next turn. So the callbacks of one connection that send to a fast reader, on
+//! and on, are bounded by two budgets, and a message costs no look at who sent how much.
 
 use std::collections::HashMap;
 

@@ -148,16 +148,12 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     #[cold]
     fn unusual_event(&mut self, id: ConnectionId, readiness: Readiness) {
-        let ordinary = readiness.with_out() == self.core.ordinary;
-        if let Some(connection) = self.core.connections.get(id)
-            && ordinary
-            && !H::TRACE
-            && connection.is_plain_or_relayed()
-        {
-            return self.relay_message(id);
-        }
-        if self.core.connections.get(id).is_none() {
+        let Some(connection) = self.core.connections.get(id) else {
             return self.other_event(EventSource::named(id));
+        };
+        let ordinary = readiness.with_out() == self.core.ordinary;
+        if ordinary && !H::TRACE && connection.is_plain_or_relayed() {
+            return self.relay_message(id);
         }
         self.core.stop_counting(id);
         let connection = &mut self.core.connections[id];

@@ -3,7 +3,7 @@
 use rustix::io::Errno;
 
 /// How often a call is made before its interruption by a signal is taken for an answer. None but
-/// the wait blocks, so that a signal hardly ever meets one, and never so many in a row.
+/// the wait blocks, so that a signal hardly ever meets one, and never as many times in a row.
 const TRIES: usize = 64;
 
 /// Makes a call, and again where a signal interrupts it, but not for ever (C22).

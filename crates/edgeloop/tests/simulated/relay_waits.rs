@@ -127,7 +127,8 @@ impl Handler for Late {
             if self.closes {
                 cx.close(cx.id());
             } else {
-                // Both of its streams are at their ends now, and all that it has sent is still kept.
+                // Both of its streams are at their ends now, and all that it has sent is still
+                // kept.
                 cx.finish(cx.id());
             }
         }

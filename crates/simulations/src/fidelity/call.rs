@@ -61,7 +61,7 @@ pub(super) enum Call {
     /// accept4(2), which answers with the number of the connection.
     Accept,
     Send(File, usize),
-    /// sendmsg(2) of so many bytes in up to so many pieces.
+    /// sendmsg(2) of a number of bytes, in a number of pieces at most.
     SendVectored(File, usize, usize),
     SendUrgent(File),
     Receive(File, usize),

@@ -95,8 +95,8 @@ impl Busy {
 }
 
 impl Echo {
-    /// Sets, moves or cancels a timer by chance, now and then of another connection: near the loop's
-    /// own timeouts, at once, or at any time.
+    /// Sets, moves or cancels a timer by chance, now and then of another connection: near the
+    /// loop's own timeouts, at once, or at any time.
     pub(super) fn may_set_alarm<S>(&mut self, cx: &mut impl Context<S>, session: &Session) {
         if self.random.chance(self.manner.busies) {
             self.is_busy(cx, session);
