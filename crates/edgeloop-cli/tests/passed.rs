@@ -339,11 +339,10 @@ fn c27_what_is_passed_and_does_not_listen_is_named_in_one_line_with_what_it_is()
         return;
     }
     for (kind, is) in [
-        ("fresh", "a TCP socket that neither listens nor is connected"),
-        ("connected", "a connected TCP socket"),
+        ("fresh", "a socket that neither listens nor is connected"),
+        ("connected", "a connected TCP or Unix socket"),
         ("udp", "a datagram socket"),
         ("udp6", "a datagram socket"),
-        ("unix", "a Unix socket"),
         ("unixgram", "a datagram socket"),
         ("unixseq", "a socket that is no stream"),
         ("netlink", "a socket that is no stream"),
@@ -358,7 +357,7 @@ fn c27_what_is_passed_and_does_not_listen_is_named_in_one_line_with_what_it_is()
         assert_eq!(ended.code, Some(2), "{kind}: {}", ended.stderr);
         let line = format!(
             "cannot listen on descriptor 4 of LISTEN_FDS (bad\\u{{1b}}): it is {is}, not a \
-             listening TCP socket\n"
+             listening TCP or Unix socket\n"
         );
         assert!(ended.stderr.ends_with(&line), "{kind}: {}", ended.stderr);
         assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);

@@ -319,7 +319,7 @@ sys.exit(received != answer and f'received {received}')
             let handle = server.handle();
             let server = thread::spawn(move || server.run());
             let mut python = Command::new("python3");
-            let port = address.port().to_string();
+            let port = address.port().expect("an IP").to_string();
             let output = python.args(["-c", CLIENT, &port, &hex(&asked), &hex(&answer)]).output();
             handle.stop(Stop::Now);
             server.join().expect("no panic").expect("no error");

@@ -62,6 +62,7 @@ mod sealed {
     pub trait Sealed {}
 }
 
+pub use api::address::{Address, AddressError, Credentials, ToAddresses, UnixAddress};
 pub use api::bounds::Limits;
 pub use api::closed::{Attempt, Closed, Reason};
 pub use api::config::{

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use common::{Script, Session, next};
-use edgeloop::{Action, Config, ErrorKind, LoopContext, Reason, Sent, Stop, Target, Time};
+use edgeloop::{Action, Address, Config, ErrorKind, LoopContext, Reason, Sent, Stop, Target, Time};
 use rustix::io::Errno;
 use testkit::{TcpSockets, eventually};
 
@@ -53,7 +53,7 @@ fn a_client_and_a_server_talk_in_one_loop() {
     let origin = server.origin();
     assert_eq!(
         origin.listener,
-        Some(address),
+        Some(address.into()),
         "it was accepted, and only for it a session was asked for"
     );
     assert_ne!(origin.id, id);
@@ -208,8 +208,8 @@ fn of_several_addresses_the_first_that_answers_is_connected_to() {
     });
     while server.opened() != id {}
     let (local, peer) = server.ask(move |cx| (cx.local_address(id), cx.peer_address(id)));
-    assert_eq!(peer.expect("a peer"), address);
-    assert_ne!(local.expect("an address"), address);
+    assert_eq!(peer.expect("a peer"), address.into());
+    assert_ne!(local.expect("an address"), address.into());
     let (metrics, _) = server.stop(Stop::Now);
     assert_eq!((metrics.connected, metrics.accepted), (1, 1));
     drop(waiting);
@@ -232,8 +232,10 @@ fn when_no_address_can_be_connected_to_the_end_is_that_of_the_last() {
         let closed = server.closed();
         assert_eq!((closed.id, closed.reason), (id, reason));
         assert_eq!(closed.errno, second.1);
-        let attempts: Vec<_> = closed.attempts.iter().map(|it| (it.address, it.errno)).collect();
-        assert_eq!(attempts, [first, second]);
+        let attempts: Vec<_> =
+            closed.attempts.iter().map(|it| (it.address.clone(), it.errno)).collect();
+        let expected = [first, second].map(|(address, errno)| (address.into(), errno));
+        assert_eq!(attempts, expected);
         let line = format!("{reason}: {}; {}", closed.attempts[0], closed.attempts[1]);
         assert_eq!(closed.to_string(), line);
         assert!(line.contains(&format!("{deaf}: timed out")), "{line}");
@@ -248,8 +250,8 @@ fn when_no_address_can_be_connected_to_the_end_is_that_of_the_last() {
 fn an_error_of_connect_names_each_address_and_why_it_failed() {
     let server = Script::new().start();
     // IPv6 can't be reached from there.
-    let source = "127.0.0.1:0".parse().expect("an address");
-    let address = |text: &str| text.parse().expect("an address");
+    let source: Address = "127.0.0.1:0".parse().expect("an address");
+    let address = |text: &str| text.parse::<Address>().expect("an address");
     let one = Target::new(address("[::1]:1")).bind(source);
     let two = one.clone().or(address("[::1]:2"));
     let unreachable = "Network is unreachable (os error 101)";
@@ -295,14 +297,14 @@ fn a_connection_comes_from_the_address_that_was_asked_for() {
     let (_stream, peer) = listener.accept().expect("a connection");
     assert_eq!(peer.ip(), source.ip());
     assert_eq!(server.opened(), id);
-    assert_eq!(server.ask(move |cx| cx.local_address(id)).expect("an address"), peer);
+    assert_eq!(server.ask(move |cx| cx.local_address(id)).expect("an address"), peer.into());
 }
 
 #[test]
 fn an_address_of_the_other_family_is_unreachable_from_the_one_that_was_asked_for() {
     let server = Script::new().start();
     let address = server.address();
-    let source = "[::1]:0".parse().expect("an address");
+    let source: Address = "[::1]:0".parse().expect("an address");
     let error = server.ask(move |cx| {
         cx.connect(Target::new(address).bind(source), Session::named(1)).map(|_| ())
     });

@@ -3,7 +3,7 @@
 mod common;
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::os::fd::AsFd as _;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use common::ON_PURPOSE;
 use edgeloop::epoll::{Epoll, Events, Interest, Mode, Token};
 use edgeloop::{
-    Action, Closed, Config, ConnectionId, Context, EventLoop, Handle, Handler, Input, Origin,
-    Reason, Sender, Stop, Turn,
+    Action, Address, Closed, Config, ConnectionId, Context, EventLoop, Handle, Handler, Input,
+    Origin, Reason, Sender, Stop, Turn,
 };
 use testkit::{PATIENCE, Peer};
 
@@ -62,7 +62,7 @@ impl Handler for Talker {
 }
 
 /// A loop that listens.
-fn talker(config: Config) -> (EventLoop<Talker>, SocketAddr, mpsc::Receiver<ConnectionId>) {
+fn talker(config: Config) -> (EventLoop<Talker>, Address, mpsc::Receiver<ConnectionId>) {
     let (opened_in, opened) = mpsc::channel();
     let handler = Talker { opened: opened_in, closed: Vec::new() };
     let mut event_loop = EventLoop::with_config(handler, config).expect("a loop");
@@ -97,7 +97,7 @@ fn run_embedded(loops: &mut [&mut EventLoop<Talker>]) -> usize {
 }
 
 /// What a client sees of a loop, whoever turns it.
-fn visit(address: SocketAddr, opened: &mpsc::Receiver<ConnectionId>, handle: &Handle) {
+fn visit(address: Address, opened: &mpsc::Receiver<ConnectionId>, handle: &Handle) {
     let peer = Peer::connect(address);
     peer.expect_echo(b"hello");
     let id = opened.recv_timeout(PATIENCE).expect("it is open");
@@ -179,7 +179,7 @@ fn what_a_budget_leaves_over_asks_for_another_turn() {
 #[test]
 fn c32_a_panic_within_a_turn_costs_one_connection_and_the_turn_goes_on() {
     let (mut event_loop, address, _opened) = talker(Config::new());
-    let peers = [(); 3].map(|()| Peer::connect(address));
+    let peers = [(); 3].map(|()| Peer::connect(&address));
     while event_loop.metrics().accepted < 3 {
         let _ = event_loop.run_once(None).expect("it runs");
     }
@@ -222,7 +222,7 @@ fn what_is_done_between_two_turns_comes_in_the_next() {
     assert_eq!(opened.try_recv(), Ok(adopted));
     near.expect(b"hello");
     // A loop ends when nothing is left, and says so however often it is asked.
-    assert!(event_loop.unlisten(address));
+    assert!(event_loop.unlisten(&address));
     far.close();
     near.close();
     while event_loop.run_once(Some(PATIENCE)).expect("it runs") != Turn::Done {}
@@ -268,7 +268,7 @@ fn the_example_serves_clients_and_the_keyboard() {
     let says = program.stderr.take().expect("a pipe");
     BufReader::new(says).read_line(&mut line).expect("it says where it listens");
     let address = line.trim().strip_prefix("listening on ").expect("an address");
-    let peer = Peer::connect(address.parse().expect("an address"));
+    let peer = Peer::connect(address);
     peer.send(b"hello\n");
     let mut shown = BufReader::new(program.stdout.take().expect("a pipe"));
     line.clear();

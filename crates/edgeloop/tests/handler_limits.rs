@@ -27,7 +27,7 @@ fn what_a_listener_accepts_has_the_limits_of_its_options() {
         .start_after(move |event_loop| {
             let options = ListenOptions::new().limits(narrow);
             let bound = event_loop.listen_with("127.0.0.1:0", &options).expect("listen");
-            tell.send(bound).expect("the test listens");
+            tell.send(bound.as_tcp().expect("an IP")).expect("the test listens");
         });
     let (_wide, wide_id) = server.connect();
     let (id, first) = next(&sent, "first send");
@@ -50,7 +50,9 @@ fn a_listener_has_a_backlog_and_an_ipv6_of_its_own() {
         let only = ListenOptions::new().ipv6_only(true).backlog(TOO_LONG);
         let bound = event_loop.listen_with("[::]:0", &only).expect("an IPv6 listener");
         // It leaves IPv4 alone.
-        event_loop.listen(("0.0.0.0", bound.port())).expect("an IPv4 listener beside it");
+        event_loop
+            .listen(("0.0.0.0", bound.port().expect("an IP")))
+            .expect("an IPv4 listener beside it");
     });
     let notice = server.notice("backlog");
     assert!(notice.contains("1073741824"), "{notice}");

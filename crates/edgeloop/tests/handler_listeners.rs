@@ -23,14 +23,15 @@ const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)
 #[test]
 fn a_callback_listens_on_a_port_of_the_systems_choice() {
     let server = Script::new().start();
-    let second = server.ask(|cx| cx.listen(ANY_PORT)).expect("a free port");
+    let second = server.ask(|cx| cx.listen(ANY_PORT.into())).expect("a free port");
+    let second = second.as_tcp().expect("an IP");
     assert_ne!((second.port(), second), (0, server.address()));
     let peer = Peer::connect(second);
     let origin = server.origin();
-    assert_eq!(origin.listener, Some(second));
+    assert_eq!(origin.listener, Some(second.into()));
     peer.send(b"hello");
     peer.expect_echo(b"hello");
-    let taken = server.ask(move |cx| cx.listen(second)).expect_err("it is in use");
+    let taken = server.ask(move |cx| cx.listen(second.into())).expect_err("it is in use");
     assert_eq!(
         taken.to_string(),
         format!("cannot listen on {second}: Address already in use (os error 98) in bind"),
@@ -45,8 +46,8 @@ fn whoever_waits_at_a_listener_that_closes_is_reset_and_whoever_was_accepted_sta
     // It is connected as soon as the kernel has it in the backlog, while the loop is busy.
     let waits = server.ask(move |cx| {
         let waits = Peer::connect(address);
-        assert!(cx.unlisten(address));
-        assert!(!cx.unlisten(address), "it is closed");
+        assert!(cx.unlisten(&address.into()));
+        assert!(!cx.unlisten(&address.into()), "it is closed");
         waits
     });
     waits.expect_reset();
@@ -63,14 +64,15 @@ fn c17_an_event_of_a_closed_listener_does_not_reach_the_one_in_its_place() {
     let server = server.data(move |cx, input| {
         let _ = input.take_all();
         let second = first.try_recv().expect("an address");
-        assert!(cx.unlisten(second));
+        assert!(cx.unlisten(&second));
         cx.listen(second).expect("it is free again");
         Action::Continue
     });
     let server = server.start();
     let (peer, _) = server.connect();
-    let second = server.ask(|cx| cx.listen(ANY_PORT)).expect("a free port");
-    first_in.send(second).expect("the handler waits");
+    let second = server.ask(|cx| cx.listen(ANY_PORT.into())).expect("a free port");
+    first_in.send(second.clone()).expect("the handler waits");
+    let second = second.as_tcp().expect("an IP");
     let before = server.ask(|cx| cx.metrics());
     // The loop is busy while both happen, so that one wait brings both, in their order.
     let late = server.ask(move |_| {
@@ -92,7 +94,7 @@ fn a_loop_ends_when_its_last_listener_is_closed_and_nobody_is_left() {
     let server = Script::new().start();
     let (peer, _) = server.connect();
     let address = server.address();
-    server.ask(move |cx| cx.unlisten(address));
+    server.ask(move |cx| cx.unlisten(&address.into()));
     peer.close();
     server.closed();
     server.join();
@@ -104,7 +106,7 @@ fn c37_a_loop_that_drains_listens_no_more() {
     let (peer, _) = server.connect();
     let error = server.ask(|cx| {
         cx.stop(Stop::Drain(None));
-        cx.listen(ANY_PORT)
+        cx.listen(ANY_PORT.into())
     });
     let error = error.expect_err("it is about to drain").to_string();
     assert_eq!(error, "cannot listen on 127.0.0.1:0: the loop is stopping");
@@ -122,7 +124,7 @@ fn c01_a_given_listener_serves_whoever_waited_before_the_loop_had_it_to_the_last
         peer.send(b"de");
     }
     let server = Script::new().without_listener().start_after(|event_loop| {
-        assert_eq!(event_loop.listen_on_fd(listener).expect("it listens"), address);
+        assert_eq!(event_loop.listen_on_fd(listener).expect("it listens"), address.into());
     });
     for peer in &waiting {
         peer.expect(b"abcde");
@@ -148,7 +150,7 @@ fn c18_a_given_listener_that_others_hold_open_is_let_go_of_and_stays_theirs() {
     let peer = Peer::connect(address);
     peer.expect_echo(b"hello");
     server.opened();
-    assert!(server.ask(move |cx| cx.unlisten(address)));
+    assert!(server.ask(move |cx| cx.unlisten(&address.into())));
     let before = server.ask(|cx| cx.metrics());
     // It is theirs to accept; the loop hears nothing of it.
     let waits = Peer::connect(address);
@@ -168,7 +170,7 @@ fn a_descriptor_that_does_not_listen_is_refused_with_what_it_is() {
         let socket = UdpSocket::bind(ANY_PORT).expect("a port");
         let number = socket.as_raw_fd();
         let error = event_loop.listen_on_fd(socket).expect_err("no listener").to_string();
-        let is = "it is a datagram socket, not a listening TCP socket";
+        let is = "it is a datagram socket, not a listening TCP or Unix socket";
         assert_eq!(error, format!("cannot listen on descriptor {number}: {is}"));
     });
     let (peer, _) = server.connect();

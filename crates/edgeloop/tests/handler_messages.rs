@@ -77,7 +77,7 @@ impl Receive<Word> for Told {
 
 /// The loop on a thread of its own. It is stopped when this is dropped.
 struct Running {
-    address: std::net::SocketAddr,
+    address: edgeloop::Address,
     numbers: Sender<Number>,
     words: Sender<Word>,
     opened: mpsc::Receiver<ConnectionId>,
@@ -104,7 +104,7 @@ impl Running {
     }
 
     fn connect(&self) -> (Peer, ConnectionId) {
-        let peer = Peer::connect(self.address);
+        let peer = Peer::connect(&self.address);
         (peer, self.opened.recv_timeout(PATIENCE).expect("it is opened"))
     }
 

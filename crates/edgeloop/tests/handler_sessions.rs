@@ -70,7 +70,7 @@ fn serves_with<const SIZE: usize>() -> usize {
     let mut taken = 0;
     let clients: Vec<Peer> = (1..=CLIENTS)
         .map(|own| {
-            let client = Peer::connect(address);
+            let client = Peer::connect(&address);
             client.send(b"hello");
             client.expect(&[&[if SIZE == 0 { 0 } else { own }][..], b"hello"].concat());
             if own == 1 {

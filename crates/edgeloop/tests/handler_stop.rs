@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -44,7 +45,8 @@ fn c37_a_stopping_loop_makes_no_new_connections_and_so_comes_to_its_end() {
     let (report, errors) = mpsc::channel();
     let server = Script::new().closed(move |cx, _| {
         // As a client would that always reconnects.
-        let again = cx.connect(Target::new(([127, 0, 0, 1], 9).into()), Session::named(0));
+        let again =
+            cx.connect(Target::new(SocketAddr::from(([127, 0, 0, 1], 9))), Session::named(0));
         let _ = report.send(again.expect_err("a loop that stops").to_string());
     });
     let server = server.start();

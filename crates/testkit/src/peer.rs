@@ -1,8 +1,10 @@
 //! The other end of a connection: what a client says, and what it must hear.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::AsFd as _;
+use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,9 +35,38 @@ impl Peer {
     /// When that fails.
     #[must_use]
     #[track_caller]
-    pub fn connect(address: SocketAddr) -> Self {
+    pub fn connect(address: impl ToSocketAddrs) -> Self {
+        let address = address.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+        let address = address.unwrap_or_else(|| panic!("no IP to connect to"));
         Self::try_connect(address)
             .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
+    }
+
+    /// Connects to a Unix socket.
+    ///
+    /// # Panics
+    ///
+    /// When that fails.
+    #[must_use]
+    #[track_caller]
+    pub fn connect_unix(path: impl AsRef<Path>) -> Self {
+        let path = path.as_ref();
+        UnixStream::connect(path)
+            .and_then(Self::over_unix)
+            .unwrap_or_else(|error| panic!("cannot connect to {}: {error}", path.display()))
+    }
+
+    /// Wraps a Unix socket that was connected otherwise.
+    ///
+    /// # Errors
+    ///
+    /// Those of setsockopt(2).
+    pub fn over_unix(stream: UnixStream) -> io::Result<Self> {
+        // The same calls do for both.
+        let stream = TcpStream::from(OwnedFd::from(stream));
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self { stream })
     }
 
     /// Connects, where it may fail.

@@ -6,9 +6,9 @@ mod sink;
 mod terminal;
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
+use edgeloop::Address;
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::Targets;
@@ -98,7 +98,7 @@ impl Log {
     }
 
     /// The line that says where the server listens. Tools wait for it.
-    pub(crate) fn listening(&self, address: SocketAddr) {
+    pub(crate) fn listening(&self, address: &Address) {
         match self.format {
             Format::Text => tracing::info!(target: ALWAYS, "listening on {address}"),
             Format::Json => {

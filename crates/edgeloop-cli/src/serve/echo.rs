@@ -2,10 +2,9 @@
 //!
 //! There are two, so that the one that runs by default pays nothing for what the other logs.
 
-use std::net::SocketAddr;
-
 use edgeloop::{
-    Action, Closed, Context, Handler, Input, LoopContext, Notice, Origin, Sent, Time, Trace,
+    Action, Address, Closed, Context, Handler, Input, LoopContext, Notice, Origin, Sent, Time,
+    Trace,
 };
 
 use super::operator::{Operated, Operator};
@@ -91,7 +90,7 @@ impl<const STEPS: bool> LoggedEcho<STEPS> {
 /// What the log says about a connection when it ends.
 #[derive(Debug)]
 pub(crate) struct Opened {
-    peer: SocketAddr,
+    peer: Address,
     at: Option<Time>,
     received: u64,
     sent: u64,
@@ -103,7 +102,7 @@ impl<const STEPS: bool> Handler for LoggedEcho<STEPS> {
     const TRACE: bool = STEPS;
 
     fn session(&mut self, origin: &Origin) -> Option<Opened> {
-        Some(Opened { peer: origin.peer, at: None, received: 0, sent: 0 })
+        Some(Opened { peer: origin.peer.clone(), at: None, received: 0, sent: 0 })
     }
 
     fn opened(&mut self, cx: &mut impl Context<Self::Session>, session: &mut Opened) -> Action {

@@ -28,14 +28,14 @@ pub(crate) struct Resolved<'a> {
 pub(crate) struct Listening {
     /// Each real address: those that were passed in, and then the others in the order in which they
     /// were asked for.
-    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) addresses: Vec<edgeloop::Address>,
     /// Which addresses of a name are left out, and why.
     pub(crate) warnings: Vec<String>,
 }
 
 impl Listening {
     /// Adds an address that is none of them.
-    fn add(&mut self, address: SocketAddr) {
+    fn add(&mut self, address: edgeloop::Address) {
         if !self.addresses.contains(&address) {
             self.addresses.push(address);
         }
@@ -96,7 +96,7 @@ pub(crate) fn listen<H: Handler>(
             continue;
         }
         match event_loop.listen(address) {
-            Ok(bound) => wanted[index].bound = Some(bound),
+            Ok(bound) => wanted[index].bound = bound.as_tcp(),
             Err(error) if is_in_use(&error) && passed.iter().any(|one| serves(one, address)) => {
                 wanted[index].bound = Some(address);
             }
@@ -152,7 +152,9 @@ fn covers(bound: SocketAddr, address: SocketAddr, ipv6_only: bool) -> bool {
 /// Whether a socket that was passed in accepts what is for this address. That the address is in use
 /// does not say by whom.
 fn serves(passed: &Bound, address: SocketAddr) -> bool {
-    passed.address == address || covers(passed.address, address, passed.ipv6_only)
+    passed.address.as_tcp().is_some_and(|passed_in| {
+        passed_in == address || covers(passed_in, address, passed.ipv6_only)
+    })
 }
 
 /// What includes others comes first.
@@ -169,11 +171,11 @@ fn outcome(wanted: Vec<Wanted<'_>>, passed: &[Bound]) -> Result<Listening, Failu
         wanted.iter().filter(|one| one.bound.is_some()).map(|one| one.asked).collect();
     let mut listening = Listening::default();
     for one in passed {
-        listening.add(one.address);
+        listening.add(one.address.clone());
     }
     for Wanted { asked, bound, error, .. } in wanted {
         if let Some(bound) = bound {
-            listening.add(bound);
+            listening.add(bound.into());
         }
         match error.map(|error| failure(error, false)) {
             Some(Failure { line, .. }) if served.contains(&asked) => {
@@ -305,7 +307,7 @@ mod tests {
         let config = Config::new().ipv6_only(ipv6_only);
         let mut event_loop = EventLoop::with_config(Deaf, config).expect("a loop");
         let listening = listen(&mut event_loop, &resolved, ipv6_only, &[])?;
-        for &address in &listening.addresses {
+        for address in &listening.addresses {
             TcpStream::connect(address).unwrap_or_else(|error| panic!("{address}: {error}"));
         }
         Ok(listening)
@@ -315,7 +317,7 @@ mod tests {
     #[track_caller]
     fn shown(lists: &[&str], ipv6_only: bool) -> (Vec<String>, Vec<String>) {
         let listening = listen_on(lists, ipv6_only).unwrap_or_else(|end| panic!("{}", end.line));
-        let port = format!(":{}", listening.addresses[0].port());
+        let port = format!(":{}", listening.addresses[0].port().expect("an IP"));
         let shown = |line: String| line.replace(&port, ":P");
         let addresses = listening.addresses.iter().map(|address| shown(address.to_string()));
         (addresses.collect(), listening.warnings.into_iter().map(shown).collect())
@@ -438,7 +440,7 @@ mod tests {
                 Ok(both
                     .addresses
                     .iter()
-                    .map(|address| address.ip().to_string())
+                    .map(|address| address.ip().expect("an IP").to_string())
                     .collect::<Vec<_>>())
             });
             let expected: Vec<_> =

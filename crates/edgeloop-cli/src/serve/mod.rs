@@ -109,7 +109,7 @@ where
     for one in &passed {
         one.tell();
     }
-    for address in listening.addresses {
+    for address in &listening.addresses {
         log.listening(address);
     }
     let begin = Instant::now();

@@ -8,12 +8,11 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-use edgeloop::{Error, EventLoop, Handler};
+use edgeloop::{Address, Error, EventLoop, Handler};
 use listenfd::ListenFd;
 use rustix::net::sockopt;
 
@@ -105,7 +104,7 @@ impl fmt::Display for Place {
 #[derive(Debug)]
 pub(crate) struct Bound {
     place: Place,
-    pub(crate) address: SocketAddr,
+    pub(crate) address: Address,
     /// It accepts nothing of IPv4.
     pub(crate) ipv6_only: bool,
 }
@@ -161,7 +160,7 @@ fn nature_of(number: usize) -> &'static str {
 ///
 /// # Errors
 ///
-/// A line that names the first that is no listening TCP socket and says what it is, or the call
+/// A line that names the first that is no listening TCP or Unix socket and says what it is, or the call
 /// that failed.
 pub(crate) fn listen<H: Handler>(
     event_loop: &mut EventLoop<H>,
@@ -178,7 +177,7 @@ pub(crate) fn listen<H: Handler>(
 }
 
 fn refused(place: &Place, is: &str) -> Failure {
-    let line = format!("cannot listen on {place}: it is {is}, not a listening TCP socket");
+    let line = format!("cannot listen on {place}: it is {is}, not a listening TCP or Unix socket");
     Failure::usage(line)
 }
 

@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 
+use crate::api::address::Address;
 use crate::api::id::ConnectionId;
 
 /// The end of one connection, as its [`closed`](crate::Handler::closed) callback is told it.
@@ -37,11 +37,11 @@ pub struct Closed {
 /// An address that could not be connected to.
 ///
 /// Shows as `192.0.2.1:7000: Connection refused (os error 111)`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Attempt {
     /// The address.
-    pub address: SocketAddr,
+    pub address: Address,
     /// The error number; `None` if it took too long.
     pub errno: Option<i32>,
 }

@@ -1,11 +1,11 @@
 //! What a callback acts through: the loop and all its connections, or one of them.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::action::{Sent, Stop};
+use crate::api::address::Address;
 use crate::api::bounds::Limits;
 use crate::api::error::{ConnectError, Error};
 use crate::api::id::ConnectionId;
@@ -220,7 +220,7 @@ pub trait LoopContext<S = ()>: crate::sealed::Sealed {
     ///
     /// When the address can't be listened on, or the loop is stopping: a loop that drains or cuts
     /// off what is left accepts nobody who has not come yet (C37).
-    fn listen(&mut self, address: SocketAddr) -> Result<SocketAddr, Error>;
+    fn listen(&mut self, address: Address) -> Result<Address, Error>;
 
     /// Stops listening on an address, at once; returns whether the loop did listen on it. Does not
     /// block. Connections that were accepted go on.
@@ -229,7 +229,7 @@ pub trait LoopContext<S = ()>: crate::sealed::Sealed {
     /// Nobody has seen what they sent. Only [`Stop::Drain`] accepts those first, on all listeners.
     ///
     /// A loop that is left without a listener runs until its last connection has ended.
-    fn unlisten(&mut self, address: SocketAddr) -> bool;
+    fn unlisten(&mut self, address: &Address) -> bool;
 
     /// Starts an outbound connection with this session, to an address or to a [`Target`] with
     /// several of them. [`Handler::opened`](crate::Handler::opened) is called when it is made, or
@@ -253,7 +253,7 @@ pub trait LoopContext<S = ()>: crate::sealed::Sealed {
     ///
     /// When the connection is gone ([`NotConnected`](io::ErrorKind::NotConnected)), or the call
     /// fails.
-    fn local_address(&mut self, id: ConnectionId) -> io::Result<SocketAddr>;
+    fn local_address(&mut self, id: ConnectionId) -> io::Result<Address>;
 
     /// The address of a connection's other end (getpeername(2)); one system call. Of an outbound
     /// connection with several addresses it tells which one was connected to.
@@ -262,7 +262,7 @@ pub trait LoopContext<S = ()>: crate::sealed::Sealed {
     ///
     /// When the connection is gone, not made yet, or reset
     /// ([`NotConnected`](io::ErrorKind::NotConnected)), or the call fails.
-    fn peer_address(&mut self, id: ConnectionId) -> io::Result<SocketAddr>;
+    fn peer_address(&mut self, id: ConnectionId) -> io::Result<Address>;
 
     /// Sets, moves or (with `None`) cancels a timer of any connection, as [`Context::set_timer`]
     /// does for one's own.

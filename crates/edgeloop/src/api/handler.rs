@@ -4,9 +4,8 @@
 //! [`Context`], through which it acts on its own connection and on others, the session that it
 //! made for the connection, and whatever the callback is about.
 
-use std::net::SocketAddr;
-
 pub use crate::api::action::{Action, Sent, Stop};
+use crate::api::address::{Address, Credentials};
 use crate::api::closed::Closed;
 pub use crate::api::context::{Context, LoopContext};
 use crate::api::id::ConnectionId;
@@ -251,8 +250,10 @@ pub struct Origin {
     /// The connection that is being made.
     pub id: ConnectionId,
     /// The address of the other end; `0.0.0.0:0` if it is gone and was not told before.
-    pub peer: SocketAddr,
+    pub peer: Address,
+    /// Who is at the other end of a Unix socket.
+    pub credentials: Option<Credentials>,
     /// The address that the listener is bound to that has accepted it; `None` if it was accepted
     /// elsewhere and given to the loop ([`Handle::adopt`](crate::Handle::adopt)).
-    pub listener: Option<SocketAddr>,
+    pub listener: Option<Address>,
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::NonZeroU64;
 
 /// The bits of a generation. The others of a connection's state word are its flags.
-pub(crate) const GENERATION_BITS: u32 = 41;
+pub(crate) const GENERATION_BITS: u32 = 40;
 
 /// The bits of a slot: the table has no more than so many.
 pub(crate) const SLOT_BITS: u32 = 22;
@@ -13,8 +13,7 @@ pub(crate) const SLOT_BITS: u32 = 22;
 ///
 /// It is a slot and a generation, which counts the loop's connections. Slots are used again,
 /// generations are not, so an id that outlives its connection never reaches another client's (C17).
-/// They begin anew after 2⁴¹ connections, which takes a loop more than two years at 33,000 a
-/// second; an id that is older than that may name another connection, if that has the same slot.
+/// They begin anew after 2⁴⁰ connections, which takes a loop more than a year at 33,000 a second; an id that is older than that may name another connection, if that has the same slot.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(u64);
 
@@ -81,6 +80,6 @@ mod tests {
             assert_eq!(ConnectionId::from_bits(id.to_bits()), id);
             assert_eq!((id.slot(), id.non_zero()), (slot, generation));
         }
-        assert_eq!(ConnectionId::new(3, generation).to_string(), "2199023255551@3");
+        assert_eq!(ConnectionId::new(3, generation).to_string(), "1099511627775@3");
     }
 }

@@ -34,6 +34,16 @@ pub struct ListenOptions {
     keepalive: Option<Option<Duration>>,
     user_timeout: Option<Option<Duration>>,
     send_buffer: Option<Option<usize>>,
+    access: Access,
+}
+
+/// Who may connect through a file. What is `None` stays as the kernel made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Access {
+    /// The permission bits.
+    pub(crate) mode: Option<u32>,
+    pub(crate) user: Option<u32>,
+    pub(crate) group: Option<u32>,
 }
 
 impl ListenOptions {
@@ -47,6 +57,7 @@ impl ListenOptions {
             keepalive: None,
             user_timeout: None,
             send_buffer: None,
+            access: Access { mode: None, user: None, group: None },
         }
     }
 
@@ -91,6 +102,33 @@ impl ListenOptions {
     pub const fn send_buffer(mut self, bytes: Option<usize>) -> Self {
         self.send_buffer = Some(bytes);
         self
+    }
+
+    /// The permission bits of a Unix socket's file, such as 0o660: whoever may write to it may
+    /// connect. They hold before the first client can connect. Without this, they are 0o777 without
+    /// those of the process's umask.
+    ///
+    /// # Panics
+    ///
+    /// If there are other bits than those of 0o777.
+    #[must_use]
+    pub const fn unix_mode(mut self, mode: u32) -> Self {
+        assert!(mode <= 0o777, "a Unix socket's mode has the bits of 0o777 alone");
+        self.access.mode = Some(mode);
+        self
+    }
+
+    /// The user and the group that the file of a Unix socket gets, by their numbers; `None` leaves
+    /// it to the kernel. To give it to another user takes `CAP_CHOWN` (chown(2)).
+    #[must_use]
+    pub const fn unix_owner(mut self, user: Option<u32>, group: Option<u32>) -> Self {
+        self.access.user = user;
+        self.access.group = group;
+        self
+    }
+
+    pub(crate) const fn access(&self) -> Access {
+        self.access
     }
 
     /// The settings of a loop, with these in place of its own.

@@ -1,6 +1,7 @@
 //! What users see but for the loop itself: what they write, are given, and are told.
 
 pub(crate) mod action;
+pub(crate) mod address;
 pub(crate) mod bounds;
 pub(crate) mod closed;
 pub(crate) mod config;

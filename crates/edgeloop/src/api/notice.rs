@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 
+use crate::api::address::Address;
 use crate::api::id::ConnectionId;
 use crate::epoll::Readiness;
 
@@ -15,7 +15,7 @@ pub enum Notice {
     /// A listener asked for a longer backlog than the kernel grants (C25).
     BacklogCapped {
         /// The listener.
-        listener: SocketAddr,
+        listener: Address,
         /// What was asked for.
         asked: u32,
         /// What `net.core.somaxconn` allows.
@@ -25,7 +25,7 @@ pub enum Notice {
     /// again (C22). Told once, until a connection is accepted or none waits.
     AcceptPaused {
         /// The listener.
-        listener: SocketAddr,
+        listener: Address,
         /// The error of accept4(2).
         error: io::Error,
     },
@@ -37,7 +37,7 @@ pub enum Notice {
     /// A listener is of no use any more (C22).
     ListenerFailed {
         /// The listener.
-        listener: SocketAddr,
+        listener: Address,
         /// The error of accept4(2).
         error: io::Error,
     },

@@ -4,11 +4,13 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::api::address::{Address, UnixAddress};
+
 /// Where an outbound connection goes to: one address, or several that are tried in turn, and from
 /// which address of this machine.
 ///
-/// An address alone is a target, too: wherever a target is asked for, a [`SocketAddr`] will do, and
-/// `Target::from(address)` makes one of it.
+/// An address alone is a target, too: wherever a target is asked for, a [`SocketAddr`] or an
+/// [`Address`] will do, and `Target::from(address)` makes one of it.
 ///
 /// # Examples
 ///
@@ -28,9 +30,9 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// The one that is tried now, or first.
-    peer: SocketAddr,
-    others: VecDeque<SocketAddr>,
-    source: Option<SocketAddr>,
+    peer: Address,
+    others: VecDeque<Address>,
+    source: Option<Address>,
     /// `None` leaves it to the loop's settings.
     timeout: Option<Option<Duration>>,
 }
@@ -38,14 +40,14 @@ pub struct Target {
 impl Target {
     /// This address.
     #[must_use]
-    pub fn new(peer: SocketAddr) -> Self {
-        Self { peer, others: VecDeque::new(), source: None, timeout: None }
+    pub fn new(peer: impl Into<Address>) -> Self {
+        Self { peer: peer.into(), others: VecDeque::new(), source: None, timeout: None }
     }
 
     /// One more address, to be tried when those before it can't be connected to.
     #[must_use]
-    pub fn or(mut self, peer: SocketAddr) -> Self {
-        self.others.push_back(peer);
+    pub fn or(mut self, peer: impl Into<Address>) -> Self {
+        self.others.push_back(peer.into());
         self
     }
 
@@ -54,10 +56,11 @@ impl Target {
     /// no other socket with this local address has, whatever it is connected to, so that some
     /// 28,000 are all there are (`net.ipv4.ip_local_port_range`).
     ///
-    /// Addresses of the other family can't be reached from it: they count as unreachable.
+    /// Addresses of another family can't be reached from it: they count as unreachable. The file of
+    /// a Unix socket that is bound in this way is the caller's to remove.
     #[must_use]
-    pub fn bind(mut self, source: SocketAddr) -> Self {
-        self.source = Some(source);
+    pub fn bind(mut self, source: impl Into<Address>) -> Self {
+        self.source = Some(source.into());
         self
     }
 
@@ -70,19 +73,19 @@ impl Target {
         self
     }
 
-    pub(crate) const fn peer(&self) -> SocketAddr {
-        self.peer
+    pub(crate) const fn peer(&self) -> &Address {
+        &self.peer
     }
 
     /// Goes over to the next address; returns whether there is one.
     pub(crate) fn advance(&mut self) -> bool {
-        let next = self.others.pop_front();
-        self.peer = next.unwrap_or(self.peer);
-        next.is_some()
+        let Some(next) = self.others.pop_front() else { return false };
+        self.peer = next;
+        true
     }
 
-    pub(crate) const fn source(&self) -> Option<SocketAddr> {
-        self.source
+    pub(crate) const fn source(&self) -> Option<&Address> {
+        self.source.as_ref()
     }
 
     pub(crate) fn timeout_or(&self, usual: Option<Duration>) -> Option<Duration> {
@@ -92,6 +95,24 @@ impl Target {
 
 impl From<SocketAddr> for Target {
     fn from(peer: SocketAddr) -> Self {
+        Self::new(peer)
+    }
+}
+
+impl From<Address> for Target {
+    fn from(peer: Address) -> Self {
+        Self::new(peer)
+    }
+}
+
+impl From<&Address> for Target {
+    fn from(peer: &Address) -> Self {
+        Self::new(peer)
+    }
+}
+
+impl From<UnixAddress> for Target {
+    fn from(peer: UnixAddress) -> Self {
         Self::new(peer)
     }
 }
@@ -107,6 +128,6 @@ mod tests {
         let into: Target = address.into();
         assert_eq!(into, Target::new(address));
         let source = SocketAddr::from(([192, 0, 2, 2], 0));
-        assert_eq!(Target::from(address).bind(source).source(), Some(source));
+        assert_eq!(Target::from(address).bind(source).source(), Some(&source.into()));
     }
 }

@@ -17,6 +17,11 @@ use crate::connection::hold_ups::HoldUps;
 const RETRIES: u8 = 8;
 const FIRST_RETRY: Duration = Duration::from_millis(10);
 
+/// How soon it's tried again to connect where a backlog was full. The delay doubles so often: from a
+/// millisecond to 64.
+const FIRST_CONNECT_RETRY: Duration = Duration::from_millis(1);
+const CONNECT_RETRIES_DOUBLE: u8 = 6;
+
 /// In how many parts of the write timeout a send is tried, to see whether the peer takes anything.
 const STALL_LOOKS: u32 = 8;
 
@@ -33,7 +38,7 @@ pub(crate) struct Timeouts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {
     Nothing,
-    /// Try again what the kernel had no memory for.
+    /// Try again what the kernel had no memory for, or no room in a backlog.
     Retry,
     /// The first of the handler's timers.
     Timer,
@@ -54,7 +59,8 @@ pub(crate) enum Transfer {
     Send,
 }
 
-/// How often a transfer failed in a row for want of memory, and when it is tried again.
+/// How often a transfer failed in a row for want of memory, or connecting for want of room, and when
+/// it is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Retries {
     at: Time,
@@ -134,6 +140,20 @@ impl<S> Connection<S> {
         Retry::Later
     }
 
+    /// There was no room for it in the backlog of a Unix socket: it's tried again, less and less
+    /// often, until the connect timeout.
+    pub(crate) fn connect_later(&mut self, now: Time) {
+        debug_assert_eq!(self.life, Life::Connecting);
+        let sending = &mut self.cold().sending;
+        sending.at = now.after(FIRST_CONNECT_RETRY * (1 << sending.count));
+        sending.count = (sending.count + 1).min(CONNECT_RETRIES_DOUBLE);
+    }
+
+    /// There was room.
+    pub(crate) fn connect_begun(&mut self) {
+        self.cold().sending = Retries::NONE;
+    }
+
     /// What the kernel had no memory for, and is due, may be tried again.
     pub(crate) fn retry_now(&mut self, now: Time) {
         let cold = self.cold();
@@ -203,7 +223,7 @@ impl<S> Connection<S> {
         let deadline = at(|cold| cold.deadline, Due::LingerTimeout);
         let timer = at(|cold| cold.timers.next(), Due::Timer);
         match self.life {
-            Life::Connecting => [(deadline.0, Due::ConnectTimeout), timer, never],
+            Life::Connecting => [(deadline.0, Due::ConnectTimeout), timer, retry],
             Life::Open => [self.quiet_deadline(timeouts, limits), timer, retry],
             Life::Flushing => [self.quiet_deadline(timeouts, limits), never, retry],
             Life::Lingering => {

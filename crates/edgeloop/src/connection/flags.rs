@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 
 use crate::api::id::GENERATION_BITS;
 
-/// What is remembered about a connection. None of these is set on one that only echoes.
+/// What is remembered about a connection. None of these is set on one of TCP that only echoes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Flags(u32);
 
@@ -63,6 +63,9 @@ impl Flags {
     /// Its input goes to another connection (C46).
     pub(crate) const RELAYED: Self = Self(1 << 22);
 
+    /// It's a Unix socket, of which a short receive proves nothing. Not forgotten while it lives.
+    pub(crate) const UNIX: Self = Self(1 << 23);
+
     /// The queue is above its mark, with whichever consequence.
     pub(crate) const MARKED: Self = Self(Self::ABOVE.0 | Self::ABOVE_READING.0);
 
@@ -105,16 +108,17 @@ impl State {
         self.0.get() == generation
     }
 
-    /// Whether it is of this generation, and no flag is set but that its input is relayed.
+    /// Whether it's of this generation, and no flag is set but some of these.
     #[inline]
-    pub(crate) const fn is_plain_or_relayed(self, generation: u64) -> bool {
-        self.0.get() & !Flags::RELAYED.bits() == generation
+    pub(crate) const fn is_plain_but(self, generation: u64, flags: Flags) -> bool {
+        self.0.get() & !flags.bits() == generation
     }
 
-    /// Whether exactly these are set.
+    /// Whether exactly these are set, on whatever socket.
     #[inline]
     pub(crate) const fn has_just(self, flags: Flags) -> bool {
-        self.0.get() & !((1 << GENERATION_BITS) - 1) == flags.bits()
+        let set = self.0.get() & !((1 << GENERATION_BITS) - 1);
+        set & !Flags::UNIX.bits() == flags.bits()
     }
 
     pub(crate) fn set(&mut self, flags: Flags) {

@@ -204,14 +204,24 @@ impl<S> Connection<S> {
     /// one before it.
     pub(crate) fn connecting_anew(&mut self, socket: S, deadline: Time) -> S {
         debug_assert_eq!(self.life, Life::Connecting);
+        self.connect_begun();
         self.cold().deadline = deadline;
         std::mem::replace(&mut self.socket, socket)
     }
 
-    /// Whether it is plain, but that its input may go to another connection.
+    /// Whether its socket is a Unix socket.
+    pub(crate) fn set_unix(&mut self, is_unix: bool) {
+        if is_unix {
+            self.set(Flags::UNIX);
+        } else {
+            self.clear(Flags::UNIX);
+        }
+    }
+
+    /// Whether it's plain, but for some of these.
     #[inline]
-    pub(crate) const fn is_plain_or_relayed(&self) -> bool {
-        self.state.is_plain_or_relayed(self.state.generation())
+    pub(crate) const fn is_plain_but(&self, flags: Flags) -> bool {
+        self.state.is_plain_but(self.state.generation(), flags)
     }
 
     pub(crate) const fn life(&self) -> Life {
@@ -244,6 +254,7 @@ impl<S> Connection<S> {
         debug_assert_eq!(self.life, Life::Connecting);
         self.enter(Life::Open);
         self.active = now;
+        self.connect_begun();
         self.cold().deadline = Time::NEVER;
         self.cool();
     }

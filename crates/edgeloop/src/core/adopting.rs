@@ -22,15 +22,22 @@ impl<K: Kernel> Core<K> {
     pub(crate) fn adopt_given(&mut self, stream: OwnedFd) -> Result<ConnectionId, NotAdopted> {
         let socket = self.kernel.take_over(stream).in_call("fcntl").map_err(NotAdopted::Failed)?;
         let prepared = self.may_begin().map_err(NotAdopted::NoRoom).and_then(|()| {
-            let set = set_options(&mut self.kernel, &socket, &self.config);
+            let family = self.kernel.local_address(&socket).in_call("getsockname");
+            let set = family.and_then(|family| {
+                set_options(&mut self.kernel, &socket, &family, &self.config)?;
+                Ok(family.is_unix())
+            });
             set.map_err(NotAdopted::Failed)
         });
-        if let Err(error) = prepared {
-            let _ = self.kernel.set_option(&socket, SocketOption::ResetOnClose);
-            self.kernel.close(socket);
-            return Err(error);
-        }
-        let id = self.register(socket).in_call("epoll_ctl").map_err(NotAdopted::Failed)?;
+        let is_unix = match prepared {
+            Ok(is_unix) => is_unix,
+            Err(error) => {
+                let _ = self.kernel.set_option(&socket, SocketOption::ResetOnClose);
+                self.kernel.close(socket);
+                return Err(error);
+            }
+        };
+        let id = self.register(socket, is_unix).in_call("epoll_ctl").map_err(NotAdopted::Failed)?;
         self.metrics.adopted += 1;
         Ok(id)
     }

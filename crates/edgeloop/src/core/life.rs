@@ -1,11 +1,11 @@
 //! How connections begin and how they end.
 
 use std::io;
-use std::net::SocketAddr;
 
 use rustix::io::Errno;
 
 use super::{Agenda, CONNECTION, Core, Dialled, set_option, set_options, transport};
+use crate::api::address::{Address, Credentials};
 use crate::api::closed::{Attempt, Reason};
 use crate::api::error::{Error, ErrorKind, Failed, InCall};
 use crate::api::id::ConnectionId;
@@ -16,12 +16,21 @@ use crate::connection::flags::Flags;
 use crate::connection::{Connection, Life, Next};
 use crate::kernel::{EventSource, Kernel, SocketOption};
 
+/// A socket that is on its way to an address.
+struct Begun<S> {
+    socket: S,
+    is_unix: bool,
+    /// The backlog of the listener is full: the socket is not connected and not registered, and has
+    /// to be tried again. No event tells when.
+    waits: bool,
+}
+
 impl Dialled {
     /// The address that is tried could not be connected to, for this error or because it took too
     /// long. Goes over to the next one; returns whether there is one.
     fn goes_on_after(&mut self, error: Option<Errno>) -> bool {
         let errno = error.map(Errno::raw_os_error);
-        self.failed.push(Attempt { address: self.target.peer(), errno });
+        self.failed.push(Attempt { address: self.target.peer().clone(), errno });
         self.target.advance()
     }
 }
@@ -34,6 +43,25 @@ fn all_failed(attempts: &[Attempt]) -> String {
     format!("cannot connect to {}{}", others.collect::<String>(), last.address)
 }
 
+/// Connects a socket and registers it; returns whether it has to be tried again, because the backlog
+/// of a Unix socket is full.
+fn connect_on<K: Kernel>(
+    kernel: &mut K,
+    socket: &K::Socket,
+    peer: &Address,
+    id: ConnectionId,
+) -> Result<bool, Failed> {
+    match kernel.connect(socket, peer) {
+        Err(Errno::AGAIN | Errno::INTR) if peer.is_unix() => return Ok(true),
+        // An interrupted connect goes on by itself (connect(2)).
+        Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
+        Err(error) => return Err(error).in_call("connect"),
+    }
+    // Only now, because a socket that was never connected reports a hang-up.
+    kernel.register(socket, EventSource::Connection(id), CONNECTION).in_call("epoll_ctl")?;
+    Ok(false)
+}
+
 impl<K: Kernel> Core<K> {
     /// The addresses that a connection which was not made could not be connected to.
     pub(crate) fn take_attempts(&mut self, id: ConnectionId) -> Vec<Attempt> {
@@ -44,7 +72,11 @@ impl<K: Kernel> Core<K> {
     // The beginning.
 
     /// Takes over a connected socket, unless epoll would not have it (C19).
-    pub(crate) fn register(&mut self, socket: K::Socket) -> Result<ConnectionId, Errno> {
+    pub(crate) fn register(
+        &mut self,
+        socket: K::Socket,
+        is_unix: bool,
+    ) -> Result<ConnectionId, Errno> {
         let id = self.connections.next_id();
         if let Err(error) = self.kernel.register(&socket, EventSource::Connection(id), CONNECTION) {
             self.kernel.close(socket);
@@ -52,7 +84,9 @@ impl<K: Kernel> Core<K> {
             self.tell(Notice::RegistrationFailed { error: error.into() });
             return Err(error);
         }
-        self.connections.insert(id, Connection::accepted(socket, id.non_zero(), self.now));
+        let mut connection = Connection::accepted(socket, id.non_zero(), self.now);
+        connection.set_unix(is_unix);
+        self.connections.insert(id, connection);
         Ok(id)
     }
 
@@ -77,11 +111,16 @@ impl<K: Kernel> Core<K> {
         self.may_begin().map_err(|error| Error::new(ErrorKind::Connect, what(&to), error))?;
         let id = self.connections.next_id();
         let mut to = Dialled { target: to, failed: Vec::new() };
-        let socket = self
+        let begun = self
             .dial(&mut to, id)
             .map_err(|failed| Error::of_call(ErrorKind::Connect, all_failed(&to.failed), failed))?;
         let deadline = self.connect_deadline(&to.target);
-        let connection = Connection::connecting(socket, id.non_zero(), self.now, deadline);
+        let Begun { socket, is_unix, waits } = begun;
+        let mut connection = Connection::connecting(socket, id.non_zero(), self.now, deadline);
+        connection.set_unix(is_unix);
+        if waits {
+            connection.connect_later(self.now);
+        }
         self.connections.insert(id, connection);
         self.dialled.insert(id.slot(), to);
         self.agenda.add(Agenda::STARTED);
@@ -96,10 +135,10 @@ impl<K: Kernel> Core<K> {
 
     /// Begins to connect to the first address that lets itself be begun with. Returns why the last
     /// one failed if none does.
-    fn dial(&mut self, to: &mut Dialled, id: ConnectionId) -> Result<K::Socket, Failed> {
+    fn dial(&mut self, to: &mut Dialled, id: ConnectionId) -> Result<Begun<K::Socket>, Failed> {
         loop {
             match self.begin_connect(to.target.peer(), to.target.source(), id) {
-                Ok(socket) => return Ok(socket),
+                Ok(begun) => return Ok(begun),
                 Err(error) => {
                     if !to.goes_on_after(Some(error.errno())) {
                         return Err(error);
@@ -111,14 +150,14 @@ impl<K: Kernel> Core<K> {
 
     fn begin_connect(
         &mut self,
-        peer: SocketAddr,
-        source: Option<SocketAddr>,
+        peer: &Address,
+        source: Option<&Address>,
         id: ConnectionId,
-    ) -> Result<K::Socket, Failed> {
+    ) -> Result<Begun<K::Socket>, Failed> {
         let socket = self.kernel.socket(peer).in_call("socket")?;
         let begun = self.begin_on(&socket, peer, source, id);
         match begun {
-            Ok(()) => Ok(socket),
+            Ok(waits) => Ok(Begun { socket, is_unix: peer.is_unix(), waits }),
             Err(error) => {
                 self.kernel.close(socket);
                 Err(error)
@@ -129,35 +168,51 @@ impl<K: Kernel> Core<K> {
     fn begin_on(
         &mut self,
         socket: &K::Socket,
-        peer: SocketAddr,
-        source: Option<SocketAddr>,
+        peer: &Address,
+        source: Option<&Address>,
         id: ConnectionId,
-    ) -> Result<(), Failed> {
-        set_options(&mut self.kernel, socket, &self.config)?;
+    ) -> Result<bool, Failed> {
+        set_options(&mut self.kernel, socket, peer, &self.config)?;
         if let Some(source) = source {
-            if source.is_ipv4() != peer.is_ipv4() {
+            if !source.is_of_family_of(peer) {
                 return Err(Errno::NETUNREACH).in_call("bind");
             }
-            if source.port() != 0 {
+            if source.port().is_some_and(|port| port != 0) {
                 // Or a port of our own choice would be barred for a minute after each connection.
                 set_option(&mut self.kernel, socket, SocketOption::ReuseAddress)?;
             }
             self.kernel.bind(socket, source).in_call("bind")?;
         }
-        match self.kernel.connect(socket, peer) {
-            // An interrupted connect goes on by itself (connect(2)).
-            Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => {}
-            Err(error) => return Err(error).in_call("connect"),
-        }
-        // Only now, because a socket that was never connected reports a hang-up.
-        self.kernel
-            .register(socket, EventSource::Connection(id), CONNECTION)
-            .in_call("epoll_ctl")?;
-        if self.traces {
+        let waits = connect_on(&mut self.kernel, socket, peer, id)?;
+        if self.traces && !waits {
             self.registered.push_back((id, self.kernel.descriptor(socket)));
             self.agenda.add(Agenda::STARTED);
         }
-        Ok(())
+        Ok(waits)
+    }
+
+    /// A backlog was full: there may be room by now.
+    pub(crate) fn connect_again(&mut self, id: ConnectionId) {
+        let Some(to) = self.dialled.remove(&id.slot()) else { return };
+        let connection = &mut self.connections[id];
+        let again = connect_on(&mut self.kernel, &connection.socket, to.target.peer(), id);
+        self.dialled.insert(id.slot(), to);
+        match again {
+            Ok(waits) => {
+                let registered = (id, self.kernel.descriptor(&connection.socket));
+                if waits {
+                    connection.connect_later(self.now);
+                } else {
+                    connection.connect_begun();
+                    if self.traces {
+                        self.registered.push_back(registered);
+                        self.agenda.add(Agenda::STARTED);
+                    }
+                }
+                self.schedule(id);
+            }
+            Err(error) => self.connect_failed(id, Some(error.errno())),
+        }
     }
 
     /// Whether a connection that is made now is one with itself. A socket that connects to the port
@@ -165,16 +220,25 @@ impl<K: Kernel> Core<K> {
     pub(crate) fn meets_itself(&mut self, id: ConnectionId) -> bool {
         let connection = &self.connections[id];
         // If the kernel has no memory to tell, there is nothing to be said against the connection.
-        let local = self.kernel.local_address(&connection.socket).ok();
-        local.is_some() && local == self.dialled.get(&id.slot()).map(|to| to.target.peer())
+        let peer = self.dialled.get(&id.slot()).map(|to| to.target.peer());
+        peer.is_some_and(|peer| {
+            !peer.is_unix() && self.kernel.local_address(&connection.socket).as_ref() == Ok(peer)
+        })
+    }
+
+    /// Who is at the other end of a Unix socket, where the kernel tells.
+    pub(crate) fn credentials(&mut self, id: ConnectionId) -> Option<Credentials> {
+        let connection = &self.connections[id];
+        let asks = connection.has(Flags::UNIX);
+        asks.then(|| self.kernel.credentials(&connection.socket).ok()).flatten()
     }
 
     /// What the kernel says to be an address of this connection.
     pub(crate) fn address_of(
         &mut self,
         id: ConnectionId,
-        ask: impl FnOnce(&mut K, &K::Socket) -> Result<SocketAddr, Errno>,
-    ) -> io::Result<SocketAddr> {
+        ask: impl FnOnce(&mut K, &K::Socket) -> Result<Address, Errno>,
+    ) -> io::Result<Address> {
         let Some(connection) = self.connections.get(id) else {
             self.metrics.stale += 1;
             return Err(io::ErrorKind::NotConnected.into());
@@ -188,14 +252,19 @@ impl<K: Kernel> Core<K> {
         let mut failed = error;
         if let Some(mut to) = self.dialled.remove(&id.slot()) {
             let goes_on = to.goes_on_after(error) && !self.cuts_off;
-            let socket = if goes_on { self.dial(&mut to, id).map(Some) } else { Ok(None) };
+            let begun = if goes_on { self.dial(&mut to, id).map(Some) } else { Ok(None) };
             let deadline = self.connect_deadline(&to.target);
             // Its attempts are told at its end, whichever that is.
             self.dialled.insert(id.slot(), to);
-            match socket {
+            match begun {
                 Ok(None) => {}
-                Ok(Some(socket)) => {
-                    let before = self.connections[id].connecting_anew(socket, deadline);
+                Ok(Some(Begun { socket, is_unix, waits })) => {
+                    let connection = &mut self.connections[id];
+                    let before = connection.connecting_anew(socket, deadline);
+                    connection.set_unix(is_unix);
+                    if waits {
+                        connection.connect_later(self.now);
+                    }
                     self.kernel.close(before);
                     return self.schedule(id);
                 }
@@ -380,9 +449,12 @@ impl<K: Kernel> Core<K> {
         self.metrics.closed += 1;
         self.metrics.bytes_dropped += connection.dropped();
         let abort = connection.has(Flags::ABORT);
+        let is_unix = connection.has(Flags::UNIX);
         let socket = connection.into_socket();
         if abort {
             self.metrics.aborted += 1;
+        }
+        if abort && !is_unix {
             // A failure leaves an ordinary close, and the kernel may keep some pages for a while.
             let _ = self.kernel.set_option(&socket, SocketOption::ResetOnClose);
         }

@@ -1,11 +1,13 @@
 //! When a listener accepts, when it pauses, and when it ends: without its system calls.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
 
+use super::inherits_options;
+use super::socket_file::SocketFile;
+use crate::api::address::Address;
 use crate::api::bounds::Bounds;
 use crate::api::time::Time;
 
@@ -23,7 +25,9 @@ const ERRORS_IN_A_ROW: u32 = 32;
 #[derive(Debug)]
 pub(crate) struct Listener<S> {
     pub(crate) socket: S,
-    pub(crate) address: SocketAddr,
+    pub(crate) address: Address,
+    /// The file of a Unix socket, which is removed with it.
+    pub(crate) file: Option<SocketFile>,
     /// The limits of what it accepts, where they are not the loop's.
     pub(crate) limits: Option<Arc<Bounds>>,
     /// How long its backlog is, where that is known.
@@ -80,14 +84,15 @@ impl AcceptError {
 }
 
 impl<S> Listener<S> {
-    pub(crate) fn new(socket: S, address: SocketAddr) -> Self {
+    pub(crate) fn new(socket: S, address: Address) -> Self {
         Self {
             socket,
+            lacks_options: !inherits_options(&address),
             address,
+            file: None,
             limits: None,
             backlog: None,
             given: false,
-            lacks_options: false,
             ready: true,
             paused_until: Time::ZERO,
             pause: FIRST_PAUSE,
@@ -96,8 +101,13 @@ impl<S> Listener<S> {
         }
     }
 
+    /// One of a Unix socket that has a file.
+    pub(crate) fn of_file(socket: S, address: Address, file: SocketFile) -> Self {
+        Self { file: Some(file), ..Self::new(socket, address) }
+    }
+
     /// One that was made by others, and may have been listening for long.
-    pub(crate) fn given(socket: S, address: SocketAddr) -> Self {
+    pub(crate) fn given(socket: S, address: Address) -> Self {
         Self { given: true, lacks_options: true, ..Self::new(socket, address) }
     }
 
@@ -124,7 +134,7 @@ impl<S> Listener<S> {
     /// The backlog is empty; returns whether the listener is to be closed now.
     pub(crate) fn emptied(&mut self) -> bool {
         self.ready = false;
-        self.lacks_options = false;
+        self.lacks_options = !inherits_options(&self.address);
         self.pause = FIRST_PAUSE;
         self.errors = 0;
         self.is_closing()
@@ -172,8 +182,10 @@ impl<S> Listener<S> {
 mod tests {
     use super::*;
 
-    const ADDRESS: SocketAddr =
-        SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
+    const ADDRESS: Address = Address::Tcp(std::net::SocketAddr::new(
+        std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+        1,
+    ));
 
     fn at(millis: u64) -> Time {
         Time::ZERO.after(Duration::from_millis(millis))

@@ -6,14 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
 use std::ops::Bound;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::{Agenda, Core, set_option, set_options};
+use super::{Agenda, Core, inherits_options, set_option, set_options};
+use crate::api::address::{Address, UnixAddress};
 use crate::api::config::Config;
 use crate::api::error::{Error, ErrorKind, Failed, InCall};
+use crate::api::listening::Access;
 use crate::api::notice::Notice;
 use crate::api::time::Time;
 use crate::core::listener::Listener;
@@ -60,8 +61,8 @@ impl<S> Listeners<S> {
     }
 
     /// The one that is bound to this address.
-    fn bound_to(&self, address: SocketAddr) -> Option<ListenerId> {
-        let found = self.by_id.iter().find(|(_, listener)| listener.address == address);
+    fn bound_to(&self, address: &Address) -> Option<ListenerId> {
+        let found = self.by_id.iter().find(|(_, listener)| listener.address == *address);
         found.map(|(&id, _)| id)
     }
 
@@ -83,26 +84,31 @@ impl<S> Listeners<S> {
 
 impl<K: Kernel> Core<K> {
     /// Listens on an address; see [`LoopContext::listen`](crate::LoopContext::listen).
-    pub(crate) fn listen(&mut self, address: SocketAddr) -> Result<SocketAddr, Error> {
+    pub(crate) fn listen(&mut self, address: &Address) -> Result<Address, Error> {
         let config = self.config.clone();
-        self.listen_with(address, &config)
+        self.listen_with(address, &config, Access::default())
     }
 
-    /// The same with these settings.
+    /// The same with these settings. `access` is of the file of a Unix socket.
     pub(crate) fn listen_with(
         &mut self,
-        address: SocketAddr,
+        address: &Address,
         config: &Config,
-    ) -> Result<SocketAddr, Error> {
+        access: Access,
+    ) -> Result<Address, Error> {
         let what = || format!("cannot listen on {address}");
         self.may_listen(what)?;
-        let bound = self.listen_on(address, config);
+        let bound = self.listen_on(address, config, access);
         bound.map_err(|failed| Error::of_call(ErrorKind::Listen, what(), failed))
     }
 
     /// Sets on a connection what it did not inherit.
-    pub(crate) fn set_options_of(&mut self, socket: &K::Socket) -> Result<(), Failed> {
-        set_options(&mut self.kernel, socket, &self.config)
+    pub(crate) fn set_options_of(
+        &mut self,
+        socket: &K::Socket,
+        family: &Address,
+    ) -> Result<(), Failed> {
+        set_options(&mut self.kernel, socket, family, &self.config)
     }
 
     /// Whoever stops the loop wants nobody new: what came after the listeners were told to close
@@ -115,17 +121,47 @@ impl<K: Kernel> Core<K> {
         Err(Error::new(ErrorKind::Listen, what(), stopping))
     }
 
-    fn listen_on(&mut self, address: SocketAddr, config: &Config) -> Result<SocketAddr, Failed> {
-        let kernel = &mut self.kernel;
-        let socket = kernel.socket(address).in_call("socket")?;
-        set_option(kernel, &socket, SocketOption::ReuseAddress)?;
-        if address.is_ipv6() {
-            set_option(kernel, &socket, SocketOption::Ipv6Only(config.ipv6_only))?;
+    fn listen_on(
+        &mut self,
+        address: &Address,
+        config: &Config,
+        access: Access,
+    ) -> Result<Address, Failed> {
+        let socket = self.kernel.socket(address).in_call("socket")?;
+        let Some(path) = address.as_unix().and_then(UnixAddress::as_path) else {
+            self.bind(&socket, address, config)?;
+            self.kernel.listen(&socket, config.backlog).in_call("listen")?;
+            return self.accept_on(socket, Listener::new, config);
+        };
+        let claimed = self.claim(&socket, address, path, access)?;
+        let listens = self.kernel.listen(&socket, config.backlog).in_call("listen");
+        let file = claimed.file;
+        let path = file.clone();
+        let bound = listens.and_then(|()| {
+            self.accept_on(socket, |socket, bound| Listener::of_file(socket, bound, file), config)
+        });
+        if bound.is_err() {
+            self.remove_file(&path);
         }
-        set_options(kernel, &socket, config)?;
-        kernel.bind(&socket, address).in_call("bind")?;
-        kernel.listen(&socket, config.backlog).in_call("listen")?;
-        self.accept_on(socket, Listener::new, config)
+        bound
+    }
+
+    /// Binds a socket that has no file.
+    fn bind(
+        &mut self,
+        socket: &K::Socket,
+        address: &Address,
+        config: &Config,
+    ) -> Result<(), Failed> {
+        let kernel = &mut self.kernel;
+        if let Some(ip) = address.as_tcp() {
+            set_option(kernel, socket, SocketOption::ReuseAddress)?;
+            if ip.is_ipv6() {
+                set_option(kernel, socket, SocketOption::Ipv6Only(config.ipv6_only))?;
+            }
+            set_options(kernel, socket, address, config)?;
+        }
+        kernel.bind(socket, address).in_call("bind")
     }
 
     /// Takes over a socket that others have made and that listens.
@@ -133,15 +169,18 @@ impl<K: Kernel> Core<K> {
         &mut self,
         socket: OwnedFd,
         what: impl Fn() -> String,
-    ) -> Result<SocketAddr, Error> {
+    ) -> Result<Address, Error> {
         self.may_listen(&what)?;
         let bound = self.take_listener(socket);
         bound.map_err(|failed| Error::of_call(ErrorKind::Listen, what(), failed))
     }
 
-    fn take_listener(&mut self, socket: OwnedFd) -> Result<SocketAddr, Failed> {
+    fn take_listener(&mut self, socket: OwnedFd) -> Result<Address, Failed> {
         let socket = self.kernel.take_over(socket).in_call("fcntl")?;
-        set_options(&mut self.kernel, &socket, &self.config)?;
+        let address = self.kernel.local_address(&socket).in_call("getsockname")?;
+        if inherits_options(&address) {
+            set_options(&mut self.kernel, &socket, &address, &self.config)?;
+        }
         // A second listen(2) changes nothing but the length of the backlog.
         self.kernel.listen(&socket, self.config.backlog).in_call("listen")?;
         let config = self.config.clone();
@@ -152,9 +191,9 @@ impl<K: Kernel> Core<K> {
     fn accept_on(
         &mut self,
         socket: K::Socket,
-        make: impl FnOnce(K::Socket, SocketAddr) -> Listener<K::Socket>,
+        make: impl FnOnce(K::Socket, Address) -> Listener<K::Socket>,
         config: &Config,
-    ) -> Result<SocketAddr, Failed> {
+    ) -> Result<Address, Failed> {
         let bound = self.kernel.local_address(&socket).in_call("getsockname")?;
         let id = self.listeners.new_id();
         self.kernel
@@ -164,9 +203,10 @@ impl<K: Kernel> Core<K> {
         if let Some(somaxconn) = self.kernel.longest_backlog()
             && somaxconn < backlog
         {
-            self.tell(Notice::BacklogCapped { listener: bound, asked: backlog, somaxconn });
+            let listener = bound.clone();
+            self.tell(Notice::BacklogCapped { listener, asked: backlog, somaxconn });
         }
-        let mut listener = make(socket, bound);
+        let mut listener = make(socket, bound.clone());
         listener.backlog = Some(backlog);
         if config.bounds != self.limits.common {
             listener.limits = Some(Arc::new(config.bounds));
@@ -178,7 +218,7 @@ impl<K: Kernel> Core<K> {
     }
 
     /// Closes the listener that is bound to this address; returns whether there was one.
-    pub(crate) fn unlisten(&mut self, address: SocketAddr) -> bool {
+    pub(crate) fn unlisten(&mut self, address: &Address) -> bool {
         let id = self.listeners.bound_to(address);
         id.map(|id| self.close_listener(id)).is_some()
     }
@@ -191,6 +231,9 @@ impl<K: Kernel> Core<K> {
 
     pub(crate) fn close_listener(&mut self, id: ListenerId) {
         if let Some(listener) = self.listeners.by_id.remove(&id) {
+            if let Some(file) = &listener.file {
+                self.remove_file(file);
+            }
             if listener.given {
                 // Where others hold it open, closing ours does not end its registration.
                 let _ = self.kernel.deregister(&listener.socket);
@@ -224,7 +267,7 @@ mod tests {
     #[test]
     fn c17_a_listener_gets_no_id_that_another_has_or_had_just_before() {
         let mut listeners = Listeners::<()>::default();
-        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let address = Address::from(std::net::SocketAddr::from(([127, 0, 0, 1], 1)));
         let stays = listeners.new_id();
         listeners.by_id.insert(stays, Listener::new((), address));
         let mut last = stays;

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::api::address::Address;
 use crate::api::config::Config;
 use crate::api::error::{Failed, InCall};
 use crate::kernel::{Kernel, SocketOption};
@@ -19,15 +20,38 @@ pub(crate) fn set_option<K: Kernel>(
     kernel.set_option(socket, option).in_call(option.call())
 }
 
-/// Sets what a socket needs before it listens or connects; what is accepted inherits it, which
-/// saves a call for each option of each connection.
+/// Whether what a listener accepts has the listener's options. That saves a call for each option
+/// of each connection. What a Unix socket accepts has none of them (unix_stream_connect, Linux
+/// 6.18).
+pub(crate) const fn inherits_options(listener: &Address) -> bool {
+    !listener.is_unix()
+}
+
+/// Sets what a socket of this family needs before it listens or connects, or, where nothing is
+/// inherited, when it's accepted. A Unix socket knows none of TCP's options (EOPNOTSUPP), and needs
+/// no keepalive: its peer can't vanish.
 pub(crate) fn set_options<K: Kernel>(
+    kernel: &mut K,
+    socket: &K::Socket,
+    family: &Address,
+    config: &Config,
+) -> Result<(), Failed> {
+    if !family.is_unix() {
+        set_tcp_options(kernel, socket, config)?;
+    }
+    set_option(kernel, socket, SocketOption::UrgentInline)?;
+    if let Some(bytes) = config.send_buffer {
+        set_option(kernel, socket, SocketOption::SendBuffer(bytes))?;
+    }
+    Ok(())
+}
+
+fn set_tcp_options<K: Kernel>(
     kernel: &mut K,
     socket: &K::Socket,
     config: &Config,
 ) -> Result<(), Failed> {
     set_option(kernel, socket, SocketOption::NoDelay)?;
-    set_option(kernel, socket, SocketOption::UrgentInline)?;
     if let Some(after) = config.keepalive_after() {
         for option in keepalive(after) {
             set_option(kernel, socket, option)?;
@@ -36,9 +60,6 @@ pub(crate) fn set_options<K: Kernel>(
     if let Some(timeout) = config.user_timeout {
         let millis = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
         set_option(kernel, socket, SocketOption::UserTimeout(millis))?;
-    }
-    if let Some(bytes) = config.send_buffer {
-        set_option(kernel, socket, SocketOption::SendBuffer(bytes))?;
     }
     Ok(())
 }

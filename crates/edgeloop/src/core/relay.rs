@@ -269,7 +269,7 @@ impl<K: Kernel> Core<K> {
         let (target, count) = (end.target, bytes.len());
         let sent = match self.connections.get_mut(target) {
             Some(connection)
-                if connection.is_plain_or_relayed()
+                if connection.is_plain_but(Flags::RELAYED | Flags::UNIX)
                     && count <= self.spending.allowance
                     && count > 0 =>
             {

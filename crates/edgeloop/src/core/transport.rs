@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::outgoing::Outgoing;
 use crate::connection::Connection;
+use crate::connection::flags::Flags;
 use crate::kernel::{Kernel, persist};
 use crate::store::output::Piped;
 use crate::store::pieces::PIECES;
@@ -18,10 +19,27 @@ use crate::store::pipes::Pipes;
 /// One receive.
 pub(crate) fn receive<K: Kernel>(
     kernel: &mut K,
-    from: &Connection<K::Socket>,
+    from: &mut Connection<K::Socket>,
     buffer: &mut [u8],
 ) -> Result<usize, Errno> {
+    if from.has(Flags::UNIX) {
+        return receive_message(kernel, from, buffer);
+    }
     kernel.recv(&from.socket, buffer)
+}
+
+/// One receive from a Unix socket. If it ends behind a message that brought descriptors, it shows
+/// nothing of what waits behind that, whatever its length (C2).
+pub(crate) fn receive_message<K: Kernel>(
+    kernel: &mut K,
+    from: &mut Connection<K::Socket>,
+    buffer: &mut [u8],
+) -> Result<usize, Errno> {
+    let (count, is_cut) = kernel.recv_message(&from.socket, buffer)?;
+    if is_cut {
+        from.set(Flags::READABLE | Flags::TO_EAGAIN);
+    }
+    Ok(count)
 }
 
 /// One send of these bytes, wherever they are.

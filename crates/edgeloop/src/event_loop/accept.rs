@@ -1,11 +1,11 @@
 //! Phases 5 and 9: accepting, and the sessions of outbound connections.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustix::io::Errno;
 
 use super::EventLoop;
+use crate::api::address::Address;
 use crate::api::bounds::Bounds;
 use crate::api::closed::Reason;
 use crate::api::error::{Error, ErrorKind, Failed};
@@ -52,13 +52,13 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             match self.core.kernel.accept(&listener.socket) {
                 Ok((socket, peer)) => {
                     self.core.metrics.accepted += 1;
-                    let (address, closes) = (listener.address, listener.accepted());
+                    let (address, closes) = (listener.address.clone(), listener.accepted());
                     let limits = listener.limits.clone();
                     let lacks_options = listener.lacks_options;
                     if closes {
                         self.core.close_listener(id);
                     }
-                    if lacks_options && self.core.set_options_of(&socket).is_err() {
+                    if lacks_options && self.core.set_options_of(&socket, &address).is_err() {
                         self.core.kernel.close(socket);
                         self.core.metrics.accept_errors += 1;
                         continue;
@@ -110,7 +110,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if listener.is_closing() && self.core.connections.len() == 0 {
             return self.core.close_listener(id);
         }
-        let (begins, address) = (listener.pause(self.core.now), listener.address);
+        let (begins, address) = (listener.pause(self.core.now), listener.address.clone());
         let until = listener.next_deadline();
         self.core.remind(until);
         if begins {
@@ -122,8 +122,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// The listener is of no use any more (C22). The loop ends with its last one.
     fn end_listener(&mut self, id: ListenerId, error: Errno) {
         let Some(listener) = self.core.listeners.get_mut(id) else { return };
-        let address = listener.address;
-        self.core.tell(Notice::ListenerFailed { listener: address, error: error.into() });
+        let address = listener.address.clone();
+        let notice = Notice::ListenerFailed { listener: address.clone(), error: error.into() };
+        self.core.tell(notice);
         let lives_on = self.core.config.until_stopped || self.drain.is_some();
         self.core.close_listener(id);
         if self.core.listeners.is_empty() && !lives_on {
@@ -137,15 +138,16 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     fn admit(
         &mut self,
         socket: K::Socket,
-        peer: SocketAddr,
-        listener: SocketAddr,
+        peer: Address,
+        listener: Address,
         limits: Option<Arc<Bounds>>,
     ) {
-        let Ok(id) = self.core.register(socket) else { return };
+        let Ok(id) = self.core.register(socket, listener.is_unix()) else { return };
+        let credentials = self.core.credentials(id);
         if let Some(limits) = limits {
             self.core.hold_to(id, limits);
         }
-        self.begin(id, &Origin { id, peer, listener: Some(listener) });
+        self.begin(id, &Origin { id, peer, credentials, listener: Some(listener) });
     }
 
     /// Begins to serve a connection that is registered and has no session.

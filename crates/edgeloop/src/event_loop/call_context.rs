@@ -2,10 +2,10 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::api::address::Address;
 use crate::api::bounds::Limits;
 use crate::api::closed::Reason;
 use crate::api::error::{ConnectError, Error};
@@ -200,11 +200,11 @@ impl<K: Kernel, S> LoopContext<S> for CallContext<'_, K, S> {
         self.core.relays.carried(source)
     }
 
-    fn listen(&mut self, address: SocketAddr) -> Result<SocketAddr, Error> {
-        self.core.listen(address)
+    fn listen(&mut self, address: Address) -> Result<Address, Error> {
+        self.core.listen(&address)
     }
 
-    fn unlisten(&mut self, address: SocketAddr) -> bool {
+    fn unlisten(&mut self, address: &Address) -> bool {
         self.core.unlisten(address)
     }
 
@@ -218,11 +218,11 @@ impl<K: Kernel, S> LoopContext<S> for CallContext<'_, K, S> {
         }
     }
 
-    fn local_address(&mut self, id: ConnectionId) -> io::Result<SocketAddr> {
+    fn local_address(&mut self, id: ConnectionId) -> io::Result<Address> {
         self.core.address_of(id, K::local_address)
     }
 
-    fn peer_address(&mut self, id: ConnectionId) -> io::Result<SocketAddr> {
+    fn peer_address(&mut self, id: ConnectionId) -> io::Result<Address> {
         self.core.address_of(id, K::peer_address)
     }
 

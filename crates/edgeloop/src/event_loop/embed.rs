@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::EventLoop;
+use crate::api::address::Address;
 use crate::api::error::{Error, ErrorKind};
 use crate::api::handler::{Handler, Origin};
 use crate::api::id::ConnectionId;
@@ -11,7 +12,7 @@ use crate::core::NotAdopted;
 use crate::kernel::{Clock as _, Kernel, given};
 
 /// The address of a peer that is gone before it was asked for.
-const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+const UNKNOWN: Address = Address::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0));
 
 impl<H: Handler> EventLoop<H> {
     /// Listens on a socket that was made elsewhere, such as one of systemd's or a
@@ -29,7 +30,7 @@ impl<H: Handler> EventLoop<H> {
     ///
     /// # Errors
     ///
-    /// When the descriptor is something else than a listening TCP socket, which the error says,
+    /// When the descriptor is something else than a listening TCP or Unix socket, which the error says,
     /// when one of the calls fails, or the loop is stopping. The descriptor is closed then.
     ///
     /// # Examples
@@ -49,10 +50,10 @@ impl<H: Handler> EventLoop<H> {
     /// let listener = TcpListener::bind("127.0.0.1:0")?;
     /// let address = listener.local_addr()?;
     /// let mut server = EventLoop::new(Echo)?;
-    /// assert_eq!(server.listen_on_fd(listener)?, address);
+    /// assert_eq!(server.listen_on_fd(listener)?, address.into());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn listen_on_fd(&mut self, descriptor: impl Into<OwnedFd>) -> Result<SocketAddr, Error> {
+    pub fn listen_on_fd(&mut self, descriptor: impl Into<OwnedFd>) -> Result<Address, Error> {
         let descriptor = descriptor.into();
         let name = given::name_of(&descriptor);
         let what = || format!("cannot listen on {name}");
@@ -71,7 +72,7 @@ impl<H: Handler> EventLoop<H> {
     ///
     /// # Errors
     ///
-    /// When it is no connected TCP socket, which the error says, the connection cap is reached, the
+    /// When it is no connected TCP or Unix socket, which the error says, the connection cap is reached, the
     /// loop cuts off what is left behind a stop, or a call fails. The stream is closed then.
     pub fn adopt(
         &mut self,
@@ -120,7 +121,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             Ok(id) => {
                 let peer = self.core.address_of(id, K::peer_address);
                 let peer = peer.unwrap_or(UNKNOWN);
-                self.begin(id, &Origin { id, peer, listener: None });
+                let credentials = self.core.credentials(id);
+                self.begin(id, &Origin { id, peer, credentials, listener: None });
                 // What is left in the mailbox no callback has sent.
                 self.core.current = ConnectionId::NONE;
             }

@@ -23,9 +23,9 @@ use std::any::TypeId;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
+use crate::api::address::{Address, ToAddresses};
 use crate::api::config::Config;
 use crate::api::error::{ConnectError, Error, ErrorKind, Failed};
 use crate::api::handler::Handler;
@@ -188,7 +188,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     ///
     /// When the name can't be resolved, none of its addresses can be listened on, or the loop is
     /// stopping.
-    pub fn listen(&mut self, address: impl ToSocketAddrs) -> Result<SocketAddr, Error> {
+    pub fn listen(&mut self, address: impl ToAddresses) -> Result<Address, Error> {
         self.listen_with(address, &ListenOptions::new())
     }
 
@@ -199,17 +199,17 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// The same, and when an option is out of range or contradicts another.
     pub fn listen_with(
         &mut self,
-        address: impl ToSocketAddrs,
+        address: impl ToAddresses,
         options: &ListenOptions,
-    ) -> Result<SocketAddr, Error> {
+    ) -> Result<Address, Error> {
         let config = options.over(&self.core.config);
         config.check()?;
-        let addresses = address.to_socket_addrs().map_err(|error| {
+        let addresses = address.to_addresses().map_err(|error| {
             Error::new(ErrorKind::Listen, "cannot resolve the address to listen on", error)
         })?;
         let mut last = None;
         for address in addresses {
-            match self.core.listen_with(address, &config) {
+            match self.core.listen_with(&address, &config, options.access()) {
                 Ok(bound) => return Ok(bound),
                 Err(error) => last = Some(error),
             }
@@ -222,7 +222,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     /// Stops listening on an address, as [`LoopContext::unlisten`](crate::LoopContext::unlisten)
     /// does from a callback.
-    pub fn unlisten(&mut self, address: SocketAddr) -> bool {
+    pub fn unlisten(&mut self, address: &Address) -> bool {
         self.core.unlisten(address)
     }
 

@@ -152,7 +152,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             return self.other_event(EventSource::named(id));
         };
         let ordinary = readiness.with_out() == self.core.ordinary;
-        if ordinary && !H::TRACE && connection.is_plain_or_relayed() {
+        if ordinary && !H::TRACE && connection.is_plain_but(Flags::RELAYED) {
             return self.relay_message(id);
         }
         self.core.stop_counting(id);

@@ -61,7 +61,7 @@ fn c42_whoever_has_streamed_goes_the_ordinary_way_with_small_messages() {
         let id = event_loop.core.connections.at(0).expect("it is open");
         let connection = event_loop.core.connections.get(id).expect("it is open");
         assert!(!connection.has(Flags::STREAMS), "with {pipes} pipes");
-        assert!(connection.is_plain_or_relayed(), "with {pipes} pipes");
+        assert!(connection.is_plain_but(Flags::RELAYED), "with {pipes} pipes");
     }
 }
 

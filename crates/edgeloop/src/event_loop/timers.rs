@@ -26,6 +26,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         match connection.due(self.core.now, &self.core.timeouts, self.core.limits.of(id.slot())) {
             Due::Nothing => {}
             // Not at once: it may have been served in this turn (C13).
+            Due::Retry if connection.life() == Life::Connecting => self.core.connect_again(id),
             Due::Retry => {
                 connection.retry_now(self.core.now);
                 self.core.list(id);

@@ -22,7 +22,7 @@ enum Nature {
 ///
 /// # Errors
 ///
-/// When it is no listening TCP socket. The error says what it is.
+/// When it's no listening TCP or Unix socket. The error says what it is.
 pub(crate) fn expect_listener(descriptor: &OwnedFd) -> io::Result<()> {
     expect(descriptor, Nature::Listener)
 }
@@ -32,7 +32,7 @@ pub(crate) fn expect_listener(descriptor: &OwnedFd) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// When it is no connected TCP socket. The error says what it is.
+/// When it's no connected TCP or Unix socket. The error says what it is.
 pub(crate) fn expect_stream(descriptor: &OwnedFd) -> io::Result<()> {
     expect(descriptor, Nature::Stream)
 }
@@ -49,8 +49,8 @@ fn expect(descriptor: &OwnedFd, wanted: Nature) -> io::Result<()> {
 impl Nature {
     const fn name(self) -> &'static str {
         match self {
-            Self::Listener => "a listening TCP socket",
-            Self::Stream => "a connected TCP socket",
+            Self::Listener => "a listening TCP or Unix socket",
+            Self::Stream => "a connected TCP or Unix socket",
             Self::Other(name) => name,
         }
     }
@@ -70,13 +70,14 @@ fn nature_of(descriptor: &OwnedFd) -> Result<Nature, Errno> {
         Err(error) => return Err(error),
     }
     match socket_domain(descriptor)? {
-        AddressFamily::INET | AddressFamily::INET6 => {}
-        AddressFamily::UNIX => return Ok(Nature::Other("a Unix socket")),
-        _ => return Ok(Nature::Other("a socket that is not of IPv4 or IPv6")),
-    }
-    // Multipath TCP takes the same calls and options (mptcp in Documentation/networking).
-    if !matches!(socket_protocol(descriptor)?, Some(ipproto::TCP | ipproto::MPTCP)) {
-        return Ok(Nature::Other("a stream socket of another protocol than TCP"));
+        AddressFamily::UNIX => {}
+        // Multipath TCP takes the same calls and options (mptcp in Documentation/networking).
+        AddressFamily::INET | AddressFamily::INET6 => {
+            if !matches!(socket_protocol(descriptor)?, Some(ipproto::TCP | ipproto::MPTCP)) {
+                return Ok(Nature::Other("a stream socket of another protocol than TCP"));
+            }
+        }
+        _ => return Ok(Nature::Other("a socket that is not of IPv4, IPv6 or Unix")),
     }
     if socket_acceptconn(descriptor)? {
         return Ok(Nature::Listener);
@@ -84,11 +85,12 @@ fn nature_of(descriptor: &OwnedFd) -> Result<Nature, Errno> {
     if getpeername(descriptor).is_ok() || has_been_connected(descriptor)? {
         return Ok(Nature::Stream);
     }
-    Ok(Nature::Other("a TCP socket that neither listens nor is connected"))
+    Ok(Nature::Other("a socket that neither listens nor is connected"))
 }
 
 /// Whether a socket without a peer has had one. An end or an error shows that; poll(2) takes
-/// neither away (tcp_poll in net/ipv4/tcp.c, Linux 6.18).
+/// neither away (tcp_poll in net/ipv4/tcp.c, Linux 6.18). A Unix socket whose peer is gone still
+/// knows it (unix_getname in net/unix/af_unix.c).
 fn has_been_connected(descriptor: &OwnedFd) -> Result<bool, Errno> {
     let mut asked = [PollFd::new(descriptor, PollFlags::RDHUP)];
     poll(&mut asked, Some(&Timespec::default()))?;
@@ -111,7 +113,7 @@ fn file_type_of(descriptor: &OwnedFd) -> &'static str {
 mod tests {
     use std::io::Write as _;
     use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
-    use std::os::unix::net::UnixListener;
+    use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
     use std::time::{Duration, Instant};
 
     use super::*;
@@ -119,31 +121,37 @@ mod tests {
     use rustix::net::sockopt;
 
     #[test]
-    fn only_a_listening_tcp_socket_is_listened_on_and_what_else_it_is_is_said() {
+    fn only_a_listening_socket_is_listened_on_and_what_else_it_is_is_said() {
         let listener = || TcpListener::bind("127.0.0.1:0").expect("a port");
         let folder = tempfile::tempdir().expect("a folder");
         let unix = UnixListener::bind(folder.path().join("socket")).expect("a socket");
         let fresh = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None);
+        let alone = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None);
+        let pair = UnixStream::pair().expect("a pair");
         let here = listener();
         let connected = TcpStream::connect(here.local_addr().expect("an address"));
         let cases: Vec<(OwnedFd, &str)> = vec![
             (UdpSocket::bind("127.0.0.1:0").expect("a port").into(), "a datagram socket"),
-            (unix.into(), "a Unix socket"),
+            (UnixDatagram::unbound().expect("one").into(), "a datagram socket"),
+            (pair.0.into(), "a connected TCP or Unix socket"),
+            (alone.expect("a socket"), "a socket that neither listens nor is connected"),
             (File::open("/proc/self/status").expect("a file").into(), "a file"),
             (File::open("/").expect("a directory").into(), "a directory"),
             (File::open("/dev/null").expect("a device").into(), "a device"),
             (io::pipe().expect("a pipe").0.into(), "a pipe"),
             (eventfd(0, EventfdFlags::empty()).expect("one"), "no socket"),
-            (connected.expect("it listens").into(), "a connected TCP socket"),
-            (fresh.expect("a socket"), "a TCP socket that neither listens nor is connected"),
+            (connected.expect("it listens").into(), "a connected TCP or Unix socket"),
+            (fresh.expect("a socket"), "a socket that neither listens nor is connected"),
         ];
         for (descriptor, is) in cases {
             let error = expect_listener(&descriptor).expect_err(is).to_string();
-            assert_eq!(error, format!("it is {is}, not a listening TCP socket"));
+            assert_eq!(error, format!("it is {is}, not a listening TCP or Unix socket"));
         }
         assert!(expect_listener(&listener().into()).is_ok());
         let error = expect_stream(&listener().into()).expect_err("no stream").to_string();
-        assert_eq!(error, "it is a listening TCP socket, not a connected TCP socket");
+        let expected = "it is a listening TCP or Unix socket, not a connected TCP or Unix socket";
+        assert_eq!(error, expected);
+        assert!(expect_listener(&unix.into()).is_ok());
     }
 
     #[test]

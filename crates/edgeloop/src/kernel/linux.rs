@@ -2,17 +2,17 @@
 
 use std::cell::Cell;
 use std::fs;
-use std::io::IoSlice;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{IoSlice, IoSliceMut};
+use std::num::NonZeroU32;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::{Errno, FdFlags, fcntl_setfd, ioctl_fionbio};
 use rustix::net::{
-    self, AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrAny, SocketFlags, SocketType,
-    sockopt,
+    self, RecvFlags, ReturnFlags, SendFlags, Shutdown, SocketFlags, SocketType, sockopt,
 };
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use rustix::process::{Resource, getrlimit};
@@ -22,6 +22,7 @@ use rustix::time::{
 };
 
 use super::clock::Clock;
+use super::names::{family_of, from_kernel, peer_from_kernel, to_kernel};
 use super::persist::persist;
 use super::poll::Poll;
 use super::resources::Resources;
@@ -29,6 +30,7 @@ use super::sockets::{SocketOption, Sockets};
 use super::source::EventSource;
 use super::splice::Splice;
 use super::wakeable::{Wake, Wakeable};
+use crate::api::address::{Address, Credentials};
 use crate::api::error::{Error, ErrorKind, Failed, InCall};
 use crate::api::place::MemoryLimit;
 use crate::api::time::Time;
@@ -202,14 +204,9 @@ impl Wakeable for Linux {
 impl Sockets for Linux {
     type Socket = OwnedFd;
 
-    fn socket(&mut self, family: SocketAddr) -> Result<OwnedFd, Errno> {
-        let family = if family.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        net::socket_with(
-            family,
-            SocketType::STREAM,
-            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-            None,
-        )
+    fn socket(&mut self, family: &Address) -> Result<OwnedFd, Errno> {
+        let ours = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        net::socket_with(family_of(family), SocketType::STREAM, ours, None)
     }
 
     fn set_option(&mut self, socket: &OwnedFd, option: SocketOption) -> Result<(), Errno> {
@@ -234,43 +231,59 @@ impl Sockets for Linux {
         Ok(socket)
     }
 
-    fn bind(&mut self, socket: &OwnedFd, address: SocketAddr) -> Result<(), Errno> {
-        net::bind(socket, &address)
+    fn bind(&mut self, socket: &OwnedFd, address: &Address) -> Result<(), Errno> {
+        net::bind(socket, &to_kernel(address)?)
     }
 
     fn listen(&mut self, socket: &OwnedFd, backlog: u32) -> Result<(), Errno> {
         net::listen(socket, i32::try_from(backlog).unwrap_or(i32::MAX))
     }
 
-    fn local_address(&mut self, socket: &OwnedFd) -> Result<SocketAddr, Errno> {
-        net::getsockname(socket).and_then(to_socket_addr)
+    fn local_address(&mut self, socket: &OwnedFd) -> Result<Address, Errno> {
+        net::getsockname(socket).and_then(from_kernel)
     }
 
-    fn peer_address(&mut self, socket: &OwnedFd) -> Result<SocketAddr, Errno> {
-        net::getpeername(socket)?.ok_or(Errno::NOTCONN).and_then(to_socket_addr)
+    fn peer_address(&mut self, socket: &OwnedFd) -> Result<Address, Errno> {
+        net::getpeername(socket)?.ok_or(Errno::NOTCONN).and_then(from_kernel)
     }
 
-    fn connect(&mut self, socket: &OwnedFd, address: SocketAddr) -> Result<(), Errno> {
-        net::connect(socket, &address)
+    fn connect(&mut self, socket: &OwnedFd, address: &Address) -> Result<(), Errno> {
+        net::connect(socket, &to_kernel(address)?)
     }
 
     fn take_error(&mut self, socket: &OwnedFd) -> Result<Option<Errno>, Errno> {
         sockopt::socket_error(socket).map(Result::err)
     }
 
-    fn accept(&mut self, listener: &OwnedFd) -> Result<(OwnedFd, SocketAddr), Errno> {
+    fn accept(&mut self, listener: &OwnedFd) -> Result<(OwnedFd, Address), Errno> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let (socket, peer) = net::acceptfrom_with(listener, flags)?;
-        // A peer that is already gone may leave no address; the connection is as good as others.
-        let unknown = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        let peer = peer.and_then(|peer| to_socket_addr(peer).ok()).unwrap_or(unknown);
-        Ok((socket, peer))
+        Ok((socket, peer_from_kernel(peer)))
     }
 
     #[inline]
     fn recv(&mut self, socket: &OwnedFd, buffer: &mut [u8]) -> Result<usize, Errno> {
         // Both counts are the same without MSG_TRUNC; the first costs a comparison.
         net::recv(socket, buffer, RecvFlags::empty()).map(|(_, count)| count)
+    }
+
+    fn recv_message(
+        &mut self,
+        socket: &OwnedFd,
+        buffer: &mut [u8],
+    ) -> Result<(usize, bool), Errno> {
+        let mut none = net::RecvAncillaryBuffer::default();
+        let pieces = &mut [IoSliceMut::new(buffer)];
+        let message = net::recvmsg(socket, pieces, &mut none, RecvFlags::empty())?;
+        Ok((message.bytes, message.flags.contains(ReturnFlags::CTRUNC)))
+    }
+
+    fn credentials(&mut self, socket: &OwnedFd) -> Result<Credentials, Errno> {
+        // Not through rustix, whose type has no place for process 0: that of another PID namespace.
+        let peer = getsockopt(socket, PeerCredentials)
+            .map_err(|error| Errno::from_raw_os_error(error as i32))?;
+        let process = u32::try_from(peer.pid()).unwrap_or_default();
+        Ok(Credentials { process: NonZeroU32::new(process), user: peer.uid(), group: peer.gid() })
     }
 
     #[inline]
@@ -342,10 +355,6 @@ impl Resources for Linux {
     fn longest_backlog(&self) -> Option<u32> {
         fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?.trim().parse().ok()
     }
-}
-
-fn to_socket_addr(address: SocketAddrAny) -> Result<SocketAddr, Errno> {
-    SocketAddr::try_from(address)
 }
 
 /// Wakes the loop through its eventfd.

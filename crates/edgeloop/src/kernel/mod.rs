@@ -7,8 +7,11 @@
 
 mod clock;
 mod descriptor_limit;
+mod files;
 pub(crate) mod given;
 mod linux;
+mod linux_files;
+mod names;
 mod persist;
 mod poll;
 mod resources;
@@ -19,6 +22,7 @@ mod wakeable;
 
 pub(crate) use clock::Clock;
 pub use descriptor_limit::raise_descriptor_limit;
+pub(crate) use files::{FileId, Files};
 pub use linux::Linux;
 pub(crate) use persist::persist;
 pub(crate) use poll::Poll;
@@ -30,6 +34,6 @@ pub(crate) use wakeable::{Wake, Wakeable};
 
 /// A kernel: the real one, or a simulated one. What it does is no part of the interface, and
 /// nobody else can implement it.
-pub trait Kernel: Clock + Poll + Sockets + Splice + Wakeable + Resources {}
+pub trait Kernel: Clock + Poll + Sockets + Files + Splice + Wakeable + Resources {}
 
-impl<T: Clock + Poll + Sockets + Splice + Wakeable + Resources> Kernel for T {}
+impl<T: Clock + Poll + Sockets + Files + Splice + Wakeable + Resources> Kernel for T {}

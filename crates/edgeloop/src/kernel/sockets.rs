@@ -1,11 +1,12 @@
 //! Sockets, and what can be done to one.
 
 use std::io::IoSlice;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::io::Errno;
+
+use crate::api::address::{Address, Credentials};
 
 /// The sockets of a kernel.
 ///
@@ -15,8 +16,8 @@ pub trait Sockets {
     /// An open socket. It is closed when it is dropped.
     type Socket;
 
-    /// socket(2), of the address's family.
-    fn socket(&mut self, family: SocketAddr) -> Result<Self::Socket, Errno>;
+    /// socket(2): a stream socket of the address's family.
+    fn socket(&mut self, family: &Address) -> Result<Self::Socket, Errno>;
 
     /// setsockopt(2).
     fn set_option(&mut self, socket: &Self::Socket, option: SocketOption) -> Result<(), Errno>;
@@ -25,28 +26,42 @@ pub trait Sockets {
     fn take_over(&mut self, socket: OwnedFd) -> Result<Self::Socket, Errno>;
 
     /// bind(2).
-    fn bind(&mut self, socket: &Self::Socket, address: SocketAddr) -> Result<(), Errno>;
+    fn bind(&mut self, socket: &Self::Socket, address: &Address) -> Result<(), Errno>;
 
     /// listen(2).
     fn listen(&mut self, socket: &Self::Socket, backlog: u32) -> Result<(), Errno>;
 
     /// getsockname(2).
-    fn local_address(&mut self, socket: &Self::Socket) -> Result<SocketAddr, Errno>;
+    fn local_address(&mut self, socket: &Self::Socket) -> Result<Address, Errno>;
 
     /// getpeername(2).
-    fn peer_address(&mut self, socket: &Self::Socket) -> Result<SocketAddr, Errno>;
+    fn peer_address(&mut self, socket: &Self::Socket) -> Result<Address, Errno>;
 
-    /// connect(2); `EINPROGRESS` is the usual answer.
-    fn connect(&mut self, socket: &Self::Socket, address: SocketAddr) -> Result<(), Errno>;
+    /// connect(2). `EINPROGRESS` is the usual answer of TCP. A Unix socket is connected at once, or
+    /// not: `EAGAIN` says that the listener's backlog is full, and no event tells when it isn't.
+    fn connect(&mut self, socket: &Self::Socket, address: &Address) -> Result<(), Errno>;
 
     /// The socket's pending error, which this resets (`SO_ERROR`).
     fn take_error(&mut self, socket: &Self::Socket) -> Result<Option<Errno>, Errno>;
 
     /// accept4(2).
-    fn accept(&mut self, listener: &Self::Socket) -> Result<(Self::Socket, SocketAddr), Errno>;
+    fn accept(&mut self, listener: &Self::Socket) -> Result<(Self::Socket, Address), Errno>;
 
     /// recv(2). Zero is the end of the stream, so `buffer` must not be empty.
     fn recv(&mut self, socket: &Self::Socket, buffer: &mut [u8]) -> Result<usize, Errno>;
+
+    /// recvmsg(2) without room for control data, for Unix sockets. Returns the bytes, and whether
+    /// control data was cut off (`MSG_CTRUNC`): a receive ends behind a message that came with
+    /// descriptors, so that more may wait though the buffer is not full (unix(7); the kernel closes
+    /// the descriptors).
+    fn recv_message(
+        &mut self,
+        socket: &Self::Socket,
+        buffer: &mut [u8],
+    ) -> Result<(usize, bool), Errno>;
+
+    /// Who has connected a Unix socket (`SO_PEERCRED`).
+    fn credentials(&mut self, socket: &Self::Socket) -> Result<Credentials, Errno>;
 
     /// send(2), with `MSG_NOSIGNAL` (C8).
     fn send(&mut self, socket: &Self::Socket, bytes: &[u8]) -> Result<usize, Errno>;
@@ -77,7 +92,7 @@ pub enum SocketOption {
     Ipv6Only(bool),
     /// `TCP_NODELAY`; a listener passes it on to what it accepts.
     NoDelay,
-    /// `SO_OOBINLINE`; a listener passes it on to what it accepts (C1).
+    /// `SO_OOBINLINE`; a listener of TCP passes it on to what it accepts (C1).
     UrgentInline,
     /// `SO_LINGER {1, 0}`: the close sends an RST and leaves nothing in the kernel (C3).
     ResetOnClose,

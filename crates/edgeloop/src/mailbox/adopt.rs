@@ -26,7 +26,7 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// When it is no connected TCP socket, the mailbox is full, or the loop is gone; the stream
+    /// When it is no connected TCP or Unix socket, the mailbox is full, or the loop is gone; the stream
     /// comes back with the error, as it was.
     ///
     /// # Examples
@@ -84,7 +84,7 @@ pub enum AdoptErrorKind {
     Full,
     /// The loop is gone.
     Stopped,
-    /// It is no connected TCP socket. The error says what it is.
+    /// It is no connected TCP or Unix socket. The error says what it is.
     Unfit(io::Error),
 }
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::api::address::Address;
 use crate::api::bounds::Limits;
 use crate::api::closed::{Closed, Reason};
 use crate::api::error::{ConnectError, Error, ErrorKind};
@@ -47,9 +47,9 @@ pub enum Act {
     /// [`LoopContext::unrelay`].
     Unrelay(ConnectionId),
     /// [`LoopContext::listen`].
-    Listen(SocketAddr),
+    Listen(Address),
     /// [`LoopContext::unlisten`].
-    Unlisten(SocketAddr),
+    Unlisten(Address),
     /// [`LoopContext::connect`]. The session is in [`TestContext::take_session`].
     Connect(ConnectionId, Target),
     /// [`LoopContext::set_timer_of`], or [`Context::set_timer`]: the key, and the time from now.
@@ -113,7 +113,7 @@ pub struct TestContext<S = ()> {
     connects: bool,
     sent: BTreeMap<ConnectionId, Vec<u8>>,
     queued: BTreeMap<ConnectionId, usize>,
-    addresses: BTreeMap<ConnectionId, (SocketAddr, SocketAddr)>,
+    addresses: BTreeMap<ConnectionId, (Address, Address)>,
     acts: Vec<Act>,
     sessions: BTreeMap<ConnectionId, S>,
     started: u64,
@@ -167,8 +167,13 @@ impl<S> TestContext<S> {
 
     /// Where a connection comes from, for [`Handler::session`](crate::Handler::session).
     #[must_use]
-    pub const fn origin(id: ConnectionId, peer: SocketAddr, listener: SocketAddr) -> Origin {
-        Origin { id, peer, listener: Some(listener) }
+    pub fn origin(
+        id: ConnectionId,
+        peer: impl Into<Address>,
+        listener: impl Into<Address>,
+    ) -> Origin {
+        let listener = Some(listener.into());
+        Origin { id, peer: peer.into(), credentials: None, listener }
     }
 
     /// An end in which nothing was lost, for [`Handler::closed`](crate::Handler::closed). Change
@@ -211,8 +216,13 @@ impl<S> TestContext<S> {
 
     /// The addresses of a connection's own end and of its peer. Without them, asking fails as for
     /// one that is gone.
-    pub fn set_addresses(&mut self, id: ConnectionId, local: SocketAddr, peer: SocketAddr) {
-        self.addresses.insert(id, (local, peer));
+    pub fn set_addresses(
+        &mut self,
+        id: ConnectionId,
+        local: impl Into<Address>,
+        peer: impl Into<Address>,
+    ) {
+        self.addresses.insert(id, (local.into(), peer.into()));
     }
 
     /// Time passes.
@@ -333,13 +343,13 @@ impl<S> LoopContext<S> for TestContext<S> {
         0
     }
 
-    fn listen(&mut self, address: SocketAddr) -> Result<SocketAddr, Error> {
-        self.acts.push(Act::Listen(address));
+    fn listen(&mut self, address: Address) -> Result<Address, Error> {
+        self.acts.push(Act::Listen(address.clone()));
         Ok(address)
     }
 
-    fn unlisten(&mut self, address: SocketAddr) -> bool {
-        self.acts.push(Act::Unlisten(address));
+    fn unlisten(&mut self, address: &Address) -> bool {
+        self.acts.push(Act::Unlisten(address.clone()));
         true
     }
 
@@ -356,14 +366,14 @@ impl<S> LoopContext<S> for TestContext<S> {
         Ok(id)
     }
 
-    fn local_address(&mut self, id: ConnectionId) -> io::Result<SocketAddr> {
+    fn local_address(&mut self, id: ConnectionId) -> io::Result<Address> {
         let addresses = self.addresses.get(&id);
-        addresses.map(|&(local, _)| local).ok_or_else(|| io::ErrorKind::NotConnected.into())
+        addresses.map(|(local, _)| local.clone()).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    fn peer_address(&mut self, id: ConnectionId) -> io::Result<SocketAddr> {
+    fn peer_address(&mut self, id: ConnectionId) -> io::Result<Address> {
         let addresses = self.addresses.get(&id);
-        addresses.map(|&(_, peer)| peer).ok_or_else(|| io::ErrorKind::NotConnected.into())
+        addresses.map(|(_, peer)| peer.clone()).ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     fn set_timer_of(&mut self, id: ConnectionId, key: u32, after: Option<Duration>) {

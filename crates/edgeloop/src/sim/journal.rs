@@ -3,14 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
-use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::api::address::Address;
 use crate::sim::Fault;
 use crate::sim::clock::Follower;
 
 /// Whose code runs now, which a panic would be of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) enum Inside {
     /// A callback that no connection has.
     #[default]
@@ -20,7 +20,7 @@ pub(crate) enum Inside {
     /// What was given to [`Simulation::at`](crate::sim::Simulation::at) for this time.
     Errand(Duration),
     /// What was given to [`Simulation::service`](crate::sim::Simulation::service) for this address.
-    Service(SocketAddr),
+    Service(Address),
 }
 
 impl fmt::Display for Inside {
@@ -41,11 +41,11 @@ pub(crate) struct Journal {
     /// How many of the last lines are kept, and these.
     keep: usize,
     last: RefCell<VecDeque<String>>,
-    inside: Cell<Inside>,
+    inside: RefCell<Inside>,
     /// Peers send and read what they have at once, and not in pieces of chance.
     pub(crate) calm: Cell<bool>,
     /// Whose code did not come to its end.
-    unfinished: Cell<Option<Inside>>,
+    unfinished: RefCell<Option<Inside>>,
     /// What the run came to, for a test that fails behind it.
     pub(crate) faults: RefCell<Vec<Fault>>,
     pub(crate) elapsed: Cell<Duration>,
@@ -91,27 +91,28 @@ impl Journal {
     /// This code runs from now on; what ran before has panicked, unless it has left.
     pub(crate) fn enter(&self, inside: Inside) {
         let before = self.inside.replace(inside);
-        if before != Inside::Handler && self.unfinished.get().is_none() {
-            self.unfinished.set(Some(before));
+        if before != Inside::Handler {
+            self.unfinished.borrow_mut().get_or_insert(before);
         }
     }
 
     /// That code has come to its end.
     pub(crate) fn leave(&self) {
-        self.inside.set(Inside::Handler);
+        self.inside.replace(Inside::Handler);
     }
 
     /// Runs other code within what runs now.
     pub(crate) fn within<T>(&self, inside: Inside, run: impl FnOnce() -> T) -> T {
         let around = self.inside.replace(inside);
         let answer = run();
-        self.inside.set(around);
+        self.inside.replace(around);
         answer
     }
 
     /// Whose code panicked, if any did.
     pub(crate) fn panicked(&self) -> Inside {
-        self.unfinished.get().unwrap_or_else(|| self.inside.get())
+        let unfinished = self.unfinished.borrow().clone();
+        unfinished.unwrap_or_else(|| self.inside.borrow().clone())
     }
 }
 

@@ -4,7 +4,6 @@ use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::IoSlice;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use crate::api::address::{Address, Credentials};
 use crate::api::time::Time;
 use crate::epoll::{Batch, Interest};
 use crate::kernel::{
@@ -175,10 +175,10 @@ impl Wakeable for SimulatedKernel {
 impl Sockets for SimulatedKernel {
     type Socket = Socket;
 
-    fn socket(&mut self, family: SocketAddr) -> Result<Socket, Errno> {
+    fn socket(&mut self, family: &Address) -> Result<Socket, Errno> {
         let mut world = self.call();
         world.meet(Call::Socket, None, 0)?;
-        let number = world.open(File::Fresh(family))?;
+        let number = world.open(File::Fresh(family.clone()))?;
         drop(world);
         Ok(self.socket_of(number))
     }
@@ -209,13 +209,13 @@ impl Sockets for SimulatedKernel {
         Err(Errno::OPNOTSUPP)
     }
 
-    fn bind(&mut self, socket: &Socket, address: SocketAddr) -> Result<(), Errno> {
+    fn bind(&mut self, socket: &Socket, address: &Address) -> Result<(), Errno> {
         let mut world = self.call();
         world.meet(Call::Bind, None, 0)?;
         if world.files.listener(Some(address)).is_some() {
             return Err(Errno::ADDRINUSE);
         }
-        world.files.get_mut(socket.number).file = File::Fresh(address);
+        world.files.get_mut(socket.number).file = File::Fresh(address.clone());
         Ok(())
     }
 
@@ -227,17 +227,17 @@ impl Sockets for SimulatedKernel {
         Ok(())
     }
 
-    fn local_address(&mut self, socket: &Socket) -> Result<SocketAddr, Errno> {
+    fn local_address(&mut self, socket: &Socket) -> Result<Address, Errno> {
         let mut world = self.call();
         world.meet(Call::LocalAddress, None, 0)?;
-        match world.files.get(socket.number).file {
-            File::Fresh(address) | File::Listener(address, _) => Ok(address),
-            File::Stream(wire) => Ok(world.wires[wire].addresses[Side::Ours as usize]),
+        match &world.files.get(socket.number).file {
+            File::Fresh(address) | File::Listener(address, _) => Ok(address.clone()),
+            File::Stream(wire) => Ok(world.wires[*wire].addresses[Side::Ours as usize].clone()),
             File::Foreign | File::Pipe => Err(Errno::INVAL),
         }
     }
 
-    fn peer_address(&mut self, socket: &Socket) -> Result<SocketAddr, Errno> {
+    fn peer_address(&mut self, socket: &Socket) -> Result<Address, Errno> {
         let mut world = self.call();
         if let Err(error) = world.meet(Call::PeerAddress, None, 0) {
             // Whoever asks whether a connection is made does not learn it.
@@ -250,12 +250,12 @@ impl Sockets for SimulatedKernel {
             File::Stream(wire) if !world.wires[wire].link.is_connected(Side::Ours) => {
                 Err(Errno::NOTCONN)
             }
-            File::Stream(wire) => Ok(world.wires[wire].addresses[Side::Theirs as usize]),
+            File::Stream(wire) => Ok(world.wires[wire].addresses[Side::Theirs as usize].clone()),
             File::Fresh(_) | File::Listener(..) | File::Foreign | File::Pipe => Err(Errno::NOTCONN),
         }
     }
 
-    fn connect(&mut self, socket: &Socket, address: SocketAddr) -> Result<(), Errno> {
+    fn connect(&mut self, socket: &Socket, address: &Address) -> Result<(), Errno> {
         let mut world = self.call();
         let answer = world.dial(socket.number, address);
         let told = Answer(answer.map(|()| 0));
@@ -268,7 +268,7 @@ impl Sockets for SimulatedKernel {
         Ok(world.with_link(socket.number, |link| link.take_error(Side::Ours)))
     }
 
-    fn accept(&mut self, listener: &Socket) -> Result<(Socket, SocketAddr), Errno> {
+    fn accept(&mut self, listener: &Socket) -> Result<(Socket, Address), Errno> {
         let mut world = self.call();
         if !world.files.has_waiting(listener.number) {
             return Err(Errno::AGAIN);
@@ -289,7 +289,7 @@ impl Sockets for SimulatedKernel {
         world.vigil.turn.accepts += 1;
         let number = world.open(File::Stream(wire))?;
         world.note(|| format!("accept4: {number} is connection {wire}"));
-        let peer = world.wires[wire].addresses[Side::Theirs as usize];
+        let peer = world.wires[wire].addresses[Side::Theirs as usize].clone();
         drop(world);
         Ok((self.socket_of(number), peer))
     }
@@ -311,6 +311,14 @@ impl Sockets for SimulatedKernel {
         world.has_read(socket.number, filled);
         world.note(|| format!("recv({}, {}): {}", socket.number, buffer.len(), Answer(answer)));
         answer
+    }
+
+    fn recv_message(&mut self, socket: &Socket, buffer: &mut [u8]) -> Result<(usize, bool), Errno> {
+        self.recv(socket, buffer).map(|count| (count, false))
+    }
+
+    fn credentials(&mut self, _: &Socket) -> Result<Credentials, Errno> {
+        Ok(Credentials { process: None, user: 0, group: 0 })
     }
 
     fn send(&mut self, socket: &Socket, bytes: &[u8]) -> Result<usize, Errno> {

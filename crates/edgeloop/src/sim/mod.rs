@@ -19,6 +19,7 @@ mod injector;
 pub mod internals;
 mod journal;
 mod kernel;
+mod kernel_files;
 #[allow(missing_docs, reason = "public for `internals` only, which nobody reads about")]
 mod model;
 #[allow(missing_docs, reason = "public for `internals` only, which nobody reads about")]

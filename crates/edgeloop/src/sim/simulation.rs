@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::api::address::Address;
 use crate::api::config::Config;
 use crate::api::handler::{Handler, Stop};
 use crate::api::metrics::Metrics;
@@ -30,7 +31,8 @@ use crate::sim::watched::Watched;
 use crate::sim::world::{Service, World};
 
 /// Where a simulated server listens, if nothing else is asked for.
-const LISTENER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 3000);
+const LISTENER: Address =
+    Address::Tcp(SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 3000));
 
 /// How long a run may take by its own clock, unless another limit is set.
 const LIMIT: Duration = Duration::from_secs(24 * 3600);
@@ -76,8 +78,8 @@ pub struct Simulation {
     config: Config,
     faults: Faults,
     plan: Option<Vec<Fault>>,
-    listeners: Vec<SocketAddr>,
-    later: Vec<SocketAddr>,
+    listeners: Vec<Address>,
+    later: Vec<Address>,
     wakes_after: Option<Duration>,
     errands: Vec<Errand>,
     journal: Rc<Journal>,
@@ -176,16 +178,16 @@ impl Simulation {
     }
 
     /// Listens on this address; on 127.0.0.1:3000 if none is asked for. A port of 0 stays 0.
-    pub fn listen(mut self, address: SocketAddr) -> Self {
-        self.listeners.push(address);
+    pub fn listen(mut self, address: impl Into<Address>) -> Self {
+        self.listeners.push(address.into());
         self
     }
 
     /// The handler itself will listen on this address
     /// ([`LoopContext::listen`](crate::LoopContext::listen)). Scripts that connect to it wait until
     /// it does.
-    pub fn expect_listener(mut self, address: SocketAddr) -> Self {
-        self.later.push(address);
+    pub fn expect_listener(mut self, address: impl Into<Address>) -> Self {
+        self.later.push(address.into());
         self
     }
 
@@ -203,15 +205,17 @@ impl Simulation {
     /// without a service fails with `ECONNREFUSED`.
     pub fn service(
         mut self,
-        address: SocketAddr,
+        address: impl Into<Address>,
         mut answer: impl FnMut(usize) -> Script + 'static,
     ) -> Self {
+        let address = address.into();
         let mut count = 0;
         let journal = Rc::clone(&self.journal);
+        let named = address.clone();
         let answer = move |_: usize| {
-            let script = journal.within(Inside::Service(address), || answer(count));
+            let script = journal.within(Inside::Service(named.clone()), || answer(count));
             let silent = script.never_answers;
-            let player = Player::new(format!("{address} #{count}"), script, &journal);
+            let player = Player::new(format!("{named} #{count}"), script, &journal);
             count += 1;
             let mut peer = Peer::new(Role::Script(player));
             peer.place.silent = silent;
@@ -294,7 +298,7 @@ impl Simulation {
             journal,
         } = self;
         let listeners = if listeners.is_empty() { vec![LISTENER] } else { listeners };
-        let expected: Vec<_> = listeners.iter().chain(&later).copied().collect();
+        let expected: Vec<_> = listeners.iter().chain(&later).cloned().collect();
         expect_listeners(&world.peers, &expected);
         // With a plan, too, so that the schedule stays what it was.
         world.faults = Injector::new(faults, u64::MAX, &mut world.random);
@@ -342,10 +346,10 @@ impl Simulation {
 
 /// A script that connects to nowhere is a mistake of its author.
 #[track_caller]
-fn expect_listeners(peers: &[Peer], listeners: &[SocketAddr]) {
+fn expect_listeners(peers: &[Peer], listeners: &[Address]) {
     for peer in peers {
         if let (Role::Script(player), Some(wanted)) = (&peer.role, peer.wants())
-            && !listeners.contains(&wanted)
+            && !listeners.contains(wanted)
         {
             panic!("{} connects to {wanted}, where nothing listens", player.name());
         }
@@ -389,7 +393,7 @@ fn outlive(world: &RefCell<World>) -> Result<(), String> {
 /// What a loop begins with.
 struct Beginning {
     config: Config,
-    listeners: Vec<SocketAddr>,
+    listeners: Vec<Address>,
     wakes_after: Option<Duration>,
     errands: Vec<Errand>,
 }
@@ -452,7 +456,7 @@ fn drive<H: Handler>(
         .map_err(|error| error.to_string())?;
     for address in listeners {
         // No program would go on without; what failed, failed by a fault.
-        while server.listen(address).is_err() && !world.borrow().vigil.has_violation() {}
+        while server.listen(&address).is_err() && !world.borrow().vigil.has_violation() {}
     }
     if let Some(after) = wakes_after {
         server.wake_at(Some(START.after(after)));

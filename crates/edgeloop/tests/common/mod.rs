@@ -199,6 +199,7 @@ impl Script {
         let asker = Asker { handle: event_loop.handle(), jobs: jobs_in };
         let thread = thread::Builder::new().name("loop".to_owned());
         let thread = thread.spawn(move || event_loop.run()).expect("a thread");
+        let listening = listening.and_then(|address| address.as_tcp());
         Running { listening, asker, origins, opened, closed, names, notices, thread: Some(thread) }
     }
 }

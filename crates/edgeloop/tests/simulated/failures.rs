@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use edgeloop::sim::{Failure, Faults, Script, Simulation, try_check};
-use edgeloop::{Action, Closed, ConnectionId, Context, Handler, Input, Origin};
+use edgeloop::{Action, Address, Closed, ConnectionId, Context, Handler, Input, Origin};
 
 /// What is wrong with the handler.
 #[derive(Clone, Copy, PartialEq)]
@@ -196,7 +196,7 @@ fn a_run_that_takes_too_long_says_who_waits() {
 #[test]
 #[should_panic(expected = "bob connects to 127.0.0.1:9, where nothing listens")]
 fn a_script_that_connects_to_nowhere_is_refused() {
-    let nowhere = "127.0.0.1:9".parse().expect("an address");
+    let nowhere: Address = "127.0.0.1:9".parse().expect("an address");
     let _ = Simulation::new(1).peer(Script::new().name("bob").connect_to(nowhere)).run(Bug::Mute);
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use edgeloop::sim::{Ending, Faults, Random, Script, Simulation, check};
-use edgeloop::{Action, Config, Context, Handler, Input, Origin, Reason, Sent};
+use edgeloop::{Action, Address, Config, Context, Handler, Input, Origin, Reason, Sent};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -216,7 +216,7 @@ impl Handler for Doors {
     type Session = ();
 
     fn session(&mut self, origin: &Origin) -> Option<()> {
-        self.ports.extend(origin.listener.map(|listener| listener.port()));
+        self.ports.extend(origin.listener.as_ref().and_then(Address::port));
         Some(())
     }
 

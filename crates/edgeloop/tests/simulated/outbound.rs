@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use edgeloop::sim::{Faults, Script, Simulation, Start, check};
 use edgeloop::{
-    Action, Closed, Config, Context, Handler, Input, LoopContext, Origin, Reason, Sent, Target,
-    Time,
+    Action, Address, Closed, Config, Context, Handler, Input, LoopContext, Origin, Reason, Sent,
+    Target, Time,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -20,7 +20,7 @@ fn server(number: u8) -> SocketAddr {
 #[derive(Default)]
 struct Asks {
     answer: Vec<u8>,
-    from: Option<SocketAddr>,
+    from: Option<Address>,
     closed: Vec<Closed>,
 }
 
@@ -69,7 +69,7 @@ fn the_third_address_is_reached_when_the_first_is_silent_and_the_second_refuses(
         if closed.is_clean() {
             assert_eq!(closed.attempts, [], "it was made");
             assert_eq!(report.handler.answer, b"answer");
-            assert!(report.handler.from.is_none_or(|from| from == server(3)));
+            assert!(report.handler.from.is_none_or(|from| from == server(3).into()));
             assert!(report.elapsed >= SECOND, "it took {:?}", report.elapsed);
         } else {
             assert!(!report.faults.is_empty(), "{closed:?}");
@@ -84,8 +84,9 @@ fn when_all_fail_there_is_one_end_with_the_reason_of_the_last() {
         let report = first_is_silent(simulation).run_with(Asks::default(), asks_three)?;
         let [closed] = &report.handler.closed[..] else { panic!("one end") };
         assert_eq!(closed.reason, Reason::ConnectFailed);
-        let addresses: Vec<_> = closed.attempts.iter().map(|attempt| attempt.address).collect();
-        assert_eq!(addresses, [server(1), server(2), server(3)]);
+        let addresses: Vec<_> =
+            closed.attempts.iter().map(|attempt| attempt.address.clone()).collect();
+        assert_eq!(addresses, [server(1), server(2), server(3)].map(Address::from));
         assert_eq!(closed.attempts[0].error().kind(), ErrorKind::TimedOut);
         assert_eq!(report.metrics.connected, 0);
         Ok(())

@@ -16,7 +16,7 @@ use edgeloop::sim::internals::{
     Service, Settings, Tally, World, event_loop, fewer_faults,
 };
 use edgeloop::sim::{Failure, Fault, Random, SimulatedKernel};
-use edgeloop::{Config, Error, EventLoop, Handler, Metrics, Turn};
+use edgeloop::{Address, Config, Error, EventLoop, Handler, Metrics, Turn};
 
 use crate::runs::echo::session::{Padded, Session, Sessions};
 use crate::runs::echo::{Echo, Parcel, Served};
@@ -33,10 +33,10 @@ const LATENCIES: [(Duration, Duration); 4] = [
 ];
 
 /// The address of the second listener, if there is one.
-const SECOND: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3001);
+const SECOND: Address = Address::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3001));
 
 /// Where a handler listens to whom nobody comes.
-const LONELY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3002);
+const LONELY: Address = Address::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3002));
 
 /// What one run came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,7 +140,7 @@ pub fn run(
     for number in 0..world.random.pick(services) {
         let address = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 5000 + number));
         let mut random = Random::new(world.random.next());
-        world.services.push(Service::new(address, move |_| client(&mut random)));
+        world.services.push(Service::new(address.into(), move |_| client(&mut random)));
     }
     if second {
         world.listeners.push(SECOND);
@@ -218,8 +218,10 @@ fn run_and_check<const TRACE: bool, const SIZE: usize>(
     let spins = !known.spin.is_zero();
     let mut echo = Echo::new(world, &sessions, manner, limits, &known);
     let listeners = world.borrow().listeners.clone();
-    let listeners: Vec<_> =
-        listeners.into_iter().map(|address| (address, echo.listen_options(address))).collect();
+    let listeners: Vec<_> = listeners
+        .into_iter()
+        .map(|address| (address.clone(), echo.listen_options(address)))
+        .collect();
     let (low_watermark, asked) = (known.low_watermark, known.max_connections);
     let mut server = event_loop(Served::<TRACE, SIZE>(echo), config, world)
         .map_err(|error| error.to_string())?;
@@ -229,9 +231,10 @@ fn run_and_check<const TRACE: bool, const SIZE: usize>(
     }
     // What fails here is tried again, as an operator would.
     for (address, options) in listeners {
-        while server.listen_with(address, &options).is_err() {}
+        while server.listen_with(&address, &options).is_err() {}
     }
-    let addresses: Vec<_> = world.borrow().services.iter().map(|service| service.address).collect();
+    let addresses: Vec<_> =
+        world.borrow().services.iter().map(|service| service.address.clone()).collect();
     for address in addresses {
         // Whoever can't be connected to at once is given up.
         let session = Session::outbound(0, world.borrow().clock_read);

@@ -166,7 +166,7 @@ impl Case {
             let address = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 5000 + number));
             let mut random = Random::new(number.into());
             let answer = move |number| peer(number, &mut random);
-            world.services.push(Service::new(address, answer));
+            world.services.push(Service::new(address.into(), answer));
         }
         let high = scenario.high_watermark;
         let config = Config::new()

@@ -99,7 +99,7 @@ impl Worker {
         let addresses = &self.share.plan.addresses;
         let index = match addresses.len() {
             1 => Some(0),
-            _ => cx.peer_address(cx.id()).ok().and_then(|peer| {
+            _ => cx.peer_address(cx.id()).ok().and_then(|peer| peer.as_tcp()).and_then(|peer| {
                 let end = |address: &SocketAddr| (address.ip(), address.port());
                 addresses.iter().position(|address| end(address) == end(&peer))
             }),

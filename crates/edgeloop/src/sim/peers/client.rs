@@ -1,10 +1,10 @@
 //! A client of an echo server that checks what comes back.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustix::io::Errno;
 
+use crate::api::address::Address;
 use crate::api::time::Time;
 use crate::sim::peers::place::{Place, Stage};
 use crate::sim::{Link, Random, Side, Woken};
@@ -73,7 +73,7 @@ pub struct Client {
     /// Whether the server may end the connection before all has come back.
     pub may_be_left: bool,
     /// The address that it connects to, if not the first.
-    pub wants: Option<SocketAddr>,
+    pub wants: Option<Address>,
     /// The server has paused reading from it for good.
     pub abandoned: bool,
     /// For how long it rests at the most, and until when it does.

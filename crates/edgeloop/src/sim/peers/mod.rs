@@ -5,12 +5,11 @@ pub(crate) mod place;
 pub(crate) mod player;
 pub(crate) mod script;
 
-use std::net::SocketAddr;
-
 use client::Client;
 use place::{Place, Stage};
 use player::Player;
 
+use crate::api::address::Address;
 use crate::api::time::Time;
 use crate::sim::{Link, Random, Woken};
 
@@ -45,9 +44,9 @@ impl Peer {
     }
 
     /// The address that it connects to, if not the first.
-    pub(crate) const fn wants(&self) -> Option<SocketAddr> {
+    pub(crate) const fn wants(&self) -> Option<&Address> {
         match &self.role {
-            Role::Client(client) => client.wants,
+            Role::Client(client) => client.wants.as_ref(),
             Role::Script(player) => player.wants(),
         }
     }

@@ -1,12 +1,12 @@
 //! A script on its way: which step it is at, and what became of it.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::io::Errno;
 
+use crate::api::address::Address;
 use crate::api::closed::Closed;
 use crate::api::time::Time;
 use crate::sim::clock::START;
@@ -95,8 +95,8 @@ impl Player {
         &self.name
     }
 
-    pub(crate) const fn wants(&self) -> Option<SocketAddr> {
-        self.script.connects_to
+    pub(crate) const fn wants(&self) -> Option<&Address> {
+        self.script.connects_to.as_ref()
     }
 
     pub(crate) fn connects_at(&self) -> Time {

@@ -1,8 +1,9 @@
 //! Peers that follow a script of their user's: what a script says.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::time::Duration;
+
+use crate::api::address::Address;
 
 /// What one peer does, step by step: it connects, and then sends, waits and expects.
 ///
@@ -47,7 +48,7 @@ use std::time::Duration;
 #[must_use = "a script does nothing until a simulation has it"]
 pub struct Script {
     pub(crate) name: Option<String>,
-    pub(crate) connects_to: Option<SocketAddr>,
+    pub(crate) connects_to: Option<Address>,
     pub(crate) connects_after: Duration,
     /// How long an expectation may take.
     pub(crate) patience: Option<Duration>,
@@ -198,8 +199,8 @@ impl Script {
     }
 
     /// Connects to this listener of several, and not to the first.
-    pub const fn connect_to(mut self, listener: SocketAddr) -> Self {
-        self.connects_to = Some(listener);
+    pub fn connect_to(mut self, listener: impl Into<Address>) -> Self {
+        self.connects_to = Some(listener.into());
         self
     }
 

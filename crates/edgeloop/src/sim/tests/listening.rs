@@ -14,8 +14,8 @@ const OTHER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4000)
 fn a_callback_listens_and_is_heard_at_once() {
     for seed in 0..50 {
         let probe = Probe::new().opened(|cx| {
-            if cx.local_address(cx.id()).expect("it is open") == FIRST {
-                assert_eq!(cx.listen(OTHER).expect("it is free"), OTHER);
+            if cx.local_address(cx.id()).expect("it is open") == FIRST.into() {
+                assert_eq!(cx.listen(OTHER.into()).expect("it is free"), OTHER.into());
             }
             Action::Continue
         });
@@ -31,9 +31,9 @@ fn a_callback_listens_and_is_heard_at_once() {
 fn a_loop_whose_listeners_are_gone_ends_with_its_last_connection() {
     for seed in 0..50 {
         let probe = Probe::new().opened(|cx| {
-            assert!(cx.unlisten(FIRST));
-            assert!(!cx.unlisten(FIRST), "it is gone");
-            assert!(!cx.unlisten(OTHER), "it never was");
+            assert!(cx.unlisten(&FIRST.into()));
+            assert!(!cx.unlisten(&FIRST.into()), "it is gone");
+            assert!(!cx.unlisten(&OTHER.into()), "it never was");
             Action::Continue
         });
         // Nobody stops it: the drain at the end of a run comes when all have left.
@@ -50,13 +50,13 @@ fn c37_a_loop_that_stops_listens_no_more_and_says_so() {
         let says = Rc::clone(&said);
         let probe = Probe::new().opened(move |cx| {
             cx.stop(stop);
-            says.borrow_mut().push(cx.listen(OTHER).expect_err("it stops").to_string());
+            says.borrow_mut().push(cx.listen(OTHER.into()).expect_err("it stops").to_string());
             cx.set_timer(0, Some(SECOND / 2));
             Action::Continue
         });
         let says = Rc::clone(&said);
         let probe = probe.timer(move |cx, _| {
-            says.borrow_mut().push(cx.listen(OTHER).expect_err("it drains").to_string());
+            says.borrow_mut().push(cx.listen(OTHER.into()).expect_err("it drains").to_string());
             Action::Close
         });
         let report = run(Simulation::new(1).peer(Script::new().may_end().expect_end()), probe);
@@ -79,7 +79,7 @@ fn c24_the_cap_follows_the_number_of_listeners_and_whoever_waits_for_it_is_let_i
         Action::Continue
     });
     let probe = probe.timer(|cx, _| {
-        cx.unlisten(OTHER);
+        cx.unlisten(&OTHER.into());
         Action::Continue
     });
     let patient = || {
@@ -99,8 +99,8 @@ fn c24_the_cap_follows_the_number_of_listeners_and_whoever_waits_for_it_is_let_i
 fn a_loop_that_runs_until_it_is_stopped_outlives_its_listeners_and_connections() {
     for (stays, listens_again) in [(false, false), (true, true)] {
         let probe = Probe::new().opened(move |cx| {
-            if cx.local_address(cx.id()).expect("it is open") == FIRST {
-                assert!(cx.unlisten(FIRST));
+            if cx.local_address(cx.id()).expect("it is open") == FIRST.into() {
+                assert!(cx.unlisten(&FIRST.into()));
             }
             Action::Continue
         });
@@ -108,7 +108,7 @@ fn a_loop_that_runs_until_it_is_stopped_outlives_its_listeners_and_connections()
         let hears = Rc::clone(&heard);
         let probe = probe.notified(move |cx| {
             *hears.borrow_mut() = true;
-            cx.listen(OTHER).expect("it runs");
+            cx.listen(OTHER.into()).expect("it runs");
         });
         let simulation = Simulation::new(1).config(Config::new().until_stopped(stays));
         let simulation = simulation.expect_listener(OTHER).at(9 * SECOND, Handle::notify);

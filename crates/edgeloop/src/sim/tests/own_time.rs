@@ -70,7 +70,7 @@ fn an_address_that_can_not_be_begun_with_is_passed_over() {
     let simulation = Simulation::new(1).service(address(2), |_| Script::new().expect_end().close());
     let report = simulation.run_with(probe, |start| start.connect(target, ()));
     let report = report.unwrap_or_else(|failure| panic!("{failure}"));
-    assert_eq!(seen.take(), Some((Some(from), Some(address(2)))));
+    assert_eq!(seen.take(), Some((Some(from.into()), Some(address(2).into()))));
     assert_eq!((report.metrics.connected, report.metrics.closed), (1, 1));
 }
 

@@ -1,9 +1,10 @@
 //! The descriptors of the simulated process: the lowest number that is free, and limits.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 
 use rustix::io::Errno;
+
+use crate::api::address::Address;
 
 /// The numbers of the standard streams, which are open.
 const STANDARD: usize = 3;
@@ -12,9 +13,9 @@ const STANDARD: usize = 3;
 #[derive(Debug)]
 pub(crate) enum File {
     /// A socket that neither listens nor is connected, with the address that it is bound to.
-    Fresh(SocketAddr),
+    Fresh(Address),
     /// A listener, with the connections that wait.
-    Listener(SocketAddr, VecDeque<usize>),
+    Listener(Address, VecDeque<usize>),
     /// What another part of the program has open.
     Foreign,
     /// Our end of a connection.
@@ -106,16 +107,16 @@ impl Files {
     /// A bound socket becomes a listener.
     pub(crate) fn listen(&mut self, number: usize) -> Result<(), Errno> {
         let file = &mut self.get_mut(number).file;
-        let File::Fresh(address) = *file else { return Err(Errno::INVAL) };
-        *file = File::Listener(address, VecDeque::new());
+        let File::Fresh(address) = file else { return Err(Errno::INVAL) };
+        *file = File::Listener(address.clone(), VecDeque::new());
         self.listeners.push(number);
         Ok(())
     }
 
     /// The listener with this address; without one, the first.
-    pub(crate) fn listener(&self, address: Option<SocketAddr>) -> Option<usize> {
+    pub(crate) fn listener(&self, address: Option<&Address>) -> Option<usize> {
         let is_meant = |&&number: &&usize| match &self.get(number).file {
-            File::Listener(own, _) => address.is_none_or(|wanted| wanted == *own),
+            File::Listener(own, _) => address.is_none_or(|wanted| wanted == own),
             _ => false,
         };
         self.listeners.iter().find(is_meant).copied()

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use crate::api::address::Address;
 use crate::api::id::ConnectionId;
 use crate::api::time::Time;
 use crate::epoll::{Batch, Interest, Mode, Readiness, Token};
@@ -58,7 +59,7 @@ const NOTHING: Readiness = Readiness::from_bits(0);
 pub(crate) const FIRST_PORT: usize = 1024;
 
 /// Where a loop listens that listens at one address.
-const FIRST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3000);
+const FIRST: Address = Address::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3000));
 
 /// Something that is done from outside the loop, and when.
 pub(crate) type Errand = (Time, Box<dyn FnOnce()>);
@@ -121,7 +122,7 @@ pub struct World {
     /// How many of a thousand of the loop's own connects are never answered.
     pub unanswered: usize,
     /// Where the loop listens.
-    pub listeners: Vec<SocketAddr>,
+    pub listeners: Vec<Address>,
     /// Who answers where the loop connects to.
     pub services: Vec<Service>,
     /// SIGPIPE is ignored, so that pipes may be used.

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use super::chances::Steps;
 use super::{FIRST_PORT, File, MAIL, Wire, World};
+use crate::api::address::Address;
 use crate::epoll::Readiness;
 use crate::sim::model::epoll::ANYTHING;
 use crate::sim::model::link::SHUT_DOWN;
@@ -16,21 +17,21 @@ use crate::sim::{Call, Link, Side, Woken};
 
 /// An address that the loop may connect to, and who answers there.
 pub struct Service {
-    pub address: SocketAddr,
+    pub address: Address,
     /// Makes the peer of the next connection, whose number among all peers is given.
     pub(crate) answer: Box<dyn FnMut(usize) -> Peer>,
 }
 
 impl Service {
-    pub fn new(address: SocketAddr, answer: impl FnMut(usize) -> Peer + 'static) -> Self {
+    pub fn new(address: Address, answer: impl FnMut(usize) -> Peer + 'static) -> Self {
         Self { address, answer: Box::new(answer) }
     }
 }
 
 /// The address of whoever has made a connection: its number is its port.
-pub(crate) fn address_of(wire: usize) -> SocketAddr {
+pub(crate) fn address_of(wire: usize) -> Address {
     let port = u16::try_from(FIRST_PORT + wire).unwrap_or(u16::MAX);
-    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()
 }
 
 /// Sends so many bytes to a connection by way of the loop's mailbox.
@@ -183,17 +184,17 @@ impl World {
         let wire = self.add_wire(Link::new(buffer), peer);
         self.peers[peer].place.stage = Stage::Connected(wire);
         if let File::Listener(address, waiting) = &mut self.files.get_mut(number).file {
-            self.wires[wire].addresses = [*address, address_of(wire)];
+            self.wires[wire].addresses = [address.clone(), address_of(wire)];
             waiting.push_back(wire);
         }
         self.wake(number, Readiness::IN);
     }
 
     /// Nobody listens at an address any more: those who wanted to connect there take the first.
-    pub fn forsake(&mut self, address: SocketAddr) {
+    pub fn forsake(&mut self, address: &Address) {
         for peer in &mut self.peers {
             if let Role::Client(client) = &mut peer.role {
-                client.wants = client.wants.filter(|&wanted| wanted != address);
+                client.wants.take_if(|wanted| wanted == address);
             }
         }
         self.touch_all();
@@ -208,7 +209,7 @@ impl World {
         let (least, most) = self.latency;
         let range = usize::try_from((most - least).as_nanos()).unwrap_or(usize::MAX);
         let latency = least + Duration::from_nanos(self.random.size(0, range) as u64);
-        let addresses = [address_of(index); 2];
+        let addresses = [address_of(index), address_of(index)];
         self.wires.push(Wire::new(link, peer, latency, addresses));
         self.wires[index].light = self.peers[peer].is_light();
         let place = &mut self.peers[peer].place;
@@ -218,14 +219,14 @@ impl World {
     }
 
     /// connect(2) to an address where a service may be.
-    pub(crate) fn dial(&mut self, number: usize, address: SocketAddr) -> Result<(), Errno> {
+    pub(crate) fn dial(&mut self, number: usize, address: &Address) -> Result<(), Errno> {
         let meets = self.meet(Call::Connect, None, 0);
         if let Err(error) = meets
             && error != Errno::INTR
         {
             return Err(error);
         }
-        let Some(at) = self.services.iter().position(|service| service.address == address) else {
+        let Some(at) = self.services.iter().position(|service| service.address == *address) else {
             return Err(Errno::CONNREFUSED);
         };
         let (peer, buffer) = (self.peers.len(), self.buffer());
@@ -235,10 +236,12 @@ impl World {
         let wire = self.add_wire(Link::connecting(buffer), peer);
         self.peers[peer].place.stage = Stage::Dialled(wire);
         let file = &mut self.files.get_mut(number).file;
-        self.wires[wire].addresses = match *file {
-            File::Fresh(bound) if bound != address && bound.port() != 0 => [bound, address],
-            _ => [address_of(wire), address],
+        let is_bound = |bound: &Address| bound != address && bound.port().is_some_and(|it| it != 0);
+        let own = match file {
+            File::Fresh(bound) if is_bound(bound) => bound.clone(),
+            _ => address_of(wire),
         };
+        self.wires[wire].addresses = [own, address.clone()];
         *file = File::Stream(wire);
         self.wires[wire].tentative = true;
         self.wires[wire].held = Some(number);

@@ -1,9 +1,9 @@
 //! The connections of a world: who is at their ends, what is under way, and how long that takes.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::chances::Steps;
+use crate::api::address::Address;
 use crate::api::time::Time;
 use crate::sim::{Link, Side};
 
@@ -14,7 +14,7 @@ pub struct Wire {
     /// Who is at the other end.
     pub(crate) peer: usize,
     /// Our end's, and theirs.
-    pub addresses: [SocketAddr; 2],
+    pub addresses: [Address; 2],
     /// Our descriptor of it, while it is open.
     pub(crate) held: Option<usize>,
     /// An EAGAIN or a short receive is owed an edge.
@@ -82,12 +82,7 @@ pub struct Known {
 }
 
 impl Wire {
-    pub(crate) fn new(
-        link: Link,
-        peer: usize,
-        latency: Duration,
-        addresses: [SocketAddr; 2],
-    ) -> Self {
+    pub(crate) fn new(link: Link, peer: usize, latency: Duration, addresses: [Address; 2]) -> Self {
         Self {
             link,
             peer,

@@ -1,10 +1,9 @@
 //! The limits that the handler of the runs gives its connections.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use edgeloop::{ConnectionId, Context, Limits, ListenOptions};
+use edgeloop::{Address, ConnectionId, Context, Limits, ListenOptions};
 
 use super::Echo;
 use super::session::Session;
@@ -93,7 +92,7 @@ impl Echo {
     }
 
     /// The options of a listener, whose limits are to hold for what it accepts.
-    pub(crate) fn listen_options(&mut self, address: SocketAddr) -> ListenOptions {
+    pub(crate) fn listen_options(&mut self, address: Address) -> ListenOptions {
         if !self.random.chance(self.manner.limits) {
             return ListenOptions::new();
         }
@@ -106,11 +105,11 @@ impl Echo {
     /// It was accepted there.
     pub(super) fn has_limits_of(
         &mut self,
-        listener: Option<SocketAddr>,
+        listener: Option<&Address>,
         id: ConnectionId,
         wire: usize,
     ) {
-        let own = listener.and_then(|listener| self.listener_limits.get(&listener).copied());
+        let own = listener.and_then(|listener| self.listener_limits.get(listener).copied());
         if let Some(own) = own {
             self.hold_to(id, wire, own);
         }

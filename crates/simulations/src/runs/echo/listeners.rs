@@ -1,10 +1,8 @@
 //! The handler of the runs closes listeners and begins others, while events of theirs may be under
 //! way.
 
-use std::net::SocketAddr;
-
 use edgeloop::sim::Fault;
-use edgeloop::{Error, LoopContext};
+use edgeloop::{Address, Error, LoopContext};
 
 use super::Echo;
 use crate::runs::{LONELY, SECOND};
@@ -23,9 +21,9 @@ impl Echo {
         if self.random.chance(500) {
             self.listen_anew(cx);
         } else if std::mem::take(&mut self.lonely) {
-            self.expect_to_unlisten(cx, LONELY);
+            self.expect_to_unlisten(cx, &LONELY);
             self.move_cap(|cap| cap + 1);
-        } else if self.listen(cx, LONELY).is_ok() {
+        } else if self.listen(cx, &LONELY).is_ok() {
             self.lonely = true;
             self.move_cap(|cap| cap - 1);
         }
@@ -43,11 +41,11 @@ impl Echo {
         if !self.world.borrow().listeners.contains(&SECOND) {
             return;
         }
-        self.expect_to_unlisten(cx, SECOND);
+        self.expect_to_unlisten(cx, &SECOND);
         // The next one has the options of the loop.
         self.listener_limits.remove(&SECOND);
         for _ in 0..TRIES {
-            match self.listen(cx, SECOND) {
+            match self.listen(cx, &SECOND) {
                 Ok(_) => return,
                 // The loop is stopping, and closes all of them.
                 Err(error) if error.call().is_none() => return,
@@ -55,11 +53,11 @@ impl Echo {
             }
         }
         let mut world = self.world.borrow_mut();
-        world.listeners.retain(|&address| address != SECOND);
-        world.forsake(SECOND);
+        world.listeners.retain(|address| *address != SECOND);
+        world.forsake(&SECOND);
     }
 
-    fn expect_to_unlisten<S>(&self, cx: &mut impl LoopContext<S>, address: SocketAddr) {
+    fn expect_to_unlisten<S>(&self, cx: &mut impl LoopContext<S>, address: &Address) {
         let closed = cx.unlisten(address);
         if !closed && !self.may_be_stopping() {
             let what = || format!("{address} was not listened on any more");
@@ -68,14 +66,10 @@ impl Echo {
     }
 
     /// Listens, and refuses to believe that the loop is stopping when nobody has stopped it.
-    fn listen<S>(
-        &self,
-        cx: &mut impl LoopContext<S>,
-        address: SocketAddr,
-    ) -> Result<SocketAddr, Error> {
-        let answer = cx.listen(address);
+    fn listen<S>(&self, cx: &mut impl LoopContext<S>, address: &Address) -> Result<Address, Error> {
+        let answer = cx.listen(address.clone());
         let wrong = match &answer {
-            Ok(bound) => (*bound != address).then(|| format!("{bound} was bound for {address}")),
+            Ok(bound) => (bound != address).then(|| format!("{bound} was bound for {address}")),
             Err(error) if error.call().is_none() && !self.may_be_stopping() => {
                 Some(error.to_string())
             }

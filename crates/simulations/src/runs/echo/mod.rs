@@ -12,15 +12,14 @@ mod turn_ends;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use edgeloop::sim::Random;
 use edgeloop::sim::internals::{Settings, World};
 use edgeloop::{
-    Action, Closed, ConnectionId, Context, Input, LoopContext, Notice, Origin, Reason, Sent, Time,
-    Trace,
+    Action, Address, Closed, ConnectionId, Context, Input, LoopContext, Notice, Origin, Reason,
+    Sent, Time, Trace,
 };
 
 use crate::runs::manner::{Limits, Manner};
@@ -48,7 +47,7 @@ pub(crate) struct Echo {
     busy: Busy,
     owns: Owns,
     /// What holds for the connections that a listener accepts.
-    listener_limits: HashMap<SocketAddr, Own>,
+    listener_limits: HashMap<Address, Own>,
     /// How often each connection is still to be poked.
     poked: HashMap<ConnectionId, u32>,
     pub(crate) ends: Vec<End>,
@@ -58,7 +57,7 @@ pub(crate) struct Echo {
     limits: Limits,
     settings: Settings,
     random: Random,
-    services: Vec<SocketAddr>,
+    services: Vec<Address>,
     dialled: usize,
     /// How much input is left with the loop, of all connections.
     left: usize,
@@ -84,7 +83,8 @@ impl Echo {
         limits: Limits,
         settings: &Settings,
     ) -> Self {
-        let services = world.borrow().services.iter().map(|service| service.address).collect();
+        let services =
+            world.borrow().services.iter().map(|service| service.address.clone()).collect();
         Self {
             world: Rc::clone(world),
             sessions: Rc::clone(sessions),
@@ -121,8 +121,9 @@ impl Echo {
         };
         let known = !self.seen.turned_away.insert(id);
         self.seen.accepted += u64::from(!known);
-        let (address, listener) = (self.world.borrow().wires[wire].addresses[0], origin.listener);
-        if listener != Some(address) {
+        let address = self.world.borrow().wires[wire].addresses[0].clone();
+        let listener = origin.listener.as_ref();
+        if listener != Some(&address) {
             let what = || format!("{id} was accepted at {address}, and not at {listener:?}");
             self.world.borrow_mut().violated(what);
         }
