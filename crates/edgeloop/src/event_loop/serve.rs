@@ -41,6 +41,30 @@ macro_rules! data {
     }};
 }
 
+/// Shows a connection's handler the first bytes of the buffer, where nothing is remembered about it:
+/// the end of the short ways.
+macro_rules! show_plain {
+    ($loop:ident, $id:ident, $connection:ident, $buffer:ident, $count:ident) => {
+        $connection.active = $loop.core.now;
+        $loop.core.metrics.bytes_in += $count as u64;
+        let bytes = &$buffer[..$count];
+        if H::TRACE {
+            $loop.handler.trace(&Trace::Received { id: $id, bytes });
+        }
+        let left = Cell::new(0);
+        let mut input = Input::new(bytes).counted(&left);
+        // There is one. To panic if not would cost four instructions a message.
+        let Some(session) = $loop.sessions.get_mut($id.slot()) else { return };
+        $loop.core.current = $id;
+        let mut cx = CallContext::plain(&mut $loop.core, &mut $loop.started, $id, &left);
+        let action = $loop.handler.data(&mut cx, session, &mut input);
+        if action != Action::Continue || !input.is_empty() {
+            let (left, scanned) = input.rest_of(bytes);
+            $loop.after_data($id, $count - left..$count, scanned, action);
+        }
+    };
+}
+
 /// A connection streams no more when it passes on less than this part of a read buffer at a time.
 const SPLICING_PAYS: usize = 4;
 
@@ -69,23 +93,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             Ok(count) => count,
             Err(error) => return self.receive_failed(id, error),
         };
-        connection.active = self.core.now;
-        self.core.metrics.bytes_in += count as u64;
-        let bytes = &buffer[..count];
-        if H::TRACE {
-            self.handler.trace(&Trace::Received { id, bytes });
-        }
-        let left = Cell::new(0);
-        let mut input = Input::new(bytes).counted(&left);
-        // There is one. To panic if not would cost four instructions a message.
-        let Some(session) = self.sessions.get_mut(id.slot()) else { return };
-        self.core.current = id;
-        let mut cx = CallContext::plain(&mut self.core, &mut self.started, id, &left);
-        let action = self.handler.data(&mut cx, session, &mut input);
-        if action != Action::Continue || !input.is_empty() {
-            let (left, scanned) = input.rest_of(bytes);
-            self.after_data(id, count - left..count, scanned, action);
-        }
+        show_plain!(self, id, connection, buffer, count);
     }
 
     /// What a data callback has left in the buffer is kept, and what it answered is done.
@@ -152,6 +160,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             return self.other_event(EventSource::named(id));
         };
         let ordinary = readiness.with_out() == self.core.ordinary;
+        if ordinary && connection.is_plain_but(Flags::UNIX) {
+            return self.unix_message(id);
+        }
         if ordinary && !H::TRACE && connection.is_plain_but(Flags::RELAYED) {
             return self.relay_message(id);
         }
@@ -172,6 +183,19 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         // Whoever stands in the ready list is served from there, once a turn (C13).
         if !connection.has(Flags::LISTED) {
             self.serve(id);
+        }
+    }
+
+    /// The way of every ordinary message of a Unix socket: one receive, and mostly one send.
+    #[inline(never)]
+    fn unix_message(&mut self, id: ConnectionId) {
+        let Some(connection) = self.core.connections.get_known(id) else { return };
+        let buffer = &mut *self.buffer;
+        match transport::receive_message(&mut self.core.kernel, connection, buffer) {
+            Ok(count) if count > 0 && count < buffer.len() && !connection.has(Flags::TO_EAGAIN) => {
+                show_plain!(self, id, connection, buffer, count);
+            }
+            answer => self.unusual_answer(id, answer),
         }
     }
 
