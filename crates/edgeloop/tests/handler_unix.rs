@@ -212,6 +212,27 @@ fn c10_a_client_that_does_not_read_holds_back_itself_alone() {
 }
 
 #[test]
+fn c39_a_slow_reader_of_a_unix_socket_is_not_given_up_before_the_kernel_tells_of_room() {
+    const WHOLE: usize = 900_000;
+    // The kernel frees what it keeps in pieces of some 36 KiB, and tells of room when three
+    // quarters are free, which this reader never lets happen.
+    const PIECE: usize = 40_000;
+    let timeout = Duration::from_secs(4);
+    let config = Config::new().write_timeout(Some(timeout));
+    let script = Script::new().config(config);
+    let local = Local::start(script.opened(|cx| cx.send(&[7; WHOLE]).or_reset()));
+    let peer = local.peer();
+    let id = local.server.opened();
+    // In more than one timeout, with less than three quarters read.
+    for _ in 0..3 {
+        std::thread::sleep(timeout * 9 / 20);
+        peer.expect(&[7; PIECE]);
+    }
+    assert!(local.server.is_open(id), "it took something in every half of the timeout");
+    peer.expect(&vec![7; WHOLE - 3 * PIECE]);
+}
+
+#[test]
 fn an_abstract_name_is_listened_on_and_connected_to() {
     let name = format!("edgeloop-test-{}", std::process::id());
     let address = UnixAddress::abstract_name(&name).expect("a name");
