@@ -103,13 +103,20 @@ fn c49_who_is_at_the_other_end_is_told() {
 
 #[test]
 fn c02_what_waits_behind_passed_descriptors_is_read() {
-    let local = Local::start(Script::new());
+    // It says nothing before it has all: what a client receives wakes the loop, too.
+    let local = Local::start(Script::new().data(|cx, input| {
+        if input.is_empty() || !input.ends_with(b".") {
+            return Action::Continue;
+        }
+        cx.send(input.take_all()).or_reset()
+    }));
     // The loop is busy meanwhile, so that one event brings all of it.
-    for parts in [&[&b"a"[..], b"b", b"c"][..], &[b"b", b"c"], &[b"b", b"c", b"d", b"e"]] {
-        let mut stream = local.connect();
-        stream.write_all(b"first").expect("room");
-        let mut buffer = [0; 5];
-        stream.read_exact(&mut buffer).expect("an echo");
+    for parts in [&[&b"a"[..], b"b", b"c."][..], &[b"b", b"c."], &[b"b", b"c", b"d", b"e."]] {
+        let stream = local.connect();
+        (&stream).write_all(b"first.").expect("room");
+        let mut buffer = [0; 6];
+        (&stream).read_exact(&mut buffer).expect("an echo");
+        local.server.settle();
         let stream = local.server.ask({
             let parts: Vec<Vec<u8>> = parts.iter().map(|part| part.to_vec()).collect();
             move |_| {
@@ -125,7 +132,7 @@ fn c02_what_waits_behind_passed_descriptors_is_read() {
         });
         let peer = Peer::over_unix(stream).expect("options");
         peer.expect(&parts.concat());
-        peer.expect_echo(b"and on");
+        peer.expect_echo(b"and on.");
         peer.half_close();
         peer.expect_eof();
     }
@@ -209,6 +216,47 @@ fn c10_a_client_that_does_not_read_holds_back_itself_alone() {
     deaf.expect(&vec![7; taken]);
     deaf.half_close();
     deaf.expect_eof();
+}
+
+#[test]
+fn c49_what_a_client_receives_does_not_wake_the_loop() {
+    const MESSAGES: u64 = 200;
+    let local = Local::start(Script::new());
+    let peer = local.peer();
+    local.server.settle();
+    let turns = || local.server.ask(|cx| cx.metrics().turns);
+    let before = turns();
+    for _ in 0..MESSAGES {
+        peer.expect_echo(b"hello");
+        // Time in which the loop would be woken.
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let after = turns() - before;
+    assert!(after <= MESSAGES + 10, "{after} turns for {MESSAGES} messages");
+}
+
+#[test]
+fn c49_who_waits_for_room_hears_of_it_and_then_no_more() {
+    const MORE: u64 = 200;
+    let local = Local::start(Script::new());
+    let peer = local.peer();
+    for seed in 0..5 {
+        // More than both buffers hold is queued.
+        let sent = peer.send_what_fits(&[1; 1_000_000]);
+        peer.expect(&vec![1; sent]);
+        peer.expect_stream_echo(seed, 1_000_000);
+    }
+    // The first event for nothing is the last.
+    peer.expect_echo(b"hello");
+    local.server.settle();
+    let turns = || local.server.ask(|cx| cx.metrics().turns);
+    let before = turns();
+    for _ in 0..MORE {
+        peer.expect_echo(b"hello");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let after = turns() - before;
+    assert!(after <= MORE + 10, "{after} turns for {MORE} messages");
 }
 
 #[test]

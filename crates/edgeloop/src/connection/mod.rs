@@ -84,6 +84,8 @@ struct Cold {
     timers: Timers,
     /// It waits for something else than its peer.
     busy: bool,
+    /// Its socket, a Unix socket, is watched for room.
+    watched_for_room: bool,
     /// The end of connecting, or of lingering.
     deadline: Time,
     /// Since when it lingers.
@@ -111,6 +113,7 @@ impl Default for Cold {
             scanned: Scanned::default(),
             timers: Timers::NONE,
             busy: false,
+            watched_for_room: false,
             deadline: Time::NEVER,
             lingers: Time::ZERO,
             receiving: Retries::NONE,
@@ -207,6 +210,18 @@ impl<S> Connection<S> {
         self.connect_begun();
         self.cold().deadline = deadline;
         std::mem::replace(&mut self.socket, socket)
+    }
+
+    /// Whether it's known that its socket is watched for room.
+    pub(crate) fn is_watched_for_room(&self) -> bool {
+        self.cold.as_ref().is_some_and(|cold| cold.watched_for_room)
+    }
+
+    /// Its socket is watched for room, or no more. That is known as long as anything is owed.
+    pub(crate) fn set_watched_for_room(&mut self, is_watched: bool) {
+        if let Some(cold) = &mut self.cold {
+            cold.watched_for_room = is_watched;
+        }
     }
 
     /// Whether its socket is a Unix socket.

@@ -4,7 +4,9 @@ use std::io;
 
 use rustix::io::Errno;
 
-use super::{Agenda, CONNECTION, Core, Dialled, set_option, set_options, transport};
+use super::{
+    Agenda, CONNECTION, Core, Dialled, UNIX_CONNECTION, set_option, set_options, transport,
+};
 use crate::api::address::{Address, Credentials};
 use crate::api::closed::{Attempt, Reason};
 use crate::api::error::{Error, ErrorKind, Failed, InCall};
@@ -78,7 +80,8 @@ impl<K: Kernel> Core<K> {
         is_unix: bool,
     ) -> Result<ConnectionId, Errno> {
         let id = self.connections.next_id();
-        if let Err(error) = self.kernel.register(&socket, EventSource::Connection(id), CONNECTION) {
+        let interest = if is_unix { UNIX_CONNECTION } else { CONNECTION };
+        if let Err(error) = self.kernel.register(&socket, EventSource::Connection(id), interest) {
             self.kernel.close(socket);
             self.metrics.registrations_failed += 1;
             self.tell(Notice::RegistrationFailed { error: error.into() });

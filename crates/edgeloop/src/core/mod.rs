@@ -16,6 +16,7 @@ mod outgoing;
 mod pull;
 mod relay;
 mod relief;
+mod room;
 mod sending;
 mod sharing;
 mod shortage;
@@ -65,6 +66,10 @@ const CONNECTION: Interest = Interest::READABLE
     .union(Interest::WRITABLE)
     .union(Interest::PEER_CLOSED)
     .union(Interest::PRIORITY);
+
+/// The same of a Unix socket, of whose room only what awaits some wants to hear.
+const UNIX_CONNECTION: Interest =
+    Interest::READABLE.union(Interest::PEER_CLOSED).union(Interest::PRIORITY);
 
 /// Descriptors below the limit that connections may not take: for files, resolvers, children, and
 /// what else the program opens while it runs (C24).

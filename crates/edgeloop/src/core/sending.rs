@@ -143,7 +143,11 @@ impl<K: Kernel> Core<K> {
                         return Sent::Written;
                     }
                 }
-                Err(Errno::AGAIN) => return self.queue(id, rest, begun),
+                Err(Errno::AGAIN) => {
+                    let queued = self.queue(id, rest, begun);
+                    let waits = queued.is_accepted() && !self.awaits_room(id);
+                    return if waits { Sent::Gone } else { queued };
+                }
                 Err(error) if is_exhaustion(error) => {
                     let queued = self.queue(id, rest, begun);
                     if matches!(queued, Sent::Refused | Sent::Gone) {
@@ -263,6 +267,9 @@ impl<K: Kernel> Core<K> {
                 }
                 Err(Errno::AGAIN) => {
                     connection.clear(Flags::WRITABLE);
+                    if !self.awaits_room(id) {
+                        return false;
+                    }
                     break;
                 }
                 Err(error) if is_exhaustion(error) => {

@@ -171,6 +171,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if connection.life() == Life::Connecting {
             return self.connect_event(id, readiness);
         }
+        let tells_of_room = readiness == Readiness::NOTHING.with_out();
+        if tells_of_room && connection.has(Flags::UNIX) && !connection.has(Flags::QUEUED) {
+            return self.core.needs_no_room(id);
+        }
         connection.note(readiness);
         // Once the peer's stream has ended nothing is read, so an error must be asked for. Both
         // streams at their ends are a hang-up, too: what was read of them is still to be relayed.

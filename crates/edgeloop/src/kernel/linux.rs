@@ -171,6 +171,16 @@ impl Poll for Linux {
         added.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
     }
 
+    fn reregister(
+        &mut self,
+        socket: &OwnedFd,
+        source: EventSource,
+        interest: Interest,
+    ) -> Result<(), Errno> {
+        let changed = self.epoll.modify(socket, source.token(), interest, Mode::Edge);
+        changed.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
+    }
+
     fn deregister(&mut self, socket: &OwnedFd) -> Result<(), Errno> {
         let removed = self.epoll.remove(socket);
         removed.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))

@@ -26,6 +26,15 @@ pub trait Poll: Sockets {
         interest: Interest,
     ) -> Result<(), Errno>;
 
+    /// Registers a registered socket for something else (`EPOLL_CTL_MOD`). What it's ready for now
+    /// is told anew.
+    fn reregister(
+        &mut self,
+        socket: &Self::Socket,
+        source: EventSource,
+        interest: Interest,
+    ) -> Result<(), Errno>;
+
     /// Takes a registered socket out of the set (`EPOLL_CTL_DEL`). Only one that others may hold
     /// open as well needs that: closing the last descriptor does it, too.
     fn deregister(&mut self, socket: &Self::Socket) -> Result<(), Errno>;

@@ -143,6 +143,17 @@ impl Poll for SimulatedKernel {
         world.register(socket.number, source.token(), interest)
     }
 
+    fn reregister(
+        &mut self,
+        socket: &Socket,
+        source: EventSource,
+        interest: Interest,
+    ) -> Result<(), Errno> {
+        let mut world = self.call();
+        world.note(|| format!("epoll_ctl: changes {} to {interest:?}", socket.number));
+        world.reregister(socket.number, source.token(), interest)
+    }
+
     fn deregister(&mut self, socket: &Socket) -> Result<(), Errno> {
         self.world.borrow_mut().deregister(socket.number)
     }

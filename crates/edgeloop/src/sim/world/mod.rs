@@ -328,6 +328,18 @@ impl World {
         added
     }
 
+    /// epoll_ctl(2), `EPOLL_CTL_MOD`.
+    pub(crate) fn reregister(
+        &mut self,
+        number: usize,
+        token: Token,
+        interest: Interest,
+    ) -> Result<(), Errno> {
+        self.meet(Call::Register, Some(number), 0)?;
+        let now = Self::poll(&self.files, &mut self.wires, number);
+        self.epoll.modify(number, token, interest, Mode::Edge, now)
+    }
+
     /// The loop has told its handler that this connection is made.
     pub fn is_made(&mut self, id: ConnectionId) {
         if let Some(wire) = self.wire_named(id) {
