@@ -1,9 +1,9 @@
 //! Two connections joined: what one sends, the other gets (C46).
 //!
 //! A relay has a direction. What is read of its source is sent to its target, by splice(2) where
-//! much comes. The source is not read while the target's queue is above the high watermark; its FIN
-//! ends our stream to the target; and where one of the two ends otherwise, so does the other: with
-//! a reset behind what it is owed if something broke, else as
+//! much comes. The source is not read while the target's queue is above the high watermark, whatever
+//! its own queue holds; its FIN ends our stream to the target; and where one of the two ends
+//! otherwise, so does the other: with a reset behind what it is owed if something broke, else as
 //! [`Action::Close`](crate::Action::Close) ends it.
 
 use std::num::NonZeroU64;
@@ -137,7 +137,7 @@ impl<K: Kernel> Core<K> {
         (end.target, end.state) = (target, end.carried());
         self.relays.of(target).source = source;
         let Some(connection) = self.connections.get_mut(source) else { return };
-        connection.set(Flags::RELAYED);
+        connection.begin_relay();
         if connection.has(Flags::PEER_ENDED) {
             // Nothing more comes that would be read.
             return self.carry_kept(source);
@@ -155,9 +155,9 @@ impl<K: Kernel> Core<K> {
         }
         let end = self.relays.get_mut(source)?;
         end.target = ConnectionId::NONE;
-        let carried = end.carried();
+        let (carried, mark) = (end.carried(), self.mark());
         if let Some(connection) = self.connections.get_mut(source) {
-            connection.clear(Flags::RELAYED | Flags::STREAMS);
+            connection.end_relay(mark);
         }
         self.release_held(source);
         // Whether it waits for memory was its target's business.
@@ -356,9 +356,10 @@ impl<K: Kernel> Core<K> {
         // a source whose stream has ended.
         let all_sent = has_ended(self, id) && self.relays.ending != id && !breaks;
         let all_got = has_ended(self, source);
+        let mark = self.mark();
         for source in [id, source] {
             if let Some(connection) = self.connections.get_mut(source) {
-                connection.clear(Flags::RELAYED | Flags::STREAMS);
+                connection.end_relay(mark);
             }
         }
         for (other, has_all) in [(target, all_sent), (source, all_got)] {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use edgeloop::sim::{Faults, Script, check};
 use edgeloop::{Action, Config, Context, Handler, Input, Origin, Reason};
 
-use super::relay::{bytes, upstream};
+use super::relay::{bytes, relays, upstream};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -173,5 +173,30 @@ fn c46_whoever_closes_a_source_at_the_end_of_its_stream_ends_its_target() {
         assert_eq!(client.reason(), Some(Reason::Finished));
         assert_eq!(server.reason(), Some(Reason::RelayEnded));
         Ok(())
+    });
+}
+
+#[test]
+fn c46_an_end_that_says_all_before_it_reads_is_read_meanwhile() {
+    check(0..100, |simulation| {
+        let [up, down] = [bytes(1, 4000), bytes(2, 4000)];
+        let (pipes, early) = (simulation.seed() % 2, simulation.seed() % 3 == 0);
+        let config = Config::new()
+            .read_buffer(500)
+            .high_watermark(600)
+            .low_watermark(100)
+            .output_limit(1100)
+            .pipes(usize::from(pipes == 1));
+        let client = Script::new().exchange(&up, &down).finish().expect_end();
+        simulation
+            .config(config)
+            .buffers(400..=1000)
+            .faults(Faults::passing())
+            .service(upstream(), move |_| {
+                Script::new().send(&down).expect(&up).expect_end().finish()
+            })
+            .peer(client)
+            .run(relays(early))
+            .map(drop)
     });
 }
