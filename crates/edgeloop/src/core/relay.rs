@@ -139,8 +139,10 @@ impl<K: Kernel> Core<K> {
         let Some(connection) = self.connections.get_mut(source) else { return };
         connection.begin_relay();
         if connection.has(Flags::PEER_ENDED) {
-            // Nothing more comes that would be read.
-            return self.carry_kept(source);
+            // Nothing more comes that would be read. What is kept, and the end, go behind the
+            // callback: it may relay the target, too, whose own streams may both be at their ends
+            // then, and what is kept of it goes first.
+            return self.list(source);
         }
         self.resume(source);
         self.list(source);
@@ -363,7 +365,15 @@ impl<K: Kernel> Core<K> {
             }
         }
         for (other, has_all) in [(target, all_sent), (source, all_got)] {
-            if other == none || other == id || has_all {
+            if other == none || other == id {
+                continue;
+            }
+            if has_all {
+                // The end of a stream may still have been on its way to its target.
+                let waits = |it: &Connection<_>| !it.has(Flags::FINISHED);
+                if other == target && self.connections.get(target).is_some_and(waits) {
+                    self.finish(target);
+                }
                 continue;
             }
             if breaks {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use edgeloop::sim::{Faults, Script, check};
-use edgeloop::{Action, Config, Context, Handler, Input, Origin, Reason};
+use edgeloop::{Action, Config, ConnectionId, Context, Handler, Input, Origin, Reason};
 
 use super::relay::{bytes, relays, upstream};
 
@@ -198,5 +198,81 @@ fn c46_an_end_that_says_all_before_it_reads_is_read_meanwhile() {
             .peer(client)
             .run(relays(early))
             .map(drop)
+    });
+}
+
+/// Joins its client and the server a second after the server was reached, when both have said all.
+/// Closes the client in the same callback, or not.
+struct Joins {
+    closes: bool,
+    server: Option<ConnectionId>,
+}
+
+impl Handler for Joins {
+    /// Whether it is the client.
+    type Session = bool;
+
+    fn session(&mut self, _: &Origin) -> Option<bool> {
+        Some(true)
+    }
+
+    fn opened(&mut self, cx: &mut impl Context<bool>, is_client: &mut bool) -> Action {
+        if *is_client {
+            cx.set_timer(0, Some(SECOND));
+            self.server = cx.connect(upstream().into(), false).ok();
+        }
+        Action::Continue
+    }
+
+    fn data(&mut self, _: &mut impl Context<bool>, _: &mut bool, _: &mut Input<'_>) -> Action {
+        Action::Continue
+    }
+
+    fn end(&mut self, _: &mut impl Context<bool>, _: &mut bool, _: &mut Input<'_>) -> Action {
+        Action::Continue
+    }
+
+    fn timer(&mut self, cx: &mut impl Context<bool>, _: &mut bool, _: u32) -> Action {
+        let (client, server) = (cx.id(), self.server.expect("it was reached"));
+        cx.relay(client, server);
+        if self.closes {
+            return Action::Close;
+        }
+        cx.relay(server, client);
+        Action::Continue
+    }
+}
+
+#[test]
+fn c46_two_that_have_both_said_all_before_they_are_joined_get_all() {
+    check(0..60, |simulation| {
+        let simulation = simulation.faults(Faults::passing());
+        let seed = simulation.seed();
+        let up = bytes(1, usize::from(seed % 3 > 0) * 3000);
+        let [said, heard] = [bytes(2, 2000), up.clone()];
+        let report = simulation
+            .config(Config::new().read_buffer(500).high_watermark(1000).low_watermark(100))
+            .service(upstream(), move |_| {
+                Script::new().send(&said).finish().expect(&heard).expect_end()
+            })
+            .peer(Script::new().send(up).finish().expect(bytes(2, 2000)).expect_end())
+            .run(Joins { closes: false, server: None })?;
+        assert!(report.peers.iter().all(|peer| peer.reason() == Some(Reason::Finished)));
+        Ok(())
+    });
+}
+
+#[test]
+fn c46_what_is_left_of_a_stream_goes_on_though_its_source_is_closed_in_the_same_callback() {
+    check(0..60, |simulation| {
+        let said = bytes(1, usize::from(simulation.seed() % 2 > 0) * 3000);
+        let heard = said.clone();
+        let report = simulation
+            .faults(Faults::passing())
+            .service(upstream(), move |_| Script::new().expect(&heard).expect_end().finish())
+            .peer(Script::new().send(said).finish().expect_end())
+            .run(Joins { closes: true, server: None })?;
+        assert!(report.peers.iter().all(|peer| peer.reason() == Some(Reason::Finished)));
+        Ok(())
     });
 }
