@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use edgeloop::sim::{Faults, Script, check};
-use edgeloop::{Action, Config, ConnectionId, Context, Handler, Input, Origin, Reason};
+use edgeloop::{
+    Action, Config, ConnectionId, Context, Handler, Input, LoopContext, Origin, Reason,
+};
 
 use super::relay::{bytes, relays, upstream};
 
@@ -273,6 +275,63 @@ fn c46_what_is_left_of_a_stream_goes_on_though_its_source_is_closed_in_the_same_
             .peer(Script::new().send(said).finish().expect_end())
             .run(Joins { closes: true, server: None })?;
         assert!(report.peers.iter().all(|peer| peer.reason() == Some(Reason::Finished)));
+        Ok(())
+    });
+}
+
+/// Relays its client to a server before that is reached, and looks at the end of each turn how much
+/// of the server's stream was relayed in it.
+#[derive(Default)]
+struct Watches {
+    server: Option<ConnectionId>,
+    relayed: u64,
+    most: u64,
+}
+
+impl Handler for Watches {
+    type Session = ();
+
+    fn session(&mut self, _: &Origin) -> Option<()> {
+        Some(())
+    }
+
+    fn opened(&mut self, cx: &mut impl Context, (): &mut ()) -> Action {
+        if self.server.is_none() {
+            let Ok(server) = cx.connect(upstream().into(), ()) else { return Action::Reset };
+            cx.relay(cx.id(), server);
+            cx.relay(server, cx.id());
+            self.server = Some(server);
+        }
+        cx.at_end_of_turn();
+        Action::Continue
+    }
+
+    fn data(&mut self, _: &mut impl Context, (): &mut (), _: &mut Input<'_>) -> Action {
+        Action::Reset
+    }
+
+    fn turn_ended(&mut self, cx: &mut impl LoopContext) {
+        let relayed = self.server.map_or(0, |server| cx.relayed(server));
+        self.most = self.most.max(relayed - self.relayed.min(relayed));
+        self.relayed = relayed;
+        if relayed < 2000 {
+            cx.at_end_of_turn();
+        }
+    }
+}
+
+#[test]
+fn c13_a_source_that_is_relayed_before_it_is_connected_has_one_budget_in_its_first_turn() {
+    check(0..200, |simulation| {
+        let config = Config::new().read_buffer(100).turn_bytes(100).high_watermark(20_000);
+        let said = bytes(1, 2000);
+        let client = Script::new().expect(&said).expect_end().finish();
+        let report = simulation
+            .config(config)
+            .service(upstream(), move |_| Script::new().send(&said).finish().expect_end())
+            .peer(client)
+            .run(Watches::default())?;
+        assert!(report.handler.most <= 100, "{} bytes in one turn", report.handler.most);
         Ok(())
     });
 }
