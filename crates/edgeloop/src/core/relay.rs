@@ -371,8 +371,8 @@ impl<K: Kernel> Core<K> {
             if has_all {
                 // The end of a stream may still have been on its way to its target.
                 let waits = |it: &Connection<_>| !it.has(Flags::FINISHED);
-                if other == target && self.connections.get(target).is_some_and(waits) {
-                    self.finish(target);
+                if other == target && self.connections.get(other).is_some_and(waits) {
+                    self.finish(other);
                 }
                 continue;
             }
