@@ -1,5 +1,5 @@
-//! Runs of an echo server on the simulated kernel by seed and with every early fault, and the model
-//! of that kernel compared with the real one.
+//! Runs of an echo server, and of a proxy, on the simulated kernel by seed and with every early
+//! fault, and the model of that kernel compared with the real one.
 
 mod fidelity;
 mod runs;

@@ -191,7 +191,8 @@ pub trait LoopContext<S = ()>: crate::sealed::Sealed {
     /// - The FIN of the source's peer ends our stream to the target
     ///   ([`Action::Finish`](crate::Action::Finish)).
     /// - While the target's queue is above the high watermark, the source is not read, and not
-    ///   idle.
+    ///   idle. What is queued for the source itself does not keep it from being read: two ends that
+    ///   say much before they read don't wait for each other.
     /// - If one of the two ends before the source's stream has, the other ends, too: with a reset
     ///   behind what it is owed ([`Action::FlushThenReset`](crate::Action::FlushThenReset)) if
     ///   something broke, else as [`Action::Close`](crate::Action::Close) ends it. The reason is

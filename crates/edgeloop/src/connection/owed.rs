@@ -178,9 +178,33 @@ impl<S> Connection<S> {
         let above = cold.output.len() > high;
         self.set(Flags::QUEUED);
         if above {
-            self.set(mark);
+            self.mark_above(mark);
         }
         Ok(grown)
+    }
+
+    /// The queue is above the high watermark, of which this is noted. Whether one is read whose
+    /// input goes to another connection is decided by the queue of that one (C46).
+    pub(crate) fn mark_above(&mut self, mark: Flags) {
+        self.set(if self.has(Flags::RELAYED) { Flags::ABOVE_READING } else { mark });
+    }
+
+    /// From now on its input goes to another connection.
+    pub(crate) fn begin_relay(&mut self) {
+        self.set(Flags::RELAYED);
+        if self.is_above() {
+            self.clear(Flags::MARKED);
+            self.set(Flags::ABOVE_READING);
+        }
+    }
+
+    /// Its input goes to its handler again. `mark` is noted of one above the high watermark.
+    pub(crate) fn end_relay(&mut self, mark: Flags) {
+        self.clear(Flags::RELAYED | Flags::STREAMS);
+        if self.is_above() {
+            self.clear(Flags::MARKED);
+            self.set(mark);
+        }
     }
 
     /// Output that is in a pipe, to be written before anything else.

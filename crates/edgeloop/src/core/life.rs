@@ -306,6 +306,10 @@ impl<K: Kernel> Core<K> {
     /// Ends a connection once its output is written; see [`Action::Close`](crate::Action::Close).
     pub(crate) fn begin_close(&mut self, id: ConnectionId, reason: Reason) {
         self.send_joined(id);
+        if self.connections.get(id).is_some_and(|it| it.has(Flags::PEER_ENDED)) {
+            // What is kept for its target goes there, as far as that takes it, and the end.
+            self.carry_kept(id);
+        }
         let Some(connection) = self.connections.get_mut(id) else {
             self.metrics.stale += 1;
             return;

@@ -92,7 +92,7 @@ impl<K: Kernel> Core<K> {
         let connection = &mut self.connections[id];
         if connection.has(Flags::QUEUED) {
             if connection.queued() > high {
-                connection.set(mark);
+                connection.mark_above(mark);
             }
             if connection.is_above() {
                 // To see whether it is at the low watermark now.

@@ -1,9 +1,9 @@
 //! Two connections joined: what one sends, the other gets (C46).
 //!
 //! A relay has a direction. What is read of its source is sent to its target, by splice(2) where
-//! much comes. The source is not read while the target's queue is above the high watermark; its FIN
-//! ends our stream to the target; and where one of the two ends otherwise, so does the other: with
-//! a reset behind what it is owed if something broke, else as
+//! much comes. The source is not read while the target's queue is above the high watermark, whatever
+//! its own queue holds; its FIN ends our stream to the target; and where one of the two ends
+//! otherwise, so does the other: with a reset behind what it is owed if something broke, else as
 //! [`Action::Close`](crate::Action::Close) ends it.
 
 use std::num::NonZeroU64;
@@ -137,10 +137,12 @@ impl<K: Kernel> Core<K> {
         (end.target, end.state) = (target, end.carried());
         self.relays.of(target).source = source;
         let Some(connection) = self.connections.get_mut(source) else { return };
-        connection.set(Flags::RELAYED);
+        connection.begin_relay();
         if connection.has(Flags::PEER_ENDED) {
-            // Nothing more comes that would be read.
-            return self.carry_kept(source);
+            // Nothing more comes that would be read. What is kept, and the end, go behind the
+            // callback: it may relay the target, too, whose own streams may both be at their ends
+            // then, and what is kept of it goes first.
+            return self.list(source);
         }
         self.resume(source);
         self.list(source);
@@ -155,9 +157,9 @@ impl<K: Kernel> Core<K> {
         }
         let end = self.relays.get_mut(source)?;
         end.target = ConnectionId::NONE;
-        let carried = end.carried();
+        let (carried, mark) = (end.carried(), self.mark());
         if let Some(connection) = self.connections.get_mut(source) {
-            connection.clear(Flags::RELAYED | Flags::STREAMS);
+            connection.end_relay(mark);
         }
         self.release_held(source);
         // Whether it waits for memory was its target's business.
@@ -356,13 +358,22 @@ impl<K: Kernel> Core<K> {
         // a source whose stream has ended.
         let all_sent = has_ended(self, id) && self.relays.ending != id && !breaks;
         let all_got = has_ended(self, source);
+        let mark = self.mark();
         for source in [id, source] {
             if let Some(connection) = self.connections.get_mut(source) {
-                connection.clear(Flags::RELAYED | Flags::STREAMS);
+                connection.end_relay(mark);
             }
         }
         for (other, has_all) in [(target, all_sent), (source, all_got)] {
-            if other == none || other == id || has_all {
+            if other == none || other == id {
+                continue;
+            }
+            if has_all {
+                // The end of a stream may still have been on its way to its target.
+                let waits = |it: &Connection<_>| !it.has(Flags::FINISHED);
+                if other == target && self.connections.get(other).is_some_and(waits) {
+                    self.finish(other);
+                }
                 continue;
             }
             if breaks {

@@ -423,7 +423,11 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             let Some(id) = self.core.ready.pop_front() else { break };
             if let Some(connection) = self.core.connections.get_mut(id) {
                 connection.clear(Flags::LISTED);
+                let at_its_end = connection.has(Flags::PEER_ENDED);
                 self.serve(id);
+                if at_its_end {
+                    self.core.carry_kept(id);
+                }
             }
         }
         self.core.fed = ConnectionId::NONE;

@@ -229,13 +229,17 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 let connection = &mut self.core.connections[id];
                 connection.connected(self.core.now);
                 connection.note(readiness);
+                // A relay may have listed it before. Then it is served from there (C13).
+                let listed = connection.has(Flags::LISTED);
                 self.core.metrics.connected += 1;
                 let action = self.opened(id);
                 self.apply(id, action);
                 self.end_finished(id);
                 self.core.pull_on(id);
                 self.core.schedule(id);
-                self.serve(id);
+                if !listed {
+                    self.serve(id);
+                }
             }
             Ok(None) => {}
             Ok(Some(error)) | Err(error) => self.core.connect_failed(id, Some(error)),

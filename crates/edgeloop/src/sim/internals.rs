@@ -21,6 +21,7 @@ pub use crate::sim::model::eventfd::EventFd;
 pub use crate::sim::model::link::{DATA, Link, SHUT_DOWN, Side, UNCONNECTED, Woken};
 pub use crate::sim::peers::client::{Client, Kind};
 pub use crate::sim::peers::place::{Place, Stage};
+pub use crate::sim::peers::talker::{Heard, Pace, Parting, Reads, Talker};
 pub use crate::sim::peers::{Peer, Role};
 pub use crate::sim::world::{
     Budgets, Files, Holds, Known, LITTLE, MAIL, Rests, SLACK, Service, Shut, Tally, Turn, Vigil,

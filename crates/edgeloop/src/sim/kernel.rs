@@ -338,7 +338,7 @@ impl Sockets for SimulatedKernel {
             .meet(Call::Send, Some(socket.number), bytes.len())
             .and_then(|most| world.send(socket.number, &bytes[..most]));
         // A relay sends what each receive has brought.
-        let relays = world.wire_of(socket.number).is_some_and(|it| world.wires[it].known.relayed);
+        let relays = world.wire_of(socket.number).is_some_and(|it| world.wires[it].known.fed);
         world.vigil.has_sent(socket.number, bytes.len(), answer.ok().filter(|_| !relays));
         world.note(|| format!("send({}, {}): {}", socket.number, bytes.len(), Answer(answer)));
         answer

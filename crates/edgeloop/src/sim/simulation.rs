@@ -338,7 +338,7 @@ impl Simulation {
                 let (name, received, ending, closed) = player.into_result(&place);
                 Some(PeerReport { name, received, ending, closed })
             }
-            Role::Client(_) => None,
+            Role::Client(_) | Role::Talker(_) => None,
         });
         Ok(Report { handler, metrics, peers: peers.collect(), elapsed, faults })
     }

@@ -77,7 +77,7 @@ impl<H: Handler> Watched<H> {
     fn with_player<T>(&self, link: usize, then: impl FnOnce(&mut Player) -> T) -> Option<T> {
         match &mut self.world.borrow_mut().peer_of(link).role {
             Role::Script(player) => Some(then(player)),
-            Role::Client(_) => None,
+            Role::Client(_) | Role::Talker(_) => None,
         }
     }
 

@@ -1,8 +1,9 @@
-//! Runs of an echo server on the simulated kernel.
+//! Runs of an echo server, and of a proxy, on the simulated kernel.
 
 pub(crate) mod echo;
 pub(crate) mod ends;
 pub(crate) mod manner;
+pub(crate) mod proxy;
 pub(crate) mod systematic;
 pub(crate) mod verdict;
 
@@ -38,6 +39,9 @@ const SECOND: Address = Address::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALH
 /// Where a handler listens to whom nobody comes.
 const LONELY: Address = Address::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3002));
 
+/// How many of a thousand seeds run a proxy.
+const PROXIES: usize = 150;
+
 /// What one run came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
@@ -51,7 +55,7 @@ pub struct Outcome {
     pub faults: Vec<Fault>,
 }
 
-/// Runs one seed to its end, with peers of all kinds. The faults come from the seed too, unless
+/// Runs one seed to its end, with peers of all kinds: an echo, or a proxy. The faults come from the seed too, unless
 /// they are given.
 ///
 /// # Errors
@@ -62,6 +66,9 @@ pub fn run(
     faults: Option<&[Fault]>,
     follower: Option<Follower>,
 ) -> Result<Outcome, Failure> {
+    if Random::new(!seed).chance(PROXIES) {
+        return proxy::run(seed, faults, follower);
+    }
     let mut world = World::new(seed);
     world.follower = follower;
     world.faults = Injector::of(&mut world.random);

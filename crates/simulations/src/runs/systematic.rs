@@ -12,7 +12,7 @@ use edgeloop::{Config, Stop};
 
 use crate::runs::ends::{DRAIN, Ends};
 use crate::runs::manner::{Limits, Manner};
-use crate::runs::{Outcome, run_in};
+use crate::runs::{Outcome, proxy, run_in};
 
 /// How many occurrences of each call fail alone, and how many in pairs.
 const ALONE: u64 = 200;
@@ -35,6 +35,8 @@ struct Scenario {
     cap: Option<usize>,
     /// The loop is stopped after so long.
     stops: Option<Duration>,
+    /// A proxy serves, and not an echo. It has peers of its own.
+    proxies: bool,
 }
 
 /// What most scenarios have in common.
@@ -48,9 +50,10 @@ const ORDINARY: Scenario = Scenario {
     services: 0,
     cap: None,
     stops: None,
+    proxies: false,
 };
 
-const SCENARIOS: [Scenario; 8] = [
+const SCENARIOS: [Scenario; 9] = [
     // Streams that pass on through pipes.
     Scenario {
         peers: &[
@@ -129,6 +132,15 @@ const SCENARIOS: [Scenario; 8] = [
         stops: Some(Duration::from_micros(300)),
         ..ORDINARY
     },
+    // Pairs that are relayed to each other, in part through pipes.
+    Scenario {
+        buffers: (30, 100),
+        read_buffer: 20,
+        high_watermark: 40,
+        manner: Manner { echoes: true, ..Manner::PLAIN },
+        proxies: true,
+        ..ORDINARY
+    },
 ];
 
 /// A run of one of the scenarios with these faults.
@@ -187,6 +199,9 @@ impl Case {
             short_write: false,
             scarce: false,
         };
+        if scenario.proxies {
+            return proxy::run_few(world, config, limits, ends);
+        }
         run_in(world, config, limits, scenario.manner, ends)
     }
 }

@@ -88,7 +88,7 @@ const LITTLE: usize = 20;
 const LIGHT: usize = 200;
 
 /// The byte at a position of a peer's stream.
-const fn byte(seed: u64, position: u64) -> u8 {
+pub(crate) const fn byte(seed: u64, position: u64) -> u8 {
     let mixed =
         (seed ^ position.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     (mixed >> 56) as u8

@@ -1,13 +1,16 @@
-//! Who is at the other end of a connection: a client that checks its echo, or a script.
+//! Who is at the other end of a connection: a client that checks its echo, one of two that a proxy
+//! joins, or a script.
 
 pub(crate) mod client;
 pub(crate) mod place;
 pub(crate) mod player;
 pub(crate) mod script;
+pub(crate) mod talker;
 
 use client::Client;
 use place::{Place, Stage};
 use player::Player;
+use talker::Talker;
 
 use crate::api::address::Address;
 use crate::api::time::Time;
@@ -17,6 +20,7 @@ use crate::sim::{Link, Random, Woken};
 #[derive(Debug)]
 pub enum Role {
     Client(Client),
+    Talker(Talker),
     Script(Player),
 }
 
@@ -39,14 +43,20 @@ impl Peer {
     pub fn client(&mut self) -> &mut Client {
         match &mut self.role {
             Role::Client(client) => client,
-            Role::Script(_) => panic!("{:?} is no client", self.place),
+            Role::Talker(_) | Role::Script(_) => panic!("{:?} is no client", self.place),
         }
+    }
+
+    /// The talker that this peer is, if it is one.
+    pub const fn talker(&self) -> Option<&Talker> {
+        if let Role::Talker(talker) = &self.role { Some(talker) } else { None }
     }
 
     /// The address that it connects to, if not the first.
     pub(crate) const fn wants(&self) -> Option<&Address> {
         match &self.role {
             Role::Client(client) => client.wants.as_ref(),
+            Role::Talker(_) => None,
             Role::Script(player) => player.wants(),
         }
     }
@@ -59,7 +69,7 @@ impl Peer {
     /// Whether it wants to connect now.
     pub(crate) fn can_connect(&self, now: Time) -> bool {
         match &self.role {
-            Role::Client(_) => true,
+            Role::Client(_) | Role::Talker(_) => true,
             Role::Script(player) => player.connects_at() <= now,
         }
     }
@@ -68,6 +78,7 @@ impl Peer {
     pub(crate) fn can_act(&self, link: &Link, now: Time) -> bool {
         match &self.role {
             Role::Client(client) => client.can_act(link, now),
+            Role::Talker(talker) => talker.can_act(link, now),
             Role::Script(player) => player.can_act(link, now),
         }
     }
@@ -78,6 +89,7 @@ impl Peer {
             (Role::Script(player), Stage::Unborn) => player.connects_at(),
             (Role::Script(player), Stage::Connected(_)) => player.deadline(),
             (Role::Client(client), Stage::Connected(_)) => client.deadline(),
+            (Role::Talker(talker), Stage::Connected(_)) => talker.deadline(),
             _ => Time::NEVER,
         }
     }
@@ -91,6 +103,10 @@ impl Peer {
     ) -> Result<Woken, String> {
         match &mut self.role {
             Role::Client(client) => client.act(&mut self.place, link, random, now),
+            Role::Talker(talker) => {
+                talker.act(&mut self.place, link, random, now);
+                Ok(Woken::default())
+            }
             Role::Script(player) => player.act(&mut self.place, link, random, now),
         }
     }
@@ -99,7 +115,7 @@ impl Peer {
     pub(crate) fn next_mail(&self, most: usize) -> Option<Vec<u8>> {
         match &self.role {
             Role::Client(client) => client.next_mail(most),
-            Role::Script(_) => None,
+            Role::Talker(_) | Role::Script(_) => None,
         }
     }
 
@@ -110,6 +126,7 @@ impl Peer {
             Stage::Gone { .. } => true,
             Stage::Connected(_) => match &self.role {
                 Role::Client(client) => client.is_quiet(),
+                Role::Talker(talker) => talker.is_quiet(),
                 Role::Script(player) => player.is_quiet(),
             },
         }

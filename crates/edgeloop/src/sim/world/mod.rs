@@ -303,6 +303,12 @@ impl World {
         let turn = self.vigil.tally.waits;
         if let Some(wire) = self.wire_of(number) {
             self.expect_served(wire, self.now);
+            // Behind our FIN there, what comes is read only so that nothing is destroyed.
+            if let Some(target) = self.wires[wire].known.target
+                && self.wires[target].shut.is_none()
+            {
+                self.wires[target].known.given += count as u64;
+            }
             let bytes = self.wires[wire].has_read(turn, count);
             self.vigil.has_read(number, bytes);
         }
@@ -451,12 +457,15 @@ impl World {
         let rests = self.rests.filter(|_| !self.memory_refused);
         let Some(Rests { low_watermark, cap }) = rests else { return };
         let mut open = 0;
-        for wire in &self.wires {
+        for (index, wire) in self.wires.iter().enumerate() {
             let Some(number) = wire.held else { continue };
             open += 1;
             if self.epoll.token(number).is_some()
                 && !self.epoll.is_listed(number)
-                && let Some(why) = wire.asks_for_service(low_watermark)
+                && let target = wire.known.target.filter(|&target| target != index)
+                && let target = target.map(|target| &self.wires[target])
+                && let Some(why) = wire.asks_for_service(target, low_watermark)
+                && !self.waits_for_source(index)
             {
                 let what = || format!("the loop rests, and descriptor {number} {why}: {wire:?}");
                 return self.vigil.violated(what);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::chances::Steps;
-use super::{FIRST_PORT, File, MAIL, Wire, World};
+use super::{FIRST_PORT, File, Known, MAIL, Wire, World};
 use crate::api::address::Address;
 use crate::epoll::Readiness;
 use crate::sim::model::epoll::ANYTHING;
@@ -104,7 +104,7 @@ impl World {
                 let tentative = self.wires[wire].tentative;
                 let peer = self.peer_of(wire);
                 // The handler never heard of it, whatever the peer did on it.
-                peer.place.excused |= tentative && matches!(peer.role, Role::Client(_));
+                peer.place.excused |= tentative && !matches!(peer.role, Role::Script(_));
                 if let Stage::Dialled(_) = peer.place.stage {
                     // It never hears of it.
                     peer.place.stage = Stage::Gone { at_the_end: false };
@@ -132,6 +132,27 @@ impl World {
         let answer = act(&mut self.wires[wire].link);
         self.touch_wire(wire);
         answer
+    }
+
+    /// What the loop reads of one connection goes to another from now on, or no longer. What it
+    /// has read of it before, and has not passed on, goes there too.
+    pub fn is_relayed(&mut self, source: usize, target: Option<usize>, carried: u64) {
+        let before = std::mem::replace(&mut self.wires[source].known.target, target);
+        if let Some(before) = before {
+            self.wires[before].known.given = carried;
+        }
+        if let Some(target) = target {
+            self.wires[target].known.given = self.wires[source].taken;
+            self.wires[target].known.fed = true;
+        }
+    }
+
+    /// Whether another connection is relayed to this one of which nothing goes on for now: it was
+    /// paused, or its last receive found no memory.
+    pub(super) fn waits_for_source(&self, wire: usize) -> bool {
+        let waits = |known: &Known| known.paused || known.exhausted[0];
+        let others = self.wires.iter().enumerate().filter(|&(index, _)| index != wire);
+        others.map(|(_, it)| &it.known).any(|it| it.target == Some(wire) && waits(it))
     }
 
     /// send(2) on one of our descriptors.
@@ -174,6 +195,11 @@ impl World {
     /// The peer of a connection.
     pub fn peer_of(&mut self, wire: usize) -> &mut Peer {
         &mut self.peers[self.wires[wire].peer]
+    }
+
+    /// The same to look at.
+    pub fn peer_at(&self, wire: usize) -> &Peer {
+        &self.peers[self.wires[wire].peer]
     }
 
     // Connecting.

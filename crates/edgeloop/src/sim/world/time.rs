@@ -89,6 +89,7 @@ impl World {
             match &peer.role {
                 Role::Script(player) => waits.push_str(&player.waits()),
                 Role::Client(client) => waits.push_str(&format!("{:?}, {client:?}", peer.place)),
+                Role::Talker(talker) => waits.push_str(&format!("{:?}, {talker:?}", peer.place)),
             }
         }
         waits

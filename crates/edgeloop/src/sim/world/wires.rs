@@ -71,8 +71,10 @@ pub struct Known {
     pub paused: bool,
     /// How many bytes of output the loop was given and has taken.
     pub given: u64,
-    /// What is read is output at once: the connection is relayed to itself.
-    pub relayed: bool,
+    /// Where what is read goes at once: the connection is relayed there, or to itself.
+    pub target: Option<usize>,
+    /// Another one is, or was, relayed to it, or itself.
+    pub fed: bool,
     /// The last receive, or the last send, found no memory, and is to be tried again later.
     pub(crate) exhausted: [bool; 2],
     /// When the first of the handler's timers comes.
@@ -150,9 +152,6 @@ impl Wire {
     /// `count` bytes were read. Returns how many were read in this turn.
     pub(crate) fn has_read(&mut self, turn: u64, count: usize) -> usize {
         self.taken += count as u64;
-        if self.known.relayed {
-            self.known.given += count as u64;
-        }
         if self.link.unread(Side::Ours) == 0 {
             self.unread_since = None;
         }
@@ -160,20 +159,32 @@ impl Wire {
         self.read.1
     }
 
+    /// How much output of it the loop holds.
+    fn queued(&self) -> u64 {
+        self.known.given.saturating_sub(self.link.accepted(Side::Ours))
+    }
+
     /// Why the loop should not rest, if it should not: it has seen the edge of all that is here.
-    /// `low` is the low watermark of its output.
-    pub(crate) fn asks_for_service(&self, low: usize) -> Option<&'static str> {
-        let Known { served, paused, given, exhausted, low_watermark, .. } = self.known;
-        let low = low_watermark.unwrap_or(low);
+    /// What is read goes to `target`, if that is another one. `low` is the low watermark of output.
+    pub(crate) fn asks_for_service(
+        &self,
+        target: Option<&Self>,
+        low: usize,
+    ) -> Option<&'static str> {
+        let Known { served, paused, exhausted, .. } = self.known;
         if !served || self.owed || self.link.is_dead(Side::Ours) {
             return None;
         }
-        let queued = given.saturating_sub(self.link.accepted(Side::Ours));
         let readiness = self.link.readiness(Side::Ours);
-        if queued > 0 && readiness.is_writable() && !exhausted[1] {
+        if self.queued() > 0 && self.shut.is_none() && readiness.is_writable() && !exhausted[1] {
             return Some("has room for output that the loop holds");
         }
-        let reads = !paused && queued <= low as u64 && !exhausted[0];
+        // Where one of the two ends, so does the other, and it is not read while one has failed.
+        let ends = |it: &Self| !it.known.served || it.shut.is_some() || it.failed_at.is_some();
+        let is_read = |target: &Self| !ends(target) && self.shut.is_none();
+        let has_room = |to: &Self| to.queued() <= to.known.low_watermark.unwrap_or(low) as u64;
+        let has_room = target.map_or(has_room(self), |it| is_read(it) && has_room(it));
+        let reads = !paused && has_room && !exhausted[0];
         (reads && self.link.unread(Side::Ours) > 0).then_some("has input to be read")
     }
 }

@@ -235,7 +235,8 @@ impl Echo {
             // What follows is echoed without it.
             cx.relay(cx.id(), cx.id());
             session.relayed = true;
-            self.world.borrow_mut().wires[session.wire].known.relayed = true;
+            let known = &mut self.world.borrow_mut().wires[session.wire].known;
+            (known.target, known.fed) = (Some(session.wire), true);
         }
         if let Some(pause) = self.may_pause(cx, session, sent) {
             return pause;
