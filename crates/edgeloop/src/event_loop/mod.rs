@@ -4,6 +4,7 @@ mod accept;
 mod backoff;
 mod call_context;
 mod close;
+mod connecting;
 mod due;
 mod embed;
 mod interrupted;

@@ -216,36 +216,6 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         self.core.carry(id, &self.buffer[..count]);
     }
 
-    /// The outbound connection is made, or can't be.
-    pub(super) fn connect_event(&mut self, id: ConnectionId, readiness: Readiness) {
-        let connection = &mut self.core.connections[id];
-        match self.core.kernel.take_error(&connection.socket) {
-            Ok(None) if readiness.is_writable() => {
-                if self.core.meets_itself(id) {
-                    // Nobody listens there.
-                    return self.core.connect_failed(id, Some(Errno::CONNREFUSED));
-                }
-                self.core.dialled.remove(&id.slot());
-                let connection = &mut self.core.connections[id];
-                connection.connected(self.core.now);
-                connection.note(readiness);
-                // A relay may have listed it before. Then it is served from there (C13).
-                let listed = connection.has(Flags::LISTED);
-                self.core.metrics.connected += 1;
-                let action = self.opened(id);
-                self.apply(id, action);
-                self.end_finished(id);
-                self.core.pull_on(id);
-                self.core.schedule(id);
-                if !listed {
-                    self.serve(id);
-                }
-            }
-            Ok(None) => {}
-            Ok(Some(error)) | Err(error) => self.core.connect_failed(id, Some(error)),
-        }
-    }
-
     /// Calls the first callback of a connection.
     pub(super) fn opened(&mut self, id: ConnectionId) -> Action {
         let session = self.sessions.of(id.slot());
@@ -573,7 +543,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     /// Ends our stream if that was asked for before it could be done, and the connection if both
     /// streams are at their ends.
-    fn end_finished(&mut self, id: ConnectionId) {
+    pub(super) fn end_finished(&mut self, id: ConnectionId) {
         let connection = &self.core.connections[id];
         if connection.life() == Life::Open {
             let next = connection.flushed();

@@ -6,6 +6,7 @@ mod files;
 mod holds;
 mod names;
 mod network;
+mod registering;
 mod time;
 mod vigil;
 mod wires;
@@ -332,18 +333,6 @@ impl World {
             self.registered.insert(token, wire);
         }
         added
-    }
-
-    /// epoll_ctl(2), `EPOLL_CTL_MOD`.
-    pub(crate) fn reregister(
-        &mut self,
-        number: usize,
-        token: Token,
-        interest: Interest,
-    ) -> Result<(), Errno> {
-        self.meet(Call::Register, Some(number), 0)?;
-        let now = Self::poll(&self.files, &mut self.wires, number);
-        self.epoll.modify(number, token, interest, Mode::Edge, now)
     }
 
     /// The loop has told its handler that this connection is made.
