@@ -37,24 +37,24 @@ pub(crate) struct Cause {
 
 impl Cause {
     /// Why a connection ended whose end was not ours.
-    pub(crate) fn of_end(closed: &Closed) -> Self {
+    pub(crate) fn of_end(closed: &Closed, is_unix: bool) -> Self {
         match closed.reason {
             Reason::Finished | Reason::Closed => Class::ClosedEarly.into(),
             Reason::ConnectTimeout | Reason::WriteTimeout => Class::TimedOut.into(),
             reason => match closed.error() {
-                Some(error) => Self::of_io_error(&error),
+                Some(error) => Self::of_io_error(&error, is_unix),
                 None => Self { class: Class::Other, name: Some(reason.to_string()) },
             },
         }
     }
 
     /// Why a connect could not even begin.
-    pub(crate) fn of_connect(error: &Error) -> Self {
+    pub(crate) fn of_connect(error: &Error, is_unix: bool) -> Self {
         let error = error.io_error();
-        match Class::of_io_error(error) {
+        match Class::of_io_error(error, is_unix) {
             // Not the system's: the loop is at its cap, which the limit of descriptors sets.
             Class::Other if error.raw_os_error().is_none() => Class::OutOfDescriptors.into(),
-            _ => Self::of_io_error(error),
+            _ => Self::of_io_error(error, is_unix),
         }
     }
 
@@ -63,8 +63,8 @@ impl Cause {
         self.class == Class::ClosedEarly
     }
 
-    fn of_io_error(error: &io::Error) -> Self {
-        let class = Class::of_io_error(error);
+    fn of_io_error(error: &io::Error, is_unix: bool) -> Self {
+        let class = Class::of_io_error(error, is_unix);
         Self { class, name: (class == Class::Other).then(|| error.to_string()) }
     }
 }
@@ -101,8 +101,10 @@ impl Class {
         }
     }
 
-    fn of_io_error(error: &io::Error) -> Self {
+    fn of_io_error(error: &io::Error, is_unix: bool) -> Self {
         match Errno::from_io_error(error) {
+            // Permissions of a file, and no firewall.
+            Some(Errno::ACCESS | Errno::PERM) if is_unix => Self::Other,
             Some(Errno::CONNREFUSED) => Self::Refused,
             Some(Errno::TIMEDOUT) => Self::TimedOut,
             Some(Errno::CONNRESET | Errno::PIPE | Errno::CONNABORTED) => Self::Reset,
@@ -177,7 +179,7 @@ mod tests {
     use super::*;
 
     fn cause(errno: Errno) -> Cause {
-        Cause::of_io_error(&errno.into())
+        Cause::of_io_error(&errno.into(), false)
     }
 
     #[test]
@@ -205,5 +207,13 @@ mod tests {
         for errno in [Errno::CONNREFUSED, Errno::PIPE, Errno::HOSTUNREACH, Errno::MFILE] {
             assert_eq!(cause(errno).name, None, "{errno}");
         }
+    }
+
+    #[test]
+    fn a_file_that_may_not_be_connected_to_is_told_from_an_address_without_a_way() {
+        assert_eq!(cause(Errno::ACCESS), Class::Unreachable.into());
+        let unix = Cause::of_io_error(&Errno::ACCESS.into(), true);
+        let name = Some("Permission denied (os error 13)".to_owned());
+        assert_eq!(unix, Cause { class: Class::Other, name });
     }
 }

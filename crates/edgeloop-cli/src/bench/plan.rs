@@ -103,6 +103,11 @@ impl Plan {
         (0..threads).map(share).collect()
     }
 
+    /// Whether the service is at a Unix socket.
+    pub(crate) fn is_unix(&self) -> bool {
+        self.addresses.iter().any(Address::is_unix)
+    }
+
     /// Where connection `number` goes to, and from where. They take the addresses in turn, and go
     /// on to the next one where one can't be connected to.
     pub(crate) fn target(&self, number: usize) -> Target {

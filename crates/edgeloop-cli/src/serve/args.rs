@@ -110,14 +110,14 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     pub(crate) ipv6_only: bool,
 
-    /// Permissions of a Unix socket's file [default: 0777 less the umask]
+    /// Permissions of Unix socket files [default: 0777 less umask]
     ///
     /// In octal, as in 0660. To connect takes the right to write to the file. They are set before
     /// anybody can connect. They apply to each unix:PATH
     #[arg(long, value_name = "MODE", allow_hyphen_values = true)]
     pub(crate) unix_mode: Option<OsString>,
 
-    /// Owner of a Unix socket's file: USER[:GROUP] [default: this user]
+    /// Owner of Unix socket files [default: who runs it]
     ///
     /// Names or numbers; :GROUP alone leaves the user. They are set before anybody can connect, and
     /// apply to each unix:PATH. To give a file to another user takes CAP_CHOWN

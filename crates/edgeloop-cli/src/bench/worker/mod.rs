@@ -377,7 +377,8 @@ impl Handler for Worker {
     }
 
     fn closed(&mut self, cx: &mut impl Context<Self::Session>, lane: u32, closed: &Closed) {
-        self.has_closed(cx, lane, Cause::of_end(closed));
+        let is_unix = self.share.plan.is_unix();
+        self.has_closed(cx, lane, Cause::of_end(closed, is_unix));
     }
 
     fn notified(&mut self, cx: &mut impl LoopContext<Self::Session>) {

@@ -74,7 +74,8 @@ impl Worker {
                 self.lane(lane).stage = Stage::Connecting(id);
             }
             Err(error) => {
-                self.failed(Cause::of_connect(&error.error), now);
+                let is_unix = self.share.plan.is_unix();
+                self.failed(Cause::of_connect(&error.error, is_unix), now);
                 self.give_up_flights(lane as usize, now);
                 self.lost(lane);
                 self.retry_later(cx, lane, now);
