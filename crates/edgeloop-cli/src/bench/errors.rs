@@ -31,30 +31,30 @@ pub(crate) enum Class {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cause {
     pub(crate) class: Class,
-    /// What it was, if its class does not say.
+    /// What it was, if its class does not say, or says something else of a Unix socket.
     name: Option<String>,
 }
 
 impl Cause {
     /// Why a connection ended whose end was not ours.
-    pub(crate) fn of_end(closed: &Closed, is_unix: bool) -> Self {
+    pub(crate) fn of_end(closed: &Closed) -> Self {
         match closed.reason {
             Reason::Finished | Reason::Closed => Class::ClosedEarly.into(),
             Reason::ConnectTimeout | Reason::WriteTimeout => Class::TimedOut.into(),
             reason => match closed.error() {
-                Some(error) => Self::of_io_error(&error, is_unix),
+                Some(error) => Self::of_io_error(&error),
                 None => Self { class: Class::Other, name: Some(reason.to_string()) },
             },
         }
     }
 
     /// Why a connect could not even begin.
-    pub(crate) fn of_connect(error: &Error, is_unix: bool) -> Self {
+    pub(crate) fn of_connect(error: &Error) -> Self {
         let error = error.io_error();
-        match Class::of_io_error(error, is_unix) {
+        match Class::of_io_error(error) {
             // Not the system's: the loop is at its cap, which the limit of descriptors sets.
             Class::Other if error.raw_os_error().is_none() => Class::OutOfDescriptors.into(),
-            _ => Self::of_io_error(error, is_unix),
+            _ => Self::of_io_error(error),
         }
     }
 
@@ -63,9 +63,16 @@ impl Cause {
         self.class == Class::ClosedEarly
     }
 
-    fn of_io_error(error: &io::Error, is_unix: bool) -> Self {
-        let class = Class::of_io_error(error, is_unix);
-        Self { class, name: (class == Class::Other).then(|| error.to_string()) }
+    /// The same of a Unix socket. What is not permitted there is the file's mode, and no firewall.
+    pub(crate) fn of_unix(self) -> Self {
+        let class = if self.name.is_some() { Class::Other } else { self.class };
+        Self { class, ..self }
+    }
+
+    fn of_io_error(error: &io::Error) -> Self {
+        let class = Class::of_io_error(error);
+        let is_named = class == Class::Other || error.kind() == io::ErrorKind::PermissionDenied;
+        Self { class, name: is_named.then(|| error.to_string()) }
     }
 }
 
@@ -101,10 +108,8 @@ impl Class {
         }
     }
 
-    fn of_io_error(error: &io::Error, is_unix: bool) -> Self {
+    fn of_io_error(error: &io::Error) -> Self {
         match Errno::from_io_error(error) {
-            // Permissions of a file, and no firewall.
-            Some(Errno::ACCESS | Errno::PERM) if is_unix => Self::Other,
             Some(Errno::CONNREFUSED) => Self::Refused,
             Some(Errno::TIMEDOUT) => Self::TimedOut,
             Some(Errno::CONNRESET | Errno::PIPE | Errno::CONNABORTED) => Self::Reset,
@@ -136,7 +141,7 @@ pub(crate) struct Errors {
 impl Errors {
     pub(crate) fn count(&mut self, cause: Cause) {
         self.counts[cause.class as usize] += 1;
-        if let Some(name) = cause.name {
+        if let Some(name) = cause.name.filter(|_| cause.class == Class::Other) {
             *self.others.entry(name).or_default() += 1;
         }
     }
@@ -179,7 +184,7 @@ mod tests {
     use super::*;
 
     fn cause(errno: Errno) -> Cause {
-        Cause::of_io_error(&errno.into(), false)
+        Cause::of_io_error(&errno.into())
     }
 
     #[test]
@@ -211,9 +216,14 @@ mod tests {
 
     #[test]
     fn a_file_that_may_not_be_connected_to_is_told_from_an_address_without_a_way() {
-        assert_eq!(cause(Errno::ACCESS), Class::Unreachable.into());
-        let unix = Cause::of_io_error(&Errno::ACCESS.into(), true);
-        let name = Some("Permission denied (os error 13)".to_owned());
-        assert_eq!(unix, Cause { class: Class::Other, name });
+        let mut errors = Errors::default();
+        errors.count(cause(Errno::ACCESS));
+        assert_eq!(errors.met().collect::<Vec<_>>(), [(Class::Unreachable, 1)]);
+        assert!(errors.others().is_empty());
+        let mut errors = Errors::default();
+        errors.count(cause(Errno::ACCESS).of_unix());
+        errors.count(cause(Errno::CONNREFUSED).of_unix());
+        assert_eq!(errors.met().collect::<Vec<_>>(), [(Class::Refused, 1), (Class::Other, 1)]);
+        assert_eq!(errors.others()["Permission denied (os error 13)"], 1);
     }
 }

@@ -229,7 +229,7 @@ impl Worker {
         let counts = self.has_begun(now);
         let errors =
             if counts { &mut self.measured.counts.errors } else { &mut self.before.errors };
-        errors.count(cause);
+        errors.count(if self.share.plan.is_unix() { cause.of_unix() } else { cause });
     }
 
     /// Whether it ends with its last message, and so takes as long as the answers do.
@@ -377,8 +377,7 @@ impl Handler for Worker {
     }
 
     fn closed(&mut self, cx: &mut impl Context<Self::Session>, lane: u32, closed: &Closed) {
-        let is_unix = self.share.plan.is_unix();
-        self.has_closed(cx, lane, Cause::of_end(closed, is_unix));
+        self.has_closed(cx, lane, Cause::of_end(closed));
     }
 
     fn notified(&mut self, cx: &mut impl LoopContext<Self::Session>) {

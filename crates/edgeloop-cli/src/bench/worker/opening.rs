@@ -74,8 +74,7 @@ impl Worker {
                 self.lane(lane).stage = Stage::Connecting(id);
             }
             Err(error) => {
-                let is_unix = self.share.plan.is_unix();
-                self.failed(Cause::of_connect(&error.error, is_unix), now);
+                self.failed(Cause::of_connect(&error.error), now);
                 self.give_up_flights(lane as usize, now);
                 self.lost(lane);
                 self.retry_later(cx, lane, now);
