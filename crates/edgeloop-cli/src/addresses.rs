@@ -1,14 +1,20 @@
-//! Reads the addresses to listen on: `HOST:PORT`, `[IPV6]:PORT` or `PORT`.
+//! Reads addresses: `HOST:PORT`, `[IPV6]:PORT` or `PORT`, which `tcp://` may precede, and those of
+//! Unix sockets.
 
+mod unix;
+
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
+use std::os::unix::ffi::OsStrExt;
 
+use edgeloop::UnixAddress;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with};
 
 use crate::escape::OneLine;
 use crate::exit::Failure;
-use crate::values::digits;
+use crate::values::{digits, read_any};
 
 /// What an address that lacks its host listens on.
 const EVERYWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
@@ -18,7 +24,14 @@ const LONGEST_INTERFACE: usize = 15;
 
 /// One address as it was asked for; a name is not resolved yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Address {
+pub(crate) enum Address {
+    Tcp(Tcp),
+    Unix(UnixAddress),
+}
+
+/// Where TCP goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tcp {
     host: Host,
     port: u16,
 }
@@ -32,18 +45,81 @@ enum Host {
 }
 
 impl Address {
+    /// Reads one that was given under this name.
+    pub(crate) fn read(name: &str, value: &OsStr) -> Result<Self, Failure> {
+        read_any(name, value, |value| Self::parse(value))
+    }
+
     /// # Errors
     ///
     /// What would have been right instead.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        if let Some(digits) = digits(text) {
-            return Ok(Self { host: Host::Ip(EVERYWHERE), port: port(digits)? });
+    pub(crate) fn parse(text: impl AsRef<OsStr>) -> Result<Self, String> {
+        let text = text.as_ref();
+        // A path need not be UTF-8.
+        if let Some(name) = text.as_bytes().strip_prefix(b"unix:") {
+            return unix::parse(name).map(Self::Unix);
+        }
+        let text = text.to_str().ok_or("expected UTF-8, but for a path behind unix:")?;
+        if let Some(rest) = text.strip_prefix("tcp://") {
+            return behind_tcp(rest).map(Self::Tcp);
         }
         if let Some((scheme, rest)) = text.split_once("://") {
             return Err(without_scheme(scheme, rest));
         }
-        if text.starts_with('/') || text.starts_with("unix:") {
-            return Err("expected a TCP address, as in 127.0.0.1:3000, not a path".into());
+        if let Some(hint) = unix::mistaken(text) {
+            return Err(hint);
+        }
+        Tcp::parse(text).map(Self::Tcp)
+    }
+
+    /// The same to connect to: where one listens at all of this machine's addresses, the loopback.
+    pub(crate) fn reachable(self) -> Self {
+        let Self::Tcp(Tcp { host, port }) = self else { return self };
+        let host = match host {
+            Host::Ip(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => Host::Ip(Ipv4Addr::LOCALHOST.into()),
+            Host::Ip(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => Host::Ip(Ipv6Addr::LOCALHOST.into()),
+            host => host,
+        };
+        Self::Tcp(Tcp { host, port })
+    }
+
+    /// Whether it's the path of a Unix socket, which has a file.
+    pub(crate) fn has_file(&self) -> bool {
+        matches!(self, Self::Unix(address) if address.as_path().is_some())
+    }
+
+    /// Every address that this one stands for, at least one.
+    ///
+    /// # Errors
+    ///
+    /// A line that names it, when there is none or it can't be looked up.
+    pub(crate) fn look_up(&self) -> Result<Vec<edgeloop::Address>, Failure> {
+        match self.resolve() {
+            Ok(addresses) if addresses.is_empty() => {
+                Err(Failure::usage(format!("cannot resolve {self}: no address")))
+            }
+            Ok(addresses) => Ok(addresses),
+            Err(error) => Err(Failure::usage(format!("cannot resolve {self}: {error}"))),
+        }
+    }
+
+    /// Every address that this one stands for, each once. A name is looked up, which may block.
+    ///
+    /// # Errors
+    ///
+    /// When the name has no address or can't be looked up, or there is no such interface.
+    pub(crate) fn resolve(&self) -> io::Result<Vec<edgeloop::Address>> {
+        match self {
+            Self::Tcp(tcp) => Ok(tcp.resolve()?.into_iter().map(Into::into).collect()),
+            Self::Unix(address) => Ok(vec![address.clone().into()]),
+        }
+    }
+}
+
+impl Tcp {
+    fn parse(text: &str) -> Result<Self, String> {
+        if let Some(digits) = digits(text) {
+            return Ok(Self { host: Host::Ip(EVERYWHERE), port: port(digits)? });
         }
         let Some((host, port_text)) = text.rsplit_once(':') else {
             return Err(without_port(text));
@@ -61,37 +137,7 @@ impl Address {
         Ok(Self { host, port: port(port_text)? })
     }
 
-    /// The same to connect to: where one listens at all of this machine's addresses, the loopback.
-    pub(crate) fn reachable(self) -> Self {
-        let host = match self.host {
-            Host::Ip(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => Host::Ip(Ipv4Addr::LOCALHOST.into()),
-            Host::Ip(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => Host::Ip(Ipv6Addr::LOCALHOST.into()),
-            host => host,
-        };
-        Self { host, ..self }
-    }
-
-    /// Every address that this one stands for, at least one.
-    ///
-    /// # Errors
-    ///
-    /// A line that names it, when there is none or it can't be looked up.
-    pub(crate) fn look_up(&self) -> Result<Vec<SocketAddr>, Failure> {
-        match self.resolve() {
-            Ok(addresses) if addresses.is_empty() => {
-                Err(Failure::usage(format!("cannot resolve {self}: no address")))
-            }
-            Ok(addresses) => Ok(addresses),
-            Err(error) => Err(Failure::usage(format!("cannot resolve {self}: {error}"))),
-        }
-    }
-
-    /// Every address that this one stands for, each once. A name is looked up, which may block.
-    ///
-    /// # Errors
-    ///
-    /// When the name has no address or can't be looked up, or there is no such interface.
-    pub(crate) fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
+    fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         let name = match &self.host {
             Host::Ip(ip) => return Ok(vec![SocketAddr::new(*ip, self.port)]),
             Host::Scoped(ip, interface) => {
@@ -112,6 +158,15 @@ impl Address {
 }
 
 impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(tcp) => tcp.fmt(f),
+            Self::Unix(address) => address.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Tcp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
             Host::Ip(ip) => SocketAddr::new(*ip, self.port).fmt(f),
@@ -139,7 +194,27 @@ fn port(text: &str) -> Result<u16, String> {
         .ok_or_else(|| "expected a port from 0 to 65535".into())
 }
 
+/// What stands behind `tcp://`.
+fn behind_tcp(text: &str) -> Result<Tcp, String> {
+    Tcp::parse(text).map_err(|error| match text.find(['/', '?', '#']) {
+        Some(end) if is_shown(&text[..end]) && Tcp::parse(&text[..end]).is_ok() => {
+            format!("expected an address without a path, as in {}", &text[..end])
+        }
+        _ => error,
+    })
+}
+
+/// An example is no place for what can't be read.
+fn is_shown(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 fn without_scheme(scheme: &str, rest: &str) -> String {
+    if scheme == "udp" {
+        return "udp:// is not supported yet; expected an address of TCP or of a Unix socket, as in \
+                127.0.0.1:3000 or unix:/run/echo.sock"
+            .into();
+    }
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let usual = match scheme {
         "http" | "ws" => 80,
@@ -148,9 +223,7 @@ fn without_scheme(scheme: &str, rest: &str) -> String {
     };
     let example = [host.to_owned(), format!("{host}:{usual}")]
         .into_iter()
-        .find(|text| {
-            text.bytes().all(|byte| byte.is_ascii_graphic()) && Address::parse(text).is_ok()
-        })
+        .find(|text| is_shown(text) && Tcp::parse(text).is_ok())
         .unwrap_or_else(|| "localhost:3000".to_owned());
     format!("expected an address without a scheme or a path, as in {example}")
 }
@@ -159,7 +232,7 @@ fn without_port(text: &str) -> String {
     if is_name(text) && text.is_ascii() && !text.starts_with(['-', '_', '.']) {
         return format!("expected HOST:PORT, as in {text}:3000");
     }
-    "expected HOST:PORT, [IPV6]:PORT or PORT, as in 127.0.0.1:3000".into()
+    "expected HOST:PORT, [IPV6]:PORT, PORT, unix:PATH or unix:@NAME, as in 127.0.0.1:3000".into()
 }
 
 /// An IPv6 address from within its brackets, with or without its interface.
@@ -194,6 +267,11 @@ fn name_or_ipv4(host: &str, text: &str) -> Result<Host, String> {
         return Err("expected a port behind the brackets, as in [::1]:3000".into());
     }
     if host.contains(':') {
+        if let Some(rest) = text.strip_prefix("tcp:") {
+            let is_right = is_shown(rest) && Tcp::parse(rest).is_ok();
+            let example = if is_right { rest } else { "127.0.0.1:3000" };
+            return Err(format!("expected // behind tcp:, as in tcp://{example}"));
+        }
         return Err("expected brackets around an IPv6 address, as in [::1]:3000".into());
     }
     if host == "*" {
@@ -263,6 +341,15 @@ mod tests {
             ("[fe80::1%\x1b]:1", "[fe80::1%\\u{1b}]:1"),
             ("[fe80::1%123456789012345]:1", "[fe80::1%123456789012345]:1"),
             ("127.1:1", "127.1:1"),
+            ("tcp://3000", "0.0.0.0:3000"),
+            ("tcp://localhost:3000", "localhost:3000"),
+            ("tcp://[fe80::1%eth0]:1", "[fe80::1%eth0]:1"),
+            ("tcp:3000", "tcp:3000"),
+            ("unix:/run/echo.sock", "unix:/run/echo.sock"),
+            ("unix:/a, b:c", "unix:/a, b:c"),
+            ("unix:\n\u{202e}", "unix:\\u{a}\\u{202e}"),
+            ("unix:@echo", "unix:@echo"),
+            ("unix:3000", "unix:3000"),
         ];
         for (text, shown) in good {
             assert_eq!(parsed(text), shown);
@@ -312,14 +399,22 @@ mod tests {
             ("http://localhost:80", "without a scheme or a path, as in localhost:80"),
             ("http://localhost/path", "as in localhost:80"),
             ("https://example.com", "as in example.com:443"),
-            ("tcp://[::1]:7?x", "as in [::1]:7"),
+            ("tcp://[::1]:7?x", "without a path, as in [::1]:7"),
+            ("tcp://localhost:7/", "without a path"),
+            ("tcp://", "HOST:PORT"),
+            ("tcp://localhost", "as in localhost:3000"),
+            ("tcp://x://y", "a port from 0 to 65535"),
+            ("tcp://[fe80::1%\x1b]:1/", "without a path"),
+            ("tcp:127.0.0.1:80", "as in tcp://127.0.0.1:80"),
+            ("tcp:a:b:80", "as in tcp://127.0.0.1:3000"),
             ("x://", "as in localhost:3000"),
             ("x://[fe80::1%\x1b]:1", "as in localhost:3000"),
             ("b\u{fc}cher.example", "as in 127.0.0.1:3000"),
             ("[b\u{fc}cher.example]:1", "in the brackets, as in [::1]:3000"),
             ("http://b\u{fc}cher.example", "as in localhost:3000"),
-            ("/run/socket", "not a path"),
-            ("unix:/run/socket", "not a path"),
+            ("/run/socket", "as in unix:/run/socket"),
+            ("unix://run/socket", "as in unix:/run/socket"),
+            ("unix:", "as in unix:/run/echo.sock"),
         ];
         for (text, words) in bad {
             let error = Address::parse(text).expect_err(text);
@@ -330,12 +425,29 @@ mod tests {
     }
 
     #[test]
+    fn udp_is_said_to_be_missing() {
+        for text in ["udp://127.0.0.1:3000", "udp://"] {
+            let error = Address::parse(text).expect_err(text);
+            assert!(error.starts_with("udp:// is not supported yet; expected "), "{error}");
+            assert!(error.ends_with("as in 127.0.0.1:3000 or unix:/run/echo.sock"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_path_alone_may_be_other_than_utf_8() {
+        let text = OsStr::from_bytes(b"unix:/a\xff");
+        assert_eq!(Address::parse(text).expect("a path").to_string(), "unix:/a\\xff");
+        let error = Address::parse(OsStr::from_bytes(b"a\xff:1")).expect_err("a host");
+        assert_eq!(error, "expected UTF-8, but for a path behind unix:");
+    }
+
+    #[test]
     fn an_interface_is_a_name_or_a_number() {
         let resolved = |text: &str| Address::parse(text).expect(text).resolve();
         let loopback = scope("lo").expect("the loopback");
         for text in ["[fe80::1%lo]:7".to_owned(), format!("[fe80::1%{loopback}]:7")] {
             let expected = SocketAddrV6::new("fe80::1".parse().expect("IPv6"), 7, 0, loopback);
-            assert_eq!(resolved(&text).expect(&text), [expected.into()]);
+            assert_eq!(resolved(&text).expect(&text), [edgeloop::Address::from(expected)]);
         }
         for text in ["[fe80::1%none\x1b]:7", "[fe80::1%0]:7", "[fe80::1%99999999999]:7"] {
             let error = resolved(text).expect_err(text).to_string();
@@ -349,7 +461,8 @@ mod tests {
         let address = Address::parse("[::1]:7").expect("an address");
         assert_eq!(address.resolve().expect("itself"), ["[::1]:7".parse().expect("an address")]);
         let all = Address::parse("localhost:7").expect("an address").resolve().expect("localhost");
-        assert!(all.iter().all(|address| address.ip().is_loopback() && address.port() == 7));
+        let is_here = |ip: IpAddr| ip.is_loopback();
+        assert!(all.iter().all(|one| one.ip().is_some_and(is_here) && one.port() == Some(7)));
         assert!(!all.is_empty());
         assert!(all.iter().enumerate().all(|(index, one)| !all[..index].contains(one)), "{all:?}");
     }

@@ -20,12 +20,18 @@ pub(crate) fn read<T>(
     value: &OsStr,
     parse: impl FnOnce(&str) -> Result<T, String>,
 ) -> Result<T, Failure> {
-    let expected = match value.to_str() {
-        Some(text) => match parse(text) {
-            Ok(parsed) => return Ok(parsed),
-            Err(expected) => expected,
-        },
-        None => "expected UTF-8".to_owned(),
+    read_any(name, value, |value| parse(value.to_str().ok_or("expected UTF-8")?))
+}
+
+/// Reads a value that need not be UTF-8.
+pub(crate) fn read_any<T>(
+    name: &str,
+    value: &OsStr,
+    parse: impl FnOnce(&OsStr) -> Result<T, String>,
+) -> Result<T, Failure> {
+    let expected = match parse(value) {
+        Ok(parsed) => return Ok(parsed),
+        Err(expected) => expected,
     };
     let value = value.to_string_lossy();
     // The next option was taken for the value.

@@ -1,4 +1,5 @@
-//! Clients that others wrote: nc, socat, Python's asyncio, and one that writes before it reads.
+//! Clients that others wrote: nc, socat, Python's asyncio, over TCP and Unix sockets; and one that
+//! writes before it reads.
 
 mod serve;
 
@@ -9,6 +10,7 @@ use std::process::{Command, Output, Stdio};
 
 use serve::{edgeloop, serve};
 use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
 use testkit::{
     NC, PYTHON, Peer, SOCAT, Server, Stream, in_full, machine_to_myself, pour, say, skip_unless,
 };
@@ -126,8 +128,13 @@ fn socat_gets_a_large_file_back_with_the_same_hash() {
 const ASYNCIO: &str = r#"
 import asyncio, os, sys
 
-async def chat(port, number):
-    reader, writer = await asyncio.open_connection('127.0.0.1', port)
+def connect(to):
+    if to.isdigit():
+        return asyncio.open_connection('127.0.0.1', int(to))
+    return asyncio.open_unix_connection(to.replace('@', '\0'))
+
+async def chat(to, number):
+    reader, writer = await connect(to)
     for length in (1, 64, 1000, 65536, 300000):
         data = os.urandom(length)
         writer.write(data)
@@ -140,7 +147,7 @@ async def chat(port, number):
     await writer.wait_closed()
 
 async def main():
-    await asyncio.gather(*(chat(int(sys.argv[1]), number) for number in range(100)))
+    await asyncio.gather(*(chat(sys.argv[1], number) for number in range(100)))
     print('all is well')
 
 asyncio.run(main())
@@ -152,11 +159,63 @@ fn a_hundred_asyncio_clients_get_their_echo() {
         return;
     }
     let server = serve(&[]);
+    chat_to(&server.port().to_string());
+}
+
+#[track_caller]
+fn chat_to(service: &str) {
     let mut python = Command::new("python3");
-    python.args(["-c", ASYNCIO, &server.port().to_string()]);
+    python.args(["-c", ASYNCIO, service]);
     let output = answer(python, b"");
     let complaints = String::from_utf8_lossy(&output.stderr);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "all is well\n", "{complaints}");
+}
+
+/// A server at a path and at a name without a file, which are told without their `unix:`.
+fn on_unix(test: &str) -> (Server, TempDir, [String; 2]) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("socket").to_str().expect("a path in UTF-8").to_owned();
+    let services = [path, format!("@edgeloop-clients-{}-{test}", std::process::id())];
+    let [path, name] = services.each_ref().map(|service| format!("unix:{service}"));
+    (edgeloop(&["serve", &path, &name]).listeners(2).start(), folder, services)
+}
+
+#[test]
+fn socat_gets_a_large_file_back_over_unix_sockets() {
+    if skip_unless("socat_gets_a_large_file_back_over_unix_sockets", SOCAT) {
+        return;
+    }
+    let (_server, _folder, [path, name]) = on_unix("socat");
+    let name = name.trim_start_matches('@');
+    for service in [format!("UNIX-CONNECT:{path}"), format!("ABSTRACT-CONNECT:{name}")] {
+        let (file, hash) = large_file();
+        let mut socat = Command::new("socat");
+        socat.args(["-t", "30", "-", &service]);
+        assert_eq!(hash_of_echo(socat, file), hash, "{service}");
+    }
+}
+
+#[test]
+fn nc_gets_a_large_file_back_over_a_unix_socket() {
+    if skip_unless("nc_gets_a_large_file_back_over_a_unix_socket", NC) {
+        return;
+    }
+    let (_server, _folder, [path, _]) = on_unix("nc");
+    let (file, hash) = large_file();
+    let mut nc = Command::new("nc");
+    nc.args(["-N", "-U", &path]);
+    assert_eq!(hash_of_echo(nc, file), hash);
+}
+
+#[test]
+fn a_hundred_asyncio_clients_get_their_echo_over_unix_sockets() {
+    if skip_unless("a_hundred_asyncio_clients_get_their_echo_over_unix_sockets", PYTHON) {
+        return;
+    }
+    let (_server, _folder, services) = on_unix("asyncio");
+    for service in &services {
+        chat_to(service);
+    }
 }
 
 #[test]

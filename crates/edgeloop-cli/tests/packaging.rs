@@ -119,7 +119,7 @@ fn expect_valid(units: &[&str]) {
 #[test]
 fn the_socket_unit_is_one_that_systemd_takes_and_listens_where_the_tool_does() {
     let unit = read("packaging/edgeloop.socket");
-    assert_eq!(setting(&unit, "ListenStream"), default_of("Where to listen"));
+    assert_eq!(setting(&unit, "ListenStream"), default_of("unix:PATH"));
     assert_eq!(setting(&unit, "Backlog"), default_of("--backlog"));
     assert_eq!(setting(&unit, "Accept"), "no");
     let name = "the_socket_unit_is_one_that_systemd_takes_and_listens_where_the_tool_does";

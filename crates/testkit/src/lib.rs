@@ -52,8 +52,8 @@ pub use sockets::{Socket, SocketState, TcpSockets};
 pub use stopwatch::Stopwatch;
 pub use tools::{
     AB, BASH, CHROMIUM, CURL, FISH, GIT, HAPROXY, MANDOC, MEMCACHED, NC, NETWORKS, NGINX, PYTHON,
-    REDIS, REDIS_TOOLS, SCRIPT, SOCAT, SOCKET_ACTIVATE, STRACE, SYSTEMD_ANALYZE, Tool, UNSHARE,
-    VALGRIND, WRK, ZSH, skip_unless,
+    REDIS, REDIS_TOOLS, SCRIPT, SETPRIV, SOCAT, SOCKET_ACTIVATE, STRACE, SYSTEMD_ANALYZE, Tool,
+    UNSHARE, VALGRIND, WRK, ZSH, skip_unless,
 };
 pub use trace::{Call, Mark, Trace, turns};
 pub use wait::{PATIENCE, SetOnDrop, eventually, eventually_some, holds_for, within};

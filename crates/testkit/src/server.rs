@@ -86,7 +86,7 @@ impl Server {
                 assert!(ended.is_none(), "it ended with {ended:?}:\n{}", self.log.text());
                 return None;
             }
-            Some(lines.iter().map(|line| address_in(line)).collect())
+            Some(lines.iter().filter_map(|line| address_in(line)).collect())
         });
         let mut known = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
         known.extend(self.addresses.iter().map(|address| (address.port(), self.process)));
@@ -110,7 +110,7 @@ impl Server {
         SocketAddr::new(ip, address.port())
     }
 
-    /// The addresses that it said it listens on.
+    /// The addresses of TCP that it said it listens on.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
@@ -327,12 +327,16 @@ fn mentions(line: &str, address: SocketAddr) -> bool {
         .any(|(at, _)| !line[at + text.len()..].starts_with(|next: char| next.is_ascii_digit()))
 }
 
-/// The address after `listening on`.
+/// The address after `listening on`; `None` if it's of a Unix socket.
 #[track_caller]
-fn address_in(line: &str) -> SocketAddr {
+fn address_in(line: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once("listening on ").expect("a line that says it listens");
+    if rest.starts_with("unix:") {
+        return None;
+    }
     let end = rest.find([' ', ',', '"', ';', '\u{1b}']).unwrap_or(rest.len());
-    rest[..end].parse().unwrap_or_else(|_| panic!("no address after \"listening on\": {line}"))
+    let address = rest[..end].parse();
+    Some(address.unwrap_or_else(|_| panic!("no address after \"listening on\": {line}")))
 }
 
 /// Waits for a child to end, for `limit` at the most.
@@ -357,8 +361,9 @@ mod tests {
             ("INFO listening on [::]:3000 (dual-stack)", "[::]:3000"),
             (r#"{"message":"listening on 0.0.0.0:80","x":1}"#, "0.0.0.0:80"),
         ] {
-            assert_eq!(address_in(line).to_string(), address);
+            assert_eq!(address_in(line).map(|found| found.to_string()).as_deref(), Some(address));
         }
+        assert_eq!(address_in("listening on unix:/run/echo.sock"), None);
     }
 
     #[test]

@@ -117,6 +117,13 @@ pub const NETWORKS: Tool = Tool {
     advice: "no network can be made here (unshare, nsenter, ip)",
 };
 
+/// `setpriv`, with the right to be somebody else.
+pub const SETPRIV: Tool = Tool {
+    program: "setpriv",
+    probe: &["--reuid", "65534", "--clear-groups", "true"],
+    advice: "no other user can be taken on here (setpriv)",
+};
+
 /// `systemd-analyze`, which judges units.
 pub const SYSTEMD_ANALYZE: Tool = Tool {
     program: "systemd-analyze",

@@ -43,10 +43,11 @@ Signals:
 #[derive(Debug, Default, Args)]
 #[allow(rustdoc::broken_intra_doc_links, reason = "the help prints its brackets as they are")]
 pub(crate) struct BenchArgs {
-    /// The service to load: HOST:PORT, [IPV6]:PORT or PORT
+    /// The service: HOST:PORT, [IPV6]:PORT, PORT, unix:PATH or unix:@NAME
     ///
     /// PORT alone is 127.0.0.1:PORT. Connections take all addresses of a host name in turn; where
-    /// one can't be connected to, they try the next
+    /// one can't be connected to, they try the next. tcp:// may precede each of these. unix:PATH is
+    /// the file of a Unix socket, unix:@NAME a name without a file (abstract)
     #[arg(value_name = "ADDRESS")]
     pub(crate) address: OsString,
 
@@ -195,7 +196,7 @@ pub(crate) struct BenchArgs {
     /// Local address to connect from; can be repeated
     ///
     /// Several are used in turn, which gives more ports. Addresses of a host name that none of them
-    /// can reach (IPv4, IPv6) are left out
+    /// can reach (IPv4, IPv6) are left out. Not for Unix sockets
     #[arg(long, value_name = "IP", allow_hyphen_values = true)]
     pub(crate) source: Vec<OsString>,
 

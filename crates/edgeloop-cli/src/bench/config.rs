@@ -89,7 +89,7 @@ impl BenchConfig {
     /// Names the first value that is wrong, by its option, or two that cannot be used together.
     pub(crate) fn resolve(args: &BenchArgs) -> Result<Self, Failure> {
         contradictions(args)?;
-        let address = read("ADDRESS", &args.address, Address::parse)?.reachable();
+        let address = Address::read("ADDRESS", &args.address)?.reachable();
         let count = |name, value| option(name, value, |text| values::count(text, 1, u64::MAX));
         let hold = option("--hold", &args.hold, lanes)?;
         let connections = match hold {

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use rustix::io::Errno;
 
 use super::config::BenchConfig;
+use crate::addresses::Address;
 use crate::exit::Failure;
 
 /// How many loopback addresses are used where each message needs a port of its own.
@@ -19,6 +20,28 @@ const LOOPBACK_SOURCES: u8 = 32;
 /// When the name has no address, or this machine none to connect from.
 pub(super) fn resolve(config: &mut BenchConfig) -> Result<(), Failure> {
     let addresses = config.address.look_up()?;
+    let plan = &mut config.plan;
+    if let Address::Unix(_) = config.address {
+        if let Some(source) = plan.sources.first() {
+            let (to, line) =
+                (&config.address, "a Unix socket is connected to without an IP address");
+            return Err(Failure::usage(format!("cannot use --source {source} for {to}: {line}")));
+        }
+        plan.addresses = addresses;
+        return Ok(());
+    }
+    let addresses: Vec<_> = addresses.iter().filter_map(edgeloop::Address::as_tcp).collect();
+    let addresses = with_sources(config, addresses)?;
+    config.plan.addresses = addresses.into_iter().map(Into::into).collect();
+    Ok(())
+}
+
+/// Those of the addresses of TCP that are loaded. Finds addresses to connect from if it will take
+/// many ports.
+fn with_sources(
+    config: &mut BenchConfig,
+    addresses: Vec<SocketAddr>,
+) -> Result<Vec<SocketAddr>, Failure> {
     let plan = &mut config.plan;
     if let Some(port) = addresses.iter().find(|address| address.port() == 0) {
         return Err(Failure::usage(format!(
@@ -37,7 +60,7 @@ pub(super) fn resolve(config: &mut BenchConfig) -> Result<(), Failure> {
             return Err(Failure::usage(format!("cannot use --source {source} for {to}: {line}")));
         }
     }
-    plan.addresses = if plan.sources.is_empty() {
+    let mut addresses = if plan.sources.is_empty() {
         with_a_way(&addresses, reach)?
     } else {
         let is_alike = |to: &SocketAddr, from: &IpAddr| to.is_ipv4() == from.is_ipv4();
@@ -46,19 +69,19 @@ pub(super) fn resolve(config: &mut BenchConfig) -> Result<(), Failure> {
         addresses
     };
     if config.first_address {
-        plan.addresses.truncate(1);
+        addresses.truncate(1);
         // Those of the other family lead nowhere now.
-        let to = plan.addresses[0];
+        let to = addresses[0];
         plan.sources.retain(|from| from.is_ipv4() == to.is_ipv4());
     }
-    let is_loopback = plan.addresses.iter().all(|address| match address.ip() {
+    let is_loopback = addresses.iter().all(|address| match address.ip() {
         IpAddr::V4(ip) => ip.is_loopback(),
         IpAddr::V6(_) => false,
     });
     if is_loopback && plan.connects && plan.sources.is_empty() {
         plan.sources = loopback_sources(|source| UdpSocket::bind((source, 0)).is_ok());
     }
-    Ok(())
+    Ok(addresses)
 }
 
 /// The addresses of the loopback that can be connected from. It may have one alone, 127.0.0.1/32.
@@ -151,5 +174,9 @@ mod tests {
         let line = resolve(&mut config).expect_err("a wrong source").line;
         let expected = "cannot use --source ::1 for 127.0.0.1:7: one is IPv4, the other IPv6";
         assert_eq!(line, expected);
+        let args = BenchArgs { address: "unix:/x".into(), ..args };
+        let mut config = BenchConfig::resolve(&args).expect("a run");
+        let line = resolve(&mut config).expect_err("a source for a path").line;
+        assert!(line.starts_with("cannot use --source ::1 for unix:/x: a Unix socket"), "{line}");
     }
 }

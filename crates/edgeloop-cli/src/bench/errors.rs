@@ -31,7 +31,7 @@ pub(crate) enum Class {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cause {
     pub(crate) class: Class,
-    /// What it was, if its class does not say.
+    /// What it was, if its class does not say, or says something else of a Unix socket.
     name: Option<String>,
 }
 
@@ -63,9 +63,16 @@ impl Cause {
         self.class == Class::ClosedEarly
     }
 
+    /// The same of a Unix socket. What is not permitted there is the file's mode, and no firewall.
+    pub(crate) fn of_unix(self) -> Self {
+        let class = if self.name.is_some() { Class::Other } else { self.class };
+        Self { class, ..self }
+    }
+
     fn of_io_error(error: &io::Error) -> Self {
         let class = Class::of_io_error(error);
-        Self { class, name: (class == Class::Other).then(|| error.to_string()) }
+        let is_named = class == Class::Other || error.kind() == io::ErrorKind::PermissionDenied;
+        Self { class, name: is_named.then(|| error.to_string()) }
     }
 }
 
@@ -134,7 +141,7 @@ pub(crate) struct Errors {
 impl Errors {
     pub(crate) fn count(&mut self, cause: Cause) {
         self.counts[cause.class as usize] += 1;
-        if let Some(name) = cause.name {
+        if let Some(name) = cause.name.filter(|_| cause.class == Class::Other) {
             *self.others.entry(name).or_default() += 1;
         }
     }
@@ -205,5 +212,18 @@ mod tests {
         for errno in [Errno::CONNREFUSED, Errno::PIPE, Errno::HOSTUNREACH, Errno::MFILE] {
             assert_eq!(cause(errno).name, None, "{errno}");
         }
+    }
+
+    #[test]
+    fn a_file_that_may_not_be_connected_to_is_told_from_an_address_without_a_way() {
+        let mut errors = Errors::default();
+        errors.count(cause(Errno::ACCESS));
+        assert_eq!(errors.met().collect::<Vec<_>>(), [(Class::Unreachable, 1)]);
+        assert!(errors.others().is_empty());
+        let mut errors = Errors::default();
+        errors.count(cause(Errno::ACCESS).of_unix());
+        errors.count(cause(Errno::CONNREFUSED).of_unix());
+        assert_eq!(errors.met().collect::<Vec<_>>(), [(Class::Refused, 1), (Class::Other, 1)]);
+        assert_eq!(errors.others()["Permission denied (os error 13)"], 1);
     }
 }

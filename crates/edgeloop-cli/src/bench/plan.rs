@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use edgeloop::Target;
+use edgeloop::{Address, Target};
 
 use super::exchange::Exchanges;
 use super::profile::Profile;
@@ -35,7 +35,7 @@ pub(crate) struct Extent {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Plan {
     /// The addresses that the name stands for; connections take them in turn.
-    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) addresses: Vec<Address>,
     /// Local addresses to connect from, in turn; the kernel's choice if there are none.
     pub(crate) sources: Vec<IpAddr>,
     pub(crate) connections: usize,
@@ -103,18 +103,23 @@ impl Plan {
         (0..threads).map(share).collect()
     }
 
+    /// Whether the service is at a Unix socket.
+    pub(crate) fn is_unix(&self) -> bool {
+        self.addresses.iter().any(Address::is_unix)
+    }
+
     /// Where connection `number` goes to, and from where. They take the addresses in turn, and go
     /// on to the next one where one can't be connected to.
     pub(crate) fn target(&self, number: usize) -> Target {
         let all = self.addresses.len();
-        let first = self.addresses[number % all];
-        let is_alike = |ip: IpAddr| ip.is_ipv4() == first.is_ipv4();
+        let first = &self.addresses[number % all];
+        let is_alike = |ip: IpAddr| first.ip().is_some_and(|first| ip.is_ipv4() == first.is_ipv4());
         // Only those of its family can be connected to from a source.
         let sources = || self.sources.iter().filter(|source| is_alike(**source));
         let source = sources().nth((number / all) % sources().count().max(1));
         let target = (1..all)
-            .map(|step| self.addresses[(number + step) % all])
-            .filter(|other| source.is_none() || is_alike(other.ip()))
+            .map(|step| &self.addresses[(number + step) % all])
+            .filter(|other| source.is_none() || other.ip().is_some_and(is_alike))
             .fold(Target::new(first), Target::or)
             .timeout(self.connect_timeout);
         match source {
@@ -131,7 +136,7 @@ pub(crate) mod tests {
     /// The smallest run.
     pub(crate) fn plan() -> Plan {
         Plan {
-            addresses: vec![SocketAddr::from(([10, 0, 0, 1], 7))],
+            addresses: vec![SocketAddr::from(([10, 0, 0, 1], 7)).into()],
             sources: Vec::new(),
             connections: 1,
             active: 1,
@@ -183,7 +188,11 @@ pub(crate) mod tests {
         let address = |text: &str| text.parse::<SocketAddr>().expect(text);
         let (a, b, six) = (address("10.0.0.1:7"), address("10.0.0.2:7"), address("[fd00::1]:7"));
         let source = |text: &str| text.parse::<IpAddr>().expect(text);
-        let plan = Plan { addresses: vec![a, six, b], connect_timeout: None, ..plan() };
+        let plan = Plan {
+            addresses: [a, six, b].map(Into::into).to_vec(),
+            connect_timeout: None,
+            ..plan()
+        };
         let target = |first| Target::new(first).timeout(None);
         assert_eq!(plan.target(0), target(a).or(six).or(b));
         assert_eq!(plan.target(1), target(six).or(b).or(a));

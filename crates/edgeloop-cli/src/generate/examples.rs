@@ -19,8 +19,12 @@ const TOOL: [(&str, &str); 3] = [
     ),
 ];
 
-const SERVE: [(&str, &str); 3] = [
+const SERVE: [(&str, &str); 4] = [
     ("Serve echo on all addresses of IPv4 and IPv6", "edgeloop serve 0.0.0.0:3000 [::]:3000"),
+    (
+        "Serve echo on a Unix socket to its group alone",
+        "edgeloop serve unix:/run/echo.sock --unix-mode 0660 --unix-owner :www-data",
+    ),
     ("Log each connection, as JSON", "edgeloop serve -v --log-format json 127.0.0.1:3000"),
     ("The same by the environment", "EDGELOOP_VERBOSE=1 EDGELOOP_LOG_FORMAT=json edgeloop serve"),
 ];

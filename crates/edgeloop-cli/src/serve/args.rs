@@ -11,11 +11,14 @@ use clap::Args;
 #[derive(Debug, Default, Args)]
 #[allow(rustdoc::broken_intra_doc_links, reason = "the help prints its brackets as they are")]
 pub(crate) struct ServeArgs {
-    /// Where to listen: HOST:PORT, [IPV6]:PORT or PORT [default: 0.0.0.0:3000]
+    /// HOST:PORT, [IPV6]:PORT, PORT, unix:PATH or unix:@NAME [default: 0.0.0.0:3000]
     ///
-    /// PORT alone is 0.0.0.0:PORT. Several addresses are allowed. A host name stands for all its
-    /// addresses, port 0 for a free port. An IPv6 address can name its interface:
-    /// [fe80::1%eth0]:3000. With sockets passed in by LISTEN_FDS, there is no default
+    /// Where to listen. Several addresses are allowed, of all kinds. PORT alone is 0.0.0.0:PORT. A
+    /// host name stands for all its addresses, port 0 for a free port. An IPv6 address can name its
+    /// interface: [fe80::1%eth0]:3000. tcp:// may precede each of these. unix:PATH is the file of a
+    /// Unix socket, unix:@NAME a name without a file (abstract). A file that a server has left
+    /// behind is replaced; at the end, the file is removed. With sockets passed in by LISTEN_FDS,
+    /// there is no default
     #[arg(value_name = "ADDRESS")]
     pub(crate) address: Vec<OsString>,
 
@@ -106,6 +109,20 @@ pub(crate) struct ServeArgs {
     /// Do not accept IPv4 on an IPv6 address such as [::]
     #[arg(long)]
     pub(crate) ipv6_only: bool,
+
+    /// Permissions of Unix socket files [default: 0777 less umask]
+    ///
+    /// In octal, as in 0660. To connect takes the right to write to the file. They are set before
+    /// anybody can connect. They apply to each unix:PATH
+    #[arg(long, value_name = "MODE", allow_hyphen_values = true)]
+    pub(crate) unix_mode: Option<OsString>,
+
+    /// Owner of Unix socket files [default: who runs it]
+    ///
+    /// Names or numbers; :GROUP alone leaves the user. They are set before anybody can connect, and
+    /// apply to each unix:PATH. To give a file to another user takes CAP_CHOWN
+    #[arg(long, value_name = "USER[:GROUP]", allow_hyphen_values = true)]
+    pub(crate) unix_owner: Option<OsString>,
 
     /// Format of the log on standard error: text or json [default: text]
     ///

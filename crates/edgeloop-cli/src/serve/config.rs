@@ -1,6 +1,7 @@
 //! What `serve` is to do, resolved from the command line and the environment, without any effect.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use edgeloop::{
@@ -10,6 +11,7 @@ use edgeloop::{
 
 use super::args::{ServeArgs, variable};
 use super::passed::Announced;
+use super::unix::{self, Access};
 use crate::addresses::Address;
 use crate::exit::Failure;
 use crate::log::{Format, Verbosity};
@@ -29,6 +31,8 @@ pub(crate) struct ServeConfig {
     pub(crate) max_connections: Option<usize>,
     /// As `event_loop` has it.
     pub(crate) ipv6_only: bool,
+    /// Who may connect through the files of Unix sockets.
+    pub(crate) unix: Access,
     /// The ceiling of queued bytes, if one was asked for.
     pub(crate) buffer_limit: Option<usize>,
     /// The send buffer that was asked for, which the kernel may lower.
@@ -92,13 +96,18 @@ impl ServeConfig {
         let passed = Announced::read(environment, std::process::id())?;
         let mut addresses = addresses(&args.address, environment)?;
         if addresses.is_empty() && passed.count == 0 {
-            addresses.push(read("ADDRESS", OsStr::new("0.0.0.0:3000"), Address::parse)?);
+            addresses.push(Address::read("ADDRESS", OsStr::new("0.0.0.0:3000"))?);
         }
+        let unix = Access {
+            mode: get("unix-mode", args.unix_mode).read(unix::mode)?,
+            owner: get("unix-owner", args.unix_owner).read(unix::owner)?,
+        };
         Ok(Self {
             addresses,
             passed,
             max_connections,
             ipv6_only,
+            unix,
             buffer_limit,
             send_buffer,
             event_loop,
@@ -142,28 +151,37 @@ impl Given {
 /// The addresses that are named, which can be none.
 fn addresses(args: &[OsString], environment: Environment<'_>) -> Result<Vec<Address>, Failure> {
     if !args.is_empty() {
-        return args.iter().map(|arg| read("ADDRESS", arg, Address::parse)).collect();
+        return args.iter().map(|arg| Address::read("ADDRESS", arg)).collect();
     }
     let Given { name, value } = Given::variable("address", environment);
     let listed = value.unwrap_or_default();
-    match listed.to_str() {
-        Some(listed) => {
-            let parts = split(listed);
-            let read = |part: &str| read(&name, OsStr::new(part), Address::parse);
-            parts.into_iter().map(read).collect()
-        }
-        None => read(&name, &listed, |_| Ok(Vec::new())),
-    }
+    let parts = listed.as_bytes().split(|byte| matches!(byte, b' ' | b'\t' | b'\n'));
+    let read = |part: &[u8]| Address::read(&name, OsStr::from_bytes(part));
+    parts.flat_map(split).map(read).collect()
 }
 
-/// The parts of a list. A comma in brackets belongs to the name of an interface.
-fn split(listed: &str) -> Vec<&str> {
+/// The parts of a list that are separated by commas.
+fn split(listed: &[u8]) -> Vec<&[u8]> {
+    let (mut parts, mut rest) = (Vec::new(), listed);
+    while !rest.is_empty() {
+        let end = first_part(rest);
+        parts.push(&rest[..end]);
+        rest = rest.get(end + 1..).unwrap_or_default();
+    }
+    parts.retain(|part| !part.is_empty());
+    parts
+}
+
+/// The length of the first part of a list. A comma in brackets belongs to the name of an interface;
+/// in a path, brackets are like any other letters.
+fn first_part(listed: &[u8]) -> usize {
+    let may_have_brackets = !listed.starts_with(b"unix:");
     let mut is_bracketed = false;
-    let parts = listed.split(|part: char| {
-        is_bracketed = part == '[' || is_bracketed && !matches!(part, ']' | ' ' | '\t' | '\n');
-        matches!(part, ' ' | '\t' | '\n') || part == ',' && !is_bracketed
+    let end = listed.iter().position(|&byte| {
+        is_bracketed = may_have_brackets && (byte == b'[' || is_bracketed && byte != b']');
+        byte == b',' && !is_bracketed
     });
-    parts.filter(|part| !part.is_empty()).collect()
+    end.unwrap_or(listed.len())
 }
 
 /// The command line decides alone if it says anything about verbosity.

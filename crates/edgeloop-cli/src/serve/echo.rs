@@ -2,9 +2,11 @@
 //!
 //! There are two, so that the one that runs by default pays nothing for what the other logs.
 
+use std::num::NonZeroU32;
+
 use edgeloop::{
-    Action, Address, Closed, Context, Handler, Input, LoopContext, Notice, Origin, Sent, Time,
-    Trace,
+    Action, Address, Closed, Context, Credentials, Handler, Input, LoopContext, Notice, Origin,
+    Sent, Time, Trace,
 };
 
 use super::operator::{Operated, Operator};
@@ -91,6 +93,7 @@ impl<const STEPS: bool> LoggedEcho<STEPS> {
 #[derive(Debug)]
 pub(crate) struct Opened {
     peer: Address,
+    credentials: Option<Credentials>,
     at: Option<Time>,
     received: u64,
     sent: u64,
@@ -102,12 +105,21 @@ impl<const STEPS: bool> Handler for LoggedEcho<STEPS> {
     const TRACE: bool = STEPS;
 
     fn session(&mut self, origin: &Origin) -> Option<Opened> {
-        Some(Opened { peer: origin.peer.clone(), at: None, received: 0, sent: 0 })
+        let (peer, credentials) = (origin.peer.clone(), origin.credentials);
+        Some(Opened { peer, credentials, at: None, received: 0, sent: 0 })
     }
 
     fn opened(&mut self, cx: &mut impl Context<Self::Session>, session: &mut Opened) -> Action {
         session.at = Some(cx.now());
-        tracing::debug!(id = %cx.id(), peer = %session.peer, "opened");
+        let credentials = session.credentials;
+        tracing::debug!(
+            id = %cx.id(),
+            peer = %session.peer,
+            pid = credentials.and_then(|who| who.process).map(NonZeroU32::get),
+            uid = credentials.map(|who| who.user),
+            gid = credentials.map(|who| who.group),
+            "opened"
+        );
         Action::Continue
     }
 
@@ -132,7 +144,7 @@ impl<const STEPS: bool> Handler for LoggedEcho<STEPS> {
     }
 
     fn closed(&mut self, cx: &mut impl Context<Self::Session>, session: Opened, closed: &Closed) {
-        let Opened { peer, at, received, sent } = session;
+        let Opened { peer, at, received, sent, .. } = session;
         let (received, sent) = (received + closed.relayed, sent + closed.relayed);
         tracing::debug!(
             id = %closed.id,

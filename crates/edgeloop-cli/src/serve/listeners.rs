@@ -3,13 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
-use edgeloop::{Error, EventLoop, Handler};
+use edgeloop::{Error, EventLoop, Handler, ListenOptions};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with, sockopt,
 };
 
 use super::passed::Bound;
+use super::unix;
 use crate::addresses::Address;
 use crate::exit::Failure;
 
@@ -20,7 +21,7 @@ const TRIES: usize = 100;
 #[derive(Debug)]
 pub(crate) struct Resolved<'a> {
     asked: &'a Address,
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<edgeloop::Address>,
 }
 
 /// What is listened on.
@@ -53,7 +54,8 @@ pub(crate) fn resolve(addresses: &[Address]) -> Result<Vec<Resolved<'_>>, Failur
 
 /// Listens on everything. An address that another one includes has no listener of its own:
 /// `[::]:3000` is `0.0.0.0:3000` too. All addresses of a name with port 0 get one port. What was
-/// passed in is listened on already, and can include addresses that are in use because of it.
+/// passed in is listened on already, and can include addresses that are in use because of it. The
+/// paths of Unix sockets have options of their own.
 ///
 /// # Errors
 ///
@@ -63,49 +65,60 @@ pub(crate) fn listen<H: Handler>(
     event_loop: &mut EventLoop<H>,
     resolved: &[Resolved<'_>],
     ipv6_only: bool,
+    files: &ListenOptions,
     passed: &[Bound],
 ) -> Result<Listening, Failure> {
     let mut held = Vec::new();
     let mut wanted = Vec::new();
     for Resolved { asked, addresses } in resolved {
-        let port = match addresses[..] {
-            [_, _, ..] if addresses.iter().all(|address| address.port() == 0) => {
+        let tcp: Vec<_> = addresses.iter().filter_map(edgeloop::Address::as_tcp).collect();
+        let port = match tcp[..] {
+            [_, _, ..] if tcp.iter().all(|address| address.port() == 0) => {
                 let line = || {
                     let line = "no port is free on all its addresses; choose one";
                     Failure::usage(format!("cannot listen on {asked}: {line}"))
                 };
                 let hold = |address| hold(address, ipv6_only);
-                Some(hold_port(addresses, &mut held, hold).ok_or_else(line)?)
+                Some(hold_port(&tcp, &mut held, hold).ok_or_else(line)?)
             }
             _ => None,
         };
-        wanted.extend(addresses.iter().map(|&address| Wanted {
+        wanted.extend(addresses.iter().map(|address| Wanted {
             asked,
             has_others: addresses.len() > 1,
-            address: with_port(address, port.unwrap_or(address.port())),
+            address: match (address.as_tcp(), port) {
+                (Some(address), Some(port)) => with_port(address, port).into(),
+                _ => address.clone(),
+            },
             bound: None,
             error: None,
         }));
     }
     let mut order: Vec<usize> = (0..wanted.len()).collect();
-    order.sort_by_key(|&index| breadth(wanted[index].address));
+    order.sort_by_key(|&index| breadth(&wanted[index].address));
     for index in order {
-        let Wanted { asked, has_others, address, .. } = wanted[index];
-        if wanted.iter().any(|other| other.includes(asked, address, ipv6_only)) {
+        let Wanted { asked, has_others, ref address, .. } = wanted[index];
+        let address = address.clone();
+        // To listen on the path of a socket that was passed in would show it a client.
+        if passed.iter().any(|one| unix::is_same(&one.address, &address))
+            || wanted.iter().any(|other| other.includes(asked, &address, ipv6_only))
+        {
             wanted[index].bound = Some(address);
             continue;
         }
-        match event_loop.listen(address) {
-            Ok(bound) => wanted[index].bound = bound.as_tcp(),
-            Err(error) if is_in_use(&error) && passed.iter().any(|one| serves(one, address)) => {
+        let none = ListenOptions::new();
+        match event_loop.listen_with(&address, if asked.has_file() { files } else { &none }) {
+            Ok(bound) => wanted[index].bound = Some(bound),
+            Err(error) if is_in_use(&error) && passed.iter().any(|one| serves(one, &address)) => {
                 wanted[index].bound = Some(address);
             }
             Err(error) if has_others && is_of_the_address(&error) => {
                 wanted[index].error = Some(error);
             }
             Err(error) => {
-                let is_twice = wanted.iter().any(|other| other.bound == Some(address));
-                return Err(failure(error, is_twice));
+                let mut bound = wanted.iter().filter_map(|other| other.bound.as_ref());
+                let is_twice = bound.any(|one| *one == address || unix::is_same(one, &address));
+                return Err(failure(error, &address, is_twice));
             }
         }
     }
@@ -117,20 +130,21 @@ struct Wanted<'a> {
     asked: &'a Address,
     /// Other addresses belong to the same name.
     has_others: bool,
-    address: SocketAddr,
-    bound: Option<SocketAddr>,
+    address: edgeloop::Address,
+    bound: Option<edgeloop::Address>,
     error: Option<Error>,
 }
 
 impl Wanted<'_> {
     /// Whether this one's listener accepts what is for `address`, too. What was written twice is
     /// left to fail.
-    fn includes(&self, asked: &Address, address: SocketAddr, ipv6_only: bool) -> bool {
-        match self.bound {
-            Some(bound) if bound == address => self.asked != asked,
-            Some(bound) => covers(bound, address, ipv6_only),
-            None => false,
+    fn includes(&self, asked: &Address, address: &edgeloop::Address, ipv6_only: bool) -> bool {
+        let Some(bound) = &self.bound else { return false };
+        if bound == address {
+            return self.asked != asked;
         }
+        let both = bound.as_tcp().zip(address.as_tcp());
+        both.is_some_and(|(bound, address)| covers(bound, address, ipv6_only))
     }
 }
 
@@ -151,18 +165,20 @@ fn covers(bound: SocketAddr, address: SocketAddr, ipv6_only: bool) -> bool {
 
 /// Whether a socket that was passed in accepts what is for this address. That the address is in use
 /// does not say by whom.
-fn serves(passed: &Bound, address: SocketAddr) -> bool {
-    passed.address.as_tcp().is_some_and(|passed_in| {
+fn serves(passed: &Bound, address: &edgeloop::Address) -> bool {
+    let both = passed.address.as_tcp().zip(address.as_tcp());
+    both.is_some_and(|(passed_in, address)| {
         passed_in == address || covers(passed_in, address, passed.ipv6_only)
     })
 }
 
 /// What includes others comes first.
-fn breadth(address: SocketAddr) -> u8 {
-    match address.ip().to_canonical() {
-        IpAddr::V6(ip) if ip.is_unspecified() => 0,
-        IpAddr::V4(ip) if ip.is_unspecified() => 1,
-        _ => 2,
+fn breadth(address: &edgeloop::Address) -> u8 {
+    match address.ip().map(|ip| ip.to_canonical()) {
+        Some(IpAddr::V6(ip)) if ip.is_unspecified() => 0,
+        Some(IpAddr::V4(ip)) if ip.is_unspecified() => 1,
+        Some(_) => 2,
+        None => 3,
     }
 }
 
@@ -173,11 +189,11 @@ fn outcome(wanted: Vec<Wanted<'_>>, passed: &[Bound]) -> Result<Listening, Failu
     for one in passed {
         listening.add(one.address.clone());
     }
-    for Wanted { asked, bound, error, .. } in wanted {
+    for Wanted { asked, address, bound, error, .. } in wanted {
         if let Some(bound) = bound {
-            listening.add(bound.into());
+            listening.add(bound);
         }
-        match error.map(|error| failure(error, false)) {
+        match error.map(|error| failure(error, &address, false)) {
             Some(Failure { line, .. }) if served.contains(&asked) => {
                 listening.warnings.push(format!("{line}; {asked} is served without it"));
             }
@@ -202,16 +218,17 @@ fn is_of_the_address(error: &Error) -> bool {
 }
 
 /// The end of the start, with what to do about it.
-fn failure(error: Error, is_twice: bool) -> Failure {
+fn failure(error: Error, address: &edgeloop::Address, is_twice: bool) -> Failure {
     let hint = match Errno::from_io_error(error.io_error()) {
+        Some(Errno::MFILE) => "; raise the limit of descriptors, 'ulimit -n'",
         Some(Errno::ADDRINUSE) if is_twice => "; it was given twice",
+        _ if address.is_unix() => unix::hint(&error),
         Some(Errno::ADDRINUSE) => "; 'ss -ltnp' shows who listens there",
         Some(Errno::ADDRNOTAVAIL) => "; 'ip address' shows the addresses of this machine",
         Some(Errno::AFNOSUPPORT) => "; this machine has no IPv6",
         Some(Errno::INVAL) => "; is its interface missing, as in [fe80::1%eth0]?",
         Some(Errno::ACCESS) => "; a port below 1024 needs CAP_NET_BIND_SERVICE",
         Some(Errno::NODEV) => "; 'ip link' shows the interfaces of this machine",
-        Some(Errno::MFILE) => "; raise the limit of descriptors, 'ulimit -n'",
         _ => "",
     };
     let Failure { exit, line } = error.into();
@@ -306,7 +323,8 @@ mod tests {
             .collect();
         let config = Config::new().ipv6_only(ipv6_only);
         let mut event_loop = EventLoop::with_config(Deaf, config).expect("a loop");
-        let listening = listen(&mut event_loop, &resolved, ipv6_only, &[])?;
+        let files = ListenOptions::new();
+        let listening = listen(&mut event_loop, &resolved, ipv6_only, &files, &[])?;
         for address in &listening.addresses {
             TcpStream::connect(address).unwrap_or_else(|error| panic!("{address}: {error}"));
         }

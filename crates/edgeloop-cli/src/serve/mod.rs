@@ -2,6 +2,7 @@
 
 pub(crate) mod args;
 pub(crate) mod passed;
+mod unix;
 pub(crate) mod config;
 mod listeners;
 mod notices;
@@ -18,6 +19,7 @@ use echo::{Echo, LoggedEcho};
 use operator::{Operated, Operator};
 use passed::Passed;
 
+use crate::addresses::Address;
 use crate::exit::{Exit, Failure};
 use crate::log::{self, Log, TOTALS, Verbosity, millis};
 use crate::signals::Signals;
@@ -28,6 +30,11 @@ pub(crate) fn serve(config: &ServeConfig, passed: Vec<Passed>, warnings: &[Strin
     let log = Log::start(config.format, config.verbosity);
     for warning in warnings.iter().chain(&config.passed.ignored) {
         tracing::warn!("{warning}");
+    }
+    if !config.addresses.iter().any(Address::has_file) {
+        for option in config.unix.given() {
+            tracing::warn!("{option} has no effect: no address is unix:PATH");
+        }
     }
     let served = match config.verbosity {
         Verbosity::Quiet | Verbosity::Normal => serve_with(Echo::new, config, passed, &log),
@@ -65,6 +72,7 @@ where
         tracing::warn!("cannot raise the descriptor limit: {error} in setrlimit");
     }
     let resolved = listeners::resolve(&config.addresses)?;
+    let files = config.unix.options()?;
     // Before listening, so that whoever reads that line can already signal.
     let signals = Signals::watch()
         .map_err(|error| Failure::fatal(format!("cannot watch for signals: {error}")))?;
@@ -72,7 +80,8 @@ where
     let mut event_loop = EventLoop::with_config(handler, config.event_loop.clone())?;
     event_loop.notify_on(event_loop.handler().operator())?;
     let passed = passed::listen(&mut event_loop, passed)?;
-    let listening = listeners::listen(&mut event_loop, &resolved, config.ipv6_only, &passed)?;
+    let listening =
+        listeners::listen(&mut event_loop, &resolved, config.ipv6_only, &files, &passed)?;
     for warning in listening.warnings {
         tracing::warn!("{warning}");
     }

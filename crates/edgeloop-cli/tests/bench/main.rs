@@ -26,6 +26,7 @@ mod searches;
 mod serve;
 mod services;
 mod survival;
+mod unix;
 #[path = "../valid/mod.rs"]
 mod valid;
 mod words;

@@ -229,7 +229,7 @@ impl Worker {
         let counts = self.has_begun(now);
         let errors =
             if counts { &mut self.measured.counts.errors } else { &mut self.before.errors };
-        errors.count(cause);
+        errors.count(if self.share.plan.is_unix() { cause.of_unix() } else { cause });
     }
 
     /// Whether it ends with its last message, and so takes as long as the answers do.

@@ -1,10 +1,9 @@
 //! Connections: made at the beginning, made again when they are lost, and how each of them ends.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use edgeloop::{Context, LoopContext};
+use edgeloop::{Address, Context, LoopContext};
 
 use super::{End, LOOK, Phase, Worker};
 use crate::bench::errors::Cause;
@@ -99,8 +98,8 @@ impl Worker {
         let addresses = &self.share.plan.addresses;
         let index = match addresses.len() {
             1 => Some(0),
-            _ => cx.peer_address(cx.id()).ok().and_then(|peer| peer.as_tcp()).and_then(|peer| {
-                let end = |address: &SocketAddr| (address.ip(), address.port());
+            _ => cx.peer_address(cx.id()).ok().and_then(|peer| {
+                let end = |address: &Address| (address.ip(), address.port());
                 addresses.iter().position(|address| end(address) == end(&peer))
             }),
         };

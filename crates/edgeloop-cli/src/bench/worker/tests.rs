@@ -47,7 +47,7 @@ impl Ran {
 }
 
 fn server() -> SocketAddr {
-    plan().addresses[0]
+    plan().addresses[0].as_tcp().expect("TCP")
 }
 
 /// This run, in this world.

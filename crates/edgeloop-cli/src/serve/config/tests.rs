@@ -112,6 +112,19 @@ fn each_option_reaches_the_configuration_from_either_place() {
         ("drain-timeout", "1m", ServeConfig { drain_timeout: minute, ..base() }),
         ("log-format", "json", ServeConfig { format: Format::Json, ..base() }),
         (
+            "unix-mode",
+            "0660",
+            ServeConfig { unix: Access { mode: Some(0o660), owner: None }, ..base() },
+        ),
+        (
+            "unix-owner",
+            "root:0",
+            ServeConfig {
+                unix: Access { mode: None, owner: unix::owner("root:0").ok() },
+                ..base()
+            },
+        ),
+        (
             "max-connections",
             "1.5k",
             ServeConfig {
@@ -141,6 +154,13 @@ fn addresses_come_from_either_place() {
         resolved("", &odd).addresses,
         [address("1"), address("[fe80::1%a,b]:2"), address("3")]
     );
+    let of_all_kinds =
+        [("EDGELOOP_ADDRESS", "unix:/a[b,1 unix:@c]:d,[fe80::1%a,b]:2,tcp://[::1]:3")];
+    assert_eq!(
+        resolved("", &of_all_kinds).addresses,
+        ["unix:/a[b", "1", "unix:@c]:d", "[fe80::1%a,b]:2", "[::1]:3"].map(address)
+    );
+    assert_eq!(resolved("unix:/a,b tcp://1", &[]).addresses, ["unix:/a,b", "1"].map(address));
     assert_eq!(resolved("4", &[("EDGELOOP_ADDRESS", "1")]).addresses, [address("4")]);
     assert_eq!(resolved("", &[("EDGELOOP_ADDRESS", " , ")]).addresses, [address("3000")]);
 }
