@@ -1,10 +1,10 @@
 //! Two connections joined: what one sends, the other gets (C46).
 //!
 //! A relay has a direction. What is read of its source is sent to its target, by splice(2) where
-//! much comes. The source is not read while the target's queue is above the high watermark, whatever
-//! its own queue holds; its FIN ends our stream to the target; and where one of the two ends
-//! otherwise, so does the other: with a reset behind what it is owed if something broke, else as
-//! [`Action::Close`](crate::Action::Close) ends it.
+//! much comes. The source is not read while the target's queue is above the high watermark,
+//! whatever its own queue holds; its FIN ends our stream to the target; and where one of the two
+//! ends otherwise, so does the other: with a reset behind what it is owed if something broke, else
+//! as [`Action::Close`](crate::Action::Close) ends it.
 
 use std::num::NonZeroU64;
 

@@ -55,8 +55,8 @@ pub struct Outcome {
     pub faults: Vec<Fault>,
 }
 
-/// Runs one seed to its end, with peers of all kinds: an echo, or a proxy. The faults come from the seed too, unless
-/// they are given.
+/// Runs one seed to its end, with peers of all kinds: an echo, or a proxy. The faults come from the
+/// seed too, unless they are given.
 ///
 /// # Errors
 ///

@@ -80,9 +80,8 @@ fn check_pair(world: &World, pair: &Pair, in_full: bool) -> Result<(), String> {
             return Err("it has heard what was not said".to_owned());
         }
         let whole = one.ended && other.received.len() as u64 == one.sent;
-        // Whoever says nothing more is ended for being idle, and one that breaks behind that has
-        // failed for its reason.
-        let quiet = one.parting == Parting::Vanishes || has_failed(pair, to);
+        // Whoever says nothing more is ended for being idle.
+        let quiet = one.parting == Parting::Vanishes;
         if other.heard == Some(Heard::End) && !whole && !quiet && !ended_by_us(world, pair, to) {
             return Err("its stream ended early".to_owned());
         }
@@ -121,14 +120,16 @@ fn reason(pair: &Pair, end: End) -> Option<Reason> {
     pair.closed[end as usize].as_ref().map(|closed| closed.0.reason)
 }
 
-fn has_failed(pair: &Pair, end: End) -> bool {
-    matches!(reason(pair, end), Some(Reason::Failed | Reason::Exhausted))
-}
-
 /// Whether the stream to this end was ended though nothing was broken, or though a reset was meant.
 fn ended_by_us(world: &World, pair: &Pair, end: End) -> bool {
     let is_ours =
         |it| matches!(it, Some(Reason::IdleTimeout | Reason::DrainQuiet | Reason::Closed));
+    // One that is closed for being idle or quiet, and breaks while it lingers, has failed.
+    let lingered = |end: End| {
+        let failed = matches!(reason(pair, end), Some(Reason::Failed | Reason::Exhausted));
+        failed && wire(pair, end).is_some_and(|wire| world.wires[wire].shut.is_some())
+    };
     let linger_failed = world.faults.injected.iter().any(Fault::is_of_an_option);
-    pair.struck || linger_failed || is_ours(reason(pair, end)) || is_ours(reason(pair, end.other()))
+    let is_ours = |end| is_ours(reason(pair, end)) || lingered(end);
+    pair.struck || linger_failed || is_ours(end) || is_ours(end.other())
 }
