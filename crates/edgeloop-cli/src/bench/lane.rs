@@ -62,6 +62,8 @@ pub(crate) struct Lane {
     pub(crate) allowed: Option<u64>,
     /// When its connect began.
     pub(crate) dialled: u64,
+    /// At the end of the run it had messages in flight: what still comes may be their answers.
+    pub(crate) abandoned: bool,
     /// How often connecting has failed in a row.
     failures: u32,
 }
@@ -84,6 +86,7 @@ impl Lane {
             tried: false,
             allowed: None,
             dialled: 0,
+            abandoned: false,
             failures: 0,
         }
     }
@@ -113,6 +116,13 @@ impl Lane {
         let wait = BACKOFF.saturating_mul(1 << self.failures.min(10)).min(LONGEST_BACKOFF);
         self.failures += 1;
         wait
+    }
+
+    /// This much came after we had closed the connection. If nothing was in flight, nobody had
+    /// asked for it.
+    pub(crate) fn discarded(&self, count: u64, verdict: &mut Verdict) {
+        let offset = self.replies.as_ref().map_or(self.sent, |replies| replies.received());
+        verdict.find(Wrong::Surplus, self.stream, offset, count);
     }
 
     /// Bytes have come back.

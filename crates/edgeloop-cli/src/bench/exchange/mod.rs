@@ -139,6 +139,11 @@ impl Replies {
         lands
     }
 
+    /// How much has come on this socket.
+    pub(crate) const fn received(&self) -> u64 {
+        self.received
+    }
+
     /// Whether any reply has come to its end on this socket, of those that begin with the first
     /// message.
     pub(crate) const fn has_ended(&self) -> bool {

@@ -106,6 +106,7 @@ impl Worker {
     fn give_up_at_the_end(&mut self, lane: usize, now: u64) {
         while let Some(flight) = self.lanes[lane].flights.pop_front() {
             self.in_flight -= 1;
+            self.lanes[lane].abandoned = true;
             if flight.due < self.until.max(self.from) {
                 self.count_unanswered(flight, now);
             }

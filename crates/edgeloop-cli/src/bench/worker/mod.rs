@@ -377,7 +377,7 @@ impl Handler for Worker {
     }
 
     fn closed(&mut self, cx: &mut impl Context<Self::Session>, lane: u32, closed: &Closed) {
-        self.has_closed(cx, lane, Cause::of_end(closed));
+        self.has_closed(cx, lane, Cause::of_end(closed), closed.discarded);
     }
 
     fn notified(&mut self, cx: &mut impl LoopContext<Self::Session>) {

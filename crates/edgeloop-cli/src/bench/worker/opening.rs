@@ -193,9 +193,20 @@ impl Worker {
         self.tried += usize::from(!std::mem::replace(&mut self.lane(lane).tried, true));
     }
 
-    pub(super) fn has_closed(&mut self, cx: &mut impl Context<u32>, lane: u32, cause: Cause) {
+    pub(super) fn has_closed(
+        &mut self,
+        cx: &mut impl Context<u32>,
+        lane: u32,
+        cause: Cause,
+        discarded: u64,
+    ) {
         let now = cx.clock().as_nanos();
         let was_up = self.lane(lane).is_up();
+        if was_up && self.lane(lane).flights.is_empty() && !self.lane(lane).abandoned {
+            let verdict =
+                if now >= self.from { &mut self.verdict } else { &mut self.before.verdict };
+            self.lanes[lane as usize].discarded(discarded, verdict);
+        }
         if self.phase == Phase::Over {
             self.connecting -= usize::from(!was_up);
             return;
