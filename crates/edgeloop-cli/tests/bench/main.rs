@@ -25,6 +25,7 @@ mod searches;
 #[path = "../serve/mod.rs"]
 mod serve;
 mod services;
+mod speaking;
 mod survival;
 #[path = "../valid/mod.rs"]
 mod valid;

@@ -89,7 +89,9 @@ impl Worker {
             if self.share.plan.verifies {
                 self.lanes[lane].finish(self.payload, &mut self.verdict);
             }
-            if let Stage::Up(id) | Stage::Connecting(id) = self.lanes[lane].stage {
+            if let Stage::Up(id) | Stage::Connecting(id) | Stage::Greeting(id) =
+                self.lanes[lane].stage
+            {
                 cx.close(id);
             }
         }

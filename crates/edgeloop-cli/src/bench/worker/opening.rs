@@ -166,8 +166,8 @@ impl Worker {
         self.connect(cx, lane, now);
     }
 
-    pub(super) fn has_opened(&mut self, cx: &mut impl Context<u32>, lane: u32) {
-        let now = cx.clock().as_nanos();
+    /// A connection is made, and the service has said what it says first.
+    pub(super) fn is_ready(&mut self, cx: &mut impl Context<u32>, lane: u32, now: u64) {
         self.connecting -= 1;
         self.alive += 1;
         let one = &mut self.lanes[lane as usize];
@@ -187,6 +187,24 @@ impl Worker {
         self.open_more(cx);
         self.feed(cx, lane, now);
         self.pump(cx, lane, now);
+    }
+
+    /// The other end will send no more: so may a reply end.
+    pub(super) fn has_ended(&mut self, cx: &mut impl Context<u32>, lane: u32) {
+        let now = cx.clock().as_nanos();
+        let one = &mut self.lanes[lane as usize];
+        let verdict = if now >= self.from { &mut self.verdict } else { &mut self.before.verdict };
+        if one.is_up() {
+            one.end(self.share.plan.exchanges.as_deref(), verdict);
+        }
+        let (size, verifies) = (self.size(), self.share.plan.verifies);
+        while let Some(landing) = self.lane(lane).land(size, verifies) {
+            self.last_move = now;
+            self.landed(landing, now);
+        }
+        if self.phase == Phase::Grace && self.in_flight == 0 {
+            self.wake_by(cx, now);
+        }
     }
 
     fn was_tried(&mut self, lane: u32) {

@@ -1,6 +1,9 @@
 //! The worker on the simulated kernel: there time is exact, and every answer comes when it is told
 //! to.
 
+mod closing;
+mod greeting;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
