@@ -72,8 +72,10 @@ pub(crate) struct BenchArgs {
     /// Where a reply to --send ends [default: echo]
     ///
     /// bytes:N after N bytes, lines:N after N line feeds, until:TEXT after this text (with
-    /// escapes), echo when it is as long as the message, which it is compared with. With --expect,
-    /// the default is the length of that. Given once for all messages, or once for each
+    /// escapes), echo when it is as long as the message, which it is compared with. close when the
+    /// service closes the connection, as in HTTP/1.0: each message then has a connection of its
+    /// own, as with --connect-per-message, and --send '' sends nothing. With --expect, the default
+    /// is the length of that. Given once for all messages, or once for each
     #[arg(long, value_name = "END", allow_hyphen_values = true)]
     pub(crate) reply: Vec<OsString>,
 
@@ -82,6 +84,14 @@ pub(crate) struct BenchArgs {
     /// Given once for all messages, or once for each. Without it, only echoes are compared
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) expect: Vec<OsString>,
+
+    /// Where the greeting ends, if the service speaks first: lines:1
+    ///
+    /// bytes:N, lines:N or until:TEXT, as with --reply, for services such as SMTP or FTP. Nothing
+    /// is sent on a connection before its greeting has come. The greeting is a part of opening the
+    /// connection, and may take as long as a connect (--connect-timeout)
+    #[arg(long, value_name = "END", allow_hyphen_values = true)]
+    pub(crate) greeting: Option<OsString>,
 
     /// Maximum messages in flight on a connection [default: 1]
     ///
@@ -157,7 +167,7 @@ pub(crate) struct BenchArgs {
 
     /// Make a connection for each message
     ///
-    /// Connect, send, receive, close
+    /// Connect, send, receive, close. --reply close implies it
     #[arg(long)]
     pub(crate) connect_per_message: bool,
 
@@ -202,7 +212,8 @@ pub(crate) struct BenchArgs {
 
     /// How long to wait for a connect [default: 10s]
     ///
-    /// It counts for each address of a name. none waits as long as the kernel does
+    /// It counts for each address of a name, and again for a --greeting. none waits as long as the
+    /// kernel does, and for a greeting without end
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) connect_timeout: Option<OsString>,
 

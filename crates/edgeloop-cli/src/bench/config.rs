@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::args::BenchArgs;
-use super::exchange::asked::{Asked, Shown};
+use super::exchange::asked::{self, Asked, Shown};
 use super::fail_if::Condition;
 use super::find::{Bound, Search};
 use super::payload::{LARGEST, STREAMS};
@@ -140,6 +140,8 @@ impl BenchConfig {
             None if args.stream => args.verify,
             None => !args.no_verify,
         };
+        // The next message needs another connection anyway.
+        let connects = args.connect_per_message || asked.as_ref().is_some_and(Asked::closes);
         let plan = Plan {
             addresses: Vec::new(),
             sources: sources(&args.source)?,
@@ -149,10 +151,11 @@ impl BenchConfig {
             threads: usize::try_from(threads.unwrap_or(1)).unwrap_or(1),
             size,
             exchanges: None,
+            greeting: option("--greeting", &args.greeting, asked::greeting)?,
             pipeline,
             load,
             profile: profile.map(Arc::new),
-            connects: args.connect_per_message,
+            connects,
             extent,
             connect_timeout: option("--connect-timeout", &args.connect_timeout, values::timeout)?
                 .unwrap_or(Some(Duration::from_secs(10))),
@@ -168,7 +171,7 @@ impl BenchConfig {
                 SLICE
             },
         };
-        let mode = match (args.connect_per_message, args.stream, hold) {
+        let mode = match (connects, args.stream, hold) {
             (true, _, _) => Mode::Connect,
             (_, true, _) => Mode::Stream,
             (_, _, Some(_)) => Mode::Hold,
@@ -226,6 +229,8 @@ fn contradictions(args: &BenchArgs) -> Result<(), Failure> {
     if let [one, other, ..] = asked[..] {
         return together(one, other);
     }
+    // Each message has a connection of its own then, too.
+    let closes = args.reply.iter().any(|reply| reply == "close");
     let pairs = [
         ("--stream", args.stream, "--rate", args.rate.is_some()),
         ("--stream", args.stream, "--find", args.find.is_some()),
@@ -236,6 +241,9 @@ fn contradictions(args: &BenchArgs) -> Result<(), Failure> {
         ("--csv", args.csv.is_some(), "--find", args.find.is_some()),
         ("--hold", args.hold.is_some(), "--connections", args.connections.is_some()),
         ("--connect-per-message", args.connect_per_message, "--pipeline", args.pipeline.is_some()),
+        ("--reply close", closes, "--pipeline", args.pipeline.is_some()),
+        ("--reply close", closes, "--hold", args.hold.is_some()),
+        ("--reply close", closes, "--stream", args.stream),
         ("--window", args.window.is_some(), "--pipeline", args.pipeline.is_some()),
         ("--profile", args.profile.is_some(), "--rate", args.rate.is_some()),
         ("--profile", args.profile.is_some(), "--duration", args.duration.is_some()),

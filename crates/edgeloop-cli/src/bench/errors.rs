@@ -13,6 +13,8 @@ pub(crate) enum Class {
     Refused,
     /// No answer to a connect, or none of the bytes sent was taken, for too long.
     TimedOut,
+    /// A connection was made, but the service did not say what it was to say first.
+    NoGreeting,
     /// The other end sent an RST.
     Reset,
     /// The other end ended its stream before everything was answered.
@@ -83,9 +85,10 @@ impl From<Class> for Cause {
 }
 
 impl Class {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Refused,
         Self::TimedOut,
+        Self::NoGreeting,
         Self::Reset,
         Self::ClosedEarly,
         Self::Unreachable,
@@ -99,6 +102,7 @@ impl Class {
         match self {
             Self::Refused => "refused",
             Self::TimedOut => "timed_out",
+            Self::NoGreeting => "no_greeting",
             Self::Reset => "reset",
             Self::ClosedEarly => "closed_early",
             Self::Unreachable => "unreachable",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use edgeloop::ConnectionId;
 
-use super::exchange::{Exchanges, Replies};
+use super::exchange::{Exchanges, Framing, Replies};
 use super::payload::{Payload, STREAMS};
 use super::schedule::Schedule;
 use super::verdict::{Verdict, Wrong};
@@ -29,6 +29,8 @@ pub(crate) enum Stage {
     /// There is none: not yet, or not any more.
     Down,
     Connecting(ConnectionId),
+    /// Connected; the service speaks first, and has not come to the end of that.
+    Greeting(ConnectionId),
     Up(ConnectionId),
 }
 
@@ -62,6 +64,10 @@ pub(crate) struct Lane {
     pub(crate) allowed: Option<u64>,
     /// When its connect began.
     pub(crate) dialled: u64,
+    /// What the framing remembers of the greeting.
+    greeting: u64,
+    /// At the end of the run it had messages in flight: what still comes may be their answers.
+    pub(crate) abandoned: bool,
     /// How often connecting has failed in a row.
     failures: u32,
 }
@@ -84,6 +90,8 @@ impl Lane {
             tried: false,
             allowed: None,
             dialled: 0,
+            greeting: 0,
+            abandoned: false,
             failures: 0,
         }
     }
@@ -115,6 +123,35 @@ impl Lane {
         wait
     }
 
+    /// The next part of what the service says first. Returns what comes behind that, if it has come
+    /// to its end.
+    pub(crate) fn greet<'a>(&mut self, framing: &Framing, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let (count, ends) = framing.take(&mut self.greeting, bytes);
+        ends.then_some(&bytes[count..])
+    }
+
+    /// Whether it awaits the reply to a message of no bytes.
+    fn awaits_unasked(&self) -> bool {
+        self.begun == 0 && !self.flights.is_empty()
+    }
+
+    /// The other end will send no more: so may an answer end, if all of its message was sent.
+    pub(crate) fn end(&mut self, exchanges: Option<&Exchanges>, verdict: &mut Verdict) {
+        if let (Some(replies), Some(exchanges)) = (&mut self.replies, exchanges)
+            && self.sent == self.begun
+            && !self.full
+        {
+            replies.end(exchanges, self.stream, verdict);
+        }
+    }
+
+    /// This much came after we had closed the connection. If nothing was in flight, nobody had
+    /// asked for it.
+    pub(crate) fn discarded(&self, count: u64, verdict: &mut Verdict) {
+        let offset = self.replies.as_ref().map_or(self.sent, |replies| replies.received());
+        verdict.find(Wrong::Surplus, self.stream, offset, count);
+    }
+
     /// Bytes have come back.
     pub(crate) fn receive(
         &mut self,
@@ -123,6 +160,9 @@ impl Lane {
         bytes: &[u8],
         verdict: &mut Verdict,
     ) {
+        if self.sent == 0 && !self.awaits_unasked() {
+            return verdict.find(Wrong::Greeting, self.stream, 0, bytes.len() as u64);
+        }
         if let (Some(replies), Some(exchanges)) = (&mut self.replies, exchanges) {
             return replies.receive(exchanges, self.stream, bytes, verdict);
         }

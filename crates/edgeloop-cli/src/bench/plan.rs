@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use edgeloop::{Address, Target};
 
-use super::exchange::Exchanges;
+use super::exchange::{Exchanges, Framing};
 use super::profile::Profile;
 use super::schedule::Arrival;
 
@@ -48,6 +48,8 @@ pub(crate) struct Plan {
     pub(crate) size: usize,
     /// What is sent to a service that does not echo.
     pub(crate) exchanges: Option<Arc<Exchanges>>,
+    /// What the service says first on each connection, and where that ends.
+    pub(crate) greeting: Option<Framing>,
     /// The most messages without an answer on a connection.
     pub(crate) pipeline: usize,
     /// With a profile, its rate is the mean.
@@ -144,6 +146,7 @@ pub(crate) mod tests {
             threads: 1,
             size: 64,
             exchanges: None,
+            greeting: None,
             pipeline: 1,
             load: Load::Closed,
             profile: None,

@@ -81,6 +81,7 @@ pub(crate) fn results(
             send: config.shown.send.clone(),
             reply: config.shown.reply.clone(),
             expect: config.shown.expect.clone(),
+            greeting: plan.greeting.as_ref().map(ToString::to_string),
             pipeline: plan.pipeline,
             arrival: arrival.map(|arrival| match arrival {
                 Arrival::Uniform => "uniform".to_owned(),
@@ -149,7 +150,9 @@ fn verify(plan: &Plan, verdict: &Verdict) -> Verify {
         mismatched: verdict.mismatched,
         missing: verdict.missing,
         surplus: verdict.surplus,
+        greeting: verdict.greeting,
         wrong_replies: verdict.wrong_replies,
+        empty_replies: verdict.empty_replies,
         findings: verdict.told(),
     }
 }

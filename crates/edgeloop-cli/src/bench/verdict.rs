@@ -18,6 +18,10 @@ pub(crate) struct Verdict {
     pub(crate) missing: u64,
     /// Came back once more, or were never sent.
     pub(crate) surplus: u64,
+    /// Those of them that came before anything was sent on their connection.
+    pub(crate) greeting: u64,
+    /// Replies that ended with their connection before any byte of them.
+    pub(crate) empty_replies: u64,
     /// The first findings.
     pub(crate) findings: Vec<Finding>,
     /// Replies that were not as expected, and the first of them.
@@ -36,6 +40,8 @@ impl Verdict {
         self.mismatched += other.mismatched;
         self.missing += other.missing;
         self.surplus += other.surplus;
+        self.greeting += other.greeting;
+        self.empty_replies += other.empty_replies;
         let room = SHOWN.saturating_sub(self.findings.len());
         self.findings.extend(other.findings.iter().take(room).copied());
         self.wrong_replies += other.wrong_replies;
@@ -56,14 +62,15 @@ impl Verdict {
         *match wrong {
             Wrong::Mismatched => &mut self.mismatched,
             Wrong::Missing => &mut self.missing,
-            Wrong::Surplus => &mut self.surplus,
+            Wrong::Surplus | Wrong::Greeting => &mut self.surplus,
         } += count;
+        self.greeting += if wrong == Wrong::Greeting { count } else { 0 };
         // What comes in pieces is one finding; where nothing was asked for, all of it has one
         // place.
         if let Some(last) = self.findings.last_mut()
             && (last.wrong, last.stream) == (wrong, stream)
             && (last.offset + last.count == offset
-                || wrong == Wrong::Surplus && last.offset == offset)
+                || matches!(wrong, Wrong::Surplus | Wrong::Greeting) && last.offset == offset)
         {
             last.count += count;
         } else if self.findings.len() < SHOWN {
@@ -78,6 +85,8 @@ pub(crate) enum Wrong {
     Mismatched,
     Missing,
     Surplus,
+    /// Came before anything was sent: too many, too.
+    Greeting,
 }
 
 /// Some bytes that are wrong, at an offset of what a connection has sent.
@@ -96,6 +105,7 @@ impl fmt::Display for Finding {
             Wrong::Mismatched => "changed",
             Wrong::Missing => "missing",
             Wrong::Surplus => "too many",
+            Wrong::Greeting => "came before anything was sent",
         };
         let unit = if *count == 1 { "byte" } else { "bytes" };
         write!(f, "connection {stream}, offset {offset}: {count} {unit} {what}")

@@ -104,6 +104,10 @@ pub(super) fn counts(results: &Results) -> Vec<(&'static str, Vec<Figure>)> {
     } else if verify.surplus > 0 {
         groups.push(("verification", vec![surplus]));
     }
+    if verify.empty_replies > 0 {
+        let empty = whole("verify.empty_replies", "empty", verify.empty_replies);
+        groups.push(("replies", vec![empty]));
+    }
     let warmup = &results.warmup;
     if warmup.messages + warmup.unanswered > 0 || !warmup.errors.is_empty() {
         let errors = warmup.errors.values().fold(0_u64, |sum, one| sum.saturating_add(*one));
@@ -254,6 +258,9 @@ pub(super) fn settings(results: &Results) -> Vec<(&'static str, String)> {
         if !texts.is_empty() {
             settings.push((name, texts.join(" | ")));
         }
+    }
+    if let Some(greeting) = &options.greeting {
+        settings.push(("greeting", greeting.clone()));
     }
     settings.push(("in flight on each, at the most", count(options.pipeline)));
     if let Some(profile) = &options.profile {

@@ -183,7 +183,9 @@ fn add_verify(sum: &mut Verify, other: &Verify) {
     count(&mut sum.mismatched, other.mismatched);
     count(&mut sum.missing, other.missing);
     count(&mut sum.surplus, other.surplus);
+    count(&mut sum.greeting, other.greeting);
     count(&mut sum.wrong_replies, other.wrong_replies);
+    count(&mut sum.empty_replies, other.empty_replies);
     sum.findings.extend_from_slice(&other.findings);
 }
 

@@ -13,7 +13,7 @@ use super::search;
 use super::steps;
 use super::tables::{Noises, cell, seconds, table};
 use crate::results::{Interval, Quantiles, Results, compare, show};
-use crate::summary::{self, client};
+use crate::summary::{self, client, hint};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -139,9 +139,16 @@ impl Page<'_> {
         if let Some(warmup) = summary::warmup(results) {
             bad(format!("Before it was measured: {warmup}."));
         }
+        if let Some(hint) = hint::of(results) {
+            bad(format!("{hint}."));
+        }
         if notices.is_empty() {
             let compared = if verify.on { ", and what came back is what was sent" } else { "" };
             notices.push(("good", format!("No errors; every message was answered{compared}.")));
+        }
+        if verify.empty_replies > 0 {
+            let replies = show::count(verify.empty_replies);
+            notices.push(("noted", format!("Empty replies: {replies}.")));
         }
         if let Some(cause) = client::marks(&results.generator) {
             notices.push(("noted", format!("Figures with * may come from this client: {cause}.")));

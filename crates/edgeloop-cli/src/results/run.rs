@@ -134,6 +134,9 @@ pub(crate) struct Options {
     pub(crate) reply: Vec<String>,
     #[serde(default, deserialize_with = "lists::at_most::<_, _, 100000>")]
     pub(crate) expect: Vec<String>,
+    /// Where what the service says first ends.
+    #[serde(default)]
+    pub(crate) greeting: Option<String>,
     pub(crate) pipeline: usize,
     pub(crate) arrival: Option<String>,
     /// The steps of the rate, as they were given.
@@ -156,9 +159,15 @@ pub(crate) struct Verify {
     pub(crate) mismatched: u64,
     pub(crate) missing: u64,
     pub(crate) surplus: u64,
+    /// Those of the surplus that came before anything was sent on their connection.
+    #[serde(default)]
+    pub(crate) greeting: u64,
     /// Replies that differ from what `--expect` says they must be.
     #[serde(default)]
     pub(crate) wrong_replies: u64,
+    /// Replies that ended with their connection and had no byte.
+    #[serde(default)]
+    pub(crate) empty_replies: u64,
     /// The first of them, for people to read.
     #[serde(deserialize_with = "lists::at_most::<_, _, 10000>")]
     pub(crate) findings: Vec<String>,

@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 mod distribution;
+pub(crate) mod hint;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
@@ -56,8 +57,8 @@ impl fmt::Display for Summary<'_> {
         for finding in &results.verify.findings {
             row(f, "", finding)?;
         }
-        if let Some(hint) = hint(results) {
-            row(f, "", hint)?;
+        if let Some(hint) = hint::of(results) {
+            rows(f, "", hint)?;
         }
         if let Some(late) = &results.late {
             rows(f, "LATE", &lateness(late))?;
@@ -138,20 +139,6 @@ fn sizes(options: &Options) -> String {
     }
 }
 
-/// What may be wrong with the options where replies are not what they were taken for.
-fn hint(results: &Results) -> Option<&'static str> {
-    let echoes = results.options.reply.iter().any(|reply| reply == "echo");
-    if results.options.send.is_empty() {
-        None
-    } else if results.messages == 0 && results.bytes_received > 0 {
-        Some("Bytes came, but no reply was whole: see --reply")
-    } else if echoes && results.verify.wrong_replies > 0 {
-        Some("If the service does not echo: see --reply and --expect")
-    } else {
-        None
-    }
-}
-
 /// Why a run has come to less than was asked for.
 pub(crate) fn early(results: &Results) -> Option<&'static str> {
     match results.ended.as_str() {
@@ -198,6 +185,13 @@ pub(crate) fn messages(results: &Results) -> String {
     };
     if results.unanswered > 0 {
         let _ = write!(text, "; {} never answered", count(results.unanswered));
+    }
+    match results.verify.empty_replies {
+        0 => {}
+        1 => text.push_str("; 1 reply was empty"),
+        several => {
+            let _ = write!(text, "; {} replies were empty", count(several));
+        }
     }
     text
 }
@@ -373,6 +367,9 @@ pub(crate) fn errors(results: &Results) -> String {
     }
     if results.errors.contains_key("out_of_descriptors") {
         text.push_str("; see the limit of descriptors, ulimit -Hn");
+    }
+    if results.errors.contains_key("no_greeting") {
+        text.push_str("; see --greeting and --connect-timeout");
     }
     text
 }

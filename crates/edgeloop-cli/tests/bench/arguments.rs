@@ -50,7 +50,8 @@ fn every_bad_value_is_one_line_that_names_the_option_and_the_exit_code_is_2() {
         ("--profile", "1k 1k:10 0:1s 1k:0s x:1s 1k..:1s 1k:1s, 2G:1s -1:1s"),
         ("--send", r"@ \ \q \x1 \400 @/nonexistent @/ @/dev/null"),
         ("--send x --expect", r"@ \q @/nonexistent @/dev/null"),
-        ("--send x --reply", "bytes bytes:0 bytes:x lines:0 until: echo:1 end"),
+        ("--send x --reply", "bytes bytes:0 bytes:x lines:0 until: echo:1 close:1 end"),
+        ("--greeting", "echo close bytes:0 lines:0 until: line"),
     ];
     for (option, values) in bad {
         for value in values.split(' ') {
@@ -105,6 +106,9 @@ fn options_that_contradict_each_other_are_both_named() {
         ("--profile 1:1s --stream", "--profile", "--stream"),
         ("--send x -s 5", "--send", "--size"),
         ("--send x --stream", "--send", "--stream"),
+        ("--send x --reply close -p 5", "--reply close", "--pipeline"),
+        ("--send x --reply close --hold 5", "--reply close", "--hold"),
+        ("--send x --stream --reply close", "--reply close", "--stream"),
         ("--send x --expect x --no-verify", "--expect", "--no-verify"),
     ] {
         expect_named(options, &[one, other, "cannot be used together"]);

@@ -25,6 +25,7 @@ mod searches;
 #[path = "../serve/mod.rs"]
 mod serve;
 mod services;
+mod speaking;
 mod survival;
 mod unix;
 #[path = "../valid/mod.rs"]

@@ -6,8 +6,8 @@ use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::framing::{Framing, Pattern};
-use super::{Exchange, Exchanges};
+use super::framing::Pattern;
+use super::{Exchange, Exchanges, Framing};
 use crate::bench::args::BenchArgs;
 use crate::bench::payload::LARGEST;
 use crate::escape::OneLine;
@@ -79,10 +79,32 @@ impl Asked {
                 )));
             }
         }
+        asked.refuse_empty("--send", &asked.sends)?;
+        asked.refuse_empty("--expect", &asked.expects)?;
         if args.verify && sends > 0 && !asked.verifies() {
             return Err(Failure::usage("--verify needs --expect, or --reply echo, with --send"));
         }
         Ok((sends > 0).then_some(asked))
+    }
+
+    /// Where a connection says by its end that a reply is over, nothing may be sent before it, and
+    /// nothing may come.
+    fn refuse_empty(&self, name: &str, texts: &[Text]) -> Result<(), Failure> {
+        let closes =
+            |index| matches!(of(&self.replies, index), Some(Reply::Framed(Framing::Close)));
+        let is_empty = |index: usize| of(texts, index).is_some_and(Text::is_empty);
+        if (0..self.sends.len()).all(|index| !is_empty(index) || closes(index)) {
+            return Ok(());
+        }
+        Err(Failure::usage(format!(
+            "invalid value '' for {name}: expected a text, or @ and the name of a file; only with \
+             --reply close it may be empty"
+        )))
+    }
+
+    /// Whether a reply ends with its connection, so that each message needs one of its own.
+    pub(crate) fn closes(&self) -> bool {
+        self.replies.contains(&Reply::Framed(Framing::Close))
     }
 
     /// Whether any reply can be compared with what it must be.
@@ -159,11 +181,11 @@ impl Text {
             Some(rest) => rest,
             None => text,
         };
-        let bytes = unescape(text)?;
-        if bytes.is_empty() {
-            return Err("expected a text, or @ and the name of a file".into());
-        }
-        Ok(Self::Bytes(bytes))
+        unescape(text).map(Self::Bytes)
+    }
+
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Bytes(bytes) if bytes.is_empty())
     }
 
     fn load(&self, name: &str) -> Result<Arc<[u8]>, Failure> {
@@ -188,22 +210,34 @@ impl Text {
 
 impl Reply {
     fn parse(text: &str) -> Result<Self, String> {
-        let (kind, value) = text.split_once(':').unwrap_or((text, ""));
-        let framing = match kind {
-            "echo" if text == kind => return Ok(Self::Echo),
-            "bytes" => Framing::Bytes(values::size(value, 1)? as u64),
-            "lines" => Framing::Lines(values::count(value, 1, u64::MAX)?),
-            "until" => {
-                let bytes = unescape(value)?;
-                if bytes.is_empty() {
-                    return Err(r"expected a text after until:, like until:\r\n".into());
-                }
-                Framing::Until(Pattern::new(bytes))
-            }
-            _ => return Err("expected echo, bytes:N, lines:N or until:TEXT".into()),
-        };
-        Ok(Self::Framed(framing))
+        match text {
+            "echo" => Ok(Self::Echo),
+            "close" => Ok(Self::Framed(Framing::Close)),
+            _ => framing(text, "echo, close, ").map(Self::Framed),
+        }
     }
+}
+
+/// What comes before the first message of each connection, and where that ends.
+pub(crate) fn greeting(text: &str) -> Result<Framing, String> {
+    framing(text, "")
+}
+
+/// An end that the bytes themselves tell. What else could have been given is named with the rest.
+fn framing(text: &str, others: &str) -> Result<Framing, String> {
+    let (kind, value) = text.split_once(':').unwrap_or((text, ""));
+    Ok(match kind {
+        "bytes" => Framing::Bytes(values::size(value, 1)? as u64),
+        "lines" => Framing::Lines(values::count(value, 1, u64::MAX)?),
+        "until" => {
+            let bytes = unescape(value)?;
+            if bytes.is_empty() {
+                return Err(r"expected a text after until:, like until:\r\n".into());
+            }
+            Framing::Until(Pattern::new(bytes))
+        }
+        _ => return Err(format!("expected {others}bytes:N, lines:N or until:TEXT")),
+    })
 }
 
 /// The bytes of a text with the escapes of C. `\x` takes two digits.

@@ -11,6 +11,8 @@ pub(crate) enum Framing {
     Until(Pattern),
     /// Behind so many line feeds.
     Lines(u64),
+    /// With the connection: it is all that comes until the other end's FIN.
+    Close,
 }
 
 impl Framing {
@@ -36,6 +38,7 @@ impl Framing {
                 }
                 (bytes.len(), false)
             }
+            Self::Close => (bytes.len(), false),
         }
     }
 }
@@ -46,6 +49,7 @@ impl fmt::Display for Framing {
             Self::Bytes(count) => write!(f, "bytes:{count}"),
             Self::Until(pattern) => write!(f, "until:{}", pattern.bytes.escape_ascii()),
             Self::Lines(count) => write!(f, "lines:{count}"),
+            Self::Close => f.write_str("close"),
         }
     }
 }

@@ -9,7 +9,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use framing::Framing;
+pub(crate) use framing::Framing;
 
 use super::verdict::{KEPT, SHOWN, Verdict, Wrong, WrongReply};
 
@@ -139,6 +139,11 @@ impl Replies {
         lands
     }
 
+    /// How much has come on this socket.
+    pub(crate) const fn received(&self) -> u64 {
+        self.received
+    }
+
     /// Whether any reply has come to its end on this socket, of those that begin with the first
     /// message.
     pub(crate) const fn has_ended(&self) -> bool {
@@ -173,12 +178,32 @@ impl Replies {
                 if let Some(expected) = expected {
                     self.compare_end(expected, stream, verdict);
                 }
-                self.ended += 1;
-                self.landed += 1;
-                (self.came, self.state) = (0, 0);
+                self.has_come_to_its_end();
             }
             bytes = rest;
         }
+    }
+
+    /// The other end has ended its stream: so ends a reply that goes on until then.
+    pub(crate) fn end(&mut self, exchanges: &Exchanges, stream: u64, verdict: &mut Verdict) {
+        if self.ended == self.begun {
+            return;
+        }
+        let exchange = &exchanges.each[exchanges.index(self.ended)];
+        if exchange.reply != Framing::Close {
+            return;
+        }
+        verdict.empty_replies += u64::from(self.came == 0);
+        if let Some(expected) = exchange.expected.as_deref() {
+            self.compare_end(expected, stream, verdict);
+        }
+        self.has_come_to_its_end();
+    }
+
+    fn has_come_to_its_end(&mut self) {
+        self.ended += 1;
+        self.landed += 1;
+        (self.came, self.state) = (0, 0);
     }
 
     /// No more will come on this socket. A reply that has begun to differ is wrong as far as it

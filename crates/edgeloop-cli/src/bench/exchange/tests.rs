@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use testkit::Prng;
 
-use super::asked::{Asked, unescape};
+use super::asked::{Asked, greeting, unescape};
 use super::framing::{Framing, Pattern};
 use super::{Exchange, Exchanges, Replies};
 use crate::bench::args::BenchArgs;
@@ -25,6 +25,8 @@ fn model(framing: &Framing, bytes: &[u8]) -> Option<usize> {
             let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
             ends.map(|(index, _)| index + 1).nth(usize::try_from(*count).expect("few") - 1)
         }
+        // No byte tells that.
+        Framing::Close => None,
     }
 }
 
@@ -34,7 +36,8 @@ fn letters(random: &mut Prng, count: usize) -> Vec<u8> {
 }
 
 fn framing(random: &mut Prng) -> Framing {
-    match random.between(0, 2) {
+    match random.between(0, 3) {
+        3 if random.between(0, 9) == 0 => Framing::Close,
         0 => Framing::Bytes(random.between(1, 9) as u64),
         1 => Framing::Lines(random.between(1, 3) as u64),
         _ => {
@@ -164,6 +167,93 @@ fn a_reply_that_is_too_short_or_too_long_lacks_bytes_or_has_too_many() {
     expect(&said, [0, 0, 2], &[told]);
 }
 
+/// What is said of a reply that ends with its connection, in pieces of any length.
+#[track_caller]
+fn closing(expected: &[&str], bytes: &[u8]) -> Verdict {
+    let exchanges = asked(&["GET\\r\\n"], &["close"], expected);
+    let mut first: Option<Verdict> = None;
+    for piece in 1..=bytes.len().max(1) {
+        let (mut replies, mut verdict) = (Replies::new(true), Verdict::default());
+        replies.begin(&exchanges);
+        for part in bytes.chunks(piece) {
+            replies.receive(&exchanges, 5, part, &mut verdict);
+        }
+        assert!(!replies.land(), "bytes alone end no reply");
+        replies.end(&exchanges, 5, &mut verdict);
+        assert!(replies.land() && !replies.land());
+        // There is no second end.
+        replies.end(&exchanges, 5, &mut verdict);
+        assert!(!replies.land());
+        let expected = first.get_or_insert_with(|| verdict.clone());
+        assert_eq!(verdict, *expected, "in pieces of {piece}");
+    }
+    first.expect("one at least")
+}
+
+#[test]
+fn a_reply_that_ends_with_its_connection_is_compared_to_its_last_byte() {
+    for expected in [&[][..], &["+OK\\r\\n"]] {
+        let said = closing(expected, b"+OK\r\n");
+        expect(&said, [0; 3], &[]);
+        assert_eq!((said.checked, said.empty_replies), (5 * expected.len() as u64, 0));
+    }
+    let told = r#"connection 5, message 0: the reply differs at offset 2: its end, expected "K""#;
+    let said = closing(&["+OK"], b"+O");
+    expect(&said, [0, 1, 0], &[told]);
+    let told = r#"connection 5, message 0: the reply differs at offset 3: "\n", expected its end"#;
+    expect(&closing(&["+OK"], b"+OK\n"), [0, 0, 1], &[told]);
+}
+
+#[test]
+fn an_empty_reply_is_counted_and_may_be_what_is_expected() {
+    for expected in [&[][..], &[""]] {
+        let said = closing(expected, b"");
+        expect(&said, [0; 3], &[]);
+        assert_eq!((said.empty_replies, said.wrong_replies), (1, 0));
+    }
+    let said = closing(&["+OK"], b"");
+    assert_eq!((said.missing, said.empty_replies, said.wrong_replies), (3, 1, 1));
+    let said = closing(&[""], b"+");
+    assert_eq!((said.surplus, said.empty_replies, said.wrong_replies), (1, 0, 1));
+}
+
+#[test]
+fn an_end_of_the_stream_ends_no_other_reply() {
+    let exchanges = one("lines:1", "+OK\\r\\n");
+    let (mut replies, mut verdict) = (Replies::new(false), Verdict::default());
+    replies.begin(&exchanges);
+    replies.receive(&exchanges, 5, b"+OK", &mut verdict);
+    replies.end(&exchanges, 5, &mut verdict);
+    assert!(!replies.land());
+}
+
+#[test]
+fn a_message_of_no_bytes_is_one_of_those_in_turn() {
+    let exchanges = asked(&["one", "", "three"], &["close"], &[]);
+    assert_eq!([0, 1, 2, 3].map(|number| exchanges.length(number)), [3, 0, 5, 3]);
+    let mut replies = Replies::new(true);
+    for expected in ["one", "", "three", "one"] {
+        let mut bytes = vec![0; expected.len()];
+        assert_eq!(replies.begin(&exchanges), expected.len() as u64);
+        if !bytes.is_empty() {
+            replies.fill(&exchanges, 0, &mut bytes);
+        }
+        assert_eq!(bytes, expected.as_bytes());
+        replies.lost(&exchanges);
+    }
+}
+
+#[test]
+fn a_greeting_ends_as_its_own_bytes_say() {
+    assert_eq!(greeting("lines:2"), Ok(Framing::Lines(2)));
+    assert_eq!(greeting("bytes:3"), Ok(Framing::Bytes(3)));
+    assert_eq!(greeting("until:\\n"), Ok(Framing::Until(Pattern::new(vec![b'\n']))));
+    for wrong in ["echo", "close", "line:1", ""] {
+        assert_eq!(greeting(wrong), Err("expected bytes:N, lines:N or until:TEXT".to_owned()));
+    }
+    assert!(greeting("lines:0").is_err() && greeting("until:").is_err());
+}
+
 #[test]
 fn a_reply_that_does_not_end_is_wrong_as_far_as_it_came() {
     let said = verdict(&one("until:\\r\\n", "+OK\\r\\n"), 1, b"-ERR and no end");
@@ -265,7 +355,11 @@ fn escapes_are_those_of_c() {
 #[test]
 fn what_is_wrong_with_an_exchange_is_told_by_its_option() {
     type Texts<'a> = &'a [&'a str];
-    let cases: [(Texts<'_>, Texts<'_>, Texts<'_>, &str); 13] = [
+    let cases: [(Texts<'_>, Texts<'_>, Texts<'_>, &str); 17] = [
+        (&["x"], &["close:1"], &[], "'close:1' for --reply: expected echo, close, bytes:N"),
+        (&["x", ""], &["close", "lines:1"], &[], "invalid value '' for --send: expected a text"),
+        (&["", "x"], &["lines:1", "close"], &[], "only with --reply close it may be empty"),
+        (&["x"], &["echo"], &[""], "invalid value '' for --expect: expected a text"),
         (&[""], &[], &[], "invalid value '' for --send: expected a text, or @ and"),
         (&["@"], &[], &[], "invalid value '@' for --send: expected the name of a file after @"),
         (&["\\q"], &[], &[], "for --send: unknown escape \\q; expected"),
@@ -273,7 +367,12 @@ fn what_is_wrong_with_an_exchange_is_told_by_its_option() {
         (&["x"], &["bytes:0"], &[], "'bytes:0' for --reply: expected"),
         (&["x"], &["lines:0"], &[], "'lines:0' for --reply: expected"),
         (&["x"], &["until:"], &[], "for --reply: expected a text after until:"),
-        (&["x"], &["echo:1"], &[], "for --reply: expected echo, bytes:N, lines:N or until:TEXT"),
+        (
+            &["x"],
+            &["echo:1"],
+            &[],
+            "for --reply: expected echo, close, bytes:N, lines:N or until:TEXT",
+        ),
         (&["x"], &[], &[""], "invalid value '' for --expect: expected a text"),
         (&[], &["echo"], &[], "--reply needs --send"),
         (&[], &[], &["x"], "--expect needs --send"),

@@ -89,7 +89,9 @@ impl Worker {
             if self.share.plan.verifies {
                 self.lanes[lane].finish(self.payload, &mut self.verdict);
             }
-            if let Stage::Up(id) | Stage::Connecting(id) = self.lanes[lane].stage {
+            if let Stage::Up(id) | Stage::Connecting(id) | Stage::Greeting(id) =
+                self.lanes[lane].stage
+            {
                 cx.close(id);
             }
         }
@@ -106,6 +108,7 @@ impl Worker {
     fn give_up_at_the_end(&mut self, lane: usize, now: u64) {
         while let Some(flight) = self.lanes[lane].flights.pop_front() {
             self.in_flight -= 1;
+            self.lanes[lane].abandoned = true;
             if flight.due < self.until.max(self.from) {
                 self.count_unanswered(flight, now);
             }

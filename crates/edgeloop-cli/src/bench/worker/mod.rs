@@ -12,6 +12,7 @@
 //! ```
 
 mod ending;
+mod greeting;
 mod opening;
 mod sending;
 #[cfg(test)]
@@ -290,7 +291,7 @@ impl Worker {
             self.lane(lane).awaits = u64::MAX;
             match self.lane(lane).stage {
                 Stage::Up(_) => self.pump(cx, lane, now),
-                Stage::Connecting(_) => {}
+                Stage::Connecting(_) | Stage::Greeting(_) => {}
                 Stage::Down => self.revive(cx, lane, now),
             }
             now = cx.clock().as_nanos();
@@ -337,6 +338,10 @@ impl Handler for Worker {
     ) -> Action {
         let mut now = cx.clock().as_nanos();
         let (bytes, lane) = (input.take_all(), *lane);
+        if matches!(self.lanes[lane as usize].stage, Stage::Greeting(_)) {
+            self.greeted(cx, lane, bytes);
+            return Action::Continue;
+        }
         let (payload, size) = (self.share.plan.verifies.then_some(self.payload), self.size());
         let (exchanges, one) =
             (self.share.plan.exchanges.as_deref(), &mut self.lanes[lane as usize]);
@@ -376,8 +381,23 @@ impl Handler for Worker {
         Action::Continue
     }
 
+    fn end(
+        &mut self,
+        cx: &mut impl Context<Self::Session>,
+        lane: &mut u32,
+        _: &mut Input<'_>,
+    ) -> Action {
+        self.has_ended(cx, *lane);
+        Action::Close
+    }
+
+    fn timer(&mut self, _: &mut impl Context<Self::Session>, lane: &mut u32, _: u32) -> Action {
+        self.is_not_greeted(*lane)
+    }
+
     fn closed(&mut self, cx: &mut impl Context<Self::Session>, lane: u32, closed: &Closed) {
-        self.has_closed(cx, lane, Cause::of_end(closed));
+        let cause = self.cause_of(lane, closed);
+        self.has_closed(cx, lane, cause, closed.discarded);
     }
 
     fn notified(&mut self, cx: &mut impl LoopContext<Self::Session>) {

@@ -165,8 +165,8 @@ impl Worker {
         self.connect(cx, lane, now);
     }
 
-    pub(super) fn has_opened(&mut self, cx: &mut impl Context<u32>, lane: u32) {
-        let now = cx.clock().as_nanos();
+    /// A connection is made, and the service has said what it says first.
+    pub(super) fn is_ready(&mut self, cx: &mut impl Context<u32>, lane: u32, now: u64) {
         self.connecting -= 1;
         self.alive += 1;
         let one = &mut self.lanes[lane as usize];
@@ -188,13 +188,42 @@ impl Worker {
         self.pump(cx, lane, now);
     }
 
+    /// The other end will send no more: so may a reply end.
+    pub(super) fn has_ended(&mut self, cx: &mut impl Context<u32>, lane: u32) {
+        let now = cx.clock().as_nanos();
+        let one = &mut self.lanes[lane as usize];
+        let verdict = if now >= self.from { &mut self.verdict } else { &mut self.before.verdict };
+        if one.is_up() {
+            one.end(self.share.plan.exchanges.as_deref(), verdict);
+        }
+        let (size, verifies) = (self.size(), self.share.plan.verifies);
+        while let Some(landing) = self.lane(lane).land(size, verifies) {
+            self.last_move = now;
+            self.landed(landing, now);
+        }
+        if self.phase == Phase::Grace && self.in_flight == 0 {
+            self.wake_by(cx, now);
+        }
+    }
+
     fn was_tried(&mut self, lane: u32) {
         self.tried += usize::from(!std::mem::replace(&mut self.lane(lane).tried, true));
     }
 
-    pub(super) fn has_closed(&mut self, cx: &mut impl Context<u32>, lane: u32, cause: Cause) {
+    pub(super) fn has_closed(
+        &mut self,
+        cx: &mut impl Context<u32>,
+        lane: u32,
+        cause: Cause,
+        discarded: u64,
+    ) {
         let now = cx.clock().as_nanos();
         let was_up = self.lane(lane).is_up();
+        if was_up && self.lane(lane).flights.is_empty() && !self.lane(lane).abandoned {
+            let verdict =
+                if now >= self.from { &mut self.verdict } else { &mut self.before.verdict };
+            self.lanes[lane as usize].discarded(discarded, verdict);
+        }
         if self.phase == Phase::Over {
             self.connecting -= usize::from(!was_up);
             return;

@@ -1,6 +1,9 @@
 //! The worker on the simulated kernel: there time is exact, and every answer comes when it is told
 //! to.
 
+mod closing;
+mod greeting;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -336,6 +339,25 @@ fn whatever_is_wrong_with_the_bytes_is_told_by_what_it_is() {
         let verdict = &ran.outcome.verdict;
         let [found] = &verdict.findings[..] else { panic!("{verdict:?}") };
         assert_eq!((found.wrong, found.stream, found.count), (wrong, 0, count));
+    }
+}
+
+#[test]
+fn what_comes_behind_the_last_answer_is_too_much_also_when_the_connection_is_closed() {
+    for connects in [false, true] {
+        let one = |script: Script, bytes| script.receive(SIZE).wait(MILLI).send(bytes);
+        let script = move |number: usize| {
+            let count = if connects { 1 } else { 3 };
+            let answers = (0..count).fold(Script::new().may_end(), |script, message_number| {
+                one(script, message(number as u64, message_number))
+            });
+            answers.wait(MILLI).send(*b"more")
+        };
+        let simulation = world().service(server(), script);
+        let extent = Extent { duration: None, messages: Some(3), ..plan().extent };
+        let ran = run(simulation, &Plan { connects, extent, ..plan() });
+        let surplus = if connects { 12 } else { 4 };
+        assert_eq!((ran.measured.counts.messages, ran.outcome.verdict.surplus), (3, surplus));
     }
 }
 
