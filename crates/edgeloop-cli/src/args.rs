@@ -140,7 +140,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, 
     // After an option, clap takes the name of a command for an address.
     let addresses = match &command {
         Command::Serve(args) => &args.address[..],
-        Command::Bench(args) => std::slice::from_ref(&args.address),
+        Command::Bench(args) => &args.address[..],
         Command::Report(_) | Command::Generate(_) => &[],
     };
     let mut words = addresses.iter().filter_map(|address| address.to_str());
@@ -296,7 +296,6 @@ mod tests {
             (&["--nonsense"][..], "--nonsense"),
             (&["-x"], "-x"),
             (&["--backlog"], "'--backlog <N>' has no value"),
-            (&["bench", "1", "2"], "'2': one ADDRESS is enough"),
             (
                 &["--idle-timeout", "1s", "--idle-timeout", "2s"],
                 "'--idle-timeout <DURATION>' is given twice",

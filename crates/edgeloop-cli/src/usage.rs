@@ -57,7 +57,6 @@ pub(crate) fn describe(error: &clap::Error, args: &[OsString], grammar: &Command
     let command = named.filter(|command| command.get_name() != "help");
     let name = command.map_or_else(String::new, |command| format!(" {}", command.get_name()));
     let see = format!("see 'edgeloop{name} --help'");
-    let is_generate = command.is_some_and(|command| command.get_name() == "generate");
     let about = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(OneLine(text).to_string()),
         _ => None,
@@ -68,12 +67,7 @@ pub(crate) fn describe(error: &clap::Error, args: &[OsString], grammar: &Command
         ErrorKind::UnknownArgument if argument.starts_with('-') => {
             unknown_option(&argument, args, command.unwrap_or(grammar), grammar, &see)
         }
-        ErrorKind::UnknownArgument if is_generate => {
-            format!("unexpected argument '{argument}'; {see}")
-        }
-        ErrorKind::UnknownArgument => {
-            format!("unexpected argument '{argument}': one ADDRESS is enough; {see}")
-        }
+        ErrorKind::UnknownArgument => format!("unexpected argument '{argument}'; {see}"),
         ErrorKind::MissingRequiredArgument => {
             let (missing, example) = match command.map(Command::get_name) {
                 Some("report") => ("FILE", "report run.json -o page.html"),

@@ -47,9 +47,10 @@ pub(crate) struct BenchArgs {
     ///
     /// PORT alone is 127.0.0.1:PORT. Connections take all addresses of a host name in turn; where
     /// one can't be connected to, they try the next. tcp:// may precede each of these. unix:PATH is
-    /// the file of a Unix socket, unix:@NAME a name without a file (abstract)
-    #[arg(value_name = "ADDRESS")]
-    pub(crate) address: OsString,
+    /// the file of a Unix socket, unix:@NAME a name without a file (abstract). Several addresses,
+    /// of all kinds, are taken in turn like those of one name
+    #[arg(value_name = "ADDRESS", required = true)]
+    pub(crate) address: Vec<OsString>,
 
     /// Number of connections [default: 50]
     #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
@@ -199,7 +200,7 @@ pub(crate) struct BenchArgs {
     #[arg(short, long, value_name = "N", allow_hyphen_values = true)]
     pub(crate) threads: Option<OsString>,
 
-    /// Connect only to the first address of a host name
+    /// Connect only to the first address of each host name
     #[arg(long)]
     pub(crate) first_address: bool,
 

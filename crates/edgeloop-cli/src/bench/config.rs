@@ -35,8 +35,8 @@ const SLICE: Duration = Duration::from_millis(100);
 /// Everything that `bench` needs to know.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct BenchConfig {
-    pub(crate) address: Address,
-    /// Of its addresses, the first alone is used.
+    pub(crate) addresses: Vec<Address>,
+    /// Of the addresses of each, the first alone is used.
     pub(crate) first_address: bool,
     /// Without the addresses, which are still to be looked up.
     pub(crate) plan: Plan,
@@ -89,7 +89,9 @@ impl BenchConfig {
     /// Names the first value that is wrong, by its option, or two that cannot be used together.
     pub(crate) fn resolve(args: &BenchArgs) -> Result<Self, Failure> {
         contradictions(args)?;
-        let address = Address::read("ADDRESS", &args.address)?.reachable();
+        let read_address = |address| Address::read("ADDRESS", address).map(Address::reachable);
+        let addresses = args.address.iter().map(|address| read_address(address));
+        let addresses = addresses.collect::<Result<Vec<_>, _>>()?;
         let count = |name, value| option(name, value, |text| values::count(text, 1, u64::MAX));
         let hold = option("--hold", &args.hold, lanes)?;
         let connections = match hold {
@@ -179,7 +181,7 @@ impl BenchConfig {
             _ => Mode::Closed,
         };
         Ok(Self {
-            address,
+            addresses,
             first_address: args.first_address,
             plan,
             mode,
@@ -375,11 +377,18 @@ fn arrival(text: &str) -> Result<Arrival, String> {
     }
 }
 
+impl BenchConfig {
+    /// The addresses as they were given.
+    pub(crate) fn asked_addresses(&self) -> String {
+        self.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    }
+}
+
 #[cfg(test)]
 impl BenchConfig {
     /// One that asks for nothing.
     pub(crate) fn empty() -> Self {
-        let args = BenchArgs { address: "127.0.0.1:7".into(), ..BenchArgs::default() };
+        let args = BenchArgs { address: vec!["127.0.0.1:7".into()], ..BenchArgs::default() };
         Self::resolve(&args).unwrap_or_else(|failure| panic!("{}", failure.line))
     }
 }

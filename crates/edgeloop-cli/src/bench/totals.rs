@@ -60,7 +60,7 @@ pub(crate) fn results(
         measured_from: done.from.map(|from| humantime::format_rfc3339_millis(from).to_string()),
         machine: background.machine,
         target: Ends {
-            asked: config.address.to_string(),
+            asked: config.asked_addresses(),
             addresses: plan.addresses.iter().map(ToString::to_string).collect(),
             connections: plan
                 .addresses

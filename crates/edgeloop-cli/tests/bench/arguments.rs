@@ -136,7 +136,7 @@ fn unknown_missing_and_repeated_words_are_named() {
     expect_named("--nonsense=\x1b[2J", &["--nonsense"]);
     expect_named("--rate", &["--rate"]);
     expect_named("-r 5 -r 6", &["--rate"]);
-    expect_named("127.0.0.1:8", &["127.0.0.1:8"]);
+    expect_named("x://y", &["x://y", "for ADDRESS: expected an address without a scheme"]);
     let missing = usage_error(&[]);
     assert!(missing.contains("ADDRESS is missing"), "{missing}");
     assert!(missing.ends_with("see 'edgeloop bench --help'"), "{missing}");

@@ -93,6 +93,24 @@ fn a_unix_socket_is_loaded_in_every_mode() {
 }
 
 #[test]
+fn addresses_of_several_kinds_are_taken_in_turn() {
+    let folder = Folder::new();
+    let (path, name) = (folder.address(), name("kinds"));
+    let server = edgeloop(&["serve", "127.0.0.1:0", &path, &name]).listeners(3).start();
+    let tcp = server.address().to_string();
+    let ran = bench(&tcp, &format!("{path} {name} -c 10 -n 100 --grace 20s"));
+    ran.expect_all_answered().expect_messages(100, 0);
+    assert_eq!(ran.at("/target/asked"), &format!("{tcp} {path} {name}"));
+    assert_eq!(ran.at("/target/addresses"), &serde_json::json!([tcp, path, name]));
+    let counts = serde_json::json!({ &tcp: 4, &path: 3, &name: 3 });
+    assert_eq!(ran.at("/target/connections"), &counts);
+    ran.expect_said(&format!("{path} (3 connections)"));
+    let ran = bench(&path, &format!("{tcp} -c 2 -n 40 --connect-per-message --grace 20s"));
+    ran.expect_all_answered().expect_messages(40, 0);
+    assert_eq!(ran.at("/target/connections"), &serde_json::json!({ &tcp: 20, &path: 20 }));
+}
+
+#[test]
 fn the_page_names_a_unix_socket() {
     let folder = Folder::new();
     let _server = serve(&folder.address());

@@ -98,7 +98,7 @@ fn asked(sends: &[&str], replies: &[&str], expects: &[&str]) -> Exchanges {
 
 fn args(sends: &[&str], replies: &[&str], expects: &[&str]) -> BenchArgs {
     let all = |texts: &[&str]| texts.iter().map(Into::into).collect();
-    let address = "127.0.0.1:7".into();
+    let address = vec!["127.0.0.1:7".into()];
     BenchArgs {
         address,
         send: all(sends),

@@ -454,7 +454,7 @@ fn what_is_never_answered_belongs_to_the_step_in_which_it_was_due() {
 fn exchanges() -> Exchanges {
     let texts = |texts: &[&str]| texts.iter().map(Into::into).collect();
     let args = BenchArgs {
-        address: "10.0.0.1:7".into(),
+        address: vec!["10.0.0.1:7".into()],
         send: texts(&["get\\n", "set x\\n"]),
         reply: texts(&["until:END\\r\\n", "lines:2"]),
         expect: texts(&["ENEND\\r\\n", "two\\nlines\\n"]),
