@@ -16,7 +16,7 @@ use crate::bench::worker::End;
 /// One message, and what its reply must be.
 pub(super) fn exchanges(send: &str, reply: &str, expected: &[&str]) -> Option<Arc<Exchanges>> {
     let args = BenchArgs {
-        address: "10.0.0.1:7".into(),
+        address: vec!["10.0.0.1:7".into()],
         send: vec![send.into()],
         reply: vec![reply.into()],
         expect: expected.iter().map(Into::into).collect(),
