@@ -23,7 +23,7 @@ mod store;
 
 // Of the tool.
 shared! {
-    addresses = "../../crates/edgeloop-cli/src/addresses.rs";
+    addresses = "../../crates/edgeloop-cli/src/addresses/mod.rs";
     args = "../../crates/edgeloop-cli/src/args.rs";
     bench = "../../crates/edgeloop-cli/src/bench/mod.rs";
     escape = "../../crates/edgeloop-cli/src/escape.rs";
