@@ -255,6 +255,7 @@ mod tests {
             (&["--connections", "5"], "an option of 'edgeloop bench'"),
             (&["report", "--backlog", "5"], "an option of 'edgeloop serve'"),
             (&["--port", "3000"], "without an option, as in 127.0.0.1:3000"),
+            (&["bench", "--unix", "/x"], "as in 127.0.0.1:3000 or unix:/run/echo.sock"),
             (&["serve", "-p", "3000"], "without an option, as in 127.0.0.1:3000"),
         ] {
             let line = failure(line);

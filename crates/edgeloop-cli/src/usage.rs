@@ -9,15 +9,18 @@ use crate::escape::OneLine;
 use crate::nearest::{is_near, nearest, question};
 
 /// What other programs call an address.
-const ADDRESS_OPTIONS: [&str; 11] = [
+const ADDRESS_OPTIONS: [&str; 14] = [
     "--addr",
     "--address",
     "--bind",
     "--host",
     "--hostname",
     "--listen",
+    "--path",
     "--port",
+    "--socket",
     "--target",
+    "--unix",
     "--url",
     "-l",
     "-p",
@@ -116,7 +119,10 @@ fn unknown_option(
     let option = written(option, args);
     let unknown = format!("unknown option '{option}'");
     if ADDRESS_OPTIONS.contains(&option.as_str()) {
-        return format!("{unknown}: an address is given without an option, as in 127.0.0.1:3000");
+        return format!(
+            "{unknown}: an address is given without an option, as in 127.0.0.1:3000 or \
+                        unix:/run/echo.sock"
+        );
     }
     let has = |command: &Command| options(command).contains(&option);
     if let Some(other) = grammar.get_subcommands().find(|other| has(other)) {

@@ -16,9 +16,9 @@ pub(crate) struct ServeArgs {
     /// Where to listen. Several addresses are allowed, of all kinds. PORT alone is 0.0.0.0:PORT. A
     /// host name stands for all its addresses, port 0 for a free port. An IPv6 address can name its
     /// interface: [fe80::1%eth0]:3000. tcp:// may precede each of these. unix:PATH is the file of a
-    /// Unix socket, unix:@NAME a name without a file (abstract). A file that a server has left
-    /// behind is replaced; at the end, the file is removed. With sockets passed in by LISTEN_FDS,
-    /// there is no default
+    /// Unix socket. A file that a server has left behind is replaced; at the end, the file is
+    /// removed. unix:@NAME is a name without a file (abstract), to which every user of this machine
+    /// can connect. With sockets passed in by LISTEN_FDS, there is no default
     #[arg(value_name = "ADDRESS")]
     pub(crate) address: Vec<OsString>,
 
