@@ -24,8 +24,8 @@ pub use crate::sim::peers::client::{Client, Kind};
 pub use crate::sim::peers::place::{Place, Stage};
 pub use crate::sim::peers::{Peer, Role};
 pub use crate::sim::world::{
-    Budgets, Files, Holds, Known, LITTLE, MAIL, Rests, SLACK, Service, Shut, Tally, Turn, Vigil,
-    Wire, World,
+    Budgets, Files, Holds, Known, LITTLE, MAIL, Owner, Paths, Rests, SLACK, Service, Shut, Tally,
+    Turn, Vigil, Wire, World,
 };
 
 /// What the runs must know of a configuration to tell what a loop should do.
