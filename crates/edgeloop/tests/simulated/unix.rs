@@ -73,7 +73,7 @@ fn c49_what_is_sent_around_a_descriptor_is_received() {
 }
 
 #[test]
-fn c2_an_urgent_byte_of_a_unix_socket_keeps_its_place() {
+fn c1_an_urgent_byte_of_a_unix_socket_keeps_its_place() {
     check(0..200, |simulation| {
         let client = Script::new().connect_to(path()).send("ab").send_urgent(b'!').send("cd");
         simulation.listen(path()).peer(client.expect("ab!cd")).run(Echo::default()).map(drop)
@@ -81,7 +81,7 @@ fn c2_an_urgent_byte_of_a_unix_socket_keeps_its_place() {
 }
 
 #[test]
-fn c4_a_unix_socket_is_served_on_behind_the_peers_end() {
+fn c5_a_unix_socket_is_served_on_behind_the_peers_end() {
     check(0..200, |simulation| {
         let bytes: Vec<u8> = (0..1000_u32).map(|at| at.to_le_bytes()[0]).collect();
         let client = Script::new().connect_to(path()).send(&bytes).finish().expect(&bytes);
@@ -93,7 +93,7 @@ fn c4_a_unix_socket_is_served_on_behind_the_peers_end() {
 }
 
 #[test]
-fn c9_a_unix_socket_without_room_is_waited_for() {
+fn c4_a_unix_socket_without_room_is_waited_for() {
     check(0..100, |simulation| {
         let bytes: Vec<u8> = (0..3000_u32).map(|at| at.to_le_bytes()[0]).collect();
         let client = |to: Address| Script::new().connect_to(to).exchange(&bytes, &bytes).finish();
