@@ -94,7 +94,7 @@ fn c5_a_unix_socket_is_served_on_behind_the_peers_end() {
 
 #[test]
 fn c4_a_unix_socket_without_room_is_waited_for() {
-    check(0..100, |simulation| {
+    check(0..40, |simulation| {
         let bytes: Vec<u8> = (0..3000_u32).map(|at| at.to_le_bytes()[0]).collect();
         let client = |to: Address| Script::new().connect_to(to).exchange(&bytes, &bytes).finish();
         let name = Address::from(UnixAddress::abstract_name("echo").expect("a name"));
