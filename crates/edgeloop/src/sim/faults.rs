@@ -25,6 +25,14 @@ pub enum Call {
     LocalAddress,
     PeerAddress,
     Connect,
+    /// connect(2) of a Unix socket.
+    ConnectUnix,
+    /// lstat(2), unlink(2), the calls that give a file its owner and mode, and flock(2): of the files
+    /// of Unix sockets.
+    Stat,
+    Unlink,
+    SetAccess,
+    Lock,
     /// Not a call, but what becomes of a connect that is under way; `SO_ERROR` tells it.
     Handshake,
     /// The memory for queued output, kept input or more connections. It is no call of the kernel's
@@ -33,7 +41,7 @@ pub enum Call {
 }
 
 impl Call {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 25] = [
         Self::Wait,
         Self::Accept,
         Self::Register,
@@ -52,6 +60,11 @@ impl Call {
         Self::LocalAddress,
         Self::PeerAddress,
         Self::Connect,
+        Self::ConnectUnix,
+        Self::Stat,
+        Self::Unlink,
+        Self::SetAccess,
+        Self::Lock,
         Self::Handshake,
         Self::Memory,
     ];
@@ -77,6 +90,11 @@ impl Call {
             Self::LocalAddress => "getsockname",
             Self::PeerAddress => "getpeername",
             Self::Connect => "connect",
+            Self::ConnectUnix => "connect of a Unix socket",
+            Self::Stat => "lstat",
+            Self::Unlink => "unlink",
+            Self::SetAccess => "fchownat or fchmodat",
+            Self::Lock => "flock",
             Self::Handshake => "the handshake of connect",
             Self::Memory => "mmap",
         }
@@ -101,6 +119,11 @@ impl Call {
             Self::Listen => &[Errno::ADDRINUSE],
             Self::LocalAddress | Self::PeerAddress => &[Errno::NOBUFS],
             Self::Connect => &CONNECT,
+            Self::ConnectUnix => &CONNECT_UNIX,
+            Self::Stat => &[Errno::ACCESS, Errno::NOMEM],
+            Self::Unlink => &[Errno::ACCESS, Errno::BUSY, Errno::ROFS],
+            Self::SetAccess => &[Errno::PERM, Errno::NOENT, Errno::STALE],
+            Self::Lock => &[Errno::INTR, Errno::AGAIN, Errno::ACCESS, Errno::NOLCK],
             Self::Handshake => &HANDSHAKE,
             Self::Memory => &[Errno::NOMEM],
         }
@@ -210,6 +233,19 @@ const CONNECT: [Errno; 10] = [
     Errno::TIMEDOUT,
 ];
 
+/// connect(2) of a Unix socket. EAGAIN says that the listener's backlog is full.
+const CONNECT_UNIX: [Errno; 9] = [
+    Errno::INTR,
+    Errno::AGAIN,
+    Errno::NOMEM,
+    Errno::NFILE,
+    Errno::ACCESS,
+    Errno::PERM,
+    Errno::CONNREFUSED,
+    Errno::NOENT,
+    Errno::PROTOTYPE,
+];
+
 /// connect(2), where the answer comes later.
 const HANDSHAKE: [Errno; 5] =
     [Errno::CONNREFUSED, Errno::CONNRESET, Errno::TIMEDOUT, Errno::HOSTUNREACH, Errno::NETUNREACH];
@@ -227,7 +263,7 @@ pub(crate) const fn meaning(error: Errno) -> Meaning {
 }
 
 /// The names of all errors above.
-const NAMES: [(Errno, &str); 30] = [
+const NAMES: [(Errno, &str); 36] = [
     (Errno::INTR, "EINTR"),
     (Errno::CONNABORTED, "ECONNABORTED"),
     (Errno::PERM, "EPERM"),
@@ -258,6 +294,12 @@ const NAMES: [(Errno, &str); 30] = [
     (Errno::ADDRINUSE, "EADDRINUSE"),
     (Errno::ADDRNOTAVAIL, "EADDRNOTAVAIL"),
     (Errno::CONNREFUSED, "ECONNREFUSED"),
+    (Errno::NOENT, "ENOENT"),
+    (Errno::PROTOTYPE, "EPROTOTYPE"),
+    (Errno::BUSY, "EBUSY"),
+    (Errno::ROFS, "EROFS"),
+    (Errno::STALE, "ESTALE"),
+    (Errno::NOLCK, "ENOLCK"),
 ];
 
 /// An error as the manual writes it.
@@ -336,7 +378,8 @@ impl Fault {
     pub(crate) fn is_passing(&self) -> bool {
         match (self.call, self.fate) {
             (Call::SpliceIn, Fate::Fails(Errno::INVAL | Errno::PERM))
-            | (Call::Memory, Fate::Fails(_))
+            | (Call::Memory | Call::Lock, Fate::Fails(_))
+            | (Call::ConnectUnix, Fate::Fails(Errno::AGAIN | Errno::INTR))
             | (_, Fate::Short(_) | Fate::Late) => true,
             (call, Fate::Fails(error))
                 if call.transfers() || matches!(call, Call::Shutdown | Call::Connect) =>

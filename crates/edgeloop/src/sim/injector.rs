@@ -46,7 +46,8 @@ impl Faults {
     }
 
     /// What every server meets on a busy day, much more often: 50 calls of a thousand are
-    /// interrupted, 50 are told to come again too early, 200 are cut short, 10 find no memory. Only
+    /// interrupted, 50 are told to come again too early (a connect to a Unix socket: that the backlog
+    /// is full), 200 are cut short, 10 find no memory. Only
     /// receives, sends and accepts find none, which are tried again; no connection ends by it.
     #[must_use]
     pub const fn passing() -> Self {
@@ -108,6 +109,10 @@ impl Faults {
         }
         let transfers = call.transfers();
         if is(self.late) {
+            if call == Call::ConnectUnix {
+                // No edge follows. It is tried again.
+                return Some(Fate::Fails(Errno::AGAIN));
+            }
             return transfers.then_some(Fate::Late);
         }
         (is(self.short) && transfers && most > 1).then(|| Fate::Short(random.size(1, most - 1)))

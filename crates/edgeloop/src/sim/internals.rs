@@ -16,16 +16,17 @@ pub use crate::sim::clock::{Follower, START};
 pub use crate::sim::failure::fewer_faults;
 pub use crate::sim::faults::{Call, Fate};
 pub use crate::sim::injector::Injector;
+pub use crate::sim::model::ends::{DATA, SHUT_DOWN, Side, UNCONNECTED, Woken};
 pub use crate::sim::model::epoll::{ANYTHING, EpollSet};
 pub use crate::sim::model::eventfd::EventFd;
-pub use crate::sim::model::link::{DATA, Link, SHUT_DOWN, Side, UNCONNECTED, Woken};
+pub use crate::sim::model::link::Link;
 pub use crate::sim::peers::client::{Client, Kind};
 pub use crate::sim::peers::place::{Place, Stage};
 pub use crate::sim::peers::talker::{Heard, Pace, Parting, Reads, Talker};
 pub use crate::sim::peers::{Peer, Role};
 pub use crate::sim::world::{
-    Budgets, Files, Holds, Known, LITTLE, MAIL, Rests, SLACK, Service, Shut, Tally, Turn, Vigil,
-    Wire, World,
+    Budgets, Files, Holds, Known, LITTLE, MAIL, Owner, Paths, Rests, SLACK, Service, Shut, Tally,
+    Turn, Vigil, Wire, World,
 };
 
 /// What the runs must know of a configuration to tell what a loop should do.

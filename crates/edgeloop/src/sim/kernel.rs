@@ -4,6 +4,7 @@ use std::cell::{RefCell, RefMut};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::IoSlice;
+use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::api::address::{Address, Credentials};
+use crate::api::address::{Address, Credentials, UnixAddress};
 use crate::api::time::Time;
 use crate::epoll::{Batch, Interest};
 use crate::kernel::{
@@ -36,13 +37,13 @@ impl SimulatedKernel {
     }
 
     /// The world, after what happens while a call is made.
-    fn call(&self) -> RefMut<'_, World> {
+    pub(super) fn call(&self) -> RefMut<'_, World> {
         let mut world = self.world.borrow_mut();
         world.call();
         world
     }
 
-    fn socket_of(&self, number: usize) -> Socket {
+    pub(super) fn socket_of(&self, number: usize) -> Socket {
         Socket { world: Rc::clone(&self.world), number }
     }
 }
@@ -208,6 +209,9 @@ impl Sockets for SimulatedKernel {
                     | SocketOption::UrgentInline
             );
         let mut world = if is_timed { self.call() } else { self.world.borrow_mut() };
+        if world.is_unix(socket.number) {
+            return world.set_unix_option(socket.number, option);
+        }
         world.meet(Call::SetOption, decides.then_some(socket.number), 0)?;
         if decides {
             world.files.get_mut(socket.number).abort = true;
@@ -223,9 +227,11 @@ impl Sockets for SimulatedKernel {
     fn bind(&mut self, socket: &Socket, address: &Address) -> Result<(), Errno> {
         let mut world = self.call();
         world.meet(Call::Bind, None, 0)?;
-        if world.files.listener(Some(address)).is_some() {
+        let is_path = address.as_unix().is_some_and(|address| address.as_path().is_some());
+        if !is_path && world.files.listener(Some(address)).is_some() {
             return Err(Errno::ADDRINUSE);
         }
+        world.paths.bind(address, socket.number)?;
         world.files.get_mut(socket.number).file = File::Fresh(address.clone());
         Ok(())
     }
@@ -244,7 +250,8 @@ impl Sockets for SimulatedKernel {
         match &world.files.get(socket.number).file {
             File::Fresh(address) | File::Listener(address, _) => Ok(address.clone()),
             File::Stream(wire) => Ok(world.wires[*wire].addresses[Side::Ours as usize].clone()),
-            File::Foreign | File::Pipe => Err(Errno::INVAL),
+            File::Elsewhere => Ok(UnixAddress::unnamed().into()),
+            File::Foreign | File::Pipe | File::Directory => Err(Errno::INVAL),
         }
     }
 
@@ -258,11 +265,9 @@ impl Sockets for SimulatedKernel {
             return Err(error);
         }
         match world.files.get(socket.number).file {
-            File::Stream(wire) if !world.wires[wire].link.is_connected(Side::Ours) => {
-                Err(Errno::NOTCONN)
-            }
+            File::Stream(wire) if !world.is_connected(wire) => Err(Errno::NOTCONN),
             File::Stream(wire) => Ok(world.wires[wire].addresses[Side::Theirs as usize].clone()),
-            File::Fresh(_) | File::Listener(..) | File::Foreign | File::Pipe => Err(Errno::NOTCONN),
+            _ => Err(Errno::NOTCONN),
         }
     }
 
@@ -306,6 +311,10 @@ impl Sockets for SimulatedKernel {
     }
 
     fn recv(&mut self, socket: &Socket, buffer: &mut [u8]) -> Result<usize, Errno> {
+        self.recv_message(socket, buffer).map(|(count, _)| count)
+    }
+
+    fn recv_message(&mut self, socket: &Socket, buffer: &mut [u8]) -> Result<(usize, bool), Errno> {
         let mut world = self.call();
         let most = world.meet(Call::Receive, Some(socket.number), buffer.len())?;
         if most < buffer.len() {
@@ -314,22 +323,24 @@ impl Sockets for SimulatedKernel {
         }
         let mut filled = 0;
         let answer = world.with_link(socket.number, |link| {
-            link.receive(Side::Ours, most, |piece| {
+            link.receive_message(Side::Ours, most, |piece| {
                 buffer[filled..filled + piece.len()].copy_from_slice(piece);
                 filled += piece.len();
             })
         });
         world.has_read(socket.number, filled);
-        world.note(|| format!("recv({}, {}): {}", socket.number, buffer.len(), Answer(answer)));
+        world.note(|| {
+            let cut = if answer.is_ok_and(|(_, cut)| cut) { ", and descriptors" } else { "" };
+            let told = Answer(answer.map(|(count, _)| count));
+            format!("recv({}, {}): {told}{cut}", socket.number, buffer.len())
+        });
         answer
     }
 
-    fn recv_message(&mut self, socket: &Socket, buffer: &mut [u8]) -> Result<(usize, bool), Errno> {
-        self.recv(socket, buffer).map(|count| (count, false))
-    }
-
-    fn credentials(&mut self, _: &Socket) -> Result<Credentials, Errno> {
-        Ok(Credentials { process: None, user: 0, group: 0 })
+    fn credentials(&mut self, socket: &Socket) -> Result<Credentials, Errno> {
+        let peer = self.world.borrow().wire_of(socket.number).unwrap_or_default();
+        let process = u32::try_from(1000 + peer).ok().and_then(NonZeroU32::new);
+        Ok(Credentials { process, user: 1000, group: 1000 })
     }
 
     fn send(&mut self, socket: &Socket, bytes: &[u8]) -> Result<usize, Errno> {

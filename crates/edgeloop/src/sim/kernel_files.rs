@@ -6,24 +6,51 @@ use rustix::io::Errno;
 
 use crate::api::listening::Access;
 use crate::kernel::{FileId, Files};
-use crate::sim::SimulatedKernel;
+use crate::sim::faults::name;
+use crate::sim::kernel::Socket;
+use crate::sim::world::{File, Owner};
+use crate::sim::{Call, SimulatedKernel};
 
 impl Files for SimulatedKernel {
-    type Lock = ();
+    /// A descriptor of the directory.
+    type Lock = Socket;
 
-    fn lock_directory(&mut self, _: &Path) -> Result<(), Errno> {
-        Ok(())
+    fn lock_directory(&mut self, _: &Path) -> Result<Socket, Errno> {
+        let mut world = self.call();
+        world.meet(Call::Lock, None, 0)?;
+        let number = world.open(File::Directory)?;
+        if world.now < world.paths.locked_until {
+            world.note(|| "flock: EAGAIN".to_owned());
+            world.close(number);
+            return Err(Errno::AGAIN);
+        }
+        drop(world);
+        Ok(self.socket_of(number))
     }
 
-    fn file(&mut self, _: &Path) -> Result<FileId, Errno> {
-        Err(Errno::NOENT)
+    fn file(&mut self, path: &Path) -> Result<FileId, Errno> {
+        let mut world = self.call();
+        world.meet(Call::Stat, None, 0)?;
+        world.paths.file(path)
     }
 
-    fn set_access(&mut self, _: &Path, _: FileId, _: Access) -> Result<(), Errno> {
-        Ok(())
+    fn set_access(&mut self, path: &Path, file: FileId, access: Access) -> Result<(), Errno> {
+        let mut world = self.call();
+        world.meet(Call::SetAccess, None, 0)?;
+        world.paths.set_access(path, file, access)
     }
 
-    fn unlink(&mut self, _: &Path) -> Result<(), Errno> {
-        Err(Errno::NOENT)
+    fn unlink(&mut self, path: &Path) -> Result<(), Errno> {
+        let mut world = self.call();
+        world.meet(Call::Unlink, None, 0)?;
+        let removed = world.paths.unlink(path);
+        world.note(|| {
+            let told = removed.map_or_else(name, |_| "0".to_owned());
+            format!("unlink({}): {told}", path.display())
+        });
+        if matches!(removed, Ok(Owner::Other | Owner::NoSocket)) {
+            world.violated(|| format!("{} is removed, and is not ours (C48)", path.display()));
+        }
+        removed.map(|_| ())
     }
 }

@@ -46,5 +46,6 @@ pub use simulation::{Simulation, Start};
 
 use faults::{Call, Fate};
 use injector::Injector;
-use model::link::{Link, Side, Woken};
+use model::ends::{Side, Woken};
+use model::link::Link;
 use world::World;

@@ -177,7 +177,8 @@ impl Simulation {
         self
     }
 
-    /// Listens on this address; on 127.0.0.1:3000 if none is asked for. A port of 0 stays 0.
+    /// Listens on this address; on 127.0.0.1:3000 if none is asked for. A port of 0 stays 0. Unix
+    /// sockets have the kernel's rules for them; their files exist in the simulation only.
     pub fn listen(mut self, address: impl Into<Address>) -> Self {
         self.listeners.push(address.into());
         self
@@ -202,7 +203,7 @@ impl Simulation {
     /// Adds a server that the handler may connect to: `answer` makes the script of each
     /// connection's other end, and is given how many there were before it. A script without a name
     /// is called by the address and that number, as in `127.0.0.1:80 #0`. Connecting to an address
-    /// without a service fails with `ECONNREFUSED`.
+    /// without a service fails with `ECONNREFUSED`, and to a Unix socket's path with `ENOENT`.
     pub fn service(
         mut self,
         address: impl Into<Address>,

@@ -13,3 +13,4 @@ mod relay_waits;
 mod seeds;
 mod steps;
 mod stop;
+mod unix;

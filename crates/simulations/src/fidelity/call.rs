@@ -49,6 +49,13 @@ pub(super) struct Wish {
     pub(super) mode: Mode,
 }
 
+/// Of which sockets a script is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    Tcp,
+    Unix,
+}
+
 /// One call of a script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Call {
@@ -64,7 +71,11 @@ pub(super) enum Call {
     /// sendmsg(2) of a number of bytes, in a number of pieces at most.
     SendVectored(File, usize, usize),
     SendUrgent(File),
+    /// sendmsg(2) of a number of bytes with a descriptor.
+    SendDescriptor(File, usize),
     Receive(File, usize),
+    /// recvmsg(2) without room for control data.
+    ReceiveMessage(File, usize),
     /// splice(2) of so many bytes into an empty pipe, which is read to its end.
     Splice(File, usize),
     ShutDown(File),
@@ -86,7 +97,7 @@ impl Call {
     /// The next call of a script.
     pub(super) fn of(random: &mut Random, opened: usize, serial: u64) -> Self {
         let set = random.below(SETS);
-        match random.below(70) {
+        match random.below(76) {
             0..=3 if opened < CONNECTIONS => Self::Open(opened),
             4..=7 => Self::Connect(random.below(CONNECTIONS)),
             8 => Self::ConnectNowhere(random.below(CONNECTIONS)),
@@ -110,6 +121,8 @@ impl Call {
             67..=69 => {
                 Self::SendVectored(end(random, opened), random.size(1, 500), random.size(1, 40))
             }
+            70 | 71 => Self::SendDescriptor(end(random, opened), random.size(1, 500)),
+            72..=75 => Self::ReceiveMessage(end(random, opened), random.size(1, 700)),
             _ => Self::Wait(set, random.pick(&[1, 1, 2, 3, 16])),
         }
     }
@@ -155,18 +168,19 @@ fn wish(random: &mut Random, serial: u64) -> Wish {
     Wish { token: Token(serial), interest, mode: random.pick(&MODES) }
 }
 
-/// What a call answers: a count or an error, the bytes that were received, the events that were
-/// reported.
+/// What a call answers: a count or an error, what was received, the events that were reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) count: Result<u64, Errno>,
     pub(super) bytes: Vec<u8>,
+    /// Control data was cut off.
+    pub(super) cut: bool,
     pub(super) events: Vec<Event>,
 }
 
 impl Answer {
     pub(super) fn of(count: Result<u64, Errno>) -> Self {
-        Self { count, bytes: Vec::new(), events: Vec::new() }
+        Self { count, bytes: Vec::new(), cut: false, events: Vec::new() }
     }
 
     pub(super) fn of_done(done: Result<(), Errno>) -> Self {

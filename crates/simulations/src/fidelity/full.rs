@@ -16,15 +16,18 @@
 
 use std::io;
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use edgeloop::epoll::{Epoll, Events, Interest, Mode, Token};
 use edgeloop::sim::Random;
 use edgeloop::sim::internals::{Link, Side};
-use rustix::io::Errno;
+use rustix::io::{Errno, ioctl_fionbio};
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt};
 
 use super::PATIENCE;
+use super::call::Family;
 use super::real::readiness;
 
 const SIDES: [Side; 2] = [Side::Ours, Side::Theirs];
@@ -40,7 +43,7 @@ const ROUNDS: usize = 5;
 
 /// One connection, real and modelled.
 struct Comparison {
-    ends: [TcpStream; 2],
+    ends: [OwnedFd; 2],
     epoll: Epoll,
     events: Events,
     link: Link,
@@ -56,32 +59,35 @@ const INPUT: usize = 0;
 const ROOM: usize = 1;
 
 /// Runs one script on both.
-pub(super) fn compare(random: &mut Random) -> Result<(), String> {
+pub(super) fn compare(random: &mut Random, family: Family) -> Result<(), String> {
     let sizes = (random.pick(&[1, 20_000]), random.pick(&[20_000, 60_000]));
-    let mut comparison = Comparison::new(sizes).map_err(|error| error.to_string())?;
+    let mut comparison = Comparison::new(family, sizes).map_err(|error| error.to_string())?;
     let compared = comparison.run(random);
-    compared.map_err(|what| format!("{what}, with buffers of {sizes:?} bytes"))
+    compared.map_err(|what| format!("{what}, of {family:?} with buffers of {sizes:?} bytes"))
 }
 
 impl Comparison {
     /// With buffers of these sizes, to send from and to receive into.
-    fn new((send, receive): (usize, usize)) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let theirs = TcpStream::connect(listener.local_addr()?)?;
-        let (ours, _) = listener.accept()?;
+    fn new(family: Family, (send, receive): (usize, usize)) -> io::Result<Self> {
+        let (ends, link) = match family {
+            Family::Tcp => (tcp_pair()?, Link::new(1 << 30)),
+            Family::Unix => {
+                let (ours, theirs) = UnixStream::pair()?;
+                ([ours.into(), theirs.into()], Link::unix(1 << 30))
+            }
+        };
         let epoll = Epoll::new()?;
-        for (end, token) in [&ours, &theirs].into_iter().zip(0..) {
+        for (end, token) in ends.iter().zip(0..) {
             sockopt::set_socket_recv_buffer_size(end, receive)?;
             sockopt::set_socket_send_buffer_size(end, send)?;
-            end.set_nonblocking(true)?;
-            end.set_nodelay(true)?;
+            ioctl_fionbio(end, true)?;
             epoll.add(end, Token(token), ALL, Mode::Edge)?;
         }
         Ok(Self {
-            ends: [ours, theirs],
+            ends,
             epoll,
             events: Events::with_capacity(2),
-            link: Link::new(1 << 30),
+            link,
             edges: [[false; 2]; 2],
             again: [[false; 2]; 2],
             owed: [0; 2],
@@ -265,4 +271,15 @@ impl Comparison {
         }
         Ok(())
     }
+}
+
+/// Both ends of a connection over loopback.
+fn tcp_pair() -> io::Result<[OwnedFd; 2]> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let theirs = TcpStream::connect(listener.local_addr()?)?;
+    let (ours, _) = listener.accept()?;
+    for end in [&ours, &theirs] {
+        end.set_nodelay(true)?;
+    }
+    Ok([ours.into(), theirs.into()])
 }

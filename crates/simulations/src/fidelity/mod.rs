@@ -1,10 +1,10 @@
 //! The model of connections and epoll sets against the real kernel: the same calls, the same
 //! answers, the same events, in scripts of chance.
 //!
-//! A script has up to four connections over loopback, a listener, an eventfd, and two epoll sets in
-//! which each of these may be registered in any mode. After each call both sides come to rest: in
-//! the model everything arrives, and the real kernel is looked at until it says what the model
-//! says, or a deadline is over. Then the next call is made.
+//! A script has up to four connections over loopback, or as many of Unix sockets, a listener, an
+//! eventfd, and two epoll sets in which each of these may be registered in any mode. After each
+//! call both sides come to rest: in the model everything arrives, and the real kernel is looked at
+//! until it says what the model says, or a deadline is over. Then the next call is made.
 //!
 //! # What must be the same
 //!
@@ -39,13 +39,14 @@ mod call;
 mod full;
 mod model;
 mod real;
+mod sockets;
 
 use std::time::{Duration, Instant};
 
 use edgeloop::sim::Random;
 use edgeloop::sim::internals::Side;
 
-use call::{Answer, CONNECTIONS, Call, FILES, File};
+use call::{Answer, CONNECTIONS, Call, FILES, Family, File};
 use model::Model;
 use real::Real;
 
@@ -55,8 +56,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The most calls of a script.
 const CALLS: usize = 60;
 
-/// One script in so many is about full buffers.
+/// One script in so many is about full buffers, and one in so many about Unix sockets.
 const FULL: u64 = 32;
+const UNIX: u64 = 3;
 
 /// Runs one script on both.
 ///
@@ -65,12 +67,13 @@ const FULL: u64 = 32;
 /// How they differ, and the script.
 pub fn compare(seed: u64) -> Result<(), String> {
     let mut random = Random::new(seed);
+    let family = if seed.is_multiple_of(UNIX) { Family::Unix } else { Family::Tcp };
     if seed.is_multiple_of(FULL) {
-        return full::compare(&mut random);
+        return full::compare(&mut random, family);
     }
-    let mut comparison = Comparison::new().map_err(|error| error.to_string())?;
+    let mut comparison = Comparison::new(family).map_err(|error| error.to_string())?;
     let compared = comparison.run(&mut random);
-    compared.map_err(|what| format!("{what}: {:?}", comparison.script))
+    compared.map_err(|what| format!("{what}, of {family:?}: {:?}", comparison.script))
 }
 
 /// Both sides of a script.
@@ -91,10 +94,10 @@ struct Stream {
 }
 
 impl Comparison {
-    fn new() -> std::io::Result<Self> {
+    fn new(family: Family) -> std::io::Result<Self> {
         Ok(Self {
-            real: Real::new()?,
-            models: vec![Model::new()],
+            real: Real::new(family)?,
+            models: vec![Model::new(family)],
             script: Vec::new(),
             streams: Default::default(),
         })
@@ -116,7 +119,9 @@ impl Comparison {
             }
             opened += usize::from(matches!(call, Call::Open(_)));
             let length = match call {
-                Call::Send(_, length) | Call::SendVectored(_, length, _) => length,
+                Call::Send(_, length)
+                | Call::SendVectored(_, length, _)
+                | Call::SendDescriptor(_, length) => length,
                 _ => 1,
             };
             let bytes: Vec<u8> = (0..length).map(|_| random.below(256).to_le_bytes()[0]).collect();
@@ -245,11 +250,13 @@ impl Comparison {
         match call {
             Call::Send(File::End(connection, side), _)
             | Call::SendVectored(File::End(connection, side), ..)
+            | Call::SendDescriptor(File::End(connection, side), _)
             | Call::SendUrgent(File::End(connection, side)) => {
                 let count = usize::try_from(count).unwrap_or(usize::MAX);
                 self.streams[connection][side as usize].sent.extend_from_slice(&bytes[..count]);
             }
             Call::Receive(File::End(connection, side), _)
+            | Call::ReceiveMessage(File::End(connection, side), _)
             | Call::Splice(File::End(connection, side), _) => {
                 let stream = &mut self.streams[connection][side.other() as usize];
                 if !stream.sent[stream.read..].starts_with(&got.bytes) {
@@ -302,7 +309,9 @@ fn touched(call: Call, got: &Answer) -> Vec<File> {
         Call::Send(file, _)
         | Call::SendVectored(file, ..)
         | Call::SendUrgent(file)
+        | Call::SendDescriptor(file, _)
         | Call::Receive(file, _)
+        | Call::ReceiveMessage(file, _)
         | Call::Splice(file, _)
         | Call::ShutDown(file)
         | Call::TakeError(file)

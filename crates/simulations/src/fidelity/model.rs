@@ -8,7 +8,7 @@ use edgeloop::sim::internals::{
 };
 use rustix::io::Errno;
 
-use super::call::{Answer, CONNECTIONS, Call, FILES, File, SETS, Wish};
+use super::call::{Answer, CONNECTIONS, Call, FILES, Family, File, SETS, Wish};
 use super::real::State;
 
 /// Enough that no buffer is ever full.
@@ -44,6 +44,7 @@ struct Watched {
 /// All files and all sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Model {
+    family: Family,
     connections: Vec<Connection>,
     /// The connections that wait to be accepted, while the listener is open.
     backlog: Option<VecDeque<usize>>,
@@ -54,10 +55,15 @@ pub(super) struct Model {
 }
 
 impl Model {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(family: Family) -> Self {
         let stages = [Stage::Unborn; 2];
-        let connection = || Connection { link: Link::connecting(BUFFER), stages };
+        let link = || match family {
+            Family::Tcp => Link::connecting(BUFFER),
+            Family::Unix => Link::unix(BUFFER),
+        };
+        let connection = || Connection { link: link(), stages };
         Self {
+            family,
             connections: (0..CONNECTIONS).map(|_| connection()).collect(),
             backlog: Some(VecDeque::new()),
             counter: EventFd::default(),
@@ -97,7 +103,9 @@ impl Model {
             Call::Send(file, _)
             | Call::SendVectored(file, ..)
             | Call::SendUrgent(file)
+            | Call::SendDescriptor(file, _)
             | Call::Receive(file, _)
+            | Call::ReceiveMessage(file, _)
             | Call::Splice(file, _)
             | Call::TakeError(file)
             | Call::Close(file)
@@ -135,6 +143,10 @@ impl Model {
                 Answer::of_done(Ok(()))
             }
             Call::Connect(connection) => self.connect(connection),
+            // Its backlog is full.
+            Call::ConnectNowhere(_) if self.family == Family::Unix => {
+                Answer::of_error(Errno::AGAIN)
+            }
             Call::ConnectNowhere(connection) => {
                 self.connections[connection].stages[Side::Ours as usize] = Stage::Open;
                 Answer::of_error(Errno::INPROGRESS)
@@ -159,14 +171,16 @@ impl Model {
             Call::Send(file, _)
             | Call::SendVectored(file, ..)
             | Call::SendUrgent(file)
+            | Call::SendDescriptor(file, _)
             | Call::Receive(file, _)
+            | Call::ReceiveMessage(file, _)
             | Call::Splice(file, _)
             | Call::ShutDown(file)
             | Call::TakeError(file) => match (self.stage(file), file) {
                 (Stage::Open, File::End(connection, side)) => {
                     self.connection_call(call, connection, side, bytes)
                 }
-                (Stage::Fresh, _) => fresh_call(call),
+                (Stage::Fresh, _) => fresh_call(call, self.family),
                 _ => Answer::of_error(Errno::BADF),
             },
             Call::Add(_, file, _)
@@ -212,6 +226,14 @@ impl Model {
                 let count = link.receive(side, most, |piece| bytes.extend_from_slice(piece));
                 Answer { bytes, ..Answer::of_count(count) }
             }
+            Call::ReceiveMessage(_, most) => {
+                let mut bytes = Vec::new();
+                let take = |piece: &[u8]| bytes.extend_from_slice(piece);
+                let received = link.receive_message(side, most, take);
+                let cut = received.is_ok_and(|(_, cut)| cut);
+                Answer { bytes, cut, ..Answer::of_count(received.map(|(count, _)| count)) }
+            }
+            Call::SendDescriptor(..) => Answer::of_count(link.send_with_descriptors(side, bytes)),
             Call::Splice(_, most) => {
                 let mut bytes = Vec::new();
                 let count = link.splice(side, most, |piece| bytes.extend_from_slice(piece));
@@ -228,6 +250,9 @@ impl Model {
     }
 
     fn connect(&mut self, connection: usize) -> Answer {
+        if self.family == Family::Unix {
+            return Answer::of_done(self.connect_at_once(connection));
+        }
         let ends = &mut self.connections[connection];
         ends.stages[Side::Ours as usize] = Stage::Open;
         let answer = if self.backlog.is_some() { Ok(()) } else { Err(Errno::CONNREFUSED) };
@@ -239,6 +264,15 @@ impl Model {
             self.wake(File::Listener, DATA);
         }
         Answer::of_error(Errno::INPROGRESS)
+    }
+
+    /// The same of Unix sockets, which wakes the listener only (`unix_stream_connect`).
+    fn connect_at_once(&mut self, connection: usize) -> Result<(), Errno> {
+        let backlog = self.backlog.as_mut().ok_or(Errno::CONNREFUSED)?;
+        backlog.push_back(connection);
+        self.connections[connection].stages[Side::Ours as usize] = Stage::Open;
+        self.wake(File::Listener, DATA);
+        Ok(())
     }
 
     fn accept(&mut self) -> Result<usize, Errno> {
@@ -263,11 +297,11 @@ impl Model {
                 }
             }
             File::Listener => {
-                // Who waits is reset (inet_csk_listen_stop).
+                // Who waits is reset (inet_csk_listen_stop, unix_release_sock).
                 for connection in self.backlog.take().into_iter().flatten() {
                     let Connection { link, stages } = &mut self.connections[connection];
                     stages[Side::Theirs as usize] = Stage::Closed;
-                    link.close(Side::Theirs, true);
+                    link.turn_away(Side::Theirs);
                 }
             }
             File::Counter => {}
@@ -278,6 +312,8 @@ impl Model {
     /// Everything arrives, but for ACKs that may be delayed.
     fn rest(&mut self, connection: usize) {
         let sides = [Side::Ours, Side::Theirs];
+        let woken = self.connections[connection].link.take_woken();
+        self.pass_on(connection, woken);
         loop {
             let link = &mut self.connections[connection].link;
             let Some(from) = sides.into_iter().find(|&side| link.has_news(side)) else { break };
@@ -426,7 +462,7 @@ impl Model {
         if let (File::End(connection, side), Stage::Open) = (file, stage) {
             let link = &self.connections[connection].link;
             unread = link.unread(side);
-            connected = !link.is_dead(side) && !self.is_connecting(file);
+            connected = link.is_connected(side) && !self.is_connecting(file);
         }
         Some(State { readiness: self.readiness(file), unread, connected })
     }
@@ -438,14 +474,20 @@ impl Model {
 }
 
 /// A call on a socket that isn't connected.
-fn fresh_call(call: Call) -> Answer {
+fn fresh_call(call: Call, family: Family) -> Answer {
+    let (sends, receives) = match family {
+        Family::Tcp => (Errno::PIPE, Errno::NOTCONN),
+        Family::Unix => (Errno::NOTCONN, Errno::INVAL),
+    };
     match call {
-        Call::Send(..) | Call::SendVectored(..) | Call::SendUrgent(_) => {
-            Answer::of_error(Errno::PIPE)
+        Call::Send(..)
+        | Call::SendVectored(..)
+        | Call::SendUrgent(_)
+        | Call::SendDescriptor(..) => Answer::of_error(sends),
+        Call::Receive(..) | Call::ReceiveMessage(..) | Call::Splice(..) => {
+            Answer::of_error(receives)
         }
-        Call::Receive(..) | Call::Splice(..) | Call::ShutDown(_) => {
-            Answer::of_error(Errno::NOTCONN)
-        }
+        Call::ShutDown(..) => Answer::of_error(Errno::NOTCONN),
         _ => Answer::of_done(Ok(())),
     }
 }

@@ -1,7 +1,9 @@
-//! The real kernel's side of a script: the same calls on sockets of the loopback device.
+//! The real kernel's side of a script: the same calls on sockets of the loopback device, or on Unix
+//! sockets.
 
-use std::io::{self, IoSlice};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::fs::File as Disk;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -14,31 +16,23 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::{Errno, ioctl_fionread};
 use rustix::net::{
-    self, AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags,
-    SocketType, sockopt,
+    self, RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, Shutdown, SocketAddrAny, SocketFlags, sockopt,
 };
 use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
 
-use super::call::{Answer, CONNECTIONS, Call, FILES, File, SETS, Wish};
+use super::call::{Answer, CONNECTIONS, Call, FILES, Family, File, SETS, Wish};
+use super::sockets::{self, listener, nowhere, set_options};
+
+/// What is passed with messages.
+static PASSED: LazyLock<Disk> =
+    LazyLock::new(|| Disk::open("/dev/null").expect("/dev/null can be read"));
 
 /// Everything that an interest can ask for.
 const ALL: Interest = Interest::READABLE
     .union(Interest::WRITABLE)
     .union(Interest::PRIORITY)
     .union(Interest::PEER_CLOSED);
-
-/// A listener whose backlog is full, so that it answers nobody (`tcp_conn_request` drops the SYN).
-struct Nowhere {
-    address: SocketAddr,
-    _listener: OwnedFd,
-    _waiting: TcpStream,
-}
-
-static NOWHERE: LazyLock<Nowhere> = LazyLock::new(|| {
-    let (listener, address) = listener(0).expect("a listener on loopback");
-    let waiting = TcpStream::connect(address).expect("there is room for one");
-    Nowhere { address, _listener: listener, _waiting: waiting }
-});
 
 /// What can be seen of a file without a change to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,23 +50,25 @@ pub(super) struct Real {
     sets: [Epoll; SETS],
     /// Hears of each wake-up of a socket, edge-triggered.
     witness: Epoll,
-    address: SocketAddr,
-    /// The nearer ends' own ports, by which an accepted end is known.
-    ports: [u16; CONNECTIONS],
+    family: Family,
+    address: SocketAddrAny,
+    /// The nearer ends' own addresses, by which an accepted end is known.
+    names: [Option<SocketAddrAny>; CONNECTIONS],
     /// What the witness has said and nobody has asked for yet.
     said: Vec<File>,
 }
 
 impl Real {
-    pub(super) fn new() -> io::Result<Self> {
-        let (listener, address) = listener(64)?;
+    pub(super) fn new(family: Family) -> io::Result<Self> {
+        let (listener, address) = listener(family, 64)?;
         let counter = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let mut real = Self {
             files: Default::default(),
             sets: [Epoll::new()?, Epoll::new()?],
             witness: Epoll::new()?,
+            family,
             address,
-            ports: [0; CONNECTIONS],
+            names: Default::default(),
             said: Vec::new(),
         };
         real.put(File::Listener, listener)?;
@@ -94,8 +90,8 @@ impl Real {
     pub(super) fn make(&mut self, call: Call, bytes: &[u8]) -> Answer {
         match call {
             Call::Open(connection) => Answer::of_done(self.open(connection)),
-            Call::Connect(connection) => self.connect(connection, self.address),
-            Call::ConnectNowhere(connection) => self.connect(connection, NOWHERE.address),
+            Call::Connect(connection) => self.connect(connection, &self.address.clone()),
+            Call::ConnectNowhere(connection) => self.connect(connection, nowhere(self.family)),
             Call::Accept => Answer::of_count(self.accept()),
             Call::Write(value) => self.with(File::Counter, |counter| {
                 let written = rustix::io::write(counter, &value.to_ne_bytes());
@@ -125,6 +121,10 @@ impl Real {
                 bytes.truncate(count.unwrap_or(0));
                 Answer { bytes, ..Answer::of_count(count) }
             }),
+            Call::SendDescriptor(file, _) => {
+                self.with(file, |end| Answer::of_count(send_descriptor(end, bytes)))
+            }
+            Call::ReceiveMessage(file, most) => self.with(file, |end| receive_message(end, most)),
             Call::Splice(file, most) => self.with(file, |end| splice_from(end, most)),
             Call::ShutDown(file) => {
                 self.with(file, |end| Answer::of_done(net::shutdown(end, Shutdown::Write)))
@@ -169,22 +169,16 @@ impl Real {
     }
 
     fn open(&mut self, connection: usize) -> Result<(), Errno> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
-        set_options(&socket)?;
+        let socket = sockets::open(self.family)?;
         self.put(File::End(connection, Side::Ours), socket).map_err(|error| errno(&error))
     }
 
-    fn connect(&mut self, connection: usize, address: SocketAddr) -> Answer {
+    fn connect(&mut self, connection: usize, address: &SocketAddrAny) -> Answer {
         let Some(end) = &self.files[File::End(connection, Side::Ours).number()] else {
             return Answer::of_error(Errno::BADF);
         };
-        let connected = net::connect(end, &address);
-        if let Ok(own) = net::getsockname(end)
-            && let Ok(own) = SocketAddr::try_from(own)
-        {
-            self.ports[connection] = own.port();
-        }
+        let connected = net::connect(end, address);
+        self.names[connection] = net::getsockname(end).ok();
         Answer::of_done(connected)
     }
 
@@ -193,9 +187,11 @@ impl Real {
         let listener = self.files[File::Listener.number()].as_ref().ok_or(Errno::BADF)?;
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let (end, peer) = net::acceptfrom_with(listener, flags)?;
-        let port = peer.and_then(|peer| SocketAddr::try_from(peer).ok()).map(|peer| peer.port());
-        let connection = self.ports.iter().position(|&own| Some(own) == port);
+        let connection = self.names.iter().position(|name| *name == peer && peer.is_some());
         let connection = connection.ok_or(Errno::CONNABORTED)?;
+        if self.family == Family::Unix {
+            set_options(&end, self.family)?;
+        }
         self.put(File::End(connection, Side::Theirs), end).map_err(|error| errno(&error))?;
         Ok(connection)
     }
@@ -241,23 +237,6 @@ pub(super) fn readiness(fd: impl AsFd) -> Readiness {
     let mut fds = [PollFd::new(&fd, all)];
     poll(&mut fds, Some(&Timespec::default())).expect("poll of one descriptor");
     Readiness::from_bits(fds[0].revents().bits().into())
-}
-
-/// A listener on loopback, with its address.
-fn listener(backlog: i32) -> Result<(OwnedFd, SocketAddr), Errno> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let listener = net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
-    // Whoever is accepted has the options from the beginning (inet_csk_clone_lock).
-    set_options(&listener)?;
-    net::bind(&listener, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-    net::listen(&listener, backlog)?;
-    let address = SocketAddr::try_from(net::getsockname(&listener)?)?;
-    Ok((listener, address))
-}
-
-fn set_options(socket: &OwnedFd) -> Result<(), Errno> {
-    sockopt::set_tcp_nodelay(socket, true)?;
-    sockopt::set_socket_oobinline(socket, true)
 }
 
 /// Registers exclusively: by the wrapper, or past it what its types refuse.
@@ -308,4 +287,25 @@ fn splice_from(end: &OwnedFd, most: usize) -> Answer {
         assert_eq!(read, spliced, "what is in the pipe");
     }
     Answer { bytes, ..Answer::of_count(spliced) }
+}
+
+/// Sends a message with a descriptor.
+fn send_descriptor(end: &OwnedFd, bytes: &[u8]) -> Result<usize, Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let passed = [PASSED.as_fd()];
+    assert!(control.push(SendAncillaryMessage::ScmRights(&passed)), "there is room for one");
+    net::sendmsg(end, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)
+}
+
+/// Receives without room for descriptors.
+fn receive_message(end: &OwnedFd, most: usize) -> Answer {
+    let mut bytes = vec![0; most];
+    let mut none = RecvAncillaryBuffer::default();
+    let pieces = &mut [IoSliceMut::new(&mut bytes)];
+    let received = net::recvmsg(end, pieces, &mut none, RecvFlags::empty());
+    let cut = received.as_ref().is_ok_and(|it| it.flags.contains(ReturnFlags::CTRUNC));
+    let count = received.map(|message| message.bytes);
+    bytes.truncate(count.unwrap_or(0));
+    Answer { bytes, cut, ..Answer::of_count(count) }
 }

@@ -5,6 +5,7 @@ pub(crate) mod ends;
 pub(crate) mod manner;
 pub(crate) mod proxy;
 pub(crate) mod systematic;
+pub(crate) mod unix;
 pub(crate) mod verdict;
 
 use std::cell::RefCell;
@@ -108,6 +109,7 @@ pub fn run(
         (world.buffers, world.resizes) = ((500, 2000), 0);
     }
     world.unanswered = world.random.pick(&[0, 0, 300]);
+    world.full_backlogs = world.random.pick(&[0, 500]);
     if known.connect_timeout.is_none() {
         // Or it would be waited for for ever.
         world.unanswered = 0;
@@ -145,15 +147,17 @@ pub fn run(
     // Servers that the loop connects to. Which end was the first to speak makes no difference.
     let services: &[u16] = if manner.redials > 0 { &[1, 5] } else { &[0, 0, 1, 5] };
     for number in 0..world.random.pick(services) {
-        let address = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 5000 + number));
+        let tcp = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 5000 + number)).into();
+        let address = unix::service(&mut world, number).unwrap_or(tcp);
         let mut random = Random::new(world.random.next());
-        world.services.push(Service::new(address.into(), move |_| client(&mut random)));
+        world.services.push(Service::new(address, move |_| client(&mut random)));
     }
     if second {
         world.listeners.push(SECOND);
-        let accepts = &mut world.vigil.budgets.accepts;
-        *accepts = accepts.saturating_mul(2);
     }
+    unix::listen(&mut world);
+    let (listeners, accepts) = (world.listeners.len() as u64, &mut world.vigil.budgets.accepts);
+    *accepts = accepts.saturating_mul(listeners);
     run_in(world, config, limits, manner, Ends { early: stops, ..Ends::default() })
 }
 
@@ -246,7 +250,7 @@ fn run_and_check<const TRACE: bool, const SIZE: usize>(
         // Whoever can't be connected to at once is given up.
         let session = Session::outbound(0, world.borrow().clock_read);
         if let Ok(id) = server.connect(address, Padded::new(session)) {
-            let wire = world.borrow().wire_named(id).expect("the loop has registered it");
+            let wire = world.borrow_mut().wire_begun(id);
             sessions.borrow_mut().push((id, wire));
         }
     }

@@ -12,7 +12,7 @@ use edgeloop::{Config, Stop};
 
 use crate::runs::ends::{DRAIN, Ends};
 use crate::runs::manner::{Limits, Manner};
-use crate::runs::{Outcome, proxy, run_in};
+use crate::runs::{Outcome, proxy, run_in, unix};
 
 /// How many occurrences of each call fail alone, and how many in pairs.
 const ALONE: u64 = 200;
@@ -37,6 +37,8 @@ struct Scenario {
     stops: Option<Duration>,
     /// A proxy serves, and not an echo. It has peers of its own.
     proxies: bool,
+    /// All sockets are Unix sockets.
+    unix: bool,
 }
 
 /// What most scenarios have in common.
@@ -51,9 +53,10 @@ const ORDINARY: Scenario = Scenario {
     cap: None,
     stops: None,
     proxies: false,
+    unix: false,
 };
 
-const SCENARIOS: [Scenario; 9] = [
+const SCENARIOS: [Scenario; 10] = [
     // Streams that pass on through pipes.
     Scenario {
         peers: &[
@@ -141,6 +144,15 @@ const SCENARIOS: [Scenario; 9] = [
         proxies: true,
         ..ORDINARY
     },
+    // Unix sockets, with a file that an earlier server has left.
+    Scenario {
+        peers: &[(Kind::Fair, 200), (Kind::Greedy, 200), (Kind::Urgent, 100), (Kind::Deaf, 50)],
+        buffers: (20, 100),
+        high_watermark: 64,
+        services: 2,
+        unix: true,
+        ..ORDINARY
+    },
 ];
 
 /// A run of one of the scenarios with these faults.
@@ -175,10 +187,14 @@ impl Case {
             world.peers.push(peer);
         }
         for number in 0..scenario.services {
-            let address = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 5000 + number));
+            let tcp = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 5000 + number)).into();
+            let address = if scenario.unix { unix::address(&format!("{number}")) } else { tcp };
             let mut random = Random::new(number.into());
             let answer = move |number| peer(number, &mut random);
-            world.services.push(Service::new(address.into(), answer));
+            world.services.push(Service::new(address, answer));
+        }
+        if scenario.unix {
+            unix::listen_on_stale(&mut world);
         }
         let high = scenario.high_watermark;
         let config = Config::new()
@@ -215,9 +231,13 @@ impl fmt::Display for Case {
 /// Every way in which the first `occurrences` of each call that this scenario can make can go
 /// wrong.
 fn faults(scenario: usize, occurrences: u64) -> impl Iterator<Item = Fault> {
-    let echoes = SCENARIOS[scenario].manner.echoes;
-    let made =
-        move |call: &Call| echoes || !matches!(call, Call::Pipe | Call::SpliceIn | Call::SpliceOut);
+    let Scenario { manner: Manner { echoes, .. }, unix, .. } = SCENARIOS[scenario];
+    let made = move |call: &Call| match call {
+        Call::Pipe | Call::SpliceIn | Call::SpliceOut => echoes,
+        Call::ConnectUnix | Call::Stat | Call::Unlink | Call::SetAccess | Call::Lock => unix,
+        Call::Connect | Call::Handshake => !unix,
+        _ => true,
+    };
     Call::ALL.into_iter().filter(made).flat_map(move |call| {
         call.fates()
             .into_iter()

@@ -3,4 +3,7 @@
 
 pub(crate) mod epoll;
 pub(crate) mod eventfd;
+pub(crate) mod ends;
+mod tcp;
+mod unix;
 pub(crate) mod link;

@@ -222,6 +222,8 @@ impl Client {
         let urgent = self.kind == Kind::Urgent && random.chance(125);
         let sent = if urgent {
             link.send_urgent(Side::Theirs, bytes[0])
+        } else if link.is_unix() && random.chance(125) {
+            link.send_with_descriptors(Side::Theirs, &bytes)
         } else {
             link.send(Side::Theirs, &bytes)
         };
@@ -240,6 +242,8 @@ impl Client {
     ) -> Result<(), String> {
         let most = match self.kind {
             Kind::Slow => 1,
+            // A Unix socket's sender has no more room before a whole message is read.
+            Kind::Lazy if link.is_unix() => usize::MAX,
             Kind::Lazy => random.size(1, LITTLE),
             _ => random.size(1, 5000),
         };

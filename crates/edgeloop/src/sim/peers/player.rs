@@ -127,7 +127,9 @@ impl Player {
         }
         match self.step() {
             Some(Step::Expect(bytes)) if bytes.is_empty() => true,
-            Some(Step::Send(_) | Step::SendUrgent(_)) => link.readiness(Side::Theirs).is_writable(),
+            Some(Step::Send(_) | Step::SendUrgent(_) | Step::SendWithDescriptor(_)) => {
+                link.readiness(Side::Theirs).is_writable()
+            }
             Some(Step::Exchange(out, _)) if self.can_send(out, link) => true,
             Some(Step::Vanish) => false,
             Some(
@@ -245,6 +247,16 @@ impl Player {
                 self.tell(now, || step.to_string());
                 let sent = link.send_urgent(Side::Theirs, byte);
                 self.has_sent(sent, 1, now);
+            }
+            Some(step @ Step::SendWithDescriptor(bytes)) => {
+                self.tell(now, || step.to_string());
+                let rest = &bytes[self.progress..];
+                let last = rest.len();
+                let sent = match self.progress {
+                    0 => link.send_with_descriptors(Side::Theirs, rest),
+                    _ => link.send(Side::Theirs, rest),
+                };
+                self.has_sent(sent, last, now);
             }
             Some(Step::Wait(_)) => self.next(now),
             Some(step @ Step::Finish) => {

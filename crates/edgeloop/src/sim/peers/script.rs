@@ -64,6 +64,7 @@ pub struct Script {
 pub(crate) enum Step {
     Send(Vec<u8>),
     SendUrgent(u8),
+    SendWithDescriptor(Vec<u8>),
     Wait(Duration),
     Expect(Vec<u8>),
     /// What is sent, and what is expected meanwhile.
@@ -93,6 +94,7 @@ impl Step {
             | Self::ExpectReset => true,
             Self::Send(_)
             | Self::SendUrgent(_)
+            | Self::SendWithDescriptor(_)
             | Self::Wait(_)
             | Self::ExpectRefused
             | Self::Finish
@@ -114,8 +116,14 @@ impl Step {
         if let Some(last) = before.last().filter(|last| last.is_last()) {
             return Some(format!("nothing can follow a peer that {last}"));
         }
-        let sends =
-            matches!(self, Self::Send(_) | Self::SendUrgent(_) | Self::Exchange(..) | Self::Finish);
+        let sends = matches!(
+            self,
+            Self::Send(_)
+                | Self::SendUrgent(_)
+                | Self::SendWithDescriptor(_)
+                | Self::Exchange(..)
+                | Self::Finish
+        );
         if sends && before.contains(&Self::Finish) {
             return Some(format!("a peer that {} before can't do so", Self::Finish));
         }
@@ -132,6 +140,9 @@ impl fmt::Display for Step {
         match self {
             Self::Send(bytes) => write!(f, "sends {}", Shown(bytes)),
             Self::SendUrgent(byte) => write!(f, "sends {} as urgent", Shown(&[*byte])),
+            Self::SendWithDescriptor(bytes) => {
+                write!(f, "sends {} with a descriptor", Shown(bytes))
+            }
             Self::Wait(duration) => write!(f, "waits {duration:?}"),
             Self::Expect(bytes) => write!(f, "expects {}", Shown(bytes)),
             Self::Exchange(out, answer) => {
@@ -184,7 +195,7 @@ impl Script {
     }
 
     /// As the other end of a connect of the loop: says nothing at all, so that the connect timeout
-    /// is what ends it. None of the steps is done, and its [`Ending`] is [`Cut`](Ending::Cut). A
+    /// is what ends it. At a Unix address, its backlog is full for good. None of the steps is done, and its [`Ending`] is [`Cut`](Ending::Cut). A
     /// peer that connects by itself is not changed by it.
     pub const fn never_answers(mut self) -> Self {
         self.never_answers = true;
@@ -249,6 +260,13 @@ impl Script {
         self.then(Step::SendUrgent(byte))
     }
 
+    /// Sends these bytes in one message that brings a descriptor (`SCM_RIGHTS`), as far as they have
+    /// room; the rest follows without. Over TCP no descriptor comes with them.
+    #[track_caller]
+    pub fn send_with_descriptor(self, bytes: impl AsRef<[u8]>) -> Self {
+        self.then(Step::SendWithDescriptor(bytes.as_ref().to_vec()))
+    }
+
     /// Does nothing and reads nothing, for so long by the simulated clock.
     #[track_caller]
     pub fn wait(self, duration: Duration) -> Self {
@@ -292,7 +310,8 @@ impl Script {
         self.then(Step::ExpectEnd)
     }
 
-    /// Reads whatever comes, up to a reset.
+    /// Reads whatever comes, up to a reset. Over a Unix socket a server that resets is seen to
+    /// close: its reset is an end, unless it has left something unread.
     #[track_caller]
     pub fn expect_reset(self) -> Self {
         self.then(Step::ExpectReset)
@@ -316,7 +335,8 @@ impl Script {
         self.then(Step::Close)
     }
 
-    /// Resets the connection; what it has sent and what has not arrived is lost.
+    /// Resets the connection; what it has sent and what has not arrived is lost. Over a Unix socket
+    /// that is a close.
     #[track_caller]
     pub fn reset(self) -> Self {
         self.then(Step::Reset)

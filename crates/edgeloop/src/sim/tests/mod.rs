@@ -22,6 +22,7 @@ mod stopping;
 mod timers;
 mod traces;
 mod turn_ends;
+mod unix_files;
 mod vectored;
 
 use std::cell::RefCell;

@@ -20,8 +20,13 @@ pub(crate) enum File {
     Foreign,
     /// Our end of a connection.
     Stream(usize),
+    /// A connection with a server that is not simulated, which the loop makes to learn whether it
+    /// is there.
+    Elsewhere,
     /// An end of a pipe.
     Pipe,
+    /// A directory.
+    Directory,
 }
 
 /// A descriptor that is open.
@@ -30,6 +35,8 @@ pub(crate) struct Open {
     pub(crate) file: File,
     /// Closing it sends an RST.
     pub(crate) abort: bool,
+    /// It receives urgent bytes like others (`SO_OOBINLINE`).
+    pub(crate) inline: bool,
     /// An accept on it found no descriptor or no memory, and is to be tried again later.
     pub(crate) exhausted: bool,
 }
@@ -72,7 +79,7 @@ impl Files {
         }
         self.count += 1;
         self.foreign += usize::from(matches!(file, File::Foreign));
-        self.open[self.lowest] = Some(Open { file, abort: false, exhausted: false });
+        self.open[self.lowest] = Some(Open { file, abort: false, inline: false, exhausted: false });
         Ok(self.lowest + STANDARD)
     }
 
@@ -120,6 +127,11 @@ impl Files {
             _ => false,
         };
         self.listeners.iter().find(is_meant).copied()
+    }
+
+    /// Whether this is a listener of Unix sockets.
+    pub(crate) fn is_unix(&self, number: usize) -> bool {
+        matches!(&self.get(number).file, File::Listener(address, _) if address.is_unix())
     }
 
     /// All listeners.

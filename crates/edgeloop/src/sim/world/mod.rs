@@ -6,8 +6,10 @@ mod files;
 mod holds;
 mod names;
 mod network;
+mod paths;
 mod registering;
 mod time;
+mod unix;
 mod vigil;
 mod wires;
 
@@ -21,7 +23,6 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use crate::api::address::Address;
-use crate::api::id::ConnectionId;
 use crate::api::time::Time;
 use crate::epoll::{Batch, Interest, Mode, Readiness, Token};
 use crate::kernel::EventSource;
@@ -42,6 +43,7 @@ pub use holds::Holds;
 pub(crate) use names::name_of;
 pub(crate) use network::Post;
 pub use network::Service;
+pub use paths::{Owner, Paths};
 pub use time::{LITTLE, SLACK};
 pub use vigil::{Budgets, Tally, Turn, Vigil};
 pub use wires::{Known, Shut, Wire};
@@ -71,6 +73,7 @@ pub struct World {
     pub faults: Injector,
     pub vigil: Vigil,
     pub files: Files,
+    pub paths: Paths,
     epoll: EpollSet,
     pub wires: Vec<Wire>,
     registered: HashMap<Token, usize>,
@@ -122,6 +125,12 @@ pub struct World {
     pub latency: (Duration, Duration),
     /// How many of a thousand of the loop's own connects are never answered.
     pub unanswered: usize,
+    /// How many of a thousand of the loop's connects to Unix sockets find the backlog full.
+    pub full_backlogs: usize,
+    /// The connection that the loop has begun last.
+    pub(crate) last_dialled: usize,
+    /// How many connections lack an option that could not be set, and are closed for that.
+    pub lack_options: u64,
     /// Where the loop listens.
     pub listeners: Vec<Address>,
     /// Who answers where the loop connects to.
@@ -172,6 +181,7 @@ impl World {
             faults: Injector::plan(&[]),
             vigil: Vigil::new(),
             files: Files::new(),
+            paths: Paths::default(),
             epoll,
             wires: Vec::new(),
             registered: HashMap::new(),
@@ -200,6 +210,9 @@ impl World {
             resizes: 0,
             latency: (Duration::ZERO, Duration::ZERO),
             unanswered: 0,
+            full_backlogs: 0,
+            last_dialled: 0,
+            lack_options: 0,
             listeners: vec![FIRST],
             services: Vec::new(),
             ignores_sigpipe: true,
@@ -329,23 +342,11 @@ impl World {
         if added.is_err() {
             self.violated(|| format!("descriptor {number} is registered twice"));
         }
+        self.expect_to_be_connected(number);
         if let File::Stream(wire) = self.files.get(number).file {
             self.registered.insert(token, wire);
         }
         added
-    }
-
-    /// The loop has told its handler that this connection is made.
-    pub fn is_made(&mut self, id: ConnectionId) {
-        if let Some(wire) = self.wire_named(id) {
-            self.wires[wire].tentative = false;
-            self.touch_wire(wire);
-        }
-    }
-
-    /// The connection that is registered with this id, or was last.
-    pub fn wire_named(&self, id: ConnectionId) -> Option<usize> {
-        self.registered.get(&Token(id.to_bits())).copied()
     }
 
     /// What poll says of a descriptor.
@@ -477,7 +478,11 @@ impl World {
                 let connects = one.can_connect(now) && self.files.listener(one.wants()).is_some();
                 steps = steps.with_if(Steps::CONNECT, connects);
             }
-            Stage::Dialled(_) => steps = steps.with_if(Steps::ESTABLISH, !one.place.silent),
+            // A Unix socket is connected when it asks, or not.
+            Stage::Dialled(wire) => {
+                let answers = !one.place.silent && !self.wires[wire].link.is_unix();
+                steps = steps.with_if(Steps::ESTABLISH, answers);
+            }
             Stage::Connected(wire) => {
                 let wire = &self.wires[wire];
                 steps = steps.with_if(Steps::ACT, one.can_act(&wire.link, now)).with_if(

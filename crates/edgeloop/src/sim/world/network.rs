@@ -9,8 +9,8 @@ use super::chances::Steps;
 use super::{FIRST_PORT, File, Known, MAIL, Wire, World};
 use crate::api::address::Address;
 use crate::epoll::Readiness;
+use crate::sim::model::ends::SHUT_DOWN;
 use crate::sim::model::epoll::ANYTHING;
-use crate::sim::model::link::SHUT_DOWN;
 use crate::sim::peers::place::Stage;
 use crate::sim::peers::{Peer, Role};
 use crate::sim::{Call, Link, Side, Woken};
@@ -88,11 +88,12 @@ impl World {
             self.note(|| format!("an RST is sent for {number}"));
         }
         self.epoll.closed(number);
+        self.paths.closed(number);
         match open.file {
-            File::Fresh(_) | File::Foreign | File::Pipe => {}
+            File::Fresh(_) | File::Foreign | File::Elsewhere | File::Pipe | File::Directory => {}
             File::Listener(_, waiting) => {
                 for wire in waiting {
-                    self.wires[wire].link.close(Side::Ours, true);
+                    self.wires[wire].link.turn_away(Side::Ours);
                     self.excuse(wire);
                 }
                 self.touch_all();
@@ -130,6 +131,8 @@ impl World {
     pub(crate) fn with_link<T>(&mut self, number: usize, act: impl FnOnce(&mut Link) -> T) -> T {
         let wire = self.wire_of(number).expect("a call of connections is made on a connection");
         let answer = act(&mut self.wires[wire].link);
+        let woken = self.wires[wire].link.take_woken();
+        self.pass_on(wire, woken);
         self.touch_wire(wire);
         answer
     }
@@ -207,10 +210,13 @@ impl World {
     fn connect(&mut self, peer: usize) {
         let Some(number) = self.files.listener(self.peers[peer].wants()) else { return };
         let buffer = self.buffer();
-        let wire = self.add_wire(Link::new(buffer), peer);
+        let is_unix = self.files.is_unix(number);
+        let link = if is_unix { self.unaccepted(buffer) } else { Link::new(buffer) };
+        let wire = self.add_wire(link, peer);
         self.peers[peer].place.stage = Stage::Connected(wire);
+        let of_peer = if is_unix { self.name_of_peer(wire) } else { address_of(wire) };
         if let File::Listener(address, waiting) = &mut self.files.get_mut(number).file {
-            self.wires[wire].addresses = [address.clone(), address_of(wire)];
+            self.wires[wire].addresses = [address.clone(), of_peer];
             waiting.push_back(wire);
         }
         self.wake(number, Readiness::IN);
@@ -226,11 +232,11 @@ impl World {
         self.touch_all();
     }
 
-    fn buffer(&mut self) -> usize {
+    pub(super) fn buffer(&mut self) -> usize {
         self.random.size(self.buffers.0, self.buffers.1)
     }
 
-    fn add_wire(&mut self, link: Link, peer: usize) -> usize {
+    pub(super) fn add_wire(&mut self, link: Link, peer: usize) -> usize {
         let index = self.wires.len();
         let (least, most) = self.latency;
         let range = usize::try_from((most - least).as_nanos()).unwrap_or(usize::MAX);
@@ -246,6 +252,9 @@ impl World {
 
     /// connect(2) to an address where a service may be.
     pub(crate) fn dial(&mut self, number: usize, address: &Address) -> Result<(), Errno> {
+        if address.is_unix() {
+            return self.dial_unix(number, address);
+        }
         let meets = self.meet(Call::Connect, None, 0);
         if let Err(error) = meets
             && error != Errno::INTR
@@ -269,6 +278,7 @@ impl World {
         };
         self.wires[wire].addresses = [own, address.clone()];
         *file = File::Stream(wire);
+        self.last_dialled = wire;
         self.wires[wire].tentative = true;
         self.wires[wire].held = Some(number);
         self.touch(peer);
@@ -296,6 +306,11 @@ impl World {
             Ok(woken) => self.pass_on(wire, woken),
             Err(what) => self.violated(|| what),
         }
+        let woken = self.wires[wire].link.take_woken();
+        if woken.mask(Side::Ours).is_some() {
+            self.wires[wire].has_arrived(Side::Theirs, self.now);
+        }
+        self.pass_on(wire, woken);
     }
 
     fn deliver(&mut self, wire: usize, from: Side) {

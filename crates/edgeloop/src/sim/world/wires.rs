@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use super::World;
 use super::chances::Steps;
 use crate::api::address::Address;
+use crate::api::id::ConnectionId;
 use crate::api::time::Time;
+use crate::epoll::Token;
 use crate::sim::{Link, Side};
 
 /// A connection with its surroundings.
@@ -186,5 +189,26 @@ impl Wire {
         let has_room = target.map_or(has_room(self), |it| is_read(it) && has_room(it));
         let reads = !paused && has_room && !exhausted[0];
         (reads && self.link.unread(Side::Ours) > 0).then_some("has input to be read")
+    }
+}
+
+impl World {
+    /// The loop has told its handler that this connection is made.
+    pub fn is_made(&mut self, id: ConnectionId) {
+        if let Some(wire) = self.wire_named(id) {
+            self.wires[wire].tentative = false;
+            self.touch_wire(wire);
+        }
+    }
+
+    /// The connection that is registered with this id, or was last.
+    pub fn wire_named(&self, id: ConnectionId) -> Option<usize> {
+        self.registered.get(&Token(id.to_bits())).copied()
+    }
+
+    /// The connection with this id, right behind its connect. One whose backlog is full is not
+    /// registered.
+    pub fn wire_begun(&mut self, id: ConnectionId) -> usize {
+        *self.registered.entry(Token(id.to_bits())).or_insert(self.last_dialled)
     }
 }

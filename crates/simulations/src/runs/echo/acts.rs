@@ -120,7 +120,7 @@ impl Echo {
         // It may be at its cap, or out of descriptors, or stopping.
         let made = self.world.borrow().clock_read;
         if let Ok(id) = cx.connect(target, S::from(Session::outbound(others, made))) {
-            let wire = self.world.borrow().wire_named(id).expect("the loop has registered it");
+            let wire = self.world.borrow_mut().wire_begun(id);
             self.sessions.borrow_mut().push((id, wire));
             if self.random.chance(100) {
                 // It is not wanted any more.
