@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use edgeloop::Address;
 
 use crate::servers::READ_BUFFER;
 
@@ -66,6 +67,8 @@ pub(crate) enum Command {
         service: peers::Service,
         /// Bytes
         read_buffer: usize,
+        /// Of a Unix socket; without any, on the loopback
+        path: Option<PathBuf>,
     },
     /// Serve beside an example: how hyper and the proxy on tokio are started
     #[command(hide = true)]
@@ -86,7 +89,7 @@ pub(crate) enum Command {
     #[command(hide = true)]
     Hold {
         /// To this server
-        server: SocketAddr,
+        server: Address,
         /// How many
         connections: usize,
     },

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use indicatif::ProgressBar;
+use peers::{Service, Transport};
 
 use crate::args::{AllArgs, CountsArgs, ExamplesArgs, ROUNDS, RoundsArgs, TURN};
 use crate::counts;
@@ -135,7 +136,7 @@ fn save(results: &Results, json: Option<&std::path::PathBuf>) -> Result<(), Fail
 fn countable() -> Vec<Contestant> {
     let mut all = servers::all();
     all.retain(|server| {
-        let echoes = server.left_out().is_none() && server.serves(peers::Service::Echo);
+        let echoes = server.left_out().is_none() && server.serves(Service::Echo, Transport::Tcp);
         // It polls in between, so what is counted at full speed says nothing of it.
         echoes && !server.spins() && !server.prints()
     });
