@@ -24,8 +24,9 @@ mod latency;
 mod overload;
 mod results;
 mod targets;
-mod draw;
 mod plan;
+mod over_unix;
+mod draw;
 mod gate;
 mod whole;
 
@@ -95,6 +96,7 @@ fn run(line: CommandLine) -> Result<bool, Failure> {
             servers::prepare([])?;
             services::compare(&arguments, &edgeloop)
         }
+        Some(Command::Unix(arguments)) => whole::over_unix(&arguments),
         Some(Command::Examples(arguments)) => whole::examples(&arguments),
         Some(Command::Gate) => {
             let edgeloop = servers::find(servers::EDGELOOP)?;
@@ -107,7 +109,11 @@ fn run(line: CommandLine) -> Result<bool, Failure> {
             if let Some(path) = &arguments.servers {
                 draw::write_servers(&results, path)?;
             }
-            let files = [&arguments.markdown, &arguments.report, &arguments.servers];
+            if let Some(path) = &arguments.unix {
+                draw::write_over_unix(&results, path)?;
+            }
+            let files =
+                [&arguments.markdown, &arguments.report, &arguments.servers, &arguments.unix];
             if files.iter().all(|file| file.is_none()) {
                 show::print(&draw::text(&results))?;
             }
