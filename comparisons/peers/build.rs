@@ -35,6 +35,8 @@ const PROGRAMS: &[(&str, Option<&Library>)] = &[
     ("bare_inline", None),
     ("bare_spin", None),
     ("bare_splice", None),
+    ("bare_unix", None),
+    ("bare_unix_inline", None),
     ("libuv_echo", Some(&LIBUV)),
     ("libuv_fanout", Some(&LIBUV)),
     ("libevent_echo", Some(&LIBEVENT)),

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use edgeloop::Address;
 
 use crate::servers::READ_BUFFER;
 
@@ -51,6 +52,8 @@ pub(crate) enum Command {
     Services(ServicesArgs),
     /// Compare the examples redis, proxy and http with servers of others
     Examples(ExamplesArgs),
+    /// Compare the servers over Unix sockets, and draw that section of the document anew
+    Unix(UnixArgs),
     /// Hold what must hold: exact counts, progress, and the pair with bare epoll
     Gate,
     /// Name the servers and the shapes
@@ -66,6 +69,8 @@ pub(crate) enum Command {
         service: peers::Service,
         /// Bytes
         read_buffer: usize,
+        /// Of a Unix socket; without any, on the loopback
+        path: Option<PathBuf>,
     },
     /// Serve beside an example: how hyper and the proxy on tokio are started
     #[command(hide = true)]
@@ -86,7 +91,7 @@ pub(crate) enum Command {
     #[command(hide = true)]
     Hold {
         /// To this server
-        server: SocketAddr,
+        server: Address,
         /// How many
         connections: usize,
     },
@@ -244,6 +249,26 @@ pub(crate) struct ExamplesArgs {
     pub(crate) markdown: Option<PathBuf>,
 }
 
+/// The arguments of `unix`.
+#[derive(Debug, Args)]
+pub(crate) struct UnixArgs {
+    /// A fifth of the cycles
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Cycles of each pair, or as many as fit into a minute [default: 150]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(6..))]
+    pub(crate) cycles: Option<u32>,
+    /// Leave the counts out
+    #[arg(long)]
+    pub(crate) no_counts: bool,
+    /// Write the figures, after each pair
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Draw the section in this document, which there is already, and its notes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) markdown: Option<PathBuf>,
+}
+
 /// The arguments of `draw`.
 #[derive(Debug, Args)]
 pub(crate) struct DrawArgs {
@@ -258,6 +283,9 @@ pub(crate) struct DrawArgs {
     /// Write the document of the examples
     #[arg(long, value_name = "FILE")]
     pub(crate) servers: Option<PathBuf>,
+    /// Draw the section on Unix sockets in this document, which there is already, and its notes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) unix: Option<PathBuf>,
 }
 
 #[cfg(test)]

@@ -2,11 +2,9 @@
 
 use std::io;
 
-use peers::Service;
+use peers::Transport;
 
 use crate::client::{self, Until};
-use crate::counts::calls::Strace;
-use crate::counts::instructions::Scratch;
 use crate::counts::{self, Counted};
 use crate::failure::Failure;
 use crate::pair::{self, Settings};
@@ -55,9 +53,9 @@ pub(crate) fn run(edgeloop: &Contestant) -> Result<bool, Failure> {
     }
     let rustc = results::rustc();
     let recorded = recorded::of(&rustc)?;
-    let one = counts::instructions::one(edgeloop, READ_BUFFER);
+    let one = counts::instructions::one(edgeloop, Transport::Tcp, READ_BUFFER);
     tell(instructions("1 connection", one, INSTRUCTIONS.0, &rustc, recorded, |all| all.one))?;
-    let fifty = counts::instructions::fifty(edgeloop, READ_BUFFER);
+    let fifty = counts::instructions::fifty(edgeloop, Transport::Tcp, READ_BUFFER);
     tell(instructions("50 connections", fifty, INSTRUCTIONS.1, &rustc, recorded, |all| all.fifty))?;
     tell(calls(edgeloop))?;
     tell(memory(edgeloop))?;
@@ -70,10 +68,11 @@ pub(crate) fn run(edgeloop: &Contestant) -> Result<bool, Failure> {
 /// Some rounds of a shape, with every byte compared.
 fn progress(edgeloop: &Contestant, shape: &crate::shapes::Shape) -> io::Result<Held> {
     let service = shape.load.service();
-    // The program has no chat; the library under it has.
-    let server = if edgeloop.serves(service) { *edgeloop } else { library()? };
+    // What the program has not, the library under it has: a chat, and Unix sockets.
+    let serves = edgeloop.serves(service, shape.transport);
+    let server = if serves { *edgeloop } else { library()? };
     let name = server.name();
-    let running = server.start(service, READ_BUFFER)?;
+    let running = server.start_over(shape.transport, service, READ_BUFFER)?;
     let go_on = || {
         let _idle = (shape.idle > 0)
             .then(|| client::Holder::start(running.address(), shape.idle))
@@ -134,10 +133,10 @@ fn judge_instructions(
 
 /// System calls a message on one connection: by trace points, or else by strace.
 fn calls(edgeloop: &Contestant) -> io::Result<Held> {
-    let (each, by) = match counts::calls(edgeloop, READ_BUFFER, 1) {
+    let (each, by) = match counts::calls(edgeloop, Transport::Tcp, READ_BUFFER, 1) {
         Ok(calls) => (calls.all, "trace points"),
-        Err(error) => match calls_by_strace(edgeloop) {
-            Ok(each) => (each, "strace"),
+        Err(error) => match counts::calls_by_strace(edgeloop, Transport::Tcp, READ_BUFFER) {
+            Ok(calls) => (calls.all, "strace"),
             Err(other) => {
                 return Ok(Held::Open(format!("system calls a message: {error}; {other}")));
             }
@@ -147,17 +146,6 @@ fn calls(edgeloop: &Contestant) -> io::Result<Held> {
     // Attaching and detaching may add a call or two to all.
     let holds = each <= CALLS + 0.01;
     Ok(if holds { Held::Yes(line) } else { Held::No(format!("{line}, of {CALLS} at most")) })
-}
-
-fn calls_by_strace(edgeloop: &Contestant) -> io::Result<f64> {
-    const MESSAGES: u32 = 1_000;
-    let server = edgeloop.start(Service::Echo, READ_BUFFER)?;
-    let mut crowd = client::crowd(server.address(), 1)?;
-    let scratch = Scratch::new()?;
-    let strace = Strace::start(server.process(), scratch.path())?;
-    crowd.rounds(MESSAGES.into())?;
-    server.process().settle()?;
-    Ok(strace.finish()?.all / f64::from(MESSAGES))
 }
 
 fn memory(edgeloop: &Contestant) -> io::Result<Held> {

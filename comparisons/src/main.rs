@@ -6,6 +6,7 @@ mod interrupt;
 mod failure;
 mod process;
 mod place;
+mod scratch;
 mod ours;
 mod recorded;
 mod servers;
@@ -23,11 +24,13 @@ mod latency;
 mod overload;
 mod results;
 mod targets;
-mod draw;
 mod plan;
+mod over_unix;
+mod draw;
 mod gate;
 mod whole;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -71,14 +74,14 @@ fn refuse(error: &clap::Error) -> ExitCode {
 /// Does what was asked for. Returns whether it came to what it should.
 fn run(line: CommandLine) -> Result<bool, Failure> {
     match line.command {
-        Some(Command::Server { name, service, read_buffer }) => {
-            serve(&name, service, read_buffer)?;
+        Some(Command::Server { name, service, read_buffer, path }) => {
+            serve(&name, service, read_buffer, path.as_deref())?;
             return Ok(true);
         }
         Some(Command::Beside { upstream }) => match examples::serve(upstream)? {},
         Some(Command::Launch { core, program }) => match place::launch(core, &program)? {},
         Some(Command::Hold { server, connections }) => {
-            client::hold(server, connections)?;
+            client::hold(&server, connections)?;
             return Ok(true);
         }
         _ => interrupt::install()?,
@@ -93,6 +96,7 @@ fn run(line: CommandLine) -> Result<bool, Failure> {
             servers::prepare([])?;
             services::compare(&arguments, &edgeloop)
         }
+        Some(Command::Unix(arguments)) => whole::over_unix(&arguments),
         Some(Command::Examples(arguments)) => whole::examples(&arguments),
         Some(Command::Gate) => {
             let edgeloop = servers::find(servers::EDGELOOP)?;
@@ -105,7 +109,11 @@ fn run(line: CommandLine) -> Result<bool, Failure> {
             if let Some(path) = &arguments.servers {
                 draw::write_servers(&results, path)?;
             }
-            let files = [&arguments.markdown, &arguments.report, &arguments.servers];
+            if let Some(path) = &arguments.unix {
+                draw::write_over_unix(&results, path)?;
+            }
+            let files =
+                [&arguments.markdown, &arguments.report, &arguments.servers, &arguments.unix];
             if files.iter().all(|file| file.is_none()) {
                 show::print(&draw::text(&results))?;
             }
@@ -119,11 +127,16 @@ fn run(line: CommandLine) -> Result<bool, Failure> {
     }
 }
 
-fn serve(name: &str, service: Service, read_buffer: usize) -> std::io::Result<()> {
+fn serve(
+    name: &str,
+    service: Service,
+    read_buffer: usize,
+    path: Option<&Path>,
+) -> std::io::Result<()> {
     if name == ours::NAME {
-        ours::serve(service, read_buffer)
+        ours::serve(service, read_buffer, path)
     } else {
-        peers::serve(name, service, read_buffer)
+        peers::serve(name, service, read_buffer, path)
     }
 }
 

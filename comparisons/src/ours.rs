@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 
 use edgeloop::{
-    Action, Closed, Config, ConnectionId, Context, EventLoop, Handler, Input, Origin, Sent,
+    Action, Address, Closed, Config, ConnectionId, Context, EventLoop, Handler, Input, Origin,
+    Sent, UnixAddress,
 };
 use peers::Service;
 
@@ -15,10 +18,15 @@ pub(crate) const NAME: &str = "edgeloop-library";
 /// The hidden command that serves; the peers know it by this word, too.
 pub(crate) const SERVE: &str = "server";
 
-/// The command that starts this program as such a server.
-pub(crate) fn command(service: Service, read_buffer: usize) -> io::Result<Command> {
+/// The command that starts this program as such a server, on a Unix socket at this path or on the
+/// loopback.
+pub(crate) fn command(
+    service: Service,
+    read_buffer: usize,
+    path: Option<&Path>,
+) -> io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args([SERVE, NAME, service.name()]).arg(read_buffer.to_string());
+    command.args([SERVE, NAME, service.name()]).arg(read_buffer.to_string()).args(path);
     Ok(command)
 }
 
@@ -27,20 +35,24 @@ pub(crate) fn command(service: Service, read_buffer: usize) -> io::Result<Comman
 /// # Errors
 ///
 /// When it can't listen, or the loop fails.
-pub(crate) fn serve(service: Service, read_buffer: usize) -> io::Result<()> {
+pub(crate) fn serve(service: Service, read_buffer: usize, path: Option<&Path>) -> io::Result<()> {
     // More than the library allows without asking: the shapes need it.
     // Who needs more than there are will say so.
     let _ = edgeloop::raise_descriptor_limit();
     let config = Config::new().read_buffer(read_buffer);
+    let address = match path {
+        None => Address::from(SocketAddr::from(([127, 0, 0, 1], 0))),
+        Some(path) => UnixAddress::path(path)?.into(),
+    };
     match service {
-        Service::Echo => run(Echo, config),
-        Service::Fanout => run(Room::default(), config.input_limit(Service::MESSAGE)),
+        Service::Echo => run(Echo, config, &address),
+        Service::Fanout => run(Room::default(), config.input_limit(Service::MESSAGE), &address),
     }
 }
 
-fn run<H: Handler>(handler: H, config: Config) -> io::Result<()> {
+fn run<H: Handler>(handler: H, config: Config, address: &Address) -> io::Result<()> {
     let mut server = EventLoop::with_config(handler, config).map_err(io::Error::other)?;
-    println!("listening on {}", server.listen("127.0.0.1:0").map_err(io::Error::other)?);
+    println!("listening on {}", server.listen(address).map_err(io::Error::other)?);
     server.run().map_err(io::Error::other)?;
     Ok(())
 }

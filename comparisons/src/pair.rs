@@ -198,7 +198,8 @@ struct Lane {
 
 impl Lane {
     fn start(side: Side, shape: &Shape, settings: &Settings) -> io::Result<Self> {
-        let server = side.server.start(shape.load.service(), settings.read_buffer)?;
+        let server =
+            side.server.start_over(shape.transport, shape.load.service(), settings.read_buffer)?;
         let named = |error: io::Error| named(server.name(), &error);
         let idle = (side.idle && shape.idle > 0)
             .then(|| Holder::start(server.address(), shape.idle).map_err(named))

@@ -32,10 +32,11 @@ pub(crate) fn can_serve(server: &Contestant, shape: &Shape) -> Result<(), String
     if let Some(reason) = server.left_out() {
         return Err(format!("{name} is left out here: {reason}"));
     }
-    if server.serves(service) {
+    if server.serves(service, shape.transport) {
         Ok(())
     } else {
-        Err(format!("{name} has no {service}, which {} is made of", shape.name))
+        let transport = shape.transport;
+        Err(format!("{name} has no {service} over {transport}, which {} is made of", shape.name))
     }
 }
 

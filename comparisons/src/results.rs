@@ -30,6 +30,9 @@ pub(crate) struct Results {
     pub(crate) servers: Vec<About>,
     pub(crate) pairs: Vec<Measured>,
     pub(crate) counts: Vec<Counts>,
+    /// Of calls and instructions over Unix sockets.
+    #[serde(default)]
+    pub(crate) unix_counts: Vec<Counts>,
     #[serde(default)]
     pub(crate) latency: Vec<Latency>,
     #[serde(default)]
@@ -74,6 +77,7 @@ impl Results {
             servers: abouts(),
             pairs: Vec::new(),
             counts: Vec::new(),
+            unix_counts: Vec::new(),
             latency: Vec::new(),
             overload: Vec::new(),
             examples: None,
@@ -137,10 +141,20 @@ impl Results {
     /// The same for counts.
     pub(crate) fn take_counts(&mut self, counts: Counts) {
         self.date = now();
-        match self.counts.iter_mut().find(|other| other.name == counts.name) {
-            Some(other) => *other = counts,
-            None => self.counts.push(counts),
-        }
+        replace(&mut self.counts, counts);
+    }
+
+    /// The same for counts over Unix sockets.
+    pub(crate) fn take_unix_counts(&mut self, counts: Counts) {
+        self.date = now();
+        replace(&mut self.unix_counts, counts);
+    }
+}
+
+fn replace(all: &mut Vec<Counts>, counts: Counts) {
+    match all.iter_mut().find(|other| other.name == counts.name) {
+        Some(other) => *other = counts,
+        None => all.push(counts),
     }
 }
 

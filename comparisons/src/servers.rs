@@ -1,19 +1,21 @@
 //! Who takes part, and how each is started: our own servers, and the peers.
 
+use std::ffi::OsString;
 use std::io::{self, BufRead as _, BufReader};
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use peers::{Peer, Service};
+use edgeloop::{Address, UnixAddress};
+use peers::{Peer, Service, Transport};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::failure::Failure;
 use crate::place;
 use crate::process::{Process, wait_until};
+use crate::scratch::Scratch;
 use crate::{binary, interrupt, ours};
 
 /// How long a server may take to say where it listens. Under valgrind that takes seconds.
@@ -46,6 +48,9 @@ enum Kind {
 
 /// The program with its defaults.
 pub(crate) const EDGELOOP: &str = "edgeloop";
+
+/// Whether the program can listen on Unix sockets. Until it can, the library stands for it.
+const TOOL_ON_UNIX: bool = false;
 
 /// The program without its idle timeout, to see what that costs.
 pub(crate) const WITHOUT_TIMEOUT: &str = "edgeloop-no-idle-timeout";
@@ -158,20 +163,30 @@ impl Contestant {
         }
     }
 
-    pub(crate) const fn serves(&self, service: Service) -> bool {
-        match self.kind {
-            Kind::Tool { .. } => matches!(service, Service::Echo),
-            Kind::Library => true,
-            Kind::Peer(peer) => peer.serves(service),
+    pub(crate) const fn serves(&self, service: Service, transport: Transport) -> bool {
+        match (self.kind, transport) {
+            (Kind::Tool { .. }, Transport::Tcp) => matches!(service, Service::Echo),
+            (Kind::Tool { arguments, .. }, Transport::Unix) => {
+                TOOL_ON_UNIX && matches!(service, Service::Echo) && arguments.is_empty()
+            }
+            (Kind::Library, Transport::Tcp) => true,
+            (Kind::Library, Transport::Unix) => matches!(service, Service::Echo),
+            (Kind::Peer(peer), _) => peer.serves(service, transport),
         }
     }
 
-    /// The command that starts it.
-    pub(crate) fn command(&self, service: Service, read_buffer: usize) -> io::Result<Command> {
+    /// The command that starts it, on a Unix socket at this path or on the loopback.
+    pub(crate) fn command(
+        &self,
+        service: Service,
+        read_buffer: usize,
+        path: Option<&Path>,
+    ) -> io::Result<Command> {
         match self.kind {
             Kind::Tool { arguments, .. } => {
                 let mut command = Command::new(binary::edgeloop()?);
-                command.args(["serve", "127.0.0.1:0"]).args(arguments);
+                let address = path.map_or_else(|| "127.0.0.1:0".into(), unix_argument);
+                command.arg("serve").arg(address).args(arguments);
                 // The defaults are what users get, whatever is set around here.
                 for (name, _) in std::env::vars_os() {
                     if name.to_string_lossy().starts_with("EDGELOOP_") {
@@ -180,8 +195,8 @@ impl Contestant {
                 }
                 Ok(command)
             }
-            Kind::Library => ours::command(service, read_buffer),
-            Kind::Peer(peer) => Ok(peer.command(service, read_buffer)),
+            Kind::Library => ours::command(service, read_buffer, path),
+            Kind::Peer(peer) => Ok(peer.command(service, read_buffer, path)),
         }
     }
 
@@ -191,18 +206,62 @@ impl Contestant {
     ///
     /// When it can't be started, or ends, or says nothing. The text names it.
     pub(crate) fn start(&self, service: Service, read_buffer: usize) -> io::Result<Server> {
-        Server::start(self.name(), &self.command(service, read_buffer)?)
+        self.start_over(Transport::Tcp, service, read_buffer)
+    }
+
+    /// As [`Contestant::start`], over either transport.
+    pub(crate) fn start_over(
+        &self,
+        transport: Transport,
+        service: Service,
+        read_buffer: usize,
+    ) -> io::Result<Server> {
+        let place = Place::over(transport)?;
+        let command = self.command(service, read_buffer, place.path.as_deref())?;
+        Server::start(self.name(), &command, place)
     }
 
     /// Starts it under callgrind, which writes what it has counted to the file.
-    pub(crate) fn start_counted(&self, read_buffer: usize, log: &PathBuf) -> io::Result<Server> {
-        let counted = self.command(Service::Echo, read_buffer)?;
+    pub(crate) fn start_counted(
+        &self,
+        transport: Transport,
+        read_buffer: usize,
+        log: &PathBuf,
+    ) -> io::Result<Server> {
+        let place = Place::over(transport)?;
+        let counted = self.command(Service::Echo, read_buffer, place.path.as_deref())?;
         let mut command = Command::new("valgrind");
         command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
-        let mut file = std::ffi::OsString::from("--log-file=");
+        let mut file = OsString::from("--log-file=");
         file.push(log);
         command.arg(file).arg(counted.get_program()).args(counted.get_args());
-        Server::start(self.name(), &command)
+        Server::start(self.name(), &command, place)
+    }
+}
+
+/// The form of a path in which the program takes it.
+fn unix_argument(path: &Path) -> OsString {
+    let mut argument = OsString::from("unix:");
+    argument.push(path);
+    argument
+}
+
+/// Where a server is told to listen: at a path in a directory of its own, or anywhere.
+#[derive(Debug)]
+struct Place {
+    path: Option<PathBuf>,
+    _directory: Option<Scratch>,
+}
+
+impl Place {
+    fn over(transport: Transport) -> io::Result<Self> {
+        Ok(match transport {
+            Transport::Tcp => Self { path: None, _directory: None },
+            Transport::Unix => {
+                let directory = Scratch::new()?;
+                Self { path: Some(directory.path().join("socket")), _directory: Some(directory) }
+            }
+        })
     }
 }
 
@@ -211,11 +270,12 @@ impl Contestant {
 pub(crate) struct Server {
     name: &'static str,
     child: Child,
-    address: SocketAddr,
+    address: Address,
+    _place: Place,
 }
 
 impl Server {
-    fn start(name: &'static str, command: &Command) -> io::Result<Self> {
+    fn start(name: &'static str, command: &Command, place: Place) -> io::Result<Self> {
         let failed = |error: &dyn std::fmt::Display| {
             io::Error::other(format!("{name} cannot be started: {error}"))
         };
@@ -225,8 +285,9 @@ impl Server {
         let child = command.spawn().map_err(|error| failed(&error))?;
         // The command holds the writing end, too, and with it the output would have no end.
         drop(command);
-        let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server = Self { name, child, address };
+        // Until it says another one.
+        let address = UnixAddress::unnamed().into();
+        let mut server = Self { name, child, address, _place: place };
         let (sender, said) = mpsc::channel();
         thread::Builder::new().name("output".to_owned()).spawn(move || {
             // A server that was ended in the middle of a line leaves something unreadable.
@@ -254,8 +315,8 @@ impl Server {
         self.name
     }
 
-    pub(crate) const fn address(&self) -> SocketAddr {
-        self.address
+    pub(crate) const fn address(&self) -> &Address {
+        &self.address
     }
 
     pub(crate) fn process(&self) -> Process {
@@ -293,7 +354,7 @@ impl Drop for Server {
 }
 
 /// The address in the line that says where a server listens.
-fn address_in(line: &str) -> Option<SocketAddr> {
+fn address_in(line: &str) -> Option<Address> {
     let (_, rest) = line.split_once("listening on ")?;
     rest.split_whitespace().next()?.parse().ok()
 }
@@ -302,7 +363,7 @@ fn address_in(line: &str) -> Option<SocketAddr> {
 pub(crate) fn prepare(servers: impl IntoIterator<Item = Contestant>) -> Result<(), Failure> {
     for server in servers {
         // The program `edgeloop` is built here if it has to be, and not on the client's core alone.
-        let command = server.command(Service::Echo, READ_BUFFER);
+        let command = server.command(Service::Echo, READ_BUFFER, None);
         command.map_err(|error| Failure::usage(error.to_string()))?;
     }
     // Who needs more than there are will say so.
@@ -314,12 +375,15 @@ pub(crate) fn prepare(servers: impl IntoIterator<Item = Contestant>) -> Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::SocketAddr;
 
     #[test]
     fn the_address_is_read_from_either_form_of_the_line() {
-        let expected = Some(SocketAddr::from(([127, 0, 0, 1], 4321)));
+        let expected = Some(Address::from(SocketAddr::from(([127, 0, 0, 1], 4321))));
         assert_eq!(address_in("listening on 127.0.0.1:4321"), expected);
         assert_eq!(address_in("2026-11-26 INFO listening on 127.0.0.1:4321 and so"), expected);
+        let unix = UnixAddress::path("/tmp/a").expect("a path");
+        assert_eq!(address_in("listening on unix:/tmp/a"), Some(unix.into()));
         assert_eq!(address_in("listening on nothing"), None);
         assert_eq!(address_in("cannot listen"), None);
     }

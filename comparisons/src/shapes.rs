@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use peers::Service;
+use peers::{Service, Transport};
 
 /// A load: who is connected, what they send, and what is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub(crate) struct Shape {
     pub(crate) about: &'static str,
     /// What its cost is given for one of.
     pub(crate) unit: &'static str,
+    /// What connections run over.
+    pub(crate) transport: Transport,
     /// What the active connections do.
     pub(crate) load: Load,
     /// Connections that are open besides, and say nothing.
@@ -70,11 +72,24 @@ impl Load {
 const SHORT: Duration = Duration::from_millis(25);
 const LONG: Duration = Duration::from_millis(50);
 
+/// A shape that runs over Unix sockets.
+const fn over_unix(name: &'static str, about: &'static str, load: Load) -> Shape {
+    let (unit, slice) = match load {
+        Load::Stream { .. } => ("KiB", LONG),
+        _ => ("message", SHORT),
+    };
+    Shape { name, about, unit, transport: Transport::Unix, load, idle: 0, slice }
+}
+
+const fn rounds(connections: usize, bytes: usize) -> Load {
+    Load::Rounds { connections, bytes, in_flight: 1 }
+}
+
 const fn small(name: &'static str, about: &'static str, connections: usize) -> Shape {
     let load = Load::Rounds { connections, bytes: 64, in_flight: 1 };
     // Of 5,000 connections, a round is a good part of a slice.
     let slice = if connections > 500 { LONG } else { SHORT };
-    Shape { name, about, unit: "message", load, idle: 0, slice }
+    Shape { name, about, unit: "message", transport: Transport::Tcp, load, idle: 0, slice }
 }
 
 /// All shapes, in the order of the tables.
@@ -87,6 +102,7 @@ pub(crate) const SHAPES: &[Shape] = &[
         name: "pipelined-50",
         about: "64 bytes on 50 connections, 16 in flight on each",
         unit: "message",
+        transport: Transport::Tcp,
         load: Load::Rounds { connections: 50, bytes: 64, in_flight: 16 },
         idle: 0,
         slice: SHORT,
@@ -95,6 +111,7 @@ pub(crate) const SHAPES: &[Shape] = &[
         name: "4k-50",
         about: "4 KiB on 50 connections",
         unit: "message",
+        transport: Transport::Tcp,
         load: Load::Rounds { connections: 50, bytes: 4096, in_flight: 1 },
         idle: 0,
         slice: SHORT,
@@ -103,6 +120,7 @@ pub(crate) const SHAPES: &[Shape] = &[
         name: "stream-1",
         about: "one stream, 512 KiB in flight",
         unit: "KiB",
+        transport: Transport::Tcp,
         load: Load::Stream { connections: 1, window: 512 * 1024 },
         idle: 0,
         slice: LONG,
@@ -111,6 +129,7 @@ pub(crate) const SHAPES: &[Shape] = &[
         name: "stream-8",
         about: "eight streams, 128 KiB in flight on each",
         unit: "KiB",
+        transport: Transport::Tcp,
         load: Load::Stream { connections: 8, window: 128 * 1024 },
         idle: 0,
         slice: LONG,
@@ -119,6 +138,7 @@ pub(crate) const SHAPES: &[Shape] = &[
         name: "connect",
         about: "connect, echo 64 bytes, close; one after the other",
         unit: "connection",
+        transport: Transport::Tcp,
         load: Load::Connect { bytes: 64 },
         idle: 0,
         slice: SHORT,
@@ -127,6 +147,7 @@ pub(crate) const SHAPES: &[Shape] = &[
         name: "idle-15000",
         about: "64 bytes on 50 connections among 15,000 idle ones",
         unit: "message",
+        transport: Transport::Tcp,
         load: Load::Rounds { connections: 50, bytes: 64, in_flight: 1 },
         idle: 15_000,
         slice: SHORT,
@@ -135,6 +156,7 @@ pub(crate) const SHAPES: &[Shape] = &[
         name: "segments",
         about: "1 KiB messages cut into 1-byte segments, 1 connection",
         unit: "message",
+        transport: Transport::Tcp,
         load: Load::Segments { bytes: 1024 },
         idle: 0,
         slice: LONG,
@@ -143,11 +165,26 @@ pub(crate) const SHAPES: &[Shape] = &[
         name: "fanout-500",
         about: "a chat: 64 bytes of one to 500 others",
         unit: "message to 500",
+        transport: Transport::Tcp,
         load: Load::Fanout { receivers: 500 },
         idle: 0,
         slice: LONG,
     },
+    over_unix("unix-1", "64 bytes on 1 connection over a Unix socket", rounds(1, 64)),
+    over_unix("unix-50", "64 bytes on 50 connections over Unix sockets", rounds(50, 64)),
+    over_unix("unix-4k-50", "4 KiB on 50 connections over Unix sockets", rounds(50, 4096)),
+    over_unix(
+        "unix-stream-1",
+        "one stream over a Unix socket, 512 KiB in flight, as far as the kernel takes them",
+        Load::Stream { connections: 1, window: 512 * 1024 },
+    ),
 ];
+
+/// The names of those that run over Unix sockets.
+pub(crate) fn over_unix_sockets() -> impl Iterator<Item = &'static str> {
+    let is_unix = |shape: &&Shape| shape.transport == Transport::Unix;
+    SHAPES.iter().filter(is_unix).map(|shape| shape.name)
+}
 
 /// The shape of that name.
 pub(crate) fn find(name: &str) -> Result<&'static Shape, String> {

@@ -80,7 +80,7 @@ pub(crate) struct Row {
     pub(crate) verdict: Verdict,
 }
 
-fn judge(ratio: Option<Estimate>, at_most: f64) -> Verdict {
+pub(crate) fn judge(ratio: Option<Estimate>, at_most: f64) -> Verdict {
     match ratio {
         None => Verdict::NotMeasured,
         Some(ratio) if ratio.median <= at_most => Verdict::Met,
@@ -89,7 +89,13 @@ fn judge(ratio: Option<Estimate>, at_most: f64) -> Verdict {
     }
 }
 
-fn ratio_of(pairs: &[Measured], of: &str, against: &str, shape: &str) -> Option<Estimate> {
+/// The ratio of a pair, if it was measured and says something.
+pub(crate) fn ratio_of(
+    pairs: &[Measured],
+    of: &str,
+    against: &str,
+    shape: &str,
+) -> Option<Estimate> {
     pairs
         .iter()
         .find(|pair| (&*pair.of, &*pair.against, &*pair.shape) == (of, against, shape))?

@@ -1,10 +1,12 @@
 //! The whole comparison: every pair, every count, and the documents of them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
+use peers::{Service, Transport};
 
-use crate::args::{AllArgs, CountsArgs, ExamplesArgs, ROUNDS, RoundsArgs, TURN};
+use crate::args::{AllArgs, CountsArgs, ExamplesArgs, ROUNDS, RoundsArgs, TURN, UnixArgs};
 use crate::counts;
 use crate::failure::Failure;
 use crate::latency::LATENCY;
@@ -14,7 +16,7 @@ use crate::results::Results;
 use crate::servers::{self, Contestant};
 use crate::targets::{self, Verdict};
 use crate::turns::{InTurn, Measurement};
-use crate::{draw, examples, plan, show};
+use crate::{draw, examples, over_unix, plan, shapes, show};
 
 /// Cycles of each pair.
 const CYCLES: u32 = 150;
@@ -52,20 +54,15 @@ pub(crate) fn run(arguments: &AllArgs) -> Result<bool, Failure> {
     let mut results = Results::new();
     if let Some(path) = files.json.as_ref().filter(|path| arguments.add && path.exists()) {
         let before = Results::read(path)?;
-        let Results { pairs, counts, latency, overload, examples, .. } = before;
-        results = Results { pairs, counts, latency, overload, examples, ..results };
+        let Results { pairs, counts, unix_counts, latency, overload, examples, .. } = before;
+        results = Results { pairs, counts, unix_counts, latency, overload, examples, ..results };
     }
     let quick = if arguments.quick { QUICK } else { 1 };
-    let cycles = arguments.cycles.unwrap_or(CYCLES) / quick;
-    let settings = Settings {
-        cycles: cycles.max(6),
-        time: Some(TIME),
-        slice: None,
-        read_buffer: servers::READ_BUFFER,
-    };
+    let settings = settings(arguments.cycles, arguments.quick);
     // With a part of the shapes or servers asked for, the counts were not.
     let is_part = !arguments.shape.is_empty() || !arguments.against.is_empty();
     let counted: Vec<_> = if arguments.no_counts || is_part { Vec::new() } else { countable() };
+    let over_unix = if counted.is_empty() { Vec::new() } else { over_unix::counted()? };
     let in_turn = !arguments.no_latency && !is_part;
     let measured = pairs.iter().flat_map(|pair| [pair.of.server, pair.against.server]);
     servers::prepare(measured.chain(counted.iter().copied()))?;
@@ -74,30 +71,15 @@ pub(crate) fn run(arguments: &AllArgs) -> Result<bool, Failure> {
     let turns =
         if in_turn { turn_steps(&LATENCY, ROUNDS)? + turn_steps(&OVERLOAD, ROUNDS)? } else { 0 };
     // A step of counting takes about as long as some tens of cycles.
-    let bar = show::progress(steps + counted.len() as u64 * counts::STEPS * STEP + turns);
-    for (index, pair) in pairs.iter().enumerate() {
-        let title = format!("{} of {}: {}", index + 1, pairs.len(), name(pair));
-        let begin = index as u64 * u64::from(settings.cycles);
-        let measured = pair::measure(pair, &settings, &mut |attempt, cycle| {
-            bar.set_message(if attempt == 1 {
-                title.clone()
-            } else {
-                format!("{title}, again: the null did not hold")
-            });
-            bar.set_position(begin + u64::from(cycle));
-        })?;
-        if bar.is_hidden() {
-            // Without a terminal there is no progress line, but somebody may read along.
-            eprintln!("{title}: {}", show::estimate(measured.valid_ratio()));
-        }
-        results.take_pair(measured);
-        save(&results, files.json.as_ref())?;
-    }
-    bar.set_position(steps);
+    let to_count =
+        counted.len() as u64 * counts::STEPS + over_unix.len() as u64 * counts::UNIX_STEPS;
+    let bar = show::progress(steps + to_count * STEP + turns);
+    measure(&pairs, &settings, &mut results, files.json.as_ref(), &bar)?;
     for server in &counted {
         count_one(&mut results, server, &bar)?;
         save(&results, files.json.as_ref())?;
     }
+    count_over_unix(&mut results, &over_unix, files.json.as_ref(), &bar)?;
     if in_turn {
         results.take_latency(take_turns(&LATENCY, ROUNDS, turn, &bar)?);
         save(&results, files.json.as_ref())?;
@@ -117,6 +99,89 @@ pub(crate) fn run(arguments: &AllArgs) -> Result<bool, Failure> {
     Ok(targets::ratios(&results.pairs).iter().find(missing).is_none())
 }
 
+/// How pairs are measured.
+fn settings(cycles: Option<u32>, is_quick: bool) -> Settings {
+    let quick = if is_quick { QUICK } else { 1 };
+    Settings {
+        cycles: (cycles.unwrap_or(CYCLES) / quick).max(6),
+        time: Some(TIME),
+        slice: None,
+        read_buffer: servers::READ_BUFFER,
+    }
+}
+
+/// Measures the pairs, one after the other.
+fn measure(
+    pairs: &[Pair],
+    settings: &Settings,
+    results: &mut Results,
+    json: Option<&PathBuf>,
+    bar: &ProgressBar,
+) -> Result<(), Failure> {
+    for (index, pair) in pairs.iter().enumerate() {
+        let title = format!("{} of {}: {}", index + 1, pairs.len(), name(pair));
+        let begin = index as u64 * u64::from(settings.cycles);
+        let measured = pair::measure(pair, settings, &mut |attempt, cycle| {
+            bar.set_message(if attempt == 1 {
+                title.clone()
+            } else {
+                format!("{title}, again: the null did not hold")
+            });
+            bar.set_position(begin + u64::from(cycle));
+        })?;
+        if bar.is_hidden() {
+            // Without a terminal there is no progress line, but somebody may read along.
+            eprintln!("{title}: {}", show::estimate(measured.valid_ratio()));
+        }
+        results.take_pair(measured);
+        save(results, json)?;
+    }
+    bar.set_position(pairs.len() as u64 * u64::from(settings.cycles));
+    Ok(())
+}
+
+/// Counts calls and instructions over Unix sockets.
+fn count_over_unix(
+    results: &mut Results,
+    servers: &[Contestant],
+    json: Option<&PathBuf>,
+    bar: &ProgressBar,
+) -> Result<(), Failure> {
+    for server in servers {
+        let counts = counts::count_over_unix(server, servers::READ_BUFFER, &mut |what| {
+            bar.set_message(format!("{} over Unix sockets: {what}", server.name()));
+            bar.inc(STEP);
+        })?;
+        results.take_unix_counts(counts);
+        save(results, json)?;
+    }
+    Ok(())
+}
+
+/// Measures what runs over Unix sockets, and draws that section of the document. Returns whether
+/// every bound that was measured holds.
+pub(crate) fn over_unix(arguments: &UnixArgs) -> Result<bool, Failure> {
+    let json = arguments.json.as_ref();
+    draw::check_writable(&[json, arguments.markdown.as_ref()])?;
+    let shapes: Vec<_> = shapes::over_unix_sockets().map(str::to_owned).collect();
+    let pairs = plan::all(&shapes, &[])?;
+    let settings = settings(arguments.cycles, arguments.quick);
+    let counted = if arguments.no_counts { Vec::new() } else { over_unix::counted()? };
+    servers::prepare(pairs.iter().flat_map(|pair| [pair.of.server, pair.against.server]))?;
+    let steps = pairs.len() as u64 * u64::from(settings.cycles);
+    let bar = show::progress(steps + counted.len() as u64 * counts::UNIX_STEPS * STEP);
+    let mut results = Results::new();
+    measure(&pairs, &settings, &mut results, json, &bar)?;
+    count_over_unix(&mut results, &counted, json, &bar)?;
+    bar.finish_and_clear();
+    if let Some(path) = &arguments.markdown {
+        draw::write_over_unix(&results, path)?;
+    }
+    show::print(&draw::over_unix_text(&results))?;
+    let rows = over_unix::rows(&results.pairs);
+    Ok(rows.iter().all(|row| row.verdict != Verdict::Missed))
+}
+
 /// How many cycles a turn stands for on the progress line.
 const TURN_STEP: u64 = 15;
 
@@ -127,7 +192,7 @@ fn name(pair: &Pair) -> String {
     format!("{} against {}, {}", pair.of.server.name(), pair.against_name(), pair.shape.name)
 }
 
-fn save(results: &Results, json: Option<&std::path::PathBuf>) -> Result<(), Failure> {
+fn save(results: &Results, json: Option<&PathBuf>) -> Result<(), Failure> {
     json.map_or(Ok(()), |path| results.write(path)).map_err(Failure::from)
 }
 
@@ -135,7 +200,7 @@ fn save(results: &Results, json: Option<&std::path::PathBuf>) -> Result<(), Fail
 fn countable() -> Vec<Contestant> {
     let mut all = servers::all();
     all.retain(|server| {
-        let echoes = server.left_out().is_none() && server.serves(peers::Service::Echo);
+        let echoes = server.left_out().is_none() && server.serves(Service::Echo, Transport::Tcp);
         // It polls in between, so what is counted at full speed says nothing of it.
         echoes && !server.spins() && !server.prints()
     });

@@ -59,6 +59,7 @@ static int receive(int fd)
 static void serve(int fd, unsigned events)
 {
     (void)events;
+    int was_full = pipes[fd].holds > 0 || queues[fd].bytes;
     stalled -= pipes[fd].holds > 0;
     int goes_on = empty_pipe(fd);
     if (goes_on > 0 && queues[fd].bytes)
@@ -75,11 +76,16 @@ static void serve(int fd, unsigned events)
     if (goes_on < 0)
         end(fd);
     stalled += pipes[fd].holds > 0;
+    int is_full = pipes[fd].holds > 0 || queues[fd].bytes;
+    if (unix_path && goes_on >= 0 && was_full != is_full)
+        change_interest(fd, is_full ? interest | EPOLLOUT : interest);
 }
 
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN); /* splice has no MSG_NOSIGNAL */
     size = read_buffer(argc, argv);
+    if (unix_path)
+        interest &= ~EPOLLOUT;
     run(0);
 }

@@ -3,6 +3,8 @@
 #ifndef LIBEVENT_H
 #define LIBEVENT_H
 
+#include <signal.h>
+
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
@@ -23,8 +25,9 @@ static struct event_base *new_base(void)
 
 static void run(evconnlistener_cb on_connection)
 {
+    signal(SIGPIPE, SIG_IGN); /* its writes have no MSG_NOSIGNAL */
     struct event_base *base = new_base();
-    int fd = listen_on_loopback();
+    int fd = listen_where_told();
     /* A backlog of 0 says that the socket listens already. */
     if (!base || !evconnlistener_new(base, on_connection, base, LEV_OPT_CLOSE_ON_EXEC, 0, fd))
         die("libevent");

@@ -1,6 +1,5 @@
 /* Echo on libuv: one buffer for everybody, uv_try_write at once, and uv_write for the rest. */
 
-
 #include "libuv.h"
 
 static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buffer);
@@ -30,8 +29,8 @@ static void on_read(uv_stream_t *stream, ssize_t got, const uv_buf_t *buffer)
 
 static void on_connection(uv_stream_t *listener, int status)
 {
-    uv_tcp_t *connection = accept_one(listener, status, sizeof *connection);
-    if (connection && uv_read_start((uv_stream_t *)connection, on_alloc, on_read) < 0)
+    union stream *connection = accept_one(listener, status, sizeof *connection);
+    if (connection && uv_read_start(&connection->stream, on_alloc, on_read) < 0)
         uv_close((uv_handle_t *)connection, on_closed);
 }
 

@@ -4,7 +4,7 @@
 #include "message.h"
 
 struct member {
-    uv_tcp_t tcp; /* first, so that a stream can be cast to its member */
+    union stream stream; /* first, so that a stream can be cast to its member */
     struct partial partial;
     struct member *next, **back;
 };

@@ -1,4 +1,5 @@
-/* What every C server here begins with: a listener on the loopback, and the line that says where it is. */
+/* What every C server here begins with: a listener on the loopback or on a Unix socket, and the line
+   that says where it is. */
 
 #ifndef LISTEN_H
 #define LISTEN_H
@@ -8,9 +9,13 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #define BACKLOG 4096
+
+static const char *unix_path; /* NULL: the loopback */
 
 static void *die(const char *what)
 {
@@ -34,8 +39,36 @@ static int listen_on_loopback(void)
     return listener;
 }
 
+static int listen_on_path(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (listener < 0)
+        die("socket");
+    if (strlen(unix_path) >= sizeof address.sun_path) {
+        fprintf(stderr, "%s: longer than the path of a Unix socket\n", unix_path);
+        exit(1);
+    }
+    strcpy(address.sun_path, unix_path);
+    if (bind(listener, (struct sockaddr *)&address, sizeof address) < 0)
+        die("bind");
+    if (listen(listener, BACKLOG) < 0)
+        die("listen");
+    return listener;
+}
+
+static int listen_where_told(void)
+{
+    return unix_path ? listen_on_path() : listen_on_loopback();
+}
+
 static void announce(int listener)
 {
+    if (unix_path) {
+        printf("listening on unix:%s\n", unix_path);
+        fflush(stdout);
+        return;
+    }
     struct sockaddr_in address;
     socklen_t length = sizeof address;
     if (getsockname(listener, (struct sockaddr *)&address, &length) < 0)
@@ -44,14 +77,15 @@ static void announce(int listener)
     fflush(stdout);
 }
 
-/* The one argument: how many bytes are read at once. */
+/* The arguments: how many bytes are read at once, and the path of a Unix socket. */
 static size_t read_buffer(int argc, char **argv)
 {
-    size_t bytes = argc > 1 ? strtoul(argv[argc - 1], NULL, 10) : 0;
+    size_t bytes = argc > 1 ? strtoul(argv[1], NULL, 10) : 0;
     if (bytes == 0) {
-        fprintf(stderr, "usage: %s [SERVICE] READ_BUFFER\n", argv[0]);
+        fprintf(stderr, "usage: %s READ_BUFFER [PATH]\n", argv[0]);
         exit(2);
     }
+    unix_path = argc > 2 ? argv[2] : NULL;
     return bytes;
 }
 

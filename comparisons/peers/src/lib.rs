@@ -1,8 +1,8 @@
 //! The servers that edgeloop is compared with, each in its best idiomatic form.
 //!
-//! Every server listens on a port of its own on the loopback, says `listening on 127.0.0.1:PORT` on
-//! its standard output, and serves on one thread until a signal ends it (the runtimes of smol and
-//! Go have more). Those in C and Go are programs that the build script compiles; those in Rust run
+//! Every server listens on a port of its own on the loopback, or on a Unix socket, says `listening
+//! on 127.0.0.1:PORT` or `listening on unix:PATH` on its standard output, and serves on one thread
+//! until a signal ends it (the runtimes of smol and Go have more). Those in C and Go are programs that the build script compiles; those in Rust run
 //! in the caller's own program, started again.
 //!
 //! ```no_run
@@ -10,7 +10,7 @@
 //!
 //! let bare = find("bare").expect("it is always there");
 //! if bare.left_out().is_none() {
-//!     let server = bare.command(Service::Echo, 65_536).spawn()?;
+//!     let server = bare.command(Service::Echo, 65_536, None).spawn()?;
 //! }
 //! # std::io::Result::Ok(())
 //! ```
@@ -37,5 +37,5 @@ mod peer;
 
 pub use hyper_http::{HYPER, http};
 pub use peer::{Peer, all, find, serve};
-pub use service::Service;
+pub use service::{Service, Transport};
 pub use tokio_proxy::{TOKIO, proxy};

@@ -1,5 +1,6 @@
-//! The program `peer NAME SERVICE READ_BUFFER`: one peer by hand, for the tests and for profiling.
+//! The program `peer NAME SERVICE READ_BUFFER [PATH]`: one peer by hand, for the tests and for profiling.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use peers::{Peer, Service, all};
@@ -12,12 +13,14 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Result<(), String> {
-    let [name, service, size] = arguments else {
-        return Err(format!("usage: peer NAME SERVICE READ_BUFFER\n{}", list()));
+    let (name, service, size, path) = match arguments {
+        [name, service, size] => (name, service, size, None),
+        [name, service, size, path] => (name, service, size, Some(Path::new(path))),
+        _ => return Err(format!("usage: peer NAME SERVICE READ_BUFFER [PATH]\n{}", list())),
     };
     let service: Service = service.parse()?;
     let size = size.parse().map_err(|error| format!("{size:?} is no size: {error}"))?;
-    peers::serve(name, service, size).map_err(|error| error.to_string())
+    peers::serve(name, service, size, path).map_err(|error| error.to_string())
 }
 
 /// The peers, a line each, with the reason where one can't run here.

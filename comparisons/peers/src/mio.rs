@@ -1,11 +1,12 @@
 //! mio by hand: an event loop on mio's `Poll`, with a slab of connections and one read buffer.
 
-use mio::event::Event;
-use mio::net::{TcpListener, TcpStream};
+use mio::event::{Event, Source};
+use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use std::convert::Infallible;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::Path;
 
 use crate::queue::{Partial, Queue};
 use crate::service::Service;
@@ -13,20 +14,49 @@ use crate::service::Service;
 const EVENTS: usize = 1024;
 const LISTENER: Token = Token(usize::MAX);
 
+/// A listener, and what it accepts.
+trait Listener: Source {
+    type Stream: Source + Read + Write;
+
+    /// Whether a short read empties a socket. Over Unix sockets it need not: a message that comes
+    /// with descriptors ends a read (unix(7)).
+    const SHORT_IS_LAST: bool;
+
+    fn accept(&self) -> io::Result<Self::Stream>;
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+
+    const SHORT_IS_LAST: bool = true;
+
+    fn accept(&self) -> io::Result<TcpStream> {
+        Ok(Self::accept(self)?.0)
+    }
+}
+
+impl Listener for UnixListener {
+    type Stream = UnixStream;
+
+    const SHORT_IS_LAST: bool = false;
+
+    fn accept(&self) -> io::Result<UnixStream> {
+        Ok(Self::accept(self)?.0)
+    }
+}
+
 /// A connection, what it owes, and what its service keeps for it.
-struct Connection<K> {
-    stream: TcpStream,
+struct Connection<S, K> {
+    stream: S,
     owed: Queue,
     kept: K,
 }
 
 /// The loop. An error of `serve` ends the connection of that key.
-fn run<K: Default>(
-    mut serve: impl FnMut(&mut Slab<Connection<K>>, usize, &Event) -> io::Result<()>,
+fn run<L: Listener, K: Default>(
+    mut listener: L,
+    mut serve: impl FnMut(&mut Slab<Connection<L::Stream, K>>, usize, &Event) -> io::Result<()>,
 ) -> io::Result<Infallible> {
-    let listener = crate::listen::listener()?;
-    crate::listen::announce(&listener)?;
-    let mut listener = TcpListener::from_std(listener);
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(EVENTS);
     let mut connections = Slab::new();
@@ -48,14 +78,14 @@ fn run<K: Default>(
     }
 }
 
-fn accept<K: Default>(
-    listener: &TcpListener,
+fn accept<L: Listener, K: Default>(
+    listener: &L,
     poll: &Poll,
-    connections: &mut Slab<Connection<K>>,
+    connections: &mut Slab<Connection<L::Stream, K>>,
 ) -> io::Result<()> {
     loop {
         let mut stream = match listener.accept() {
-            Ok((stream, _)) => stream,
+            Ok(stream) => stream,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error),
         };
@@ -67,7 +97,7 @@ fn accept<K: Default>(
 }
 
 /// Reads; nothing means that there is nothing more for now, and the end of the stream is an error.
-fn read(mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+fn read(stream: &mut impl Read, buffer: &mut [u8]) -> io::Result<Option<usize>> {
     match stream.read(buffer) {
         Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
         Ok(got) => Ok(Some(got)),
@@ -81,11 +111,25 @@ fn is_last(event: &Event) -> bool {
     event.is_read_closed() || event.is_error()
 }
 
+fn on_loopback() -> io::Result<TcpListener> {
+    let listener = crate::listen::listener()?;
+    crate::listen::announce(&listener)?;
+    Ok(TcpListener::from_std(listener))
+}
+
 pub(crate) fn echo(read_buffer: usize) -> io::Result<Infallible> {
+    serve_echo(on_loopback()?, read_buffer)
+}
+
+pub(crate) fn echo_on_unix(read_buffer: usize, path: &Path) -> io::Result<Infallible> {
+    serve_echo(UnixListener::from_std(crate::listen::listen_on(path)?), read_buffer)
+}
+
+fn serve_echo<L: Listener>(listener: L, read_buffer: usize) -> io::Result<Infallible> {
     let mut buffer = vec![0; read_buffer];
-    run::<()>(|connections, key, event| {
+    run::<L, ()>(listener, |connections, key, event| {
         let Connection { stream, owed, .. } = &mut connections[key];
-        let mut must_drain = is_last(event);
+        let mut must_drain = !L::SHORT_IS_LAST || is_last(event);
         if !owed.is_empty() {
             if !owed.flush(stream)? {
                 return Ok(());
@@ -107,7 +151,7 @@ pub(crate) fn echo(read_buffer: usize) -> io::Result<Infallible> {
 
 pub(crate) fn fanout(read_buffer: usize) -> io::Result<Infallible> {
     let mut buffer = vec![0; Service::MESSAGE + read_buffer];
-    run::<Partial>(|connections, key, event| {
+    run::<_, Partial>(on_loopback()?, |connections, key, event| {
         let Connection { stream, owed, .. } = &mut connections[key];
         if !owed.is_empty() {
             owed.flush(stream)?;
@@ -115,7 +159,7 @@ pub(crate) fn fanout(read_buffer: usize) -> io::Result<Infallible> {
         if !event.is_readable() {
             return Ok(());
         }
-        while let Some(got) = read(&connections[key].stream, &mut buffer[Service::MESSAGE..])? {
+        while let Some(got) = read(&mut connections[key].stream, &mut buffer[Service::MESSAGE..])? {
             let messages = connections[key].kept.whole(&mut buffer, got);
             for (other, Connection { stream, owed, .. }) in connections.iter_mut() {
                 if other == key {

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::service::Service;
+use crate::service::{Service, Transport};
 use crate::{compio, example, mio, monoio, polling, smol, tokio_copy, tokio_fanout, tokio_ready};
 
 /// A server to compare with.
@@ -17,6 +17,8 @@ pub struct Peer {
     version: &'static str,
     echo: Option<Server>,
     fanout: Option<Server>,
+    /// The echo over Unix sockets.
+    unix: Option<Server>,
     /// Why a server in Rust can't run here.
     left_out: fn() -> Option<&'static str>,
 }
@@ -29,6 +31,8 @@ enum Server {
     Program { path: &'static str, front: &'static [&'static str], left_out: &'static str },
     /// A function of this crate. It gets the size of the read buffer, and returns only errors.
     Rust(fn(usize) -> io::Result<Infallible>),
+    /// The same over Unix sockets. It gets the path, too.
+    Unix(fn(usize, &Path) -> io::Result<Infallible>),
 }
 
 /// A program that the build script compiled or gave a reason for.
@@ -46,8 +50,19 @@ const fn rust(run: fn(usize) -> io::Result<Infallible>) -> Option<Server> {
     Some(Server::Rust(run))
 }
 
-const NOTHING: Peer =
-    Peer { name: "", about: "", version: "", echo: None, fanout: None, left_out: || None };
+const fn unix(run: fn(usize, &Path) -> io::Result<Infallible>) -> Option<Server> {
+    Some(Server::Unix(run))
+}
+
+const NOTHING: Peer = Peer {
+    name: "",
+    about: "",
+    version: "",
+    echo: None,
+    fanout: None,
+    unix: None,
+    left_out: || None,
+};
 
 static PEERS: &[Peer] = &[
     Peer {
@@ -56,6 +71,7 @@ static PEERS: &[Peer] = &[
         version: env!("PEERS_COMPILER"),
         echo: program!("BARE_ECHO"),
         fanout: program!("BARE_FANOUT"),
+        unix: program!("BARE_UNIX"),
         ..NOTHING
     },
     Peer {
@@ -63,6 +79,7 @@ static PEERS: &[Peer] = &[
         about: "bare without the C library's wrappers around recv, send and epoll_wait",
         version: env!("PEERS_COMPILER"),
         echo: program!("BARE_INLINE"),
+        unix: program!("BARE_UNIX_INLINE"),
         ..NOTHING
     },
     Peer {
@@ -77,6 +94,7 @@ static PEERS: &[Peer] = &[
         about: "bare with splice through a pipe for each connection: the limit for streams",
         version: env!("PEERS_COMPILER"),
         echo: program!("BARE_SPLICE"),
+        unix: program!("BARE_SPLICE"),
         ..NOTHING
     },
     Peer {
@@ -85,6 +103,7 @@ static PEERS: &[Peer] = &[
         version: env!("PEERS_MIO"),
         echo: rust(mio::echo),
         fanout: rust(mio::fanout),
+        unix: unix(mio::echo_on_unix),
         ..NOTHING
     },
     Peer {
@@ -106,6 +125,7 @@ static PEERS: &[Peer] = &[
         about: "tokio on one thread, with the usual copy loop",
         version: env!("PEERS_TOKIO"),
         echo: rust(tokio_copy::echo),
+        unix: unix(tokio_copy::echo_on_unix),
         ..NOTHING
     },
     Peer {
@@ -114,6 +134,7 @@ static PEERS: &[Peer] = &[
         version: env!("PEERS_TOKIO"),
         echo: rust(tokio_ready::echo),
         fanout: rust(tokio_fanout::fanout),
+        unix: unix(tokio_ready::echo_on_unix),
         ..NOTHING
     },
     Peer {
@@ -138,6 +159,7 @@ static PEERS: &[Peer] = &[
         version: env!("PEERS_LIBUV"),
         echo: program!("LIBUV_ECHO"),
         fanout: program!("LIBUV_FANOUT"),
+        unix: program!("LIBUV_ECHO"),
         ..NOTHING
     },
     Peer {
@@ -146,6 +168,7 @@ static PEERS: &[Peer] = &[
         version: env!("PEERS_LIBEVENT"),
         echo: program!("LIBEVENT_ECHO"),
         fanout: program!("LIBEVENT_FANOUT"),
+        unix: program!("LIBEVENT_ECHO"),
         ..NOTHING
     },
     Peer {
@@ -213,39 +236,43 @@ impl Peer {
     #[must_use]
     pub fn left_out(&self) -> Option<&'static str> {
         let mut reasons =
-            [self.echo, self.fanout].into_iter().flatten().filter_map(|server| match server {
-                Server::Program { left_out, .. } => {
-                    Some(left_out).filter(|reason| !reason.is_empty())
+            [self.echo, self.fanout, self.unix].into_iter().flatten().filter_map(|server| {
+                match server {
+                    Server::Program { left_out, .. } => {
+                        Some(left_out).filter(|reason| !reason.is_empty())
+                    }
+                    Server::Rust(_) | Server::Unix(_) => None,
                 }
-                Server::Rust(_) => None,
             });
         reasons.next().or_else(self.left_out)
     }
 
-    /// Whether it has a server for this.
+    /// Whether it has a server for this over that transport.
     #[must_use]
-    pub const fn serves(&self, service: Service) -> bool {
-        self.server(service).is_some()
+    pub const fn serves(&self, service: Service, transport: Transport) -> bool {
+        self.server(service, transport).is_some()
     }
 
-    const fn server(&self, service: Service) -> Option<Server> {
-        match service {
-            Service::Echo => self.echo,
-            Service::Fanout => self.fanout,
+    const fn server(&self, service: Service, transport: Transport) -> Option<Server> {
+        match (service, transport) {
+            (Service::Echo, Transport::Tcp) => self.echo,
+            (Service::Fanout, Transport::Tcp) => self.fanout,
+            (Service::Echo, Transport::Unix) => self.unix,
+            (Service::Fanout, Transport::Unix) => None,
         }
     }
 
-    /// The command that starts it, with a read buffer of so many bytes. Those written in Rust are
-    /// the program that asks, started again with `server NAME SERVICE READ_BUFFER`: its `main` has
-    /// to hand these three to [`serve`].
+    /// The command that starts it, with a read buffer of so many bytes, on the loopback, or on a
+    /// Unix socket at this path. Those written in Rust are the program that asks, started again
+    /// with `server NAME SERVICE READ_BUFFER [PATH]`: its `main` has to hand these to [`serve`].
     ///
     /// # Panics
     ///
     /// When the path of the running program can't be found out, as where /proc is missing.
     #[must_use]
-    pub fn command(&self, service: Service, read_buffer: usize) -> Command {
+    pub fn command(&self, service: Service, read_buffer: usize, path: Option<&Path>) -> Command {
         let own = std::env::current_exe().expect("/proc/self/exe can be read");
-        self.command_with(&own, &["server"], service, read_buffer)
+        self.command_with(&own, &["server"], service, read_buffer, path)
     }
 
     /// As [`Peer::command`], where the program that calls [`serve`] is another one, with these
@@ -257,38 +284,50 @@ impl Peer {
         front: &[&str],
         service: Service,
         read_buffer: usize,
+        unix: Option<&Path>,
     ) -> Command {
         let size = read_buffer.to_string();
-        match self.server(service) {
+        let mut command = match self.server(service, Transport::of(unix)) {
             Some(Server::Program { path, front, .. }) => {
                 let mut command = Command::new(path);
                 command.args(front).arg(size);
                 command
             }
-            Some(Server::Rust(_)) | None => {
+            Some(Server::Rust(_) | Server::Unix(_)) | None => {
                 let mut command = Command::new(program);
                 command.args(front).args([self.name, service.name()]).arg(size);
                 command
             }
-        }
+        };
+        command.args(unix);
+        command
     }
 }
 
-/// Serves, in this thread, and returns only if that can't go on. A peer that is a program of its
-/// own takes this process over.
+/// Serves, in this thread, on the loopback or on a Unix socket at this path, and returns only if
+/// that can't go on. A peer that is a program of its own takes this process over.
 ///
 /// # Errors
 ///
 /// When there is no such server in this program, when it can't listen, or when it fails later.
-pub fn serve(name: &str, service: Service, read_buffer: usize) -> io::Result<()> {
+pub fn serve(
+    name: &str,
+    service: Service,
+    read_buffer: usize,
+    path: Option<&Path>,
+) -> io::Result<()> {
     let refused = |what: String| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
     let Some(peer) = find(name) else { return refused(format!("no peer is called {name:?}")) };
     if let Some(reason) = peer.left_out() {
         return refused(format!("{name} is left out: {reason}"));
     }
-    match peer.server(service) {
-        Some(Server::Rust(run)) => match run(read_buffer)? {},
-        Some(Server::Program { .. }) => Err(peer.command(service, read_buffer).exec()),
-        None => refused(format!("{name} has no {service}")),
+    let transport = Transport::of(path);
+    match (peer.server(service, transport), path) {
+        (Some(Server::Rust(run)), _) => match run(read_buffer)? {},
+        (Some(Server::Unix(run)), Some(path)) => match run(read_buffer, path)? {},
+        (Some(Server::Program { .. }), _) => Err(peer.command(service, read_buffer, path).exec()),
+        (Some(Server::Unix(_)) | None, _) => {
+            refused(format!("{name} has no {service} over {transport}"))
+        }
     }
 }

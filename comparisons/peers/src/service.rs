@@ -1,6 +1,7 @@
 //! What a server does with the bytes that it receives.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 /// What a server does with the bytes that it receives.
@@ -42,5 +43,31 @@ impl FromStr for Service {
     fn from_str(word: &str) -> Result<Self, Self::Err> {
         let found = Self::ALL.into_iter().find(|service| service.name() == word);
         found.ok_or_else(|| format!("no service is called {word:?}: there are echo and fanout"))
+    }
+}
+
+/// What a server's connections run over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// TCP on the loopback.
+    Tcp,
+    /// Stream sockets of the Unix domain (unix(7)).
+    Unix,
+}
+
+impl Transport {
+    /// That of a server with a path to listen at, or without.
+    #[must_use]
+    pub const fn of(path: Option<&Path>) -> Self {
+        if path.is_some() { Self::Unix } else { Self::Tcp }
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Tcp => "TCP",
+            Self::Unix => "Unix sockets",
+        })
     }
 }

@@ -3,8 +3,9 @@
 
 use std::convert::Infallible;
 use std::io;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use std::path::Path;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Builder;
 
 pub(crate) fn echo(read_buffer: usize) -> io::Result<Infallible> {
@@ -19,7 +20,20 @@ pub(crate) fn echo(read_buffer: usize) -> io::Result<Infallible> {
     })
 }
 
-async fn serve(mut stream: TcpStream, read_buffer: usize) -> io::Result<()> {
+pub(crate) fn echo_on_unix(read_buffer: usize, path: &Path) -> io::Result<Infallible> {
+    Builder::new_current_thread().enable_io().build()?.block_on(async {
+        let listener = UnixListener::from_std(crate::listen::listen_on(path)?)?;
+        loop {
+            let (stream, _) = listener.accept().await?;
+            tokio::spawn(serve(stream, read_buffer));
+        }
+    })
+}
+
+async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    read_buffer: usize,
+) -> io::Result<()> {
     let mut buffer = vec![0; read_buffer];
     loop {
         let got = stream.read(&mut buffer).await?;

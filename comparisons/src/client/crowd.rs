@@ -1,9 +1,9 @@
 //! Connections that are kept: message and answer, a chat, and those that say nothing.
 
 use std::io::{self, BufRead as _, BufReader, Read as _};
-use std::net::SocketAddr;
 use std::process::{Child, Stdio};
 
+use edgeloop::Address;
 use peers::Service;
 
 use super::Client;
@@ -13,7 +13,7 @@ use crate::place;
 /// The hidden command that holds idle connections.
 pub(crate) const HOLD: &str = "hold";
 
-fn connect_all(server: SocketAddr, connections: usize) -> io::Result<Vec<Socket>> {
+fn connect_all(server: &Address, connections: usize) -> io::Result<Vec<Socket>> {
     (0..connections).map(|_| Socket::connect(server)).collect()
 }
 
@@ -29,7 +29,7 @@ pub(crate) struct Crowd {
 
 impl Crowd {
     pub(super) fn connect(
-        server: SocketAddr,
+        server: &Address,
         connections: usize,
         bytes: usize,
         in_flight: usize,
@@ -91,7 +91,7 @@ pub(super) struct Segments {
 const SEGMENTS_AT_ONCE: usize = 16;
 
 impl Segments {
-    pub(super) fn connect(server: SocketAddr, bytes: usize) -> io::Result<Self> {
+    pub(super) fn connect(server: &Address, bytes: usize) -> io::Result<Self> {
         Ok(Self { socket: Socket::connect(server)?, message: pattern(0, bytes) })
     }
 
@@ -133,7 +133,7 @@ pub(super) struct Chat {
 }
 
 impl Chat {
-    pub(super) fn connect(server: SocketAddr, receivers: usize) -> io::Result<Self> {
+    pub(super) fn connect(server: &Address, receivers: usize) -> io::Result<Self> {
         let chat = Self { members: connect_all(server, 1 + receivers)? };
         // Who is not accepted yet receives nothing. The last to be accepted speaks: its message has
         // then been read behind all that were before it, and reaches everybody.
@@ -181,7 +181,7 @@ pub(crate) struct Holder {
 
 impl Holder {
     /// Opens so many connections; each has sent one message and got it back.
-    pub(crate) fn start(server: SocketAddr, connections: usize) -> io::Result<Self> {
+    pub(crate) fn start(server: &Address, connections: usize) -> io::Result<Self> {
         let mut own = std::process::Command::new(std::env::current_exe()?);
         own.args([HOLD, &server.to_string(), &connections.to_string()]);
         let mut command = place::launched(place::CLIENT, &own)?;
@@ -213,7 +213,7 @@ impl Drop for Holder {
 }
 
 /// What the process of a [`Holder`] does, until its standard input ends.
-pub(crate) fn hold(server: SocketAddr, connections: usize) -> io::Result<()> {
+pub(crate) fn hold(server: &Address, connections: usize) -> io::Result<()> {
     let open = |index| {
         let socket = Socket::connect(server)?;
         socket.expect_echo(&pattern(index, 64))?;

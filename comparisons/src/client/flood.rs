@@ -6,8 +6,9 @@
 //! bytes are compared before and after.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+
+use edgeloop::Address;
 
 use super::socket::{DISCARDED, Patience, Socket, pattern};
 use super::{Rounds, rounds};
@@ -109,7 +110,7 @@ pub(crate) struct Flood {
 }
 
 impl Flood {
-    pub(crate) fn connect(server: SocketAddr, connections: usize) -> io::Result<Self> {
+    pub(crate) fn connect(server: &Address, connections: usize) -> io::Result<Self> {
         let open = |_| {
             let (socket, waited) = (Socket::connect(server)?, rounds()?);
             Ok(Line { socket, sent: 0, received: 0, held: false, waited })

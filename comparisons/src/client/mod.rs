@@ -4,6 +4,7 @@
 //! before a slice ends, so that no server leaves work to the slice of another.
 
 mod crowd;
+mod drain;
 mod flood;
 mod relayed;
 mod socket;
@@ -15,6 +16,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use edgeloop::Address;
 use hdrhistogram::Histogram;
 
 pub(crate) use crowd::{Crowd, Holder, hold};
@@ -83,7 +85,7 @@ pub(crate) trait Client {
 }
 
 /// Connects to the server as the shape wants it; its idle connections are not the client's.
-pub(crate) fn connect(shape: &Shape, server: SocketAddr) -> io::Result<Box<dyn Client>> {
+pub(crate) fn connect(shape: &Shape, server: &Address) -> io::Result<Box<dyn Client>> {
     Ok(match shape.load {
         Load::Rounds { connections, bytes, in_flight } => {
             Box::new(Crowd::connect(server, connections, bytes, in_flight)?)
@@ -91,14 +93,20 @@ pub(crate) fn connect(shape: &Shape, server: SocketAddr) -> io::Result<Box<dyn C
         Load::Stream { connections, window } => {
             Box::new(streams::Streams::connect(server, connections, window)?)
         }
-        Load::Connect { bytes } => Box::new(visits::Visits::new(server, bytes)),
+        Load::Connect { bytes } => Box::new(visits::Visits::new(tcp(server)?, bytes)),
         Load::Segments { bytes } => Box::new(crowd::Segments::connect(server, bytes)?),
         Load::Fanout { receivers } => Box::new(crowd::Chat::connect(server, receivers)?),
     })
 }
 
+/// The address, for who needs one of TCP.
+fn tcp(server: &Address) -> io::Result<SocketAddr> {
+    let words = || io::Error::other(format!("{server} is no address of TCP"));
+    server.as_tcp().ok_or_else(words)
+}
+
 /// A crowd that has been served once: what is counted then is what follows.
-pub(crate) fn crowd(server: SocketAddr, connections: usize) -> io::Result<Crowd> {
+pub(crate) fn crowd(server: &Address, connections: usize) -> io::Result<Crowd> {
     let mut crowd = Crowd::connect(server, connections, 64, 1)?;
     crowd.verify()?;
     Ok(crowd)

@@ -5,8 +5,9 @@
 //! pieces. The bytes are compared before and after.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Instant;
+
+use edgeloop::Address;
 
 use super::socket::{DISCARDED, Patience, Socket, pattern};
 use super::{Client, Done, Rounds, Until};
@@ -33,11 +34,7 @@ struct Stream {
 }
 
 impl Streams {
-    pub(super) fn connect(
-        server: SocketAddr,
-        connections: usize,
-        window: usize,
-    ) -> io::Result<Self> {
+    pub(super) fn connect(server: &Address, connections: usize, window: usize) -> io::Result<Self> {
         let open = |_| Ok(Stream { socket: Socket::connect(server)?, sent: 0, received: 0 });
         Ok(Self {
             streams: (0..connections).map(open).collect::<io::Result<_>>()?,

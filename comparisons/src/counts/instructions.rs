@@ -3,59 +3,42 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 
+use peers::Transport;
 use rustix::process::Signal;
 
 use crate::client;
+use crate::scratch::Scratch;
 use crate::servers::Contestant;
 
-/// A directory for what tools write, gone when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Scratch(PathBuf);
-
-impl Scratch {
-    pub(crate) fn new() -> io::Result<Self> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("comparisons-{}-{number}", std::process::id());
-        let directory = std::env::temp_dir().join(name);
-        fs::create_dir(&directory)?;
-        Ok(Self(directory))
-    }
-
-    pub(crate) const fn path(&self) -> &PathBuf {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What stays in the directory for temporary files does no harm.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 /// Of a message on one connection.
-pub(crate) fn one(server: &Contestant, read_buffer: usize) -> io::Result<f64> {
-    each(server, read_buffer, 1, 500, 5_500)
+pub(crate) fn one(
+    server: &Contestant,
+    transport: Transport,
+    read_buffer: usize,
+) -> io::Result<f64> {
+    each(server, transport, read_buffer, 1, 500, 5_500)
 }
 
 /// Of a message where fifty come at once.
-pub(crate) fn fifty(server: &Contestant, read_buffer: usize) -> io::Result<f64> {
-    each(server, read_buffer, 50, 20, 220)
+pub(crate) fn fifty(
+    server: &Contestant,
+    transport: Transport,
+    read_buffer: usize,
+) -> io::Result<f64> {
+    each(server, transport, read_buffer, 50, 20, 220)
 }
 
 fn each(
     server: &Contestant,
+    transport: Transport,
     read_buffer: usize,
     connections: usize,
     short: u64,
     long: u64,
 ) -> io::Result<f64> {
-    let short_life = life(server, read_buffer, connections, short)?;
-    let long_life = life(server, read_buffer, connections, long)?;
+    let short_life = life(server, transport, read_buffer, connections, short)?;
+    let long_life = life(server, transport, read_buffer, connections, long)?;
     let messages = (long - short) * connections as u64;
     Ok(long_life.saturating_sub(short_life) as f64 / messages as f64)
 }
@@ -63,13 +46,14 @@ fn each(
 /// All instructions of a life with so many rounds.
 fn life(
     server: &Contestant,
+    transport: Transport,
     read_buffer: usize,
     connections: usize,
     rounds: u64,
 ) -> io::Result<u64> {
     let scratch = Scratch::new()?;
     let log = scratch.path().join("callgrind.txt");
-    let server = server.start_counted(read_buffer, &log)?;
+    let server = server.start_counted(transport, read_buffer, &log)?;
     // Else the end of a thread may fall into the longer life alone.
     server.process().wait_for_one_thread()?;
     let mut crowd = client::crowd(server.address(), connections)?;
@@ -108,14 +92,5 @@ mod tests {
         let log = "==7== Events    : Ir\n==7== Collected : 123456\n==7== \n";
         assert_eq!(collected(log), Some(123_456));
         assert_eq!(collected("==7== Events : Ir\n"), None);
-    }
-
-    #[test]
-    fn a_scratch_directory_is_gone_in_the_end() {
-        let scratch = Scratch::new().expect("a directory");
-        let path = scratch.path().clone();
-        assert!(path.is_dir());
-        drop(scratch);
-        assert!(!path.exists());
     }
 }

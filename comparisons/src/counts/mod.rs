@@ -7,11 +7,12 @@ pub(crate) mod rest;
 
 use std::io;
 
-use peers::Service;
+use peers::{Service, Transport};
 use serde::{Deserialize, Serialize};
 
 use crate::client;
 use crate::interrupt;
+use crate::scratch::Scratch;
 use crate::servers::Contestant;
 
 /// A count, or why there is none.
@@ -77,6 +78,16 @@ impl Counts {
             calls_at_rest: none(),
         }
     }
+
+    fn take_calls(&mut self, taken: &io::Result<calls::Calls>, connections: usize) {
+        let all = Counted::from(taken, |calls| calls.all);
+        let waits = Counted::from(taken, |calls| calls.waits);
+        if connections == 1 {
+            (self.calls_one, self.waits_one) = (all, waits);
+        } else {
+            (self.calls_fifty, self.waits_fifty) = (all, waits);
+        }
+    }
 }
 
 /// How many steps [`count`] has.
@@ -99,20 +110,14 @@ pub(crate) fn count(
     };
     for (connections, what) in [(1, "system calls, 1 connection"), (50, "system calls, 50")] {
         begin(what)?;
-        let taken = calls(server, read_buffer, connections);
-        let all = Counted::from(&taken, |calls| calls.all);
-        let waits = Counted::from(&taken, |calls| calls.waits);
-        if connections == 1 {
-            (counts.calls_one, counts.waits_one) = (all, waits);
-        } else {
-            (counts.calls_fifty, counts.waits_fifty) = (all, waits);
-        }
+        counts.take_calls(&calls(server, Transport::Tcp, read_buffer, connections), connections);
     }
     begin("instructions, 1 connection")?;
-    counts.instructions_one = Counted::from(&instructions::one(server, read_buffer), |each| *each);
+    let one = instructions::one(server, Transport::Tcp, read_buffer);
+    counts.instructions_one = Counted::from(&one, |each| *each);
     begin("instructions, 50 connections")?;
-    counts.instructions_fifty =
-        Counted::from(&instructions::fifty(server, read_buffer), |each| *each);
+    let fifty = instructions::fifty(server, Transport::Tcp, read_buffer);
+    counts.instructions_fifty = Counted::from(&fifty, |each| *each);
     begin("memory")?;
     let held = memory::of_idle(server, read_buffer);
     counts.user_bytes = Counted::from(&held, |held| held.user);
@@ -131,13 +136,66 @@ pub(crate) fn count(
     Ok(counts)
 }
 
+/// How many steps [`count_over_unix`] has.
+pub(crate) const UNIX_STEPS: u64 = 4;
+
+/// Counts the calls and the instructions of one server over Unix sockets, as [`count`] does. Where
+/// there are no trace points, strace counts the calls on one connection.
+///
+/// # Errors
+///
+/// Only when it was interrupted.
+pub(crate) fn count_over_unix(
+    server: &Contestant,
+    read_buffer: usize,
+    step: &mut dyn FnMut(&str),
+) -> io::Result<Counts> {
+    let mut counts = Counts::empty(server.name());
+    let mut begin = |what: &str| {
+        step(what);
+        interrupt::check()
+    };
+    let over = Transport::Unix;
+    begin("system calls, 1 connection")?;
+    let one = calls(server, over, read_buffer, 1)
+        .or_else(|error| calls_by_strace(server, over, read_buffer).map_err(|_| error));
+    counts.take_calls(&one, 1);
+    begin("system calls, 50")?;
+    counts.take_calls(&calls(server, over, read_buffer, 50), 50);
+    begin("instructions, 1 connection")?;
+    let one = instructions::one(server, over, read_buffer);
+    counts.instructions_one = Counted::from(&one, |each| *each);
+    begin("instructions, 50 connections")?;
+    let fifty = instructions::fifty(server, over, read_buffer);
+    counts.instructions_fifty = Counted::from(&fifty, |each| *each);
+    interrupt::check()?;
+    Ok(counts)
+}
+
+/// System calls a message of 64 bytes on one connection, by strace, which slows the server down.
+pub(crate) fn calls_by_strace(
+    server: &Contestant,
+    transport: Transport,
+    read_buffer: usize,
+) -> io::Result<calls::Calls> {
+    const MESSAGES: u32 = 1_000;
+    let server = server.start_over(transport, Service::Echo, read_buffer)?;
+    let mut crowd = client::crowd(server.address(), 1)?;
+    let scratch = Scratch::new()?;
+    let strace = calls::Strace::start(server.process(), scratch.path())?;
+    crowd.rounds(MESSAGES.into())?;
+    server.process().settle()?;
+    Ok(strace.finish()?.each(MESSAGES.into()))
+}
+
 /// System calls a message of 64 bytes, at full speed, by trace points.
 pub(crate) fn calls(
     server: &Contestant,
+    transport: Transport,
     read_buffer: usize,
     connections: usize,
 ) -> io::Result<calls::Calls> {
-    let server = server.start(Service::Echo, read_buffer)?;
+    let server = server.start_over(transport, Service::Echo, read_buffer)?;
     let mut crowd = client::crowd(server.address(), connections)?;
     let rounds = calls::MESSAGES / connections as u64;
     crowd.rounds(rounds / 10)?;

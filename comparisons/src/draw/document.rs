@@ -1,9 +1,12 @@
 //! What the document says: the method in short, the targets, the ratios, the counts, and where a
 //! peer is ahead.
 
+use peers::Transport;
+
 use super::block::{Block, heading, paragraph, parse, row};
 use crate::counts::{Counted, Counts};
 use crate::ours;
+use crate::over_unix;
 use crate::pair::{ITSELF, Measured, NULL};
 use crate::results::Results;
 use crate::servers::{BARE, EDGELOOP, WITHOUT_TIMEOUT};
@@ -28,15 +31,26 @@ pub(super) fn document(results: &Results, notes: &str) -> Vec<Block> {
          could not be measured; the reason is below.",
     ));
     blocks.extend(figures(results));
-    blocks.push(heading(2, "Notes"));
-    blocks.extend(parse(notes));
+    blocks.extend(self::notes(notes));
     blocks.extend(method(results));
-    blocks.extend(every_pair(results));
+    blocks.extend(every_pair(&over_unix::without(results)));
     blocks
 }
 
+/// What is written by hand.
+pub(super) fn notes(notes: &str) -> Vec<Block> {
+    let mut blocks = vec![heading(2, NOTES)];
+    blocks.extend(parse(notes));
+    blocks
+}
+
+/// The headings of the notes and of what follows them.
+pub(super) const NOTES: &str = "Notes";
+pub(super) const METHOD: &str = "How it was measured";
+
 /// The figures, without the words around them.
-pub(super) fn figures(results: &Results) -> Vec<Block> {
+pub(super) fn figures(all: &Results) -> Vec<Block> {
+    let results = &over_unix::without(all);
     let mut blocks = Vec::new();
     blocks.extend(target_tables(results));
     blocks.extend(ahead(results));
@@ -44,7 +58,19 @@ pub(super) fn figures(results: &Results) -> Vec<Block> {
     blocks.extend(count_tables(results));
     blocks.extend(super::in_turn::blocks(results));
     blocks.extend(not_measured(results));
+    blocks.extend(super::over_unix::blocks(all));
     blocks
+}
+
+/// Bounds, with what came out.
+pub(super) fn targets_of(rows: &[targets::Row]) -> Block {
+    let mut table = vec![row(["against", "shape", "at most", "ratio (95 % interval)", ""])];
+    table.extend(rows.iter().map(|one| {
+        let at_most = format!("{:.2}", one.at_most);
+        let ratio = or_dash(one.ratio, |ratio| estimate(Some(ratio)));
+        row([&one.against, &one.shape, &at_most, &ratio, one.verdict.words()])
+    }));
+    Block::Table(table)
 }
 
 fn target_tables(results: &Results) -> Vec<Block> {
@@ -58,18 +84,12 @@ fn target_tables(results: &Results) -> Vec<Block> {
         row.verdict != Verdict::NotMeasured || results.pairs.iter().any(was_tried)
     });
     if !rows.is_empty() {
-        let mut table = vec![row(["against", "shape", "at most", "ratio (95 % interval)", ""])];
-        table.extend(rows.iter().map(|one| {
-            let at_most = format!("{:.2}", one.at_most);
-            let ratio = or_dash(one.ratio, |ratio| estimate(Some(ratio)));
-            row([&one.against, &one.shape, &at_most, &ratio, one.verdict.words()])
-        }));
         blocks.push(heading(2, "Targets"));
         blocks.push(paragraph(
             "Processor time for each message: that of `edgeloop serve` with all its defaults, \
              divided by that of the other server.",
         ));
-        blocks.push(Block::Table(table));
+        blocks.push(targets_of(&rows));
     }
     let counted = targets::counts(&results.counts);
     if !counted.is_empty() {
@@ -94,7 +114,7 @@ fn to_bare(results: &Results, name: &str, shape: &str) -> Option<Estimate> {
 }
 
 /// Where others cost less than our own, by more than the intervals are wide.
-fn ahead(results: &Results) -> Vec<Block> {
+pub(super) fn ahead(results: &Results) -> Vec<Block> {
     let mut items = Vec::new();
     for shape in SHAPES {
         let own = [EDGELOOP, ours::NAME]
@@ -131,7 +151,7 @@ fn ahead(results: &Results) -> Vec<Block> {
     ]
 }
 
-fn matrix(results: &Results) -> Vec<Block> {
+pub(super) fn matrix(results: &Results) -> Vec<Block> {
     let shapes: Vec<_> = SHAPES
         .iter()
         .filter(|shape| {
@@ -177,9 +197,9 @@ fn counted_figure(counted: &Counted, decimals: usize) -> String {
     or_dash(counted.value(), |value| figure(value, decimals))
 }
 
-type Column = (&'static str, fn(&Counts) -> &Counted, usize);
+pub(super) type Column = (&'static str, fn(&Counts) -> &Counted, usize);
 
-const COLUMNS: [Column; 10] = [
+pub(super) const COLUMNS: [Column; 10] = [
     ("calls, 1", |counts| &counts.calls_one, 2),
     ("waits, 1", |counts| &counts.waits_one, 2),
     ("calls, 50", |counts| &counts.calls_fifty, 2),
@@ -193,27 +213,9 @@ const COLUMNS: [Column; 10] = [
 ];
 
 fn count_tables(results: &Results) -> Vec<Block> {
-    if results.counts.is_empty() {
-        return Vec::new();
-    }
-    let mut head = vec!["server".to_owned()];
-    head.extend(COLUMNS.iter().map(|(name, ..)| (*name).to_owned()));
-    let mut table = vec![head];
-    // What could not be counted for the same reason is said once.
-    let mut missing: Vec<(String, Vec<String>)> = Vec::new();
-    for counts in &results.counts {
-        let mut line = vec![counts.name.clone()];
-        for (name, column, decimals) in COLUMNS {
-            line.push(counted_figure(column(counts), decimals));
-            if let Counted::Missing(reason) = column(counts) {
-                let what = format!("{} ({name})", counts.name);
-                match missing.iter_mut().find(|(other, _)| other == reason) {
-                    Some((_, all)) => all.push(what),
-                    None => missing.push((reason.clone(), vec![what])),
-                }
-            }
-        }
-        table.push(line);
+    let table = count_table(&results.counts, &COLUMNS);
+    if table.is_empty() {
+        return table;
     }
     let mut blocks = vec![
         heading(2, "Counts"),
@@ -227,8 +229,36 @@ fn count_tables(results: &Results) -> Vec<Block> {
              rest: voluntary context switches of all threads, and system calls, a second, with \
              50 connections.",
         ),
-        Block::Table(table),
     ];
+    blocks.extend(table);
+    blocks
+}
+
+/// These columns of what was counted, and what could not be.
+pub(super) fn count_table(all: &[Counts], columns: &[Column]) -> Vec<Block> {
+    if all.is_empty() {
+        return Vec::new();
+    }
+    let mut head = vec!["server".to_owned()];
+    head.extend(columns.iter().map(|(name, ..)| (*name).to_owned()));
+    let mut table = vec![head];
+    // What could not be counted for the same reason is said once.
+    let mut missing: Vec<(String, Vec<String>)> = Vec::new();
+    for counts in all {
+        let mut line = vec![counts.name.clone()];
+        for &(name, column, decimals) in columns {
+            line.push(counted_figure(column(counts), decimals));
+            if let Counted::Missing(reason) = column(counts) {
+                let what = format!("{} ({name})", counts.name);
+                match missing.iter_mut().find(|(other, _)| other == reason) {
+                    Some((_, all)) => all.push(what),
+                    None => missing.push((reason.clone(), vec![what])),
+                }
+            }
+        }
+        table.push(line);
+    }
+    let mut blocks = vec![Block::Table(table)];
     if !missing.is_empty() {
         let item = |(reason, all): &(String, Vec<String>)| format!("{}: {reason}", all.join(", "));
         blocks.push(paragraph("Not counted:"));
@@ -237,7 +267,7 @@ fn count_tables(results: &Results) -> Vec<Block> {
     blocks
 }
 
-fn not_measured(results: &Results) -> Vec<Block> {
+pub(super) fn not_measured(results: &Results) -> Vec<Block> {
     let mut items = Vec::new();
     for server in &results.servers {
         if let Some(reason) = &server.left_out {
@@ -266,7 +296,8 @@ fn not_measured(results: &Results) -> Vec<Block> {
 fn method(results: &Results) -> Vec<Block> {
     let (low, high) = NULL;
     let mut shapes = vec![row(["shape", "what it is", "the cost is for a"])];
-    shapes.extend(SHAPES.iter().map(|shape| row([shape.name, shape.about, shape.unit])));
+    let over_tcp = SHAPES.iter().filter(|shape| shape.transport == Transport::Tcp);
+    shapes.extend(over_tcp.map(|shape| row([shape.name, shape.about, shape.unit])));
     let mut servers = vec![row(["server", "what it is", "version"])];
     servers.extend(
         results.servers.iter().map(|server| row([&server.name, &server.about, &server.version])),
@@ -275,7 +306,7 @@ fn method(results: &Results) -> Vec<Block> {
     let processors = format!("{} × {}", machine.processors, machine.processor);
     let memory = format!("{} MiB", thousands(machine.memory_mib as f64));
     vec![
-        heading(2, "How it was measured"),
+        heading(2, METHOD),
         Block::List(vec![
             "Both servers of a pair are alive on core 0, the second one twice. One client on \
              core 1, which never sleeps, loads them in slices of 25 or 50 ms, in all orders: \
@@ -332,7 +363,7 @@ fn microseconds(time: Option<f64>) -> String {
     or_dash(time, |time| format!("{time:.1}"))
 }
 
-fn every_pair(results: &Results) -> Vec<Block> {
+pub(super) fn every_pair(results: &Results) -> Vec<Block> {
     let head = [
         "pair", "shape", "ratio", "null", "cycles", "runs", "first", "second", "a second",
         "p50, µs", "p99, µs",

@@ -35,6 +35,20 @@ pub(super) fn markdown(blocks: &[Block], plot: &str) -> String {
     text
 }
 
+/// A document in which this section, from its heading to that of the next one, is a new one. Where
+/// there was none, it stands in front of the next one, or at the end.
+pub(super) fn with_section(document: &str, title: &str, next: &str, section: &str) -> String {
+    let find = |title: &str| {
+        let line = format!("\n## {title}\n");
+        document.find(&line).map(|at| at + 1)
+    };
+    let end = find(next).unwrap_or(document.len());
+    let begin = find(title).filter(|begin| *begin < end).unwrap_or(end);
+    let (before, after) = (document[..begin].trim_end(), &document[end..]);
+    let gap = if after.is_empty() { "" } else { "\n" };
+    format!("{before}\n\n{section}{gap}{after}")
+}
+
 fn table(rows: &[Vec<String>]) -> String {
     let mut text = String::new();
     for (index, row) in rows.iter().enumerate() {
@@ -83,6 +97,17 @@ mod tests {
         let expected = "# P\n\na `b` c\n\n![Processor time by that of bare epoll, of each server \
                         under each shape](p.svg)\n\n- x\n\n| n | v |\n|---|---:|\n| a\\|b | 1 |\n";
         assert_eq!(markdown(&blocks, "p.svg"), expected);
+    }
+
+    #[test]
+    fn a_section_is_drawn_anew_and_nothing_else() {
+        let without = "# P\n\na\n\n## Notes\n\nb\n\n### c\n\n## Method\n\nd\n";
+        let with = "# P\n\na\n\n## New\n\ne\n\n## Notes\n\nb\n\n### c\n\n## Method\n\nd\n";
+        assert_eq!(with_section(without, "New", "Notes", "## New\n\ne\n"), with);
+        assert_eq!(with_section(with, "New", "Notes", "## New\n\ne\n"), with, "again");
+        let notes = with_section(with, "Notes", "Method", "## Notes\n\nf\n");
+        assert_eq!(notes, "# P\n\na\n\n## New\n\ne\n\n## Notes\n\nf\n\n## Method\n\nd\n");
+        assert_eq!(with_section("# P\n", "New", "Notes", "## New\n"), "# P\n\n## New\n");
     }
 
     #[test]

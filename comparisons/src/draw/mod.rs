@@ -9,6 +9,7 @@ mod document;
 mod html;
 mod in_turn;
 mod markdown;
+mod over_unix;
 mod page;
 mod plot;
 mod servers;
@@ -16,19 +17,29 @@ mod servers;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::failure::named;
 use crate::results::{self, Results};
 
 /// Why a peer is ahead where it is, written by hand; a new run keeps it.
 const NOTES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/notes.md");
 
-fn document(results: &Results) -> Vec<block::Block> {
+fn notes() -> String {
     // Without the tree that it was built in, the program still has its figures to show.
-    document::document(results, &std::fs::read_to_string(NOTES).unwrap_or_default())
+    std::fs::read_to_string(NOTES).unwrap_or_default()
+}
+
+fn document(results: &Results) -> Vec<block::Block> {
+    document::document(results, &notes())
 }
 
 /// The results for a terminal.
 pub(crate) fn text(results: &Results) -> String {
     block::text(&document::figures(results))
+}
+
+/// The section on Unix sockets, for a terminal.
+pub(crate) fn over_unix_text(results: &Results) -> String {
+    block::text(&over_unix::blocks(results))
 }
 
 /// Writes the files that were asked for.
@@ -37,7 +48,7 @@ pub(crate) fn write(
     markdown: Option<&PathBuf>,
     report: Option<&PathBuf>,
 ) -> io::Result<()> {
-    let plot = plot::svg(results);
+    let plot = plot::svg(&crate::over_unix::without(results));
     if let Some(path) = markdown {
         let image = path.with_file_name(PLOT);
         results::write(path, &markdown::markdown(&document(results), PLOT))?;
@@ -57,6 +68,24 @@ pub(crate) fn servers_text(results: &Results) -> String {
 /// Writes the document of the examples.
 pub(crate) fn write_servers(results: &Results, path: &Path) -> io::Result<()> {
     results::write(path, &markdown::markdown(&servers::document(results), PLOT))
+}
+
+/// Draws the section on Unix sockets anew in a document, and the notes. The rest stays as it is.
+///
+/// # Errors
+///
+/// When the file can't be read or written, or nothing was measured.
+pub(crate) fn write_over_unix(results: &Results, path: &Path) -> io::Result<()> {
+    let text = std::fs::read_to_string(path).map_err(|error| named(path.display(), &error))?;
+    let blocks = over_unix::blocks(results);
+    if blocks.is_empty() {
+        return Err(io::Error::other("nothing was measured over Unix sockets"));
+    }
+    let section = markdown::markdown(&blocks, PLOT);
+    let text = markdown::with_section(&text, over_unix::TITLE, document::NOTES, &section);
+    let notes = markdown::markdown(&document::notes(&notes()), PLOT);
+    let text = markdown::with_section(&text, document::NOTES, document::METHOD, &notes);
+    results::write(path, &text)
 }
 
 /// The plot's file, beside the document.

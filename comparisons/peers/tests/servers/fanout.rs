@@ -1,7 +1,7 @@
 //! Every chat room tells all others each message, whole and once, and loses nothing for the slow.
 
 use crate::server::{STREAM, Server, USUAL, unless_left_out};
-use peers::{Service, all};
+use peers::{Service, Transport, all};
 use testkit::{Call, Mark, Peer, STRACE, Stream, eventually, skip_unless};
 
 /// Starts the chat room of that name with so many members, unless it is left out here.
@@ -153,6 +153,6 @@ peers! {
 
 #[test]
 fn every_chat_room_is_tested() {
-    let rooms = all().iter().filter(|peer| peer.serves(Service::Fanout));
+    let rooms = all().iter().filter(|peer| peer.serves(Service::Fanout, Transport::Tcp));
     assert_eq!(rooms.map(peers::Peer::name).collect::<Vec<_>>(), TESTED);
 }

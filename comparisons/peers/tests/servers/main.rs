@@ -7,3 +7,4 @@ mod echo;
 mod example;
 mod fanout;
 mod server;
+mod unix;

@@ -3,12 +3,12 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use peers::{Peer, Service, find};
 use rustix::process::Signal;
-use testkit::{Process, TcpSockets, Trace, say};
+use testkit::{Files, Process, TcpSockets, Trace, say};
 
 /// The usual size of a read buffer, and the one for streams.
 pub(crate) const USUAL: usize = 64 * 1024;
@@ -36,7 +36,19 @@ pub(crate) fn unless_left_out(name: &str) -> Option<&'static Peer> {
 
 fn command(peer: &Peer, service: Service, read_buffer: usize) -> Command {
     let program = Path::new(env!("CARGO_BIN_EXE_peer"));
-    peer.command_with(program, &[], service, read_buffer)
+    peer.command_with(program, &[], service, read_buffer, None)
+}
+
+/// Starts a server, and waits until it says where it listens.
+#[track_caller]
+fn started(peer: &Peer, command: &mut Command) -> (Child, BufReader<ChildStdout>, String) {
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("start the server");
+    let mut output = BufReader::new(child.stdout.take().expect("its output is piped"));
+    let mut line = String::new();
+    output.read_line(&mut line).expect("a line of text");
+    let place = line.strip_prefix("listening on ").and_then(|place| place.strip_suffix('\n'));
+    let place = place.unwrap_or_else(|| panic!("{} said {line:?}", peer.name())).to_owned();
+    (child, output, place)
 }
 
 impl Server {
@@ -59,15 +71,12 @@ impl Server {
 
     #[track_caller]
     fn run(peer: &Peer, mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("start the server");
+        let (child, output, place) = started(peer, &mut command);
         let process = Process::new(child.id());
-        let mut output = BufReader::new(child.stdout.take().expect("its output is piped"));
-        let mut line = String::new();
-        output.read_line(&mut line).expect("a line of text");
-        let port = line
-            .strip_prefix("listening on 127.0.0.1:")
-            .and_then(|rest| rest.strip_suffix('\n')?.parse().ok())
-            .unwrap_or_else(|| panic!("{} said {line:?}", peer.name()));
+        let port = place
+            .strip_prefix("127.0.0.1:")
+            .and_then(|port| port.parse().ok())
+            .unwrap_or_else(|| panic!("{} listens on {place:?}", peer.name()));
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         Self { child, _output: output, address, process }
     }
@@ -86,6 +95,38 @@ impl Server {
 }
 
 impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail when it has ended already, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A running peer that echoes over Unix sockets. Dropping it ends that one process.
+pub(crate) struct UnixServer {
+    child: Child,
+    _output: BufReader<ChildStdout>,
+    pub(crate) path: PathBuf,
+    pub(crate) process: Process,
+    /// Where its socket is.
+    _files: Files,
+}
+
+impl UnixServer {
+    #[track_caller]
+    pub(crate) fn start(peer: &Peer, read_buffer: usize) -> Self {
+        let files = Files::new();
+        let path = files.path("echo");
+        let program = Path::new(env!("CARGO_BIN_EXE_peer"));
+        let mut command = peer.command_with(program, &[], Service::Echo, read_buffer, Some(&path));
+        let (child, output, place) = started(peer, &mut command);
+        assert_eq!(place, format!("unix:{}", path.display()), "{}", peer.name());
+        let process = Process::new(child.id());
+        Self { child, _output: output, path, process, _files: files }
+    }
+}
+
+impl Drop for UnixServer {
     fn drop(&mut self) {
         // Both fail when it has ended already, which is as good.
         let _ = self.child.kill();
