@@ -28,7 +28,6 @@ impl<K: Kernel> Core<K> {
                 true
             }
             Err(error) => {
-                self.metrics.registrations_failed += 1;
                 self.fail(id, error);
                 false
             }

@@ -330,25 +330,6 @@ impl World {
 
     // The epoll set.
 
-    pub(crate) fn register(
-        &mut self,
-        number: usize,
-        token: Token,
-        interest: Interest,
-    ) -> Result<(), Errno> {
-        self.meet(Call::Register, Some(number), 0)?;
-        let now = Self::poll(&self.files, &mut self.wires, number);
-        let added = self.epoll.add(number, token, interest, Mode::Edge, now);
-        if added.is_err() {
-            self.violated(|| format!("descriptor {number} is registered twice"));
-        }
-        self.expect_to_be_connected(number);
-        if let File::Stream(wire) = self.files.get(number).file {
-            self.registered.insert(token, wire);
-        }
-        added
-    }
-
     /// What poll says of a descriptor.
     fn poll(files: &Files, wires: &mut [Wire], number: usize) -> Readiness {
         match &files.get(number).file {
