@@ -49,9 +49,6 @@ enum Kind {
 /// The program with its defaults.
 pub(crate) const EDGELOOP: &str = "edgeloop";
 
-/// Whether the program can listen on Unix sockets. Until it can, the library stands for it.
-const TOOL_ON_UNIX: bool = false;
-
 /// The program without its idle timeout, to see what that costs.
 pub(crate) const WITHOUT_TIMEOUT: &str = "edgeloop-no-idle-timeout";
 
@@ -165,12 +162,13 @@ impl Contestant {
 
     pub(crate) const fn serves(&self, service: Service, transport: Transport) -> bool {
         match (self.kind, transport) {
-            (Kind::Tool { .. }, Transport::Tcp) => matches!(service, Service::Echo),
             (Kind::Tool { arguments, .. }, Transport::Unix) => {
-                TOOL_ON_UNIX && matches!(service, Service::Echo) && arguments.is_empty()
+                matches!(service, Service::Echo) && arguments.is_empty()
             }
             (Kind::Library, Transport::Tcp) => true,
-            (Kind::Library, Transport::Unix) => matches!(service, Service::Echo),
+            (Kind::Tool { .. }, Transport::Tcp) | (Kind::Library, Transport::Unix) => {
+                matches!(service, Service::Echo)
+            }
             (Kind::Peer(peer), _) => peer.serves(service, transport),
         }
     }

@@ -13,6 +13,7 @@ mod over_unix;
 mod page;
 mod plot;
 mod servers;
+mod tables;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -145,8 +145,11 @@ impl<K: Kernel> Core<K> {
                 }
                 Err(Errno::AGAIN) => {
                     let queued = self.queue(id, rest, begun);
-                    let waits = queued.is_accepted() && !self.awaits_room(id);
-                    return if waits { Sent::Gone } else { queued };
+                    if queued.is_accepted() {
+                        // If that fails, so does the connection, with what is queued.
+                        self.awaits_room(id);
+                    }
+                    return queued;
                 }
                 Err(error) if is_exhaustion(error) => {
                     let queued = self.queue(id, rest, begun);
