@@ -164,13 +164,13 @@ impl Contestant {
     }
 
     pub(crate) const fn serves(&self, service: Service, transport: Transport) -> bool {
+        let echoes = matches!(service, Service::Echo);
         match (self.kind, transport) {
-            (Kind::Tool { .. }, Transport::Tcp) => matches!(service, Service::Echo),
             (Kind::Tool { arguments, .. }, Transport::Unix) => {
-                TOOL_ON_UNIX && matches!(service, Service::Echo) && arguments.is_empty()
+                TOOL_ON_UNIX && echoes && arguments.is_empty()
             }
+            (Kind::Tool { .. }, Transport::Tcp) | (Kind::Library, Transport::Unix) => echoes,
             (Kind::Library, Transport::Tcp) => true,
-            (Kind::Library, Transport::Unix) => matches!(service, Service::Echo),
             (Kind::Peer(peer), _) => peer.serves(service, transport),
         }
     }

@@ -6,7 +6,6 @@ use peers::Transport;
 use super::block::{Block, heading, paragraph, parse, row};
 use crate::counts::{Counted, Counts};
 use crate::ours;
-use crate::over_unix;
 use crate::pair::{ITSELF, Measured, NULL};
 use crate::results::Results;
 use crate::servers::{BARE, EDGELOOP, WITHOUT_TIMEOUT};
@@ -15,8 +14,8 @@ use crate::show::{estimate, nanoseconds, or_dash, thousands};
 use crate::statistics::Estimate;
 use crate::targets::{self, Verdict};
 
-/// Everything.
-pub(super) fn document(results: &Results, notes: &str) -> Vec<Block> {
+/// Everything, with the section on Unix sockets behind the figures of TCP.
+pub(super) fn document(results: &Results, over_unix: Vec<Block>, notes: &str) -> Vec<Block> {
     let mut blocks = vec![heading(1, "Performance")];
     blocks.push(paragraph(
         "The processor time that a message costs a server, beside bare epoll in C and \
@@ -31,9 +30,10 @@ pub(super) fn document(results: &Results, notes: &str) -> Vec<Block> {
          could not be measured; the reason is below.",
     ));
     blocks.extend(figures(results));
+    blocks.extend(over_unix);
     blocks.extend(self::notes(notes));
     blocks.extend(method(results));
-    blocks.extend(every_pair(&over_unix::without(results)));
+    blocks.extend(every_pair(&crate::over_unix::without(results)));
     blocks
 }
 
@@ -48,9 +48,9 @@ pub(super) fn notes(notes: &str) -> Vec<Block> {
 pub(super) const NOTES: &str = "Notes";
 pub(super) const METHOD: &str = "How it was measured";
 
-/// The figures, without the words around them.
+/// The figures of TCP, without the words around them.
 pub(super) fn figures(all: &Results) -> Vec<Block> {
-    let results = &over_unix::without(all);
+    let results = &crate::over_unix::without(all);
     let mut blocks = Vec::new();
     blocks.extend(target_tables(results));
     blocks.extend(ahead(results));
@@ -58,7 +58,6 @@ pub(super) fn figures(all: &Results) -> Vec<Block> {
     blocks.extend(count_tables(results));
     blocks.extend(super::in_turn::blocks(results));
     blocks.extend(not_measured(results));
-    blocks.extend(super::over_unix::blocks(all));
     blocks
 }
 
@@ -460,8 +459,10 @@ mod tests {
         results.take_pair(noisy);
         let targets = text(&target_tables(&results));
         assert!(targets.contains("not measured") && !targets.contains("small-500"), "{targets}");
-        let said = text(&document(&results, "A note."));
-        for words in ["1.015 (1.011 to 1.019)", "A note.", &results.machine.kernel, "small-5000"] {
+        let said = text(&document(&results, vec![paragraph("Of Unix.")], "A note."));
+        for words in
+            ["1.015 (1.011 to 1.019)", "Of Unix.", "A note.", &results.machine.kernel, "small-5000"]
+        {
             assert!(said.contains(words), "{words:?} is not in {said}");
         }
     }
