@@ -161,14 +161,11 @@ impl Contestant {
     }
 
     pub(crate) const fn serves(&self, service: Service, transport: Transport) -> bool {
+        let echoes = matches!(service, Service::Echo);
         match (self.kind, transport) {
-            (Kind::Tool { arguments, .. }, Transport::Unix) => {
-                matches!(service, Service::Echo) && arguments.is_empty()
-            }
+            (Kind::Tool { arguments, .. }, Transport::Unix) => echoes && arguments.is_empty(),
+            (Kind::Tool { .. }, Transport::Tcp) | (Kind::Library, Transport::Unix) => echoes,
             (Kind::Library, Transport::Tcp) => true,
-            (Kind::Tool { .. }, Transport::Tcp) | (Kind::Library, Transport::Unix) => {
-                matches!(service, Service::Echo)
-            }
             (Kind::Peer(peer), _) => peer.serves(service, transport),
         }
     }

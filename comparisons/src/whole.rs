@@ -167,10 +167,11 @@ pub(crate) fn over_unix(arguments: &UnixArgs) -> Result<bool, Failure> {
     let pairs = plan::all(&shapes, &[])?;
     let settings = settings(arguments.cycles, arguments.quick);
     let counted = if arguments.no_counts { Vec::new() } else { over_unix::counted()? };
+    // Before this process is bound to a core: it counts the processors.
+    let mut results = Results::new();
     servers::prepare(pairs.iter().flat_map(|pair| [pair.of.server, pair.against.server]))?;
     let steps = pairs.len() as u64 * u64::from(settings.cycles);
     let bar = show::progress(steps + counted.len() as u64 * counts::UNIX_STEPS * STEP);
-    let mut results = Results::new();
     measure(&pairs, &settings, &mut results, json, &bar)?;
     count_over_unix(&mut results, &counted, json, &bar)?;
     bar.finish_and_clear();

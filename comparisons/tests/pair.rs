@@ -30,6 +30,7 @@ fn a_wrong_name_is_one_line_that_names_it() {
     expect_usage(&["pair", "edgeloop", "bare", "--shape", "small-51"], "\"small-51\"");
     expect_usage(&["pair", "edgeloop", "itself", "--shape", "small-50"], "itself");
     expect_usage(&["pair", "edgeloop", "bare", "--shape", "fanout-500"], "fanout");
+    expect_usage(&["pair", "smol", "bare", "--shape", "unix-50"], "over Unix sockets");
     expect_usage(&["pair", "edgeloop", "bare"], "--shape");
     expect_usage(&["--nonsense"], "--nonsense");
 }
@@ -46,27 +47,31 @@ fn too_few_cores(test: &str) -> bool {
 /// A pair of our own servers, which are always there, with slices as short as can be. Whether the
 /// null holds depends on the machine, so both ends are allowed; that everything was answered, and
 /// counted, does not.
-#[test]
-fn a_pair_is_measured_from_end_to_end() {
-    if too_few_cores("a_pair_is_measured_from_end_to_end") {
-        return;
-    }
-    let output = comparisons(&[
-        "pair",
-        "edgeloop-library",
-        "edgeloop-library",
-        "--shape",
-        "small-50",
-        "--cycles",
-        "8",
-        "--slice",
-        "2",
-    ]);
+#[track_caller]
+fn expect_pair(shape: &str, unit: &str) {
+    let ours = ["pair", "edgeloop-library", "edgeloop-library"];
+    let short = ["--shape", shape, "--cycles", "8", "--slice", "2"];
+    let output = comparisons(&[&ours[..], &short].concat());
     let said = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(matches!(output.status.code(), Some(0 | 1)), "{said}{errors}");
-    for words in ["ratio ", "null ", " of processor time a message"] {
+    for words in ["ratio ", "null ", &format!(" of processor time a {unit}")] {
         assert!(said.contains(words), "{words:?} is not in {said}{errors}");
+    }
+}
+
+#[test]
+fn a_pair_is_measured_from_end_to_end() {
+    if !too_few_cores("a_pair_is_measured_from_end_to_end") {
+        expect_pair("small-50", "message");
+    }
+}
+
+#[test]
+fn a_pair_over_unix_sockets_is_measured_from_end_to_end() {
+    if !too_few_cores("a_pair_over_unix_sockets_is_measured_from_end_to_end") {
+        expect_pair("unix-50", "message");
+        expect_pair("unix-stream-1", "KiB");
     }
 }
 

@@ -13,7 +13,6 @@ mod over_unix;
 mod page;
 mod plot;
 mod servers;
-mod tables;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,12 +29,14 @@ fn notes() -> String {
 }
 
 fn document(results: &Results) -> Vec<block::Block> {
-    document::document(results, &notes())
+    document::document(results, over_unix::blocks(results), &notes())
 }
 
 /// The results for a terminal.
 pub(crate) fn text(results: &Results) -> String {
-    block::text(&document::figures(results))
+    let mut figures = document::figures(results);
+    figures.extend(over_unix::blocks(results));
+    block::text(&figures)
 }
 
 /// The section on Unix sockets, for a terminal.

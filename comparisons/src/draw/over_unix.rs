@@ -3,7 +3,7 @@
 use peers::Transport;
 
 use super::block::{Block, heading, paragraph, row};
-use super::tables::{COLUMNS, ahead, count_table, every_pair, matrix, not_measured, targets_of};
+use super::document::{COLUMNS, ahead, count_table, every_pair, matrix, not_measured, targets_of};
 use crate::over_unix;
 use crate::results::Results;
 use crate::shapes::SHAPES;
