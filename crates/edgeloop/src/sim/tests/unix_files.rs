@@ -54,7 +54,10 @@ fn c48_a_simulated_file_is_replaced_if_nobody_serves_it_and_else_left_alone() {
         match before {
             None | Some(Owner::Nobody) => {
                 said.expect("the path is free, or becomes so");
-                assert!(matches!(owner(&world), Some(Owner::Loop(_))), "{:?}", owner(&world));
+                let node = world.borrow().paths.get(Path::new(PATH)).copied();
+                let node = node.expect("it listens there");
+                assert!(matches!(node.owner, Owner::Loop(_)), "{node:?}");
+                assert_eq!(node.access.mode, Some(0o660));
                 drop(server);
                 assert_eq!(owner(&world), None, "its own file is removed");
             }

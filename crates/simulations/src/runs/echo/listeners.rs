@@ -5,7 +5,7 @@ use edgeloop::sim::Fault;
 use edgeloop::{Address, Error, LoopContext};
 
 use super::Echo;
-use crate::runs::{LONELY, SECOND};
+use crate::runs::LONELY;
 
 /// How often it tries to listen, where that fails.
 const TRIES: usize = 20;
@@ -36,16 +36,18 @@ impl Echo {
         }
     }
 
-    /// Closes the second listener, if there is one, and listens there again.
+    /// Closes a listener, if there is any beside the first, and listens there again.
     fn listen_anew<S>(&mut self, cx: &mut impl LoopContext<S>) {
-        if !self.world.borrow().listeners.contains(&SECOND) {
+        let others = self.world.borrow().listeners.get(1..).unwrap_or_default().to_vec();
+        if others.is_empty() {
             return;
         }
-        self.expect_to_unlisten(cx, &SECOND);
+        let address = self.random.pick(&others);
+        self.expect_to_unlisten(cx, &address);
         // The next one has the options of the loop.
-        self.listener_limits.remove(&SECOND);
+        self.listener_limits.remove(&address);
         for _ in 0..TRIES {
-            match self.listen(cx, &SECOND) {
+            match self.listen(cx, &address) {
                 Ok(_) => return,
                 // The loop is stopping, and closes all of them.
                 Err(error) if error.call().is_none() => return,
@@ -53,8 +55,8 @@ impl Echo {
             }
         }
         let mut world = self.world.borrow_mut();
-        world.listeners.retain(|address| *address != SECOND);
-        world.forsake(&SECOND);
+        world.listeners.retain(|listened| *listened != address);
+        world.forsake(&address);
     }
 
     fn expect_to_unlisten<S>(&self, cx: &mut impl LoopContext<S>, address: &Address) {
