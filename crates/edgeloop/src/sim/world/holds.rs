@@ -76,6 +76,13 @@ impl Holds {
     pub fn since(&self, then: Time) -> Duration {
         self.past.iter().filter(|past| past.0 > then).map(|past| past.1).sum()
     }
+
+    /// For how long it may think so at the most. It looks after its timers more seldom than it
+    /// reads the clock, and counts from there on.
+    pub fn since_at_most(&self, then: Time) -> Duration {
+        let whole: Duration = self.past.iter().map(|past| past.0.since(then)).sum();
+        whole.max(self.since(Time::ZERO))
+    }
 }
 
 #[cfg(test)]
@@ -90,5 +97,7 @@ mod tests {
         holds.note(at(20), at(21));
         let since = |millis| holds.since(at(millis)).as_millis();
         assert_eq!([0, 10, 12, 15, 21, 30].map(since), [6, 6, 6, 1, 0, 0]);
+        let at_most = |millis| holds.since_at_most(at(millis)).as_millis();
+        assert_eq!([12, 15, 21].map(at_most), [12, 6, 6]);
     }
 }

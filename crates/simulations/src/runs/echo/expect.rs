@@ -237,7 +237,8 @@ impl Echo {
         let Some(shut) = shut.filter(|_| !session.finished) else { return };
         let longest = self.settings.linger_timeout.max(self.settings.drain_linger_timeout);
         // A stop that the loop notices only some turns later lengthens what began meanwhile, too.
-        let late = now > shut.at.after(longest + SLACK + self.held_up(Time::ZERO));
+        let held_up = self.world.borrow().holds.since_at_most(shut.at);
+        let late = now > shut.at.after(longest + SLACK + held_up);
         self.expect(!late, "it has lingered for too long", session);
         let lazy = kind == Kind::Lazy || self.limits.short_linger;
         if closed.reason != Reason::Finished && lazy && !excused {
