@@ -15,17 +15,15 @@ use crate::api::address::{Address, UnixAddress};
 /// # Examples
 ///
 /// ```
-/// use std::net::SocketAddr;
 /// use std::time::Duration;
-/// use edgeloop::Target;
+/// use edgeloop::{Address, Target};
 ///
 /// // The second one is tried if the first one refuses, or doesn't answer within a second.
-/// let first: SocketAddr = "[2001:db8::1]:7000".parse()?;
-/// let target = Target::new(first)
-///     .or("192.0.2.1:7000".parse()?)
-///     .timeout(Some(Duration::from_secs(1)));
+/// let first: Address = "[2001:db8::1]:7000".parse()?;
+/// let second: Address = "192.0.2.1:7000".parse()?;
+/// let target = Target::new(first).or(second).timeout(Some(Duration::from_secs(1)));
 /// # let _ = target;
-/// # Ok::<(), std::net::AddrParseError>(())
+/// # Ok::<(), edgeloop::AddressError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {

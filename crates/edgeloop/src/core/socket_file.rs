@@ -131,6 +131,10 @@ impl<K: Kernel> Core<K> {
 /// A loop that is dropped leaves no file behind.
 impl<K: Kernel> Drop for Core<K> {
     fn drop(&mut self) {
-        self.close_listeners();
+        let files: Vec<_> =
+            self.listeners.iter_mut().filter_map(|listener| listener.file.take()).collect();
+        for file in &files {
+            self.remove_file(file);
+        }
     }
 }
