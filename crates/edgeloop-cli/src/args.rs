@@ -27,13 +27,13 @@ const SEE_HELP: &str =
 
 const AFTER_HELP: &str = "\
 Each option can also be set by the environment variable named with it; EDGELOOP_ADDRESS takes several \
-addresses, separated by blanks or commas, which a path in it can't contain. The command line comes first. An \
-empty variable counts as unset.
+addresses, separated by blanks or commas, which a path in it can't contain. The command line comes \
+first. An empty variable counts as unset.
 
-Listening sockets, TCP or Unix, that are passed in by LISTEN_FDS and LISTEN_PID, as by a socket unit of \
-systemd, are served beside the addresses that are named, and alone if none is. --backlog applies to them, too; \
---ipv6-only, --unix-mode and --unix-owner do not. They stay open for whoever passed them in, so clients that connect after a signal wait for the next \
-start.
+Listening sockets, TCP or Unix, that are passed in by LISTEN_FDS and LISTEN_PID, as by a socket \
+unit of systemd, are served beside the addresses that are named, and alone if none is. --backlog \
+applies to them, too; --ipv6-only, --unix-mode and --unix-owner do not. They stay open for whoever \
+passed them in, so clients that connect after a signal wait for the next start.
 
 Durations are written like 500ms, 10m or 1h30m, sizes like 65536, 64KiB (65,536 bytes) or 64kB (64,000 bytes), \
 counts like 10000 or 10k.

@@ -160,8 +160,8 @@ fn nature_of(number: usize) -> &'static str {
 ///
 /// # Errors
 ///
-/// A line that names the first that is no listening TCP or Unix socket and says what it is, or the call
-/// that failed.
+/// A line that names the first that is no listening TCP or Unix socket and says what it is, or the
+/// call that failed.
 pub(crate) fn listen<H: Handler>(
     event_loop: &mut EventLoop<H>,
     passed: Vec<Passed>,

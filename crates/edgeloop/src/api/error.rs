@@ -119,7 +119,7 @@ impl std::error::Error for Error {
 
 /// A system call that failed, and its error.
 #[derive(Debug)]
-pub(crate) struct Failed {
+pub struct Failed {
     call: &'static str,
     error: io::Error,
 }

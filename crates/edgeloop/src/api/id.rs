@@ -13,7 +13,8 @@ pub(crate) const SLOT_BITS: u32 = 22;
 ///
 /// It is a slot and a generation, which counts the loop's connections. Slots are used again,
 /// generations are not, so an id that outlives its connection never reaches another client's (C17).
-/// They begin anew after 2⁴⁰ connections, which takes a loop more than a year at 33,000 a second; an id that is older than that may name another connection, if that has the same slot.
+/// They begin anew after 2⁴⁰ connections, which takes a loop more than a year at 33,000 a second;
+/// an id that is older than that may name another connection, if that has the same slot.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(u64);
 

@@ -17,8 +17,8 @@ use crate::connection::hold_ups::HoldUps;
 const RETRIES: u8 = 8;
 const FIRST_RETRY: Duration = Duration::from_millis(10);
 
-/// How soon it's tried again to connect where a backlog was full. The delay doubles so often: from a
-/// millisecond to 64.
+/// The delay before another try to connect where a backlog was full, and how often it doubles: up
+/// to 64 ms.
 const FIRST_CONNECT_RETRY: Duration = Duration::from_millis(1);
 const CONNECT_RETRIES_DOUBLE: u8 = 6;
 
@@ -59,8 +59,8 @@ pub(crate) enum Transfer {
     Send,
 }
 
-/// How often a transfer failed in a row for want of memory, or connecting for want of room, and when
-/// it is tried again.
+/// How often a transfer failed in a row for want of memory, or connecting for want of room, and
+/// when it is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Retries {
     at: Time,
@@ -140,18 +140,17 @@ impl<S> Connection<S> {
         Retry::Later
     }
 
-    /// There was no room for it in the backlog of a Unix socket: it's tried again, less and less
-    /// often, until the connect timeout.
-    pub(crate) fn connect_later(&mut self, now: Time) {
+    /// Its connect has begun; or it `waits`, because there was no room for it in the backlog of a
+    /// Unix socket. Then it's tried again, less and less often, until the connect timeout.
+    pub(crate) fn connect_begun(&mut self, waits: bool, now: Time) {
         debug_assert_eq!(self.life, Life::Connecting);
         let sending = &mut self.cold().sending;
-        sending.at = now.after(FIRST_CONNECT_RETRY * (1 << sending.count));
-        sending.count = (sending.count + 1).min(CONNECT_RETRIES_DOUBLE);
-    }
-
-    /// There was room.
-    pub(crate) fn connect_begun(&mut self) {
-        self.cold().sending = Retries::NONE;
+        if waits {
+            sending.at = now.after(FIRST_CONNECT_RETRY * (1 << sending.count));
+            sending.count = (sending.count + 1).min(CONNECT_RETRIES_DOUBLE);
+        } else {
+            *sending = Retries::NONE;
+        }
     }
 
     /// What the kernel had no memory for, and is due, may be tried again.

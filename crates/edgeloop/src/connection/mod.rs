@@ -207,8 +207,9 @@ impl<S> Connection<S> {
     /// one before it.
     pub(crate) fn connecting_anew(&mut self, socket: S, deadline: Time) -> S {
         debug_assert_eq!(self.life, Life::Connecting);
-        self.connect_begun();
-        self.cold().deadline = deadline;
+        let cold = self.cold();
+        cold.sending = Retries::NONE;
+        cold.deadline = deadline;
         std::mem::replace(&mut self.socket, socket)
     }
 
@@ -269,8 +270,9 @@ impl<S> Connection<S> {
         debug_assert_eq!(self.life, Life::Connecting);
         self.enter(Life::Open);
         self.active = now;
-        self.connect_begun();
-        self.cold().deadline = Time::NEVER;
+        let cold = self.cold();
+        cold.sending = Retries::NONE;
+        cold.deadline = Time::NEVER;
         self.cool();
     }
 

@@ -21,15 +21,8 @@ impl<K: Kernel> Core<K> {
     /// where that can't be done.
     pub(crate) fn adopt_given(&mut self, stream: OwnedFd) -> Result<ConnectionId, NotAdopted> {
         let socket = self.kernel.take_over(stream).in_call("fcntl").map_err(NotAdopted::Failed)?;
-        let prepared = self.may_begin().map_err(NotAdopted::NoRoom).and_then(|()| {
-            let family = self.kernel.local_address(&socket).in_call("getsockname");
-            let set = family.and_then(|family| {
-                set_options(&mut self.kernel, &socket, &family, &self.config)?;
-                Ok(family.is_unix())
-            });
-            set.map_err(NotAdopted::Failed)
-        });
-        let is_unix = match prepared {
+        let prepared = self.may_begin().map_err(NotAdopted::NoRoom);
+        let is_unix = match prepared.and_then(|()| self.prepare(&socket)) {
             Ok(is_unix) => is_unix,
             Err(error) => {
                 let _ = self.kernel.set_option(&socket, SocketOption::ResetOnClose);
@@ -40,5 +33,13 @@ impl<K: Kernel> Core<K> {
         let id = self.register(socket, is_unix).in_call("epoll_ctl").map_err(NotAdopted::Failed)?;
         self.metrics.adopted += 1;
         Ok(id)
+    }
+
+    /// Gives a stream the options of ours. Returns whether it's a Unix socket.
+    fn prepare(&mut self, stream: &K::Socket) -> Result<bool, NotAdopted> {
+        let family = self.kernel.local_address(stream).in_call("getsockname");
+        let family = family.map_err(NotAdopted::Failed)?;
+        set_options(&mut self.kernel, stream, &family, &self.config).map_err(NotAdopted::Failed)?;
+        Ok(family.is_unix())
     }
 }

@@ -45,8 +45,8 @@ fn all_failed(attempts: &[Attempt]) -> String {
     format!("cannot connect to {}{}", others.collect::<String>(), last.address)
 }
 
-/// Connects a socket and registers it; returns whether it has to be tried again, because the backlog
-/// of a Unix socket is full.
+/// Connects a socket and registers it; returns whether it has to be tried again, because the
+/// backlog of a Unix socket is full.
 fn connect_on<K: Kernel>(
     kernel: &mut K,
     socket: &K::Socket,
@@ -121,9 +121,7 @@ impl<K: Kernel> Core<K> {
         let Begun { socket, is_unix, waits } = begun;
         let mut connection = Connection::connecting(socket, id.non_zero(), self.now, deadline);
         connection.set_unix(is_unix);
-        if waits {
-            connection.connect_later(self.now);
-        }
+        connection.connect_begun(waits, self.now);
         self.connections.insert(id, connection);
         self.dialled.insert(id.slot(), to);
         self.agenda.add(Agenda::STARTED);
@@ -187,11 +185,18 @@ impl<K: Kernel> Core<K> {
             self.kernel.bind(socket, source).in_call("bind")?;
         }
         let waits = connect_on(&mut self.kernel, socket, peer, id)?;
-        if self.traces && !waits {
-            self.registered.push_back((id, self.kernel.descriptor(socket)));
-            self.agenda.add(Agenda::STARTED);
+        if !waits {
+            self.trace_registered(id, self.kernel.descriptor(socket));
         }
         Ok(waits)
+    }
+
+    /// The handler is to be told of an outbound socket, if it's told of each step.
+    fn trace_registered(&mut self, id: ConnectionId, descriptor: i32) {
+        if self.traces {
+            self.registered.push_back((id, descriptor));
+            self.agenda.add(Agenda::STARTED);
+        }
     }
 
     /// A backlog was full: there may be room by now.
@@ -202,15 +207,10 @@ impl<K: Kernel> Core<K> {
         self.dialled.insert(id.slot(), to);
         match again {
             Ok(waits) => {
-                let registered = (id, self.kernel.descriptor(&connection.socket));
-                if waits {
-                    connection.connect_later(self.now);
-                } else {
-                    connection.connect_begun();
-                    if self.traces {
-                        self.registered.push_back(registered);
-                        self.agenda.add(Agenda::STARTED);
-                    }
+                connection.connect_begun(waits, self.now);
+                let descriptor = self.kernel.descriptor(&connection.socket);
+                if !waits {
+                    self.trace_registered(id, descriptor);
                 }
                 self.schedule(id);
             }
@@ -265,9 +265,7 @@ impl<K: Kernel> Core<K> {
                     let connection = &mut self.connections[id];
                     let before = connection.connecting_anew(socket, deadline);
                     connection.set_unix(is_unix);
-                    if waits {
-                        connection.connect_later(self.now);
-                    }
+                    connection.connect_begun(waits, self.now);
                     self.kernel.close(before);
                     return self.schedule(id);
                 }

@@ -130,20 +130,20 @@ impl<K: Kernel> Core<K> {
         let socket = self.kernel.socket(address).in_call("socket")?;
         let Some(path) = address.as_unix().and_then(UnixAddress::as_path) else {
             self.bind(&socket, address, config)?;
-            self.kernel.listen(&socket, config.backlog).in_call("listen")?;
-            return self.accept_on(socket, Listener::new, config);
+            let (id, bound) = self.begin_listening(&socket, config)?;
+            return Ok(self.accept_on(id, Listener::new(socket, bound), config));
         };
         let claimed = self.claim(&socket, address, path, access)?;
-        let listens = self.kernel.listen(&socket, config.backlog).in_call("listen");
-        let file = claimed.file;
-        let path = file.clone();
-        let bound = listens.and_then(|()| {
-            self.accept_on(socket, |socket, bound| Listener::of_file(socket, bound, file), config)
-        });
-        if bound.is_err() {
-            self.remove_file(&path);
+        match self.begin_listening(&socket, config) {
+            Ok((id, bound)) => {
+                let listener = Listener::of_file(socket, bound, claimed.file);
+                Ok(self.accept_on(id, listener, config))
+            }
+            Err(error) => {
+                self.remove_file(&claimed.file);
+                Err(error)
+            }
         }
-        bound
     }
 
     /// Binds a socket that has no file.
@@ -181,32 +181,41 @@ impl<K: Kernel> Core<K> {
         if inherits_options(&address) {
             set_options(&mut self.kernel, &socket, &address, &self.config)?;
         }
-        // A second listen(2) changes nothing but the length of the backlog.
-        self.kernel.listen(&socket, self.config.backlog).in_call("listen")?;
         let config = self.config.clone();
-        self.accept_on(socket, Listener::given, &config)
+        // A second listen(2) changes nothing but the length of the backlog.
+        let (id, bound) = self.begin_listening(&socket, &config)?;
+        Ok(self.accept_on(id, Listener::given(socket, bound), &config))
     }
 
-    /// Accepts on a socket from now on. The registration tells of whoever waits already.
-    fn accept_on(
+    /// Lets a bound socket listen, and registers it: that tells of whoever waits already.
+    fn begin_listening(
         &mut self,
-        socket: K::Socket,
-        make: impl FnOnce(K::Socket, Address) -> Listener<K::Socket>,
+        socket: &K::Socket,
         config: &Config,
-    ) -> Result<Address, Failed> {
-        let bound = self.kernel.local_address(&socket).in_call("getsockname")?;
+    ) -> Result<(ListenerId, Address), Failed> {
+        self.kernel.listen(socket, config.backlog).in_call("listen")?;
+        let bound = self.kernel.local_address(socket).in_call("getsockname")?;
         let id = self.listeners.new_id();
         self.kernel
-            .register(&socket, EventSource::Listener(id), Interest::READABLE)
+            .register(socket, EventSource::Listener(id), Interest::READABLE)
             .in_call("epoll_ctl")?;
-        let backlog = config.backlog;
+        Ok((id, bound))
+    }
+
+    /// Accepts at a listener from now on; returns where it is.
+    fn accept_on(
+        &mut self,
+        id: ListenerId,
+        mut listener: Listener<K::Socket>,
+        config: &Config,
+    ) -> Address {
+        let (bound, backlog) = (listener.address.clone(), config.backlog);
         if let Some(somaxconn) = self.kernel.longest_backlog()
             && somaxconn < backlog
         {
             let listener = bound.clone();
             self.tell(Notice::BacklogCapped { listener, asked: backlog, somaxconn });
         }
-        let mut listener = make(socket, bound.clone());
         listener.backlog = Some(backlog);
         if config.bounds != self.limits.common {
             listener.limits = Some(Arc::new(config.bounds));
@@ -214,7 +223,7 @@ impl<K: Kernel> Core<K> {
         self.listeners.by_id.insert(id, listener);
         self.listeners.failure = None;
         self.count_listeners();
-        Ok(bound)
+        bound
     }
 
     /// Closes the listener that is bound to this address; returns whether there was one.

@@ -62,10 +62,7 @@ pub(crate) use shortage::Ballast;
 pub(crate) use spending::Spending;
 
 /// What every connection is registered for, once, for all it will ever need.
-const CONNECTION: Interest = Interest::READABLE
-    .union(Interest::WRITABLE)
-    .union(Interest::PEER_CLOSED)
-    .union(Interest::PRIORITY);
+const CONNECTION: Interest = UNIX_CONNECTION.union(Interest::WRITABLE);
 
 /// The same of a Unix socket, of whose room only what awaits some wants to hear.
 const UNIX_CONNECTION: Interest =

@@ -1,14 +1,14 @@
 //! When a Unix socket is watched for room in its send buffer.
 //!
-//! A TCP socket is watched from its beginning, which costs nothing: the kernel tells of room only if
-//! a send has found none (`SOCK_NOSPACE`). A Unix socket tells each time its peer has received
+//! A TCP socket is watched from its beginning, which costs nothing: the kernel tells of room only
+//! if a send has found none (`SOCK_NOSPACE`). A Unix socket tells each time its peer has received
 //! something (unix_write_space in net/unix/af_unix.c, Linux 6.18), which would wake the loop twice
 //! for each message. So it's watched when a send has found no room, and no more when it tells of
 //! room that nobody waits for.
 
 use rustix::io::Errno;
 
-use super::{Core, UNIX_CONNECTION};
+use super::{CONNECTION, Core, UNIX_CONNECTION};
 use crate::api::id::ConnectionId;
 use crate::connection::flags::Flags;
 use crate::epoll::Interest;
@@ -22,7 +22,7 @@ impl<K: Kernel> Core<K> {
         if !connection.has(Flags::UNIX) || connection.is_watched_for_room() {
             return true;
         }
-        match self.watch(id, UNIX_CONNECTION | Interest::WRITABLE) {
+        match self.watch(id, CONNECTION) {
             Ok(()) => {
                 self.connections[id].set_watched_for_room(true);
                 true

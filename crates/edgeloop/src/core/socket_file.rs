@@ -25,7 +25,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(5);
 const REPLACEMENTS: u32 = 8;
 
 /// A file that is ours.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
     id: FileId,
@@ -57,9 +57,8 @@ impl<K: Kernel> Core<K> {
         if access != Access::default()
             && let Err(error) = self.kernel.set_access(&file.path, id, access)
         {
-            let call = if error == Errno::PERM { "fchownat" } else { "fchmodat" };
             self.remove_file(&file);
-            return Err(error).in_call(call);
+            return Err(error);
         }
         Ok(Claimed { file, _lock })
     }

@@ -1,4 +1,4 @@
-//! Phase 3: how an outbound connection comes to be open.
+//! Phase 3: opening outbound connections.
 
 use rustix::io::Errno;
 

@@ -1,6 +1,5 @@
 //! What is made elsewhere and served here: listeners and streams that the loop is given.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::EventLoop;
@@ -9,10 +8,7 @@ use crate::api::error::{Error, ErrorKind};
 use crate::api::handler::{Handler, Origin};
 use crate::api::id::ConnectionId;
 use crate::core::NotAdopted;
-use crate::kernel::{Clock as _, Kernel, given};
-
-/// The address of a peer that is gone before it was asked for.
-const UNKNOWN: Address = Address::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0));
+use crate::kernel::{Clock as _, Kernel, UNKNOWN, given};
 
 impl<H: Handler> EventLoop<H> {
     /// Listens on a socket that was made elsewhere, such as one of systemd's or a
@@ -30,8 +26,8 @@ impl<H: Handler> EventLoop<H> {
     ///
     /// # Errors
     ///
-    /// When the descriptor is something else than a listening TCP or Unix socket, which the error says,
-    /// when one of the calls fails, or the loop is stopping. The descriptor is closed then.
+    /// When the descriptor is something else than a listening TCP or Unix socket, which the error
+    /// says, when one of the calls fails, or the loop is stopping. The descriptor is closed then.
     ///
     /// # Examples
     ///
@@ -72,8 +68,9 @@ impl<H: Handler> EventLoop<H> {
     ///
     /// # Errors
     ///
-    /// When it is no connected TCP or Unix socket, which the error says, the connection cap is reached, the
-    /// loop cuts off what is left behind a stop, or a call fails. The stream is closed then.
+    /// When it is no connected TCP or Unix socket, which the error says, the connection cap is
+    /// reached, the loop cuts off what is left behind a stop, or a call fails. The stream is closed
+    /// then.
     pub fn adopt(
         &mut self,
         stream: impl Into<OwnedFd>,

@@ -41,8 +41,8 @@ macro_rules! data {
     }};
 }
 
-/// Shows a connection's handler the first bytes of the buffer, where nothing is remembered about it:
-/// the end of the short ways.
+/// Shows a connection's handler the first bytes of the buffer, where nothing is remembered about
+/// it: the end of the short ways.
 macro_rules! show_plain {
     ($loop:ident, $id:ident, $connection:ident, $buffer:ident, $count:ident) => {
         $connection.active = $loop.core.now;

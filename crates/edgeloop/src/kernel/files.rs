@@ -5,6 +5,7 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use super::sockets::Sockets;
+use crate::api::error::Failed;
 use crate::api::listening::Access;
 
 /// The files of a kernel, as far as Unix sockets need them. A path's last part is never followed if
@@ -21,8 +22,8 @@ pub trait Files: Sockets {
     fn file(&mut self, path: &Path) -> Result<FileId, Errno>;
 
     /// Gives the file at a path an owner and a mode (fchownat(2), fchmodat(2)), if it's still this
-    /// one; `ESTALE` if it's another.
-    fn set_access(&mut self, path: &Path, file: FileId, access: Access) -> Result<(), Errno>;
+    /// one; `ESTALE` if it's another. Tells which of the calls has failed.
+    fn set_access(&mut self, path: &Path, file: FileId, access: Access) -> Result<(), Failed>;
 
     /// unlink(2).
     fn unlink(&mut self, path: &Path) -> Result<(), Errno>;

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::files::{FileId, Files};
 use super::linux::Linux;
+use crate::api::error::{Failed, InCall};
 use crate::api::listening::Access;
 
 impl Files for Linux {
@@ -28,22 +29,23 @@ impl Files for Linux {
         lstat(path).map(|stat| id_of(&stat))
     }
 
-    fn set_access(&mut self, path: &Path, file: FileId, access: Access) -> Result<(), Errno> {
+    fn set_access(&mut self, path: &Path, file: FileId, access: Access) -> Result<(), Failed> {
         // By a descriptor, so that nobody who may write to the directory can put another file in
         // its place meanwhile.
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let descriptor = open(path, flags, Mode::empty())?;
-        if id_of(&fstat(&descriptor)?) != file {
-            return Err(Errno::STALE);
+        let descriptor = open(path, flags, Mode::empty()).in_call("open")?;
+        if id_of(&fstat(&descriptor).in_call("fstat")?) != file {
+            return Err(Errno::STALE).in_call("fstat");
         }
         let (user, group) = (access.user.map(Uid::from_raw), access.group.map(Gid::from_raw));
         if user.is_some() || group.is_some() {
-            chownat(&descriptor, "", user, group, AtFlags::EMPTY_PATH)?;
+            chownat(&descriptor, "", user, group, AtFlags::EMPTY_PATH).in_call("fchownat")?;
         }
         if let Some(mode) = access.mode {
             // fchmod(2) refuses such a descriptor, and fchmodat2(2) came with Linux 6.6.
             let link = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
-            chmodat(CWD, link, Mode::from_raw_mode(mode), AtFlags::empty())?;
+            let mode = Mode::from_raw_mode(mode);
+            chmodat(CWD, link, mode, AtFlags::empty()).in_call("fchmodat")?;
         }
         Ok(())
     }

@@ -24,6 +24,7 @@ pub(crate) use clock::Clock;
 pub use descriptor_limit::raise_descriptor_limit;
 pub(crate) use files::{FileId, Files};
 pub use linux::Linux;
+pub(crate) use names::UNKNOWN;
 pub(crate) use persist::persist;
 pub(crate) use poll::Poll;
 pub(crate) use resources::Resources;

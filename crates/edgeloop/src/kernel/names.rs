@@ -1,7 +1,7 @@
 //! Addresses as the system calls take and give them.
 
 use std::ffi::OsStr;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -11,7 +11,8 @@ use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix};
 use crate::api::address::{Address, UnixAddress};
 
 /// The address of a TCP peer that is gone before it was told.
-const UNKNOWN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+pub(crate) const UNKNOWN: Address =
+    Address::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0));
 
 /// The lengths of a `sockaddr_un` that has a name: its family takes two bytes of it (unix(7)).
 const LEAST: u32 = 3;
@@ -44,9 +45,9 @@ pub(super) fn from_kernel(address: SocketAddrAny) -> Result<Address, Errno> {
     if address.address_family() != AddressFamily::UNIX {
         return SocketAddr::try_from(address).map(Address::Tcp);
     }
-    // Nothing but the family is told of a socket without a name. A client's path may have 108 bytes,
-    // which the kernel tells with a NUL byte behind them: rustix 1.1.6 panics at that, and so it
-    // stays untold.
+    // Nothing but the family is told of a socket without a name. A client's path may have 108
+    // bytes, which the kernel tells with a NUL byte behind them: rustix 1.1.6 panics at that, and
+    // so it stays untold.
     if !(LEAST..=MOST).contains(&address.addr_len()) {
         return Ok(UnixAddress::unnamed().into());
     }
@@ -63,7 +64,7 @@ pub(super) fn from_kernel(address: SocketAddrAny) -> Result<Address, Errno> {
 /// The address of the other end of what was accepted. A TCP peer that is already gone may leave
 /// none; the connection is as good as others.
 pub(super) fn peer_from_kernel(address: Option<SocketAddrAny>) -> Address {
-    address.and_then(|address| from_kernel(address).ok()).unwrap_or(Address::Tcp(UNKNOWN))
+    address.and_then(|address| from_kernel(address).ok()).unwrap_or(UNKNOWN)
 }
 
 #[cfg(test)]

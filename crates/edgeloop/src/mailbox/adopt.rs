@@ -26,8 +26,8 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// When it is no connected TCP or Unix socket, the mailbox is full, or the loop is gone; the stream
-    /// comes back with the error, as it was.
+    /// When it is no connected TCP or Unix socket, the mailbox is full, or the loop is gone; the
+    /// stream comes back with the error, as it was.
     ///
     /// # Examples
     ///

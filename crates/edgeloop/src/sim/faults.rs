@@ -27,8 +27,8 @@ pub enum Call {
     Connect,
     /// connect(2) of a Unix socket.
     ConnectUnix,
-    /// lstat(2), unlink(2), the calls that give a file its owner and mode, and flock(2): of the files
-    /// of Unix sockets.
+    /// lstat(2), unlink(2), the calls that give a file its owner and mode, and flock(2): of the
+    /// files of Unix sockets.
     Stat,
     Unlink,
     SetAccess,

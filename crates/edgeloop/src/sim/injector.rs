@@ -46,9 +46,9 @@ impl Faults {
     }
 
     /// What every server meets on a busy day, much more often: 50 calls of a thousand are
-    /// interrupted, 50 are told to come again too early (a connect to a Unix socket: that the backlog
-    /// is full), 200 are cut short, 10 find no memory. Only
-    /// receives, sends and accepts find none, which are tried again; no connection ends by it.
+    /// interrupted, 50 are told to come again too early (a connect to a Unix socket: that the
+    /// backlog is full), 200 are cut short, 10 find no memory. Only receives, sends and accepts
+    /// find none, which are tried again; no connection ends by it.
     #[must_use]
     pub const fn passing() -> Self {
         Self { interrupted: 50, late: 50, short: 200, exhausted: 10, broken: 0, sparing: true }

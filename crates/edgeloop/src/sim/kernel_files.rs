@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
+use crate::api::error::{Failed, InCall};
 use crate::api::listening::Access;
 use crate::kernel::{FileId, Files};
 use crate::sim::faults::name;
@@ -34,10 +35,10 @@ impl Files for SimulatedKernel {
         world.paths.file(path)
     }
 
-    fn set_access(&mut self, path: &Path, file: FileId, access: Access) -> Result<(), Errno> {
+    fn set_access(&mut self, path: &Path, file: FileId, access: Access) -> Result<(), Failed> {
         let mut world = self.call();
-        world.meet(Call::SetAccess, None, 0)?;
-        world.paths.set_access(path, file, access)
+        world.meet(Call::SetAccess, None, 0).in_call("fchownat")?;
+        world.paths.set_access(path, file, access).in_call("fchownat")
     }
 
     fn unlink(&mut self, path: &Path) -> Result<(), Errno> {

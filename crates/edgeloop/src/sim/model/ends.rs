@@ -1,5 +1,7 @@
 //! The two ends of a connection, and how they are woken.
 
+use std::collections::VecDeque;
+
 use super::epoll::ANYTHING;
 use crate::epoll::Readiness;
 
@@ -28,6 +30,13 @@ impl Side {
             Self::Theirs => Self::Ours,
         }
     }
+}
+
+/// Hands over the first `count` of the bytes that wait to be received, which stay where they are.
+pub(super) fn take_first(bytes: &VecDeque<u8>, count: usize, mut take: impl FnMut(&[u8])) {
+    let (first, second) = bytes.as_slices();
+    take(&first[..first.len().min(count)]);
+    take(&second[..count.saturating_sub(first.len())]);
 }
 
 /// Which ends an operation woke, each by a mask that isn't empty.

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use rustix::io::Errno;
 
-use super::ends::{DATA, Side, Woken};
+use super::ends::{DATA, Side, Woken, take_first};
 use super::epoll::ANYTHING;
 use crate::epoll::Readiness;
 
@@ -186,7 +186,7 @@ impl Tcp {
         &mut self,
         side: Side,
         most: usize,
-        mut take: impl FnMut(&[u8]),
+        take: impl FnMut(&[u8]),
     ) -> Result<usize, Errno> {
         let way = self.way(side.other());
         if way.received.is_empty() {
@@ -199,9 +199,7 @@ impl Tcp {
         {
             count = count.min(usize::try_from(at - way.read).unwrap_or(count));
         }
-        let (first, second) = way.received.as_slices();
-        take(&first[..first.len().min(count)]);
-        take(&second[..count.saturating_sub(first.len())]);
+        take_first(&way.received, count, take);
         way.received.drain(..count);
         way.read += count as u64;
         if way.urgent.is_some_and(|at| at < way.read) {

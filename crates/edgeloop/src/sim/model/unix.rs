@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use rustix::io::Errno;
 
-use super::ends::{DATA, Side, Woken};
+use super::ends::{DATA, Side, Woken, take_first};
 use super::epoll::ANYTHING;
 use crate::epoll::Readiness;
 
@@ -216,9 +216,7 @@ impl Unix {
             let Some(piece) = way.pieces.front_mut() else { break };
             descriptors = std::mem::take(&mut piece.descriptors);
             let taken = piece.left.min(most - count);
-            let (first, second) = way.bytes.as_slices();
-            take(&first[..first.len().min(taken)]);
-            take(&second[..taken.saturating_sub(first.len())]);
+            take_first(&way.bytes, taken, &mut take);
             count += taken;
             freed |= way.has_read(taken);
         }

@@ -195,8 +195,9 @@ impl Script {
     }
 
     /// As the other end of a connect of the loop: says nothing at all, so that the connect timeout
-    /// is what ends it. At a Unix address, its backlog is full for good. None of the steps is done, and its [`Ending`] is [`Cut`](Ending::Cut). A
-    /// peer that connects by itself is not changed by it.
+    /// is what ends it. At a Unix address, its backlog is full for good. None of the steps is done,
+    /// and its [`Ending`] is [`Cut`](Ending::Cut). A peer that connects by itself is not changed by
+    /// it.
     pub const fn never_answers(mut self) -> Self {
         self.never_answers = true;
         self
@@ -260,8 +261,8 @@ impl Script {
         self.then(Step::SendUrgent(byte))
     }
 
-    /// Sends these bytes in one message that brings a descriptor (`SCM_RIGHTS`), as far as they have
-    /// room; the rest follows without. Over TCP no descriptor comes with them.
+    /// Sends these bytes in one message that brings a descriptor (`SCM_RIGHTS`), as far as they
+    /// have room; the rest follows without. Over TCP no descriptor comes with them.
     #[track_caller]
     pub fn send_with_descriptor(self, bytes: impl AsRef<[u8]>) -> Self {
         self.then(Step::SendWithDescriptor(bytes.as_ref().to_vec()))

@@ -83,7 +83,7 @@ pub struct Talker {
 }
 
 impl Talker {
-    /// One that has so much to say, if it does not answer.
+    /// One that sends `length` bytes, if it does not answer.
     pub fn new(length: u64, random: &mut Random) -> Self {
         Self {
             pace: Pace::Free,

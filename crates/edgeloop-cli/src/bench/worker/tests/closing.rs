@@ -39,7 +39,7 @@ fn numbered(messages: u64) -> Plan {
     Plan { extent, ..plan() }
 }
 
-/// Answers in two parts, and ends its stream after that.
+/// Answers in two parts, and then ends its stream.
 fn page() -> Script {
     Script::new().receive(4).send(*b"pa").wait(MILLI).send(*b"ge").wait(9 * MILLI).finish()
 }
