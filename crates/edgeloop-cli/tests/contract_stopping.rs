@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use serve::{serve, server};
+use serve::{expect_backlog_served, serve, server};
 use testkit::{PATIENCE, Peer, Stopwatch, Stream, eventually, holds_for, pour};
 
 const QUIET: Duration = Duration::from_secs(1);
@@ -26,23 +26,8 @@ fn c37_with_nothing_to_do_it_ends_at_once() {
 #[test]
 fn c37_what_waits_in_the_backlog_is_served() {
     let mut server = serve(&[]);
-    let peers: Vec<Peer> = server.stopped(|| {
-        let peers: Vec<Peer> = (0..300)
-            .map(|number: u32| {
-                let peer = Peer::connect(server.address());
-                peer.send(&number.to_be_bytes());
-                peer
-            })
-            .collect();
-        server.signal(Signal::TERM);
-        peers
-    });
-    for (number, peer) in (0_u32..).zip(&peers) {
-        peer.expect(&number.to_be_bytes());
-        peer.half_close();
-        peer.expect_eof();
-    }
-    assert_eq!(server.exit_code_within(PATIENCE), 0);
+    let address = server.address();
+    expect_backlog_served(&mut server, || Peer::connect(address));
 }
 
 #[test]

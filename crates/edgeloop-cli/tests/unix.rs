@@ -14,7 +14,7 @@ use std::thread;
 
 use rustix::process::{Signal, getegid, geteuid};
 use serde_json::Value;
-use serve::{edgeloop, program};
+use serve::{edgeloop, expect_backlog_served, program};
 use tempfile::TempDir;
 use testkit::{
     Launch, PATIENCE, Peer, SETPRIV, SOCKET_ACTIVATE, Server, Stream, eventually, skip_unless,
@@ -378,22 +378,7 @@ fn c48_a_drain_under_load_removes_the_file_and_loses_nothing() {
 fn c37_who_waits_in_the_backlog_of_a_unix_socket_is_served() {
     let place = Place::new();
     let mut server = place.server(&[]).start();
-    let peers: Vec<Peer> = server.stopped(|| {
-        let peers = (0..300_u32).map(|number| {
-            let peer = Peer::connect_unix(&place.path);
-            peer.send(&number.to_be_bytes());
-            peer
-        });
-        let peers = peers.collect();
-        server.signal(Signal::TERM);
-        peers
-    });
-    for (number, peer) in (0_u32..).zip(&peers) {
-        peer.expect(&number.to_be_bytes());
-        peer.half_close();
-        peer.expect_eof();
-    }
-    assert_eq!(server.exit_code_within(PATIENCE), 0);
+    expect_backlog_served(&mut server, || Peer::connect_unix(&place.path));
     assert!(!place.is_there());
 }
 

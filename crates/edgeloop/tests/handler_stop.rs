@@ -7,10 +7,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Script, Session, next};
-use edgeloop::{
-    Action, Config, Context, EventLoop, Handler, Input, Origin, Reason, Sent, Stop, Target, Time,
-};
+use common::{Echo, Script, Session, next};
+use edgeloop::{Action, Config, EventLoop, Reason, Sent, Stop, Target, Time};
 use testkit::{PATIENCE, Peer, eventually};
 
 #[test]
@@ -89,16 +87,6 @@ fn c37_a_loop_that_drains_still_connects_for_those_that_it_serves() {
 
 #[test]
 fn a_loop_that_was_stopped_serves_again_when_it_is_run_again() {
-    struct Echo;
-    impl Handler for Echo {
-        type Session = ();
-        fn session(&mut self, _: &Origin) -> Option<()> {
-            Some(())
-        }
-        fn data(&mut self, cx: &mut impl Context, (): &mut (), input: &mut Input<'_>) -> Action {
-            cx.send(input.take_all()).or_reset()
-        }
-    }
     let quiet = Duration::from_millis(100);
     let config = Config::new().drain_quiet(quiet).drain_linger_timeout(quiet);
     let mut event_loop = EventLoop::with_config(Echo, config).expect("a loop");

@@ -8,29 +8,12 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Barrier;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use common::{Running, Script};
-use edgeloop::{
-    Action, Context, Error, ErrorKind, EventLoop, Handler, Input, ListenOptions, Origin, Stop,
-    UnixAddress,
-};
+use common::{Echo, Running, Script};
+use edgeloop::{Error, ErrorKind, EventLoop, ListenOptions, Stop, UnixAddress};
 use tempfile::TempDir;
-use testkit::{Peer, eventually};
-
-struct Echo;
-
-impl Handler for Echo {
-    type Session = ();
-
-    fn session(&mut self, _: &Origin) -> Option<()> {
-        Some(())
-    }
-
-    fn data(&mut self, cx: &mut impl Context, (): &mut (), input: &mut Input<'_>) -> Action {
-        cx.send(input.take_all()).or_reset()
-    }
-}
+use testkit::{PATIENCE, Peer, eventually};
 
 fn folder() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -111,25 +94,26 @@ fn c48_a_file_has_its_owner_before_anybody_can_connect() {
 #[test]
 fn c48_nobody_gets_in_before_the_mode_holds() {
     let (_folder, path) = folder();
-    let done = std::sync::atomic::AtomicBool::new(false);
-    let connected = thread::scope(|scope| {
-        let tries = scope.spawn(|| {
-            let mut seen = Vec::new();
-            while !done.load(std::sync::atomic::Ordering::Relaxed) {
-                if UnixStream::connect(&path).is_ok() {
-                    // It listened then, so that its mode held before.
-                    seen.extend(fs::symlink_metadata(&path).map(|file| file.mode() & 0o777));
-                }
-            }
-            seen
-        });
-        for _ in 0..200 {
-            drop(listens(&path, &ListenOptions::new().unix_mode(0o640)).expect("it's free"));
+    let both_begin = Barrier::new(2);
+    // As soon as it can connect, the mode has to hold.
+    let connects = || {
+        both_begin.wait();
+        let start = Instant::now();
+        while let Err(error) = UnixStream::connect(&path) {
+            assert!(start.elapsed() < PATIENCE, "nobody listens: {error}");
         }
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
-        tries.join().expect("no panic")
-    });
-    assert!(connected.iter().all(|&mode| mode == 0o640), "{connected:?}");
+        fs::symlink_metadata(&path).expect("a file").mode() & 0o777
+    };
+    for _ in 0..200 {
+        thread::scope(|scope| {
+            let client = scope.spawn(connects);
+            both_begin.wait();
+            let options = ListenOptions::new().unix_mode(0o640);
+            let _event_loop = listens(&path, &options).expect("it's free");
+            // The file stays until the client has looked at it.
+            assert_eq!(client.join().expect("no panic"), 0o640);
+        });
+    }
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn reset(stream: &TcpStream) {
     sockopt::set_socket_linger(stream, Some(Duration::ZERO)).expect("SO_LINGER");
 }
 
-/// Answers lines with lines, after whatever it has said first.
+/// Sends a greeting, if it has one, and then answers each line with a line.
 fn answer(stream: &mut TcpStream) {
     while heard(stream) {
         say(stream, b"250 ok\r\n");

@@ -3,7 +3,8 @@
 
 #![allow(dead_code, reason = "each test program uses some of these")]
 
-use testkit::{Launch, Server};
+use rustix::process::Signal;
+use testkit::{Launch, PATIENCE, Peer, Server};
 
 /// Everything that a trace needs to tell a turn from the next and one connection from another.
 pub(crate) const SOCKETS_AND_EVENTS: &[&str] = &["-e", "trace=%network,%desc"];
@@ -33,4 +34,26 @@ pub(crate) fn serve(options: &[&str]) -> Server {
 /// An echo server on a free port of every address, so that a crowd finds enough ports.
 pub(crate) fn wide_server(options: &[&str]) -> Launch {
     edgeloop(&["serve", "0.0.0.0:0"]).args(options)
+}
+
+/// Expects that the clients who have connected before SIGTERM are served, and that the server ends
+/// after the last of them.
+#[track_caller]
+pub(crate) fn expect_backlog_served(server: &mut Server, connect: impl Fn() -> Peer) {
+    let peers: Vec<Peer> = server.stopped(|| {
+        let peers = (0..300_u32).map(|number| {
+            let peer = connect();
+            peer.send(&number.to_be_bytes());
+            peer
+        });
+        let peers = peers.collect();
+        server.signal(Signal::TERM);
+        peers
+    });
+    for (number, peer) in (0_u32..).zip(&peers) {
+        peer.expect(&number.to_be_bytes());
+        peer.half_close();
+        peer.expect_eof();
+    }
+    assert_eq!(server.exit_code_within(PATIENCE), 0);
 }

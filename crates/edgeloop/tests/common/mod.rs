@@ -26,6 +26,21 @@ type Job = Box<dyn FnOnce(&mut dyn LoopContext<Session>) + Send>;
 /// What a handler says when it panics because the test wants it to.
 pub(crate) const ON_PURPOSE: &str = "on purpose";
 
+/// Sends back what comes.
+pub(crate) struct Echo;
+
+impl Handler for Echo {
+    type Session = ();
+
+    fn session(&mut self, _: &Origin) -> Option<()> {
+        Some(())
+    }
+
+    fn data(&mut self, cx: &mut impl Context, (): &mut (), input: &mut Input<'_>) -> Action {
+        cx.send(input.take_all()).or_reset()
+    }
+}
+
 /// A handler made of closures. What is not given echoes, or does what the default does.
 pub(crate) struct Script {
     config: Config,
