@@ -56,7 +56,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The most calls of a script.
 const CALLS: usize = 60;
 
-/// One script in so many is about full buffers, and one in so many about Unix sockets.
+/// Every 32nd script is about full buffers, and every third about Unix sockets.
 const FULL: u64 = 32;
 const UNIX: u64 = 3;
 

@@ -187,24 +187,33 @@ pub fn run_plain(world: World, config: Config, late: Option<AtTheEnd>) -> Result
 ///
 /// What was violated.
 pub(crate) fn run_in(
-    mut world: World,
+    world: World,
     config: Config,
     limits: Limits,
     manner: Manner,
     ends: Ends,
 ) -> Result<Outcome, Failure> {
-    let seed = world.seed;
     let config = config.input_limit(manner.input_limit);
-    let known = Settings::from(&config);
-    world.vigil.allow_spin(known.spin + known.busy_poll);
-    let world = Rc::new(RefCell::new(world));
     let run = match (manner.traces, manner.size) {
         (true, _) => run_and_check::<true, 1>,
         (_, 0) => run_and_check::<false, 0>,
         (_, 1) => run_and_check::<false, 700>,
         _ => run_and_check::<false, 5000>,
     };
-    let outcome = run(&world, config, limits, manner, ends);
+    run_checked(world, config, |world, config| run(world, config, limits, manner, ends))
+}
+
+/// Runs something in a world, and says what came of it.
+fn run_checked(
+    mut world: World,
+    config: Config,
+    run: impl FnOnce(&Rc<RefCell<World>>, Config) -> Result<Metrics, String>,
+) -> Result<Outcome, Failure> {
+    let seed = world.seed;
+    let known = Settings::from(&config);
+    world.vigil.allow_spin(known.spin + known.busy_poll);
+    let world = Rc::new(RefCell::new(world));
+    let outcome = run(&world, config);
     let mut world = world.borrow_mut();
     let faults = std::mem::take(&mut world.faults.injected);
     match outcome {
@@ -216,6 +225,28 @@ pub(crate) fn run_in(
         }),
         Err(what) => Err(Failure::new(seed, what, faults)),
     }
+}
+
+/// Runs a loop to its end, by itself or `embedded` in another. Returns what it has counted, and the
+/// loop, unless it was ended by a fault that ends one.
+fn run_to_the_end<H: Handler>(
+    mut server: EventLoop<H, SimulatedKernel>,
+    world: &Rc<RefCell<World>>,
+    embedded: bool,
+) -> Result<(Metrics, Option<EventLoop<H, SimulatedKernel>>), String> {
+    let ended = if embedded { turn_until_done(&mut server, world) } else { server.run() };
+    if world.borrow().faults.injected.iter().any(Fault::is_fatal)
+        && let Err(error) = &ended
+    {
+        let (what, metrics) = (error.to_string(), server.metrics());
+        drop(server);
+        return check_failure(&world.borrow(), &what).map(|()| (metrics, None));
+    }
+    world.borrow_mut().settle();
+    if let Some(violation) = world.borrow_mut().vigil.take_violation() {
+        return Err(violation);
+    }
+    Ok((ended.map_err(|error| error.to_string())?, Some(server)))
 }
 
 fn run_and_check<const TRACE: bool, const SIZE: usize>(
@@ -281,19 +312,8 @@ fn run_and_check<const TRACE: bool, const SIZE: usize>(
             (ends.late)(&handle, &opened.borrow());
         }));
     }
-    let ended = if manner.embedded { turn_until_done(&mut server, world) } else { server.run() };
-    if world.borrow().faults.injected.iter().any(Fault::is_fatal)
-        && let Err(error) = &ended
-    {
-        let (what, metrics) = (error.to_string(), server.metrics());
-        drop(server);
-        return check_failure(&world.borrow(), &what).map(|()| metrics);
-    }
-    world.borrow_mut().settle();
-    if let Some(violation) = world.borrow_mut().vigil.take_violation() {
-        return Err(violation);
-    }
-    let metrics = ended.map_err(|error| error.to_string())?;
+    let (metrics, server) = run_to_the_end(server, world, manner.embedded)?;
+    let Some(server) = server else { return Ok(metrics) };
     if metrics.spins_paid > metrics.spins || (metrics.spins > 0 && !spins) {
         return Err(format!("of {} spins {} paid", metrics.spins, metrics.spins_paid));
     }

@@ -205,8 +205,8 @@ fn check_reasons(world: &mut World, ends: &[End], in_full: bool) -> Result<(), S
                 | Reason::Exhausted
                 | Reason::Panicked
         );
-        // A Unix socket can't be reset. One that waits for room in a backlog is known by the address
-        // that was tried before it.
+        // A Unix socket can't be reset. One that waits for room in a backlog is known by the
+        // address that was tried before it.
         let wire = &world.wires[session.wire];
         let was_made = session.others == 0 || session.heard > Time::ZERO;
         let resets = !wire.link.is_unix() && was_made && !linger_failed;

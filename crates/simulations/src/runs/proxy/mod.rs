@@ -18,8 +18,7 @@ use edgeloop::{Config, Metrics};
 
 use crate::runs::ends::{DRAIN, Ends};
 use crate::runs::manner::{Limits, early_stop, settings};
-use crate::runs::verdict::check_failure;
-use crate::runs::{LATENCIES, Outcome, turn_until_done};
+use crate::runs::{LATENCIES, Outcome, run_checked, run_to_the_end};
 use check::check_run;
 use handler::{Proxy, Ways};
 use session::End;
@@ -161,28 +160,13 @@ pub(crate) fn run_few(
 }
 
 fn run_in(
-    mut world: World,
+    world: World,
     config: Config,
     limits: Limits,
     ways: Ways,
     ends: Ends,
 ) -> Result<Outcome, Failure> {
-    let seed = world.seed;
-    let known = Settings::from(&config);
-    world.vigil.allow_spin(known.spin + known.busy_poll);
-    let world = Rc::new(RefCell::new(world));
-    let outcome = run_and_check(&world, config, limits, ways, ends);
-    let mut world = world.borrow_mut();
-    let faults = std::mem::take(&mut world.faults.injected);
-    match outcome {
-        Ok(metrics) => Ok(Outcome {
-            tally: world.vigil.tally,
-            metrics,
-            simulated: world.now.since(START),
-            faults,
-        }),
-        Err(what) => Err(Failure::new(seed, what, faults)),
-    }
+    run_checked(world, config, |world, config| run_and_check(world, config, limits, ways, ends))
 }
 
 fn run_and_check(
@@ -210,19 +194,8 @@ fn run_and_check(
         world.at_the_end = Some(Box::new(move || (ends.late)(&handle, &[])));
         world.random.chance(250)
     };
-    let ended = if embedded { turn_until_done(&mut server, world) } else { server.run() };
-    if world.borrow().faults.injected.iter().any(Fault::is_fatal)
-        && let Err(error) = &ended
-    {
-        let (what, metrics) = (error.to_string(), server.metrics());
-        drop(server);
-        return check_failure(&world.borrow(), &what).map(|()| metrics);
-    }
-    world.borrow_mut().settle();
-    if let Some(violation) = world.borrow_mut().vigil.take_violation() {
-        return Err(violation);
-    }
-    let metrics = ended.map_err(|error| error.to_string())?;
+    let (metrics, server) = run_to_the_end(server, world, embedded)?;
+    let Some(server) = server else { return Ok(metrics) };
     let world = &mut world.borrow_mut();
     let stopped = world.stopped.or(world.ended_at);
     let held_up = stopped.map_or(Duration::ZERO, |at| world.holds.since(at));
