@@ -99,29 +99,8 @@ pub(crate) fn rows(pairs: &[Measured]) -> Vec<Row> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pair::Cost;
     use crate::plan;
     use crate::targets::Verdict;
-
-    fn measured(of: &str, shape: &str, median: f64) -> Measured {
-        let ratio = |median: f64| Estimate { median, low: median - 0.004, high: median + 0.004 };
-        Measured {
-            shape: shape.to_owned(),
-            of: of.to_owned(),
-            against: BARE.to_owned(),
-            unit: "message".to_owned(),
-            cycles: 150,
-            slice_ms: 25.0,
-            read_buffer: 32_768,
-            attempts: 1,
-            is_valid: true,
-            ratio: Some(ratio(median)),
-            null: Some(ratio(1.0)),
-            first: Cost::default(),
-            second: Cost::default(),
-            failure: None,
-        }
-    }
 
     #[test]
     fn every_pair_that_a_bound_needs_is_measured() {
@@ -142,10 +121,10 @@ mod tests {
     #[test]
     fn ours_are_judged_by_bare_epoll_and_by_every_library() {
         let pairs = [
-            measured(ours::NAME, "unix-1", 1.01),
-            measured("libuv", "unix-1", 1.10),
-            measured("mio", "unix-1", 0.99),
-            measured(ours::NAME, "unix-50", 1.03),
+            Measured::for_test(ours::NAME, "unix-1", 1.01),
+            Measured::for_test("libuv", "unix-1", 1.10),
+            Measured::for_test("mio", "unix-1", 0.99),
+            Measured::for_test(ours::NAME, "unix-50", 1.03),
         ];
         let rows = rows(&pairs);
         let verdict = |against: &str, shape: &str| {
@@ -162,16 +141,16 @@ mod tests {
 
     #[test]
     fn the_program_stands_for_ours_as_soon_as_it_is_measured() {
-        let library = measured(ours::NAME, "unix-1", 1.0);
+        let library = Measured::for_test(ours::NAME, "unix-1", 1.0);
         assert_eq!(own(std::slice::from_ref(&library)), ours::NAME);
-        assert_eq!(own(&[library, measured(EDGELOOP, "unix-1", 1.0)]), EDGELOOP);
+        assert_eq!(own(&[library, Measured::for_test(EDGELOOP, "unix-1", 1.0)]), EDGELOOP);
     }
 
     #[test]
     fn results_are_parted_by_what_they_run_over() {
         let mut results = Results::new();
-        results.take_pair(measured("mio", "unix-1", 1.0));
-        results.take_pair(measured("mio", "small-1", 1.0));
+        results.take_pair(Measured::for_test("mio", "unix-1", 1.0));
+        results.take_pair(Measured::for_test("mio", "small-1", 1.0));
         let shapes = |results: &Results| {
             results.pairs.iter().map(|pair| pair.shape.clone()).collect::<Vec<_>>()
         };

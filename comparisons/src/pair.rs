@@ -97,6 +97,30 @@ pub(crate) struct Measured {
     pub(crate) failure: Option<String>,
 }
 
+#[cfg(test)]
+impl Measured {
+    /// A pair against bare epoll whose ratio is this, and whose null holds.
+    pub(crate) fn for_test(of: &str, shape: &str, median: f64) -> Self {
+        let ratio = |median: f64| Estimate { median, low: median - 0.004, high: median + 0.004 };
+        Self {
+            shape: shape.to_owned(),
+            of: of.to_owned(),
+            against: crate::servers::BARE.to_owned(),
+            unit: "message".to_owned(),
+            cycles: 150,
+            slice_ms: 25.0,
+            read_buffer: 32_768,
+            attempts: 1,
+            is_valid: true,
+            ratio: Some(ratio(median)),
+            null: Some(ratio(1.0)),
+            first: Cost::default(),
+            second: Cost::default(),
+            failure: None,
+        }
+    }
+}
+
 /// What one server has used. The processor's speed is in it: only ratios can be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct Cost {

@@ -342,23 +342,9 @@ mod tests {
     }
 
     fn measured(shape: &str, median: f64, is_valid: bool) -> Measured {
-        let ratio = Estimate { median, low: median - 0.01, high: median + 0.01 };
-        Measured {
-            shape: shape.to_owned(),
-            of: EDGELOOP.to_owned(),
-            against: BARE.to_owned(),
-            unit: "message".to_owned(),
-            cycles: 100,
-            slice_ms: 25.0,
-            read_buffer: 1,
-            attempts: 1,
-            is_valid,
-            ratio: Some(ratio),
-            null: Some(ratio),
-            first: crate::pair::Cost::default(),
-            second: crate::pair::Cost::default(),
-            failure: None,
-        }
+        let ratio = Some(Estimate { median, low: median - 0.01, high: median + 0.01 });
+        let valid = Measured::for_test(EDGELOOP, shape, median);
+        Measured { is_valid, ratio, null: ratio, ..valid }
     }
 
     #[test]

@@ -1,18 +1,7 @@
 /* Echo on bare edge-triggered epoll: the least that it can cost. No timers, no limits, no fairness. */
 
 #define _GNU_SOURCE
-#include "bare.h"
-
-static void opened(int fd)
-{
-    (void)fd;
-}
-
-static void end(int fd)
-{
-    queue_drop(&queues[fd]);
-    close(fd);
-}
+#include "bare_plain.h"
 
 static void serve(int fd, unsigned events)
 {

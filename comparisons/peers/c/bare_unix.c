@@ -4,18 +4,7 @@
    MSG_CTRUNC, costs more than recv, and a receive up to EAGAIN is a call more. */
 
 #define _GNU_SOURCE
-#include "bare.h"
-
-static void opened(int fd)
-{
-    (void)fd;
-}
-
-static void end(int fd)
-{
-    queue_drop(&queues[fd]);
-    close(fd);
-}
+#include "bare_plain.h"
 
 static void serve(int fd, unsigned events)
 {

@@ -1,4 +1,4 @@
-/* What a socket did not take: for the two servers on bare epoll, which keep one for each descriptor. */
+/* What a socket did not take: for the servers on bare epoll, which keep one for each descriptor. */
 
 #ifndef QUEUE_H
 #define QUEUE_H

@@ -2,8 +2,8 @@
 //!
 //! Every server listens on a port of its own on the loopback, or on a Unix socket, says `listening
 //! on 127.0.0.1:PORT` or `listening on unix:PATH` on its standard output, and serves on one thread
-//! until a signal ends it (the runtimes of smol and Go have more). Those in C and Go are programs that the build script compiles; those in Rust run
-//! in the caller's own program, started again.
+//! until a signal ends it (the runtimes of smol and Go have more). Those in C and Go are programs
+//! that the build script compiles; those in Rust run in the caller's own program, started again.
 //!
 //! ```no_run
 //! use peers::{Service, find};

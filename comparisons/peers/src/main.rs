@@ -1,4 +1,5 @@
-//! The program `peer NAME SERVICE READ_BUFFER [PATH]`: one peer by hand, for the tests and for profiling.
+//! The program `peer NAME SERVICE READ_BUFFER [PATH]`: one peer by hand, for the tests and for
+//! profiling.
 
 use std::path::Path;
 use std::process::ExitCode;

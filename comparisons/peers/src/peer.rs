@@ -262,8 +262,8 @@ impl Peer {
         }
     }
 
-    /// The command that starts it, with a read buffer of so many bytes, on the loopback, or on a
-    /// Unix socket at this path. Those written in Rust are the program that asks, started again
+    /// The command that starts it on the loopback, or on a Unix socket if there is a path, with a
+    /// read buffer of `read_buffer` bytes. Those written in Rust are the program that asks, started again
     /// with `server NAME SERVICE READ_BUFFER [PATH]`: its `main` has to hand these to [`serve`].
     ///
     /// # Panics

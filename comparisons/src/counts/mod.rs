@@ -88,6 +88,23 @@ impl Counts {
             (self.calls_fifty, self.waits_fifty) = (all, waits);
         }
     }
+
+    /// Counts the instructions, in two steps.
+    fn take_instructions(
+        &mut self,
+        server: &Contestant,
+        over: Transport,
+        read_buffer: usize,
+        begin: &mut impl FnMut(&str) -> io::Result<()>,
+    ) -> io::Result<()> {
+        begin("instructions, 1 connection")?;
+        let one = instructions::one(server, over, read_buffer);
+        self.instructions_one = Counted::from(&one, |each| *each);
+        begin("instructions, 50 connections")?;
+        let fifty = instructions::fifty(server, over, read_buffer);
+        self.instructions_fifty = Counted::from(&fifty, |each| *each);
+        Ok(())
+    }
 }
 
 /// How many steps [`count`] has.
@@ -112,12 +129,7 @@ pub(crate) fn count(
         begin(what)?;
         counts.take_calls(&calls(server, Transport::Tcp, read_buffer, connections), connections);
     }
-    begin("instructions, 1 connection")?;
-    let one = instructions::one(server, Transport::Tcp, read_buffer);
-    counts.instructions_one = Counted::from(&one, |each| *each);
-    begin("instructions, 50 connections")?;
-    let fifty = instructions::fifty(server, Transport::Tcp, read_buffer);
-    counts.instructions_fifty = Counted::from(&fifty, |each| *each);
+    counts.take_instructions(server, Transport::Tcp, read_buffer, &mut begin)?;
     begin("memory")?;
     let held = memory::of_idle(server, read_buffer);
     counts.user_bytes = Counted::from(&held, |held| held.user);
@@ -162,12 +174,7 @@ pub(crate) fn count_over_unix(
     counts.take_calls(&one, 1);
     begin("system calls, 50")?;
     counts.take_calls(&calls(server, over, read_buffer, 50), 50);
-    begin("instructions, 1 connection")?;
-    let one = instructions::one(server, over, read_buffer);
-    counts.instructions_one = Counted::from(&one, |each| *each);
-    begin("instructions, 50 connections")?;
-    let fifty = instructions::fifty(server, over, read_buffer);
-    counts.instructions_fifty = Counted::from(&fifty, |each| *each);
+    counts.take_instructions(server, over, read_buffer, &mut begin)?;
     interrupt::check()?;
     Ok(counts)
 }

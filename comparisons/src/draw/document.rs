@@ -401,35 +401,14 @@ pub(super) fn every_pair(results: &Results) -> Vec<Block> {
 mod tests {
     use super::super::block::text;
     use super::*;
-    use crate::pair::Cost;
-
-    fn measured(of: &str, shape: &str, median: f64) -> Measured {
-        let ratio = |median: f64| Estimate { median, low: median - 0.004, high: median + 0.004 };
-        Measured {
-            shape: shape.to_owned(),
-            of: of.to_owned(),
-            against: BARE.to_owned(),
-            unit: "message".to_owned(),
-            cycles: 150,
-            slice_ms: 25.0,
-            read_buffer: 32_768,
-            attempts: 1,
-            is_valid: true,
-            ratio: Some(ratio(median)),
-            null: Some(ratio(1.0)),
-            first: Cost::default(),
-            second: Cost::default(),
-            failure: None,
-        }
-    }
 
     #[test]
     fn whoever_is_ahead_is_named() {
         let mut results = Results::new();
-        results.take_pair(measured(EDGELOOP, "small-1", 1.015));
-        results.take_pair(measured("mio", "small-1", 1.002));
-        results.take_pair(measured("libuv", "small-1", 1.012));
-        results.take_pair(measured(EDGELOOP, "4k-50", 0.99));
+        results.take_pair(Measured::for_test(EDGELOOP, "small-1", 1.015));
+        results.take_pair(Measured::for_test("mio", "small-1", 1.002));
+        results.take_pair(Measured::for_test("libuv", "small-1", 1.012));
+        results.take_pair(Measured::for_test(EDGELOOP, "4k-50", 0.99));
         let said = text(&ahead(&results));
         assert!(said.contains("`small-1`: bare 1.000, mio 1.002; edgeloop 1.015"), "{said}");
         assert!(!said.contains("libuv") && !said.contains("4k-50"), "{said}");
@@ -438,10 +417,10 @@ mod tests {
     #[test]
     fn what_was_not_measured_is_said_with_its_reason() {
         let mut results = Results::new();
-        let mut failed = measured("example", "stream-1", 1.0);
+        let mut failed = Measured::for_test("example", "stream-1", 1.0);
         failed.failure = Some("no answer for 10 s".to_owned());
         results.take_pair(failed);
-        let mut noisy = measured("mio", "small-1", 1.0);
+        let mut noisy = Measured::for_test("mio", "small-1", 1.0);
         noisy.is_valid = false;
         noisy.attempts = 3;
         results.take_pair(noisy);
@@ -453,8 +432,8 @@ mod tests {
     #[test]
     fn the_document_holds_targets_ratios_and_machine() {
         let mut results = Results::new();
-        results.take_pair(measured(EDGELOOP, "small-1", 1.015));
-        let mut noisy = measured(EDGELOOP, "small-50", 1.0);
+        results.take_pair(Measured::for_test(EDGELOOP, "small-1", 1.015));
+        let mut noisy = Measured::for_test(EDGELOOP, "small-50", 1.0);
         noisy.is_valid = false;
         results.take_pair(noisy);
         let targets = text(&target_tables(&results));

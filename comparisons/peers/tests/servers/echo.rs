@@ -101,29 +101,16 @@ fn one_thread_serves_and_sigterm_ends_it(name: &str) {
     assert_eq!(server.terminate(), Some(15));
 }
 
-/// A module of tests for each peer, so that a failure names it.
-macro_rules! peers {
-    ($($module:ident: $name:literal;)*) => {
-        const TESTED: &[&str] = &[$($name),*];
-
-        $(mod $module {
-            peers! { @ $name:
-                fifty_connections_with_sixteen_messages_in_flight
-                a_stream_that_is_written_and_read_at_once
-                what_a_full_socket_does_not_take_comes_later
-                what_comes_before_a_fin_is_echoed_and_then_the_connection_ends
-                connections_that_come_and_go_leak_no_descriptor
-                segments_of_one_byte
-                one_thread_serves_and_sigterm_ends_it
-            }
-        })*
-    };
-    (@ $name:literal: $($test:ident)*) => {
-        $(#[test] fn $test() { super::$test($name); })*
-    };
-}
-
 peers! {
+    [
+        fifty_connections_with_sixteen_messages_in_flight
+        a_stream_that_is_written_and_read_at_once
+        what_a_full_socket_does_not_take_comes_later
+        what_comes_before_a_fin_is_echoed_and_then_the_connection_ends
+        connections_that_come_and_go_leak_no_descriptor
+        segments_of_one_byte
+        one_thread_serves_and_sigterm_ends_it
+    ]
     bare: "bare";
     bare_inline: "bare-inline";
     bare_spin: "bare-spin";

@@ -123,27 +123,14 @@ fn the_first_to_join_is_told_first(name: &str) {
     assert!(told(&calls).is_sorted(), "{name} told {:?}", told(&calls));
 }
 
-/// A module of tests for each peer, so that a failure names it.
-macro_rules! peers {
-    ($($module:ident: $name:literal;)*) => {
-        const TESTED: &[&str] = &[$($name),*];
-
-        $(mod $module {
-            peers! { @ $name:
-                a_message_goes_to_twenty_others_and_not_to_its_sender
-                messages_in_pieces_are_not_mixed
-                a_slow_member_loses_nothing_and_holds_up_nobody
-                whoever_leaves_is_no_longer_told_and_leaks_no_descriptor
-                the_first_to_join_is_told_first
-            }
-        })*
-    };
-    (@ $name:literal: $($test:ident)*) => {
-        $(#[test] fn $test() { super::$test($name); })*
-    };
-}
-
 peers! {
+    [
+        a_message_goes_to_twenty_others_and_not_to_its_sender
+        messages_in_pieces_are_not_mixed
+        a_slow_member_loses_nothing_and_holds_up_nobody
+        whoever_leaves_is_no_longer_told_and_leaks_no_descriptor
+        the_first_to_join_is_told_first
+    ]
     bare: "bare";
     mio: "mio";
     tokio_ready: "tokio-ready";

@@ -112,27 +112,14 @@ fn what_stands_behind_a_passed_descriptor_is_echoed(name: &str) {
     }
 }
 
-/// A module of tests for each peer, so that a failure names it.
-macro_rules! peers {
-    ($($module:ident: $name:literal;)*) => {
-        const TESTED: &[&str] = &[$($name),*];
-
-        $(mod $module {
-            peers! { @ $name:
-                fifty_connections_with_sixteen_messages_in_flight
-                a_stream_that_is_written_and_read_at_once
-                what_a_full_socket_does_not_take_comes_later
-                what_comes_before_a_half_close_is_echoed_and_then_the_connection_ends
-                connections_that_come_and_go_leak_no_descriptor
-            }
-        })*
-    };
-    (@ $name:literal: $($test:ident)*) => {
-        $(#[test] fn $test() { super::$test($name); })*
-    };
-}
-
 peers! {
+    [
+        fifty_connections_with_sixteen_messages_in_flight
+        a_stream_that_is_written_and_read_at_once
+        what_a_full_socket_does_not_take_comes_later
+        what_comes_before_a_half_close_is_echoed_and_then_the_connection_ends
+        connections_that_come_and_go_leak_no_descriptor
+    ]
     bare: "bare";
     bare_inline: "bare-inline";
     bare_splice: "bare-splice";
