@@ -69,6 +69,8 @@ pub use api::config::{
     Config, DEFAULT_BUFFER_LIMIT, DEFAULT_KEEPALIVE, MAX_EVENT_BATCH, MAX_PIPES, MAX_SEND_BUFFER,
     MAX_SPIN, MIN_BACKLOG, MIN_BUFFER_LIMIT, MIN_SEND_BUFFER,
 };
+#[cfg(feature = "udp")]
+pub use api::datagram::{Datagram, DatagramSocket, MAX_DATAGRAM, SentDatagram};
 pub use api::error::{ConnectError, Error, ErrorKind};
 pub use api::handler::{Action, Context, Handler, LoopContext, Origin, Sent, Stop};
 pub use api::id::ConnectionId;

@@ -232,6 +232,45 @@ pub trait LoopContext<S = ()>: crate::sealed::Sealed {
     /// A loop that is left without a listener runs until its last connection has ended.
     fn unlisten(&mut self, address: &Address) -> bool;
 
+    /// Binds a socket for datagrams, from now on; returns its name, and the address with the real
+    /// port where 0 was asked for. What arrives is shown to
+    /// [`Handler::datagram`](crate::Handler::datagram). Does not block; about a dozen system calls.
+    ///
+    /// A socket that is bound to all addresses of the machine tells to which of them a datagram was
+    /// sent, and [`reply`](Self::reply) answers from that one. Like a listener, it takes a
+    /// descriptor and keeps the loop running; when the loop drains, it receives what waits, and is
+    /// then closed.
+    ///
+    /// # Errors
+    ///
+    /// When the address can't be bound, or the loop is stopping.
+    #[cfg(feature = "udp")]
+    fn bind_udp(
+        &mut self,
+        address: std::net::SocketAddr,
+    ) -> Result<(crate::DatagramSocket, std::net::SocketAddr), Error>;
+
+    /// Closes a socket for datagrams; returns whether there was one. What waits there is lost.
+    #[cfg(feature = "udp")]
+    fn unbind_udp(&mut self, socket: crate::DatagramSocket) -> bool;
+
+    /// Sends a datagram, from an address of the kernel's choice. Does not block; one system call.
+    #[cfg(feature = "udp")]
+    fn send_datagram(
+        &mut self,
+        socket: crate::DatagramSocket,
+        to: std::net::SocketAddr,
+        bytes: &[u8],
+    ) -> crate::SentDatagram;
+
+    /// Answers a datagram: sends one to where it came from, from the address that it was sent to.
+    /// Does not block; one system call.
+    ///
+    /// Whoever has sent it may have given somebody else's address: an answer that is longer than
+    /// the question is a weapon.
+    #[cfg(feature = "udp")]
+    fn reply(&mut self, to: &crate::Datagram<'_>, bytes: &[u8]) -> crate::SentDatagram;
+
     /// Starts an outbound connection with this session, to an address or to a [`Target`] with
     /// several of them. [`Handler::opened`](crate::Handler::opened) is called when it is made, or
     /// [`Handler::closed`](crate::Handler::closed) with the reason why it could not be: that of the

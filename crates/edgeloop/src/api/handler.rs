@@ -226,6 +226,17 @@ pub trait Handler {
         let _ = cx;
     }
 
+    /// A datagram has arrived at a socket that [`LoopContext::bind_udp`] has bound. The default
+    /// ignores it.
+    #[cfg(feature = "udp")]
+    fn datagram(
+        &mut self,
+        cx: &mut impl LoopContext<Self::Session>,
+        datagram: &crate::Datagram<'_>,
+    ) {
+        let _ = (cx, datagram);
+    }
+
     /// The loop begins to drain ([`Stop::Drain`]): the moment to tell clients that they should
     /// leave. Called once for each stop, and not where everything ends at once.
     fn draining(&mut self, cx: &mut impl LoopContext<Self::Session>) {

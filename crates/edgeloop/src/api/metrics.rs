@@ -28,6 +28,16 @@ pub struct Metrics {
     pub bytes_dropped: u64,
     /// Bytes received after we ended a connection, and discarded (C6).
     pub bytes_discarded: u64,
+    /// Datagrams that were shown to the handler.
+    pub datagrams_in: u64,
+    /// Datagrams that the kernel has taken.
+    pub datagrams_out: u64,
+    /// Datagrams that were not sent for want of room or memory.
+    pub datagrams_dropped: u64,
+    /// Datagrams that the kernel did not send: too long, no way to the address, not allowed.
+    pub datagrams_refused: u64,
+    /// Errors that were received in place of datagrams.
+    pub datagram_errors: u64,
     /// Turns of the loop.
     pub turns: u64,
     /// Turns behind a wait that could not block, because something was left to do or was polled

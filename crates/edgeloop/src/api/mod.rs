@@ -6,6 +6,8 @@ pub(crate) mod bounds;
 pub(crate) mod closed;
 pub(crate) mod config;
 pub(crate) mod context;
+#[cfg(feature = "udp")]
+pub(crate) mod datagram;
 pub(crate) mod error;
 pub(crate) mod handler;
 pub(crate) mod id;

@@ -32,6 +32,10 @@ impl Agenda {
     pub(crate) const TURN_ENDS: Self = Self(1 << 16);
     pub(crate) const NEXT_ENDS: Self = Self(1 << 17);
 
+    /// Datagrams may wait.
+    #[cfg(feature = "udp")]
+    pub(crate) const DATAGRAMS: Self = Self(1 << 18);
+
     /// The loop spins before it sleeps. This is never taken off: it makes each turn go the longer
     /// way, so that one of a loop that does not spin takes no instruction more.
     pub(crate) const SPIN: Self = Self(1 << 12);

@@ -113,7 +113,7 @@ impl<K: Kernel> Core<K> {
 
     /// Whoever stops the loop wants nobody new: what came after the listeners were told to close
     /// would keep it from ending (C37).
-    fn may_listen(&self, what: impl FnOnce() -> String) -> Result<(), Error> {
+    pub(super) fn may_listen(&self, what: impl FnOnce() -> String) -> Result<(), Error> {
         if self.stop.is_none() && self.timeouts.drain.is_none() && !self.cuts_off {
             return Ok(());
         }
@@ -254,8 +254,14 @@ impl<K: Kernel> Core<K> {
     }
 
     /// A listener began or ended: more or fewer descriptors are left to connections (C24).
-    fn count_listeners(&mut self) {
-        self.leave_descriptors_to(self.listeners.by_id.len());
+    pub(super) fn count_listeners(&mut self) {
+        #[cfg_attr(not(feature = "udp"), expect(unused_mut, reason = "nothing is added"))]
+        let mut count = self.listeners.by_id.len();
+        #[cfg(feature = "udp")]
+        {
+            count += self.datagrams.len();
+        }
+        self.leave_descriptors_to(count);
     }
 
     /// A descriptor is free: whoever waits for one is let in, without a new SYN (C23).

@@ -6,6 +6,8 @@
 
 mod adopting;
 mod agenda;
+#[cfg(feature = "udp")]
+mod datagrams;
 mod joining;
 mod life;
 mod limits;
@@ -51,6 +53,8 @@ use crate::store::table::{self, Slots};
 use crate::store::wheel::Wheel;
 pub(crate) use adopting::NotAdopted;
 pub(crate) use agenda::Agenda;
+#[cfg(feature = "udp")]
+pub(crate) use datagrams::DatagramSockets;
 pub(crate) use joining::Joining;
 pub(crate) use limits::LimitTable;
 pub(crate) use listening::Listeners;
@@ -91,6 +95,8 @@ pub(crate) struct Core<K: Kernel> {
     pub(crate) config: Config,
     pub(crate) connections: Slots<Connection<K::Socket>>,
     pub(crate) listeners: Listeners<K::Socket>,
+    #[cfg(feature = "udp")]
+    pub(crate) datagrams: DatagramSockets<K::Datagrams>,
     pub(crate) memory: Memory,
     /// Who has output queued, whoever has taken none of it for longest first.
     pub(crate) laggards: SlotQueue,
@@ -162,6 +168,8 @@ impl<K: Kernel> Core<K> {
             kernel,
             connections: Slots::default(),
             listeners: Listeners::default(),
+            #[cfg(feature = "udp")]
+            datagrams: DatagramSockets::default(),
             memory: Memory::new(&config),
             laggards: SlotQueue::new(),
             ballast,

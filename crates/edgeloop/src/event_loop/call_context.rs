@@ -208,6 +208,34 @@ impl<K: Kernel, S> LoopContext<S> for CallContext<'_, K, S> {
         self.core.unlisten(address)
     }
 
+    #[cfg(feature = "udp")]
+    fn bind_udp(
+        &mut self,
+        address: std::net::SocketAddr,
+    ) -> Result<(crate::DatagramSocket, std::net::SocketAddr), Error> {
+        self.core.bind_udp(address)
+    }
+
+    #[cfg(feature = "udp")]
+    fn unbind_udp(&mut self, socket: crate::DatagramSocket) -> bool {
+        self.core.unbind_udp(socket)
+    }
+
+    #[cfg(feature = "udp")]
+    fn send_datagram(
+        &mut self,
+        socket: crate::DatagramSocket,
+        to: std::net::SocketAddr,
+        bytes: &[u8],
+    ) -> crate::SentDatagram {
+        self.core.send_datagram(socket, to, None, bytes)
+    }
+
+    #[cfg(feature = "udp")]
+    fn reply(&mut self, to: &crate::Datagram<'_>, bytes: &[u8]) -> crate::SentDatagram {
+        self.core.send_datagram(to.socket, to.from, to.to, bytes)
+    }
+
     fn connect(&mut self, to: Target, session: S) -> Result<ConnectionId, ConnectError<S>> {
         match self.touch().connect(to) {
             Ok(id) => {

@@ -42,6 +42,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 self.drain = Some(Drain { deadline, hastened: 0, cut: 0 });
                 self.core.timeouts.drain = Some((now, self.core.config.drain_quiet));
                 let backlog = self.core.config.backlog;
+                #[cfg(feature = "udp")]
+                self.core.drain_datagrams();
                 for listener in self.core.listeners.iter_mut() {
                     listener.drain(listener.backlog.unwrap_or(backlog));
                 }
@@ -50,6 +52,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if deadline <= now {
             self.core.cuts_off = true;
             self.core.close_listeners();
+            #[cfg(feature = "udp")]
+            self.core.unbind_all();
         }
         self.core.remind(deadline);
         self.core.agenda.add(Agenda::ACCEPT);
@@ -78,6 +82,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if cuts {
             self.core.cuts_off = true;
             self.core.close_listeners();
+            #[cfg(feature = "udp")]
+            self.core.unbind_all();
         }
         if last < self.core.connections.end() {
             self.core.agenda.add(Agenda::DRAIN);

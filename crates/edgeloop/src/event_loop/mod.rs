@@ -5,6 +5,8 @@ mod backoff;
 mod call_context;
 mod close;
 mod connecting;
+#[cfg(feature = "udp")]
+mod datagrams;
 mod due;
 mod embed;
 mod interrupted;
@@ -119,6 +121,9 @@ pub struct EventLoop<H: Handler, K: Kernel = Linux> {
     capped: bool,
     /// Whether new connections are read at once.
     first_reads: Backoff,
+    /// Datagrams that are being shown.
+    #[cfg(feature = "udp")]
+    received: datagrams::Received,
     spin: Spin,
     interruptions: Interruptions,
     /// Whether the handler is being told a notice, so that a panic of that is not told in turn.
@@ -173,6 +178,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             polled: false,
             capped: false,
             first_reads: Backoff::default(),
+            #[cfg(feature = "udp")]
+            received: datagrams::Received::new(),
             spin: Spin::default(),
             interruptions: Interruptions::default(),
             telling: false,
@@ -248,6 +255,35 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             }
             Err(error) => Err(ConnectError { error, session }),
         }
+    }
+
+    /// Binds a socket for datagrams, as [`LoopContext::bind_udp`](crate::LoopContext::bind_udp) does
+    /// from a callback. Of a name with several addresses, the first that can be bound is. Resolving
+    /// a name blocks.
+    ///
+    /// # Errors
+    ///
+    /// When the name can't be resolved, none of its addresses can be bound, or the loop is
+    /// stopping.
+    #[cfg(feature = "udp")]
+    pub fn bind_udp(
+        &mut self,
+        address: impl std::net::ToSocketAddrs,
+    ) -> Result<(crate::DatagramSocket, std::net::SocketAddr), Error> {
+        let addresses = address.to_socket_addrs().map_err(|error| {
+            Error::new(ErrorKind::Listen, "cannot resolve the address to bind", error)
+        })?;
+        let mut last = None;
+        for address in addresses {
+            match self.core.bind_udp(address) {
+                Ok(bound) => return Ok(bound),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| {
+            let none = io::Error::from(io::ErrorKind::AddrNotAvailable);
+            Error::new(ErrorKind::Listen, "the name has no address to bind", none)
+        }))
     }
 
     /// Sets, moves or cancels the loop's wake-up, as
@@ -334,6 +370,11 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if self.core.agenda.take(Agenda::ACCEPT) {
             self.accept();
         }
+        // It is taken off when all are shown: a callback may panic.
+        #[cfg(feature = "udp")]
+        if self.core.agenda.has(Agenda::DATAGRAMS) {
+            self.receive_datagrams();
+        }
         if self.core.agenda.take(Agenda::MAIL) {
             self.read_mail();
         }
@@ -401,6 +442,14 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 }
                 None => self.core.metrics.stale += 1,
             },
+            #[cfg(feature = "udp")]
+            EventSource::Datagrams(id) => match self.core.datagrams.get_mut(id) {
+                Some(bind) => {
+                    bind.note();
+                    self.core.agenda.add(Agenda::DATAGRAMS);
+                }
+                None => self.core.metrics.stale += 1,
+            },
             EventSource::Alarm => self.core.agenda.add(Agenda::TIMERS),
             EventSource::Waker => {
                 // The mail is collected only after that (C33).
@@ -454,6 +503,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if self.core.listeners.deadlines().any(|at| at <= self.core.now) {
             self.core.agenda.add(Agenda::ACCEPT);
         }
+        #[cfg(feature = "udp")]
+        if self.core.datagrams.deadlines().any(|at| at <= self.core.now) {
+            self.core.agenda.add(Agenda::DATAGRAMS);
+        }
         if self.drain.as_ref().is_some_and(|drain| drain.deadline <= self.core.now) {
             self.core.agenda.add(Agenda::DRAIN);
         }
@@ -473,6 +526,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     fn set_alarm(&mut self) -> Result<(), Error> {
         // A deadline of the loop that has passed is on the agenda already.
         let own = self.core.listeners.deadlines();
+        #[cfg(feature = "udp")]
+        let own = own.chain(self.core.datagrams.deadlines());
         let own = own.chain(self.drain.as_ref().map(|drain| drain.deadline));
         let own = own.chain([self.core.polls_from(), self.core.relief_at]);
         let own = own.chain([self.core.ballast.look_at()]);
@@ -508,9 +563,21 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         self.core.config.until_stopped || self.core.wake_up != Time::NEVER
     }
 
+    #[cfg(feature = "udp")]
+    fn has_no_datagrams(&self) -> bool {
+        self.core.datagrams.is_empty()
+    }
+
+    #[cfg(not(feature = "udp"))]
+    const fn has_no_datagrams(&self) -> bool {
+        let _ = self;
+        true
+    }
+
     fn is_done(&self) -> bool {
         self.core.connections.len() == 0
             && self.core.listeners.is_empty()
+            && self.has_no_datagrams()
             && self.core.notices.is_empty()
             && self.core.stop.is_none()
             && (self.drain.is_some() || !self.stays())

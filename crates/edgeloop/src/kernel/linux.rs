@@ -86,6 +86,17 @@ impl Linux {
         self.epoll.as_fd()
     }
 
+    /// Registers a descriptor for what can be read, edge-triggered.
+    #[cfg(feature = "udp")]
+    pub(super) fn add_readable(
+        &self,
+        descriptor: BorrowedFd<'_>,
+        source: EventSource,
+    ) -> Result<(), Errno> {
+        let added = self.epoll.add(descriptor, source.token(), Interest::READABLE, Mode::Edge);
+        added.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
+    }
+
     /// Registers a descriptor that is not the loop's own, edge-triggered.
     pub(crate) fn watch(&self, descriptor: impl AsFd) -> std::io::Result<()> {
         self.epoll.add(descriptor, EventSource::Watched.token(), Interest::READABLE, Mode::Edge)

@@ -6,10 +6,14 @@
 //! kernel can show it.
 
 mod clock;
+#[cfg(feature = "udp")]
+mod datagrams;
 mod descriptor_limit;
 mod files;
 pub(crate) mod given;
 mod linux;
+#[cfg(feature = "udp")]
+mod linux_datagrams;
 mod linux_files;
 mod names;
 mod persist;
@@ -21,6 +25,8 @@ mod splice;
 mod wakeable;
 
 pub(crate) use clock::Clock;
+#[cfg(feature = "udp")]
+pub(crate) use datagrams::{DatagramBatch, Datagrams};
 pub use descriptor_limit::raise_descriptor_limit;
 pub(crate) use files::{FileId, Files};
 pub use linux::Linux;
@@ -35,6 +41,19 @@ pub(crate) use wakeable::{Wake, Wakeable};
 
 /// A kernel: the real one, or a simulated one. What it does is no part of the interface, and
 /// nobody else can implement it.
+#[cfg(not(feature = "udp"))]
 pub trait Kernel: Clock + Poll + Sockets + Files + Splice + Wakeable + Resources {}
 
+#[cfg(not(feature = "udp"))]
 impl<T: Clock + Poll + Sockets + Files + Splice + Wakeable + Resources> Kernel for T {}
+
+/// A kernel: the real one, or a simulated one. What it does is no part of the interface, and
+/// nobody else can implement it.
+#[cfg(feature = "udp")]
+pub trait Kernel:
+    Clock + Poll + Sockets + Files + Datagrams + Splice + Wakeable + Resources
+{
+}
+
+#[cfg(feature = "udp")]
+impl<T: Clock + Poll + Sockets + Files + Datagrams + Splice + Wakeable + Resources> Kernel for T {}

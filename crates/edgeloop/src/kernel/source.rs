@@ -1,5 +1,7 @@
 //! Where events come from.
 
+#[cfg(feature = "udp")]
+use crate::api::datagram::DatagramSocket;
 use crate::api::id::{ConnectionId, SLOT_BITS};
 use crate::epoll::Token;
 
@@ -11,7 +13,7 @@ impl ListenerId {
     pub(crate) const FIRST: Self = Self(0);
 
     /// No listener has a number above this.
-    const LAST: u32 = (1 << SLOT_BITS) - 1 - FIRST_LISTENER;
+    const LAST: u32 = FIRST_DATAGRAMS - 1 - FIRST_LISTENER;
 
     /// The name behind this one; behind the last comes the first.
     #[must_use]
@@ -30,6 +32,9 @@ impl ListenerId {
 pub enum EventSource {
     Connection(ConnectionId),
     Listener(ListenerId),
+    /// A socket for datagrams.
+    #[cfg(feature = "udp")]
+    Datagrams(DatagramSocket),
     /// The timer for the earliest deadline.
     Alarm,
     /// What other threads wake the loop with.
@@ -43,6 +48,8 @@ const ALARM: u32 = 0;
 const WAKER: u32 = 1;
 const WATCHED: u32 = 2;
 const FIRST_LISTENER: u32 = 3;
+/// The upper half.
+const FIRST_DATAGRAMS: u32 = 1 << (SLOT_BITS - 1);
 
 impl EventSource {
     /// The 64 bits that stand for it in epoll.
@@ -50,6 +57,8 @@ impl EventSource {
         let slot = match self {
             Self::Connection(id) => return Token(id.to_bits()),
             Self::Listener(id) => FIRST_LISTENER + id.0,
+            #[cfg(feature = "udp")]
+            Self::Datagrams(socket) => FIRST_DATAGRAMS + socket.0,
             Self::Alarm => ALARM,
             Self::Waker => WAKER,
             Self::Watched => WATCHED,
@@ -72,6 +81,10 @@ impl EventSource {
             ALARM => Self::Alarm,
             WAKER => Self::Waker,
             WATCHED => Self::Watched,
+            #[cfg(feature = "udp")]
+            slot if slot >= FIRST_DATAGRAMS => {
+                Self::Datagrams(DatagramSocket(slot - FIRST_DATAGRAMS))
+            }
             slot => Self::Listener(ListenerId(slot - FIRST_LISTENER)),
         }
     }

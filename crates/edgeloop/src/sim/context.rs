@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+#[cfg(feature = "udp")]
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +12,8 @@ use std::time::Duration;
 use crate::api::address::Address;
 use crate::api::bounds::Limits;
 use crate::api::closed::{Closed, Reason};
+#[cfg(feature = "udp")]
+use crate::api::datagram::{Datagram, DatagramSocket, SentDatagram};
 use crate::api::error::{ConnectError, Error, ErrorKind};
 use crate::api::handler::{Context, LoopContext, Origin, Sent, Stop};
 use crate::api::id::ConnectionId;
@@ -50,6 +54,24 @@ pub enum Act {
     Listen(Address),
     /// [`LoopContext::unlisten`].
     Unlisten(Address),
+    /// [`LoopContext::bind_udp`].
+    #[cfg(feature = "udp")]
+    BindUdp(SocketAddr),
+    /// [`LoopContext::unbind_udp`].
+    #[cfg(feature = "udp")]
+    UnbindUdp(DatagramSocket),
+    /// [`LoopContext::send_datagram`], or [`LoopContext::reply`], which says from which address.
+    #[cfg(feature = "udp")]
+    SendDatagram {
+        /// The socket that sends it.
+        socket: DatagramSocket,
+        /// The address of this machine that it's sent from, if not one of the kernel's choice.
+        from: Option<IpAddr>,
+        /// Where it's sent to.
+        to: SocketAddr,
+        /// What it says.
+        bytes: Vec<u8>,
+    },
     /// [`LoopContext::connect`]. The session is in [`TestContext::take_session`].
     Connect(ConnectionId, Target),
     /// [`LoopContext::set_timer_of`], or [`Context::set_timer`]: the key, and the time from now.
@@ -117,6 +139,10 @@ pub struct TestContext<S = ()> {
     acts: Vec<Act>,
     sessions: BTreeMap<ConnectionId, S>,
     started: u64,
+    #[cfg(feature = "udp")]
+    sent_datagram: SentDatagram,
+    #[cfg(feature = "udp")]
+    bound: u32,
 }
 
 impl<S> fmt::Debug for TestContext<S> {
@@ -150,6 +176,10 @@ impl<S> TestContext<S> {
             acts: Vec::new(),
             sessions: BTreeMap::new(),
             started: 0,
+            #[cfg(feature = "udp")]
+            sent_datagram: SentDatagram::Sent,
+            #[cfg(feature = "udp")]
+            bound: 0,
         }
     }
 
@@ -190,6 +220,28 @@ impl<S> TestContext<S> {
             errno: None,
             attempts: Vec::new(),
         }
+    }
+
+    /// A name for a datagram socket, by a number from 1 on. Those that the handler binds have
+    /// numbers from 1,001 on.
+    #[cfg(feature = "udp")]
+    #[must_use]
+    pub const fn datagram_socket(number: u32) -> DatagramSocket {
+        DatagramSocket(number % (DatagramSocket::LAST + 1))
+    }
+
+    /// A datagram for [`Handler::datagram`](crate::Handler::datagram), from this address to
+    /// [socket](Self::datagram_socket) 1. Change its fields for others.
+    #[cfg(feature = "udp")]
+    #[must_use]
+    pub const fn datagram(from: SocketAddr, bytes: &[u8]) -> Datagram<'_> {
+        Datagram { socket: Self::datagram_socket(1), from, to: None, bytes }
+    }
+
+    /// What becomes of datagrams that are sent from now on. They are written down in any case.
+    #[cfg(feature = "udp")]
+    pub const fn answer_datagrams(&mut self, sent: SentDatagram) {
+        self.sent_datagram = sent;
     }
 
     /// The next callback is about this connection.
@@ -351,6 +403,37 @@ impl<S> LoopContext<S> for TestContext<S> {
     fn unlisten(&mut self, address: &Address) -> bool {
         self.acts.push(Act::Unlisten(address.clone()));
         true
+    }
+
+    #[cfg(feature = "udp")]
+    fn bind_udp(&mut self, address: SocketAddr) -> Result<(DatagramSocket, SocketAddr), Error> {
+        self.acts.push(Act::BindUdp(address));
+        self.bound += 1;
+        Ok((Self::datagram_socket(1_000 + self.bound), address))
+    }
+
+    #[cfg(feature = "udp")]
+    fn unbind_udp(&mut self, socket: DatagramSocket) -> bool {
+        self.acts.push(Act::UnbindUdp(socket));
+        true
+    }
+
+    #[cfg(feature = "udp")]
+    fn send_datagram(
+        &mut self,
+        socket: DatagramSocket,
+        to: SocketAddr,
+        bytes: &[u8],
+    ) -> SentDatagram {
+        self.acts.push(Act::SendDatagram { socket, from: None, to, bytes: bytes.to_vec() });
+        self.sent_datagram
+    }
+
+    #[cfg(feature = "udp")]
+    fn reply(&mut self, to: &Datagram<'_>, bytes: &[u8]) -> SentDatagram {
+        let Datagram { socket, from: peer, to: own, .. } = *to;
+        self.acts.push(Act::SendDatagram { socket, from: own, to: peer, bytes: bytes.to_vec() });
+        self.sent_datagram
     }
 
     fn connect(&mut self, to: Target, session: S) -> Result<ConnectionId, ConnectError<S>> {

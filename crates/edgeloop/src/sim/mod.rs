@@ -19,6 +19,8 @@ mod injector;
 pub mod internals;
 mod journal;
 mod kernel;
+#[cfg(feature = "udp")]
+mod kernel_datagrams;
 mod kernel_files;
 #[allow(missing_docs, reason = "public for `internals` only, which nobody reads about")]
 mod model;

@@ -10,8 +10,8 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 
 use edgeloop::{
-    Action, Closed, Config, ConnectionId, Context, Error, EventLoop, Handle, Handler, Input,
-    LoopContext, Metrics, Notice, Origin, Sent, Stop,
+    Action, Closed, Config, ConnectionId, Context, Datagram, Error, EventLoop, Handle, Handler,
+    Input, LoopContext, Metrics, Notice, Origin, Sent, Stop,
 };
 use testkit::{PATIENCE, Peer};
 
@@ -21,6 +21,7 @@ type WithInput = Box<dyn FnMut(&mut dyn Context<Session>, &mut Input<'_>) -> Act
 type Birth = Box<dyn FnMut(&Origin) -> Option<Session> + Send>;
 type AtEnd = Box<dyn FnMut(&mut dyn Context<Session>, &Closed) + Send>;
 type OfLoop = Box<dyn FnMut(&mut dyn LoopContext<Session>) + Send>;
+type OfDatagram = Box<dyn FnMut(&mut dyn LoopContext<Session>, &Datagram<'_>) + Send>;
 type Job = Box<dyn FnOnce(&mut dyn LoopContext<Session>) + Send>;
 
 /// What a handler says when it panics because the test wants it to.
@@ -53,6 +54,7 @@ pub(crate) struct Script {
     writable: Plain,
     timer: Timer,
     wake_up: OfLoop,
+    datagram: OfDatagram,
     closed: AtEnd,
     notice: Box<dyn FnMut(&Notice) + Send>,
 }
@@ -90,6 +92,7 @@ impl Script {
             writable: Box::new(|_| Action::Continue),
             timer: Box::new(|_, _| Action::Close),
             wake_up: Box::new(|_| {}),
+            datagram: Box::new(|cx, datagram| _ = cx.reply(datagram, datagram.bytes)),
             closed: Box::new(|_, _| {}),
             notice: Box::new(|_| {}),
         }
@@ -134,6 +137,14 @@ impl Script {
         call: impl FnMut(&mut dyn LoopContext<Session>) + Send + 'static,
     ) -> Self {
         self.wake_up = Box::new(call);
+        self
+    }
+
+    pub(crate) fn datagram(
+        mut self,
+        call: impl FnMut(&mut dyn LoopContext<Session>, &Datagram<'_>) + Send + 'static,
+    ) -> Self {
+        self.datagram = Box::new(call);
         self
     }
 
@@ -289,6 +300,10 @@ impl Handler for Scripted {
 
     fn wake_up(&mut self, cx: &mut impl LoopContext<Self::Session>) {
         (self.script.wake_up)(cx);
+    }
+
+    fn datagram(&mut self, cx: &mut impl LoopContext<Session>, datagram: &Datagram<'_>) {
+        (self.script.datagram)(cx, datagram);
     }
 
     fn notice(&mut self, notice: &Notice) {

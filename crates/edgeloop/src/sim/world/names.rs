@@ -16,6 +16,8 @@ pub(crate) fn name_of(source: EventSource) -> String {
     match source {
         EventSource::Connection(id) => id.to_string(),
         EventSource::Listener(id) => format!("listener {}", id.number()),
+        #[cfg(feature = "udp")]
+        EventSource::Datagrams(socket) => socket.to_string(),
         EventSource::Alarm => "the alarm".to_owned(),
         EventSource::Waker => "the waker".to_owned(),
         EventSource::Watched => "what is watched".to_owned(),
