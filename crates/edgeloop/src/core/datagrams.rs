@@ -145,13 +145,21 @@ impl<K: Kernel> Core<K> {
         address: SocketAddr,
     ) -> Result<(DatagramSocket, SocketAddr), Failed> {
         let socket = self.kernel.bind_datagrams(address, self.config.ipv6_only)?;
+        self.add_datagrams(socket)
+    }
+
+    /// Serves a socket that is bound.
+    pub(crate) fn add_datagrams(
+        &mut self,
+        socket: K::Datagrams,
+    ) -> Result<(DatagramSocket, SocketAddr), Failed> {
         let bound = self.kernel.datagram_address(&socket).in_call("getsockname")?;
         let id = self.datagrams.new_id();
         self.kernel.register_datagrams(&socket, EventSource::Datagrams(id)).in_call("epoll_ctl")?;
+        // What waits already is told by the kernel as soon as the socket is registered.
         let bind =
-            Bind { socket, ready: true, paused_until: Time::ZERO, errors: 0, closing: false };
+            Bind { socket, ready: false, paused_until: Time::ZERO, errors: 0, closing: false };
         self.datagrams.by_id.insert(id, bind);
-        self.agenda.add(Agenda::DATAGRAMS);
         self.count_listeners();
         Ok((id, bound))
     }

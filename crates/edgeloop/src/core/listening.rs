@@ -113,7 +113,7 @@ impl<K: Kernel> Core<K> {
 
     /// Whoever stops the loop wants nobody new: what came after the listeners were told to close
     /// would keep it from ending (C37).
-    pub(super) fn may_listen(&self, what: impl FnOnce() -> String) -> Result<(), Error> {
+    pub(crate) fn may_listen(&self, what: impl FnOnce() -> String) -> Result<(), Error> {
         if self.stop.is_none() && self.timeouts.drain.is_none() && !self.cuts_off {
             return Ok(());
         }

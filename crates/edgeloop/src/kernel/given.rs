@@ -2,19 +2,22 @@
 
 use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::FileTypeExt as _;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::{socket_acceptconn, socket_domain, socket_protocol, socket_type};
-use rustix::net::{AddressFamily, SocketType, getpeername, ipproto};
+use rustix::net::{AddressFamily, SocketType, getpeername, getsockname, ipproto};
 
 /// What a descriptor stands for, for people to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Nature {
     Listener,
     Stream,
+    #[cfg(feature = "udp")]
+    Datagrams,
     Other(&'static str),
 }
 
@@ -37,6 +40,17 @@ pub(crate) fn expect_stream(descriptor: &OwnedFd) -> io::Result<()> {
     expect(descriptor, Nature::Stream)
 }
 
+/// Looks whether datagrams can be received on a descriptor. Returns whether it's of IPv6.
+///
+/// # Errors
+///
+/// When it's no bound UDP socket. The error says what it is.
+#[cfg(feature = "udp")]
+pub(crate) fn expect_datagrams(descriptor: &OwnedFd) -> io::Result<bool> {
+    expect(descriptor, Nature::Datagrams)?;
+    Ok(socket_domain(descriptor)? == AddressFamily::INET6)
+}
+
 fn expect(descriptor: &OwnedFd, wanted: Nature) -> io::Result<()> {
     let is = nature_of(descriptor)?;
     if is == wanted {
@@ -51,6 +65,8 @@ impl Nature {
         match self {
             Self::Listener => "a listening TCP or Unix socket",
             Self::Stream => "a connected TCP or Unix socket",
+            #[cfg(feature = "udp")]
+            Self::Datagrams => "a bound UDP socket",
             Self::Other(name) => name,
         }
     }
@@ -64,7 +80,7 @@ pub(crate) fn name_of(descriptor: &OwnedFd) -> String {
 fn nature_of(descriptor: &OwnedFd) -> Result<Nature, Errno> {
     match socket_type(descriptor) {
         Ok(SocketType::STREAM) => {}
-        Ok(SocketType::DGRAM) => return Ok(Nature::Other("a datagram socket")),
+        Ok(SocketType::DGRAM) => return nature_of_datagrams(descriptor),
         Ok(_) => return Ok(Nature::Other("a socket that is no stream")),
         Err(Errno::NOTSOCK) => return Ok(Nature::Other(file_type_of(descriptor))),
         Err(error) => return Err(error),
@@ -86,6 +102,20 @@ fn nature_of(descriptor: &OwnedFd) -> Result<Nature, Errno> {
         return Ok(Nature::Stream);
     }
     Ok(Nature::Other("a socket that neither listens nor is connected"))
+}
+
+fn nature_of_datagrams(descriptor: &OwnedFd) -> Result<Nature, Errno> {
+    if socket_protocol(descriptor)? != Some(ipproto::UDP) {
+        return Ok(Nature::Other("a datagram socket of another protocol than UDP"));
+    }
+    let bound = getsockname(descriptor).and_then(SocketAddr::try_from)?;
+    if bound.port() == 0 {
+        return Ok(Nature::Other("a UDP socket that is not bound"));
+    }
+    #[cfg(feature = "udp")]
+    return Ok(Nature::Datagrams);
+    #[cfg(not(feature = "udp"))]
+    Ok(Nature::Other("a bound UDP socket"))
 }
 
 /// Whether a socket without a peer has had one. An end or an error shows that; poll(2) takes
@@ -127,12 +157,17 @@ mod tests {
         let unix = UnixListener::bind(folder.path().join("socket")).expect("a socket");
         let fresh = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None);
         let alone = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None);
+        let unbound = rustix::net::socket(AddressFamily::INET6, SocketType::DGRAM, None);
         let pair = UnixStream::pair().expect("a pair");
         let here = listener();
         let connected = TcpStream::connect(here.local_addr().expect("an address"));
         let cases: Vec<(OwnedFd, &str)> = vec![
-            (UdpSocket::bind("127.0.0.1:0").expect("a port").into(), "a datagram socket"),
-            (UnixDatagram::unbound().expect("one").into(), "a datagram socket"),
+            (UdpSocket::bind("127.0.0.1:0").expect("a port").into(), "a bound UDP socket"),
+            (
+                UnixDatagram::unbound().expect("one").into(),
+                "a datagram socket of another protocol than UDP",
+            ),
+            (unbound.expect("a socket"), "a UDP socket that is not bound"),
             (pair.0.into(), "a connected TCP or Unix socket"),
             (alone.expect("a socket"), "a socket that neither listens nor is connected"),
             (File::open("/proc/self/status").expect("a file").into(), "a file"),

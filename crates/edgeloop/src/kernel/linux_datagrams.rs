@@ -4,6 +4,8 @@ use std::io::IoSliceMut;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd as _, OwnedFd};
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{Ipv6DontFrag, ReceiveTimestampns};
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use rustix::io::Errno;
 use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
@@ -21,6 +23,29 @@ pub struct UdpSocket {
     state: UdpSocketState,
 }
 
+impl UdpSocket {
+    /// Sets up a socket of UDP that nobody has bound yet, or that was bound elsewhere: it becomes
+    /// non-blocking, and tells of each datagram to which address it was sent.
+    pub(crate) fn new(socket: OwnedFd, is_ipv6: bool) -> Result<Self, Failed> {
+        let state = UdpSocketState::new(UdpSockRef::from(&socket)).in_call("setsockopt")?;
+        // The crate forbids fragments, for those who look for the longest packet of a path. A
+        // server sends what it is given. Of a socket of IPv6, too: it may talk to IPv4.
+        sockopt::set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::WANT)
+            .in_call("setsockopt(IP_MTU_DISCOVER)")?;
+        if is_ipv6 {
+            sockopt::set_ipv6_mtu_discover(&socket, Ipv6PathMtuDiscovery::WANT)
+                .in_call("setsockopt(IPV6_MTU_DISCOVER)")?;
+            nix(setsockopt(&socket, Ipv6DontFrag, &false)).in_call("setsockopt(IPV6_DONTFRAG)")?;
+        }
+        // It asks for the time of each, which nobody reads. That is a message more to copy, and a
+        // clock that the kernel reads for every packet of the machine (net_enable_timestamp in
+        // net/core/dev.c, Linux 6.18).
+        nix(setsockopt(&socket, ReceiveTimestampns, &false))
+            .in_call("setsockopt(SO_TIMESTAMPNS)")?;
+        Ok(Self { socket, state })
+    }
+}
+
 impl Datagrams for Linux {
     type Datagrams = UdpSocket;
 
@@ -35,10 +60,9 @@ impl Datagrams for Linux {
         if address.is_ipv6() {
             sockopt::set_ipv6_v6only(&socket, ipv6_only).in_call("setsockopt(IPV6_V6ONLY)")?;
         }
-        let state = UdpSocketState::new(UdpSockRef::from(&socket)).in_call("setsockopt")?;
-        fragment(&socket, address).in_call("setsockopt(IP_MTU_DISCOVER)")?;
-        net::bind(&socket, &address).in_call("bind")?;
-        Ok(UdpSocket { socket, state })
+        let socket = UdpSocket::new(socket, address.is_ipv6())?;
+        net::bind(&socket.socket, &address).in_call("bind")?;
+        Ok(socket)
     }
 
     fn datagram_address(&mut self, socket: &UdpSocket) -> Result<SocketAddr, Errno> {
@@ -91,16 +115,9 @@ impl Datagrams for Linux {
     }
 }
 
-/// The crate forbids fragments, for those who look for the longest packet of a path. A server sends
-/// what it is given.
-fn fragment(socket: &OwnedFd, address: SocketAddr) -> Result<(), Errno> {
-    if address.is_ipv6() {
-        nix::sys::socket::setsockopt(socket, nix::sys::socket::sockopt::Ipv6DontFrag, &false)
-            .map_err(|error| Errno::from_raw_os_error(error as i32))?;
-        sockopt::set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::WANT)?;
-    }
-    // Of a socket of IPv6, too: it may talk to addresses of IPv4.
-    sockopt::set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::WANT)
+/// The same with rustix's error number.
+fn nix<T>(answer: nix::Result<T>) -> Result<T, Errno> {
+    answer.map_err(|error| Errno::from_raw_os_error(error as i32))
 }
 
 fn errno(error: &std::io::Error) -> Errno {

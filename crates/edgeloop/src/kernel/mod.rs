@@ -30,6 +30,8 @@ pub(crate) use datagrams::{DatagramBatch, Datagrams};
 pub use descriptor_limit::raise_descriptor_limit;
 pub(crate) use files::{FileId, Files};
 pub use linux::Linux;
+#[cfg(feature = "udp")]
+pub(crate) use linux_datagrams::UdpSocket;
 pub(crate) use names::UNKNOWN;
 pub(crate) use persist::persist;
 pub(crate) use poll::Poll;
