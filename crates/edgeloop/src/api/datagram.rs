@@ -40,9 +40,12 @@ pub struct Datagram<'a> {
     pub socket: DatagramSocket,
     /// The address that it says to come from. Anybody may send with the address of somebody else.
     pub from: SocketAddr,
-    /// The address that it was sent to, which is one of this machine's where the socket is bound to
-    /// all of them; `None` if the kernel didn't tell.
-    pub to: Option<IpAddr>,
+    /// The address that it was sent to: one of this machine's, or one of many machines (multicast,
+    /// broadcast).
+    pub to: IpAddr,
+    /// The address of this machine that a [`reply`](crate::LoopContext::reply) leaves from: the
+    /// same, unless it was sent to many. `None` leaves the choice to the kernel.
+    pub local: Option<IpAddr>,
     /// What it says: 0 to 65,507 bytes (65,527 over IPv6).
     pub bytes: &'a [u8],
 }

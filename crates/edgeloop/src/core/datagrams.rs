@@ -103,11 +103,15 @@ impl<D> Bind<D> {
         self.ready && self.paused_until <= now
     }
 
-    /// Some were received, and no more wait if `is_empty`.
-    pub(crate) fn received(&mut self, is_empty: bool) {
+    /// One was received.
+    pub(crate) fn has_received(&mut self) {
         self.errors = 0;
-        self.paused_until = Time::ZERO;
-        self.ready = !is_empty;
+    }
+
+    /// None waits any more.
+    pub(crate) fn is_empty(&mut self) {
+        self.errors = 0;
+        self.ready = false;
     }
 
     /// Receiving failed. Returns whether it is left alone for a while.

@@ -233,7 +233,7 @@ impl<K: Kernel, S> LoopContext<S> for CallContext<'_, K, S> {
 
     #[cfg(feature = "udp")]
     fn reply(&mut self, to: &crate::Datagram<'_>, bytes: &[u8]) -> crate::SentDatagram {
-        self.core.send_datagram(to.socket, to.from, to.to, bytes)
+        self.core.send_datagram(to.socket, to.from, to.local, bytes)
     }
 
     fn connect(&mut self, to: Target, session: S) -> Result<ConnectionId, ConnectError<S>> {

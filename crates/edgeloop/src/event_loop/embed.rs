@@ -107,17 +107,12 @@ impl<H: Handler> EventLoop<H> {
         let descriptor = descriptor.into();
         let what = format!("cannot receive datagrams on {}", given::name_of(&descriptor));
         self.core.may_listen(|| what.clone())?;
-        let is_ipv6 = match given::expect_datagrams(&descriptor) {
-            Ok(is_ipv6) => is_ipv6,
-            Err(error) => return Err(Error::new(ErrorKind::Listen, what, error)),
-        };
-        let added = self
-            .core
-            .kernel
-            .take_over(descriptor)
-            .in_call("fcntl")
-            .and_then(|descriptor| UdpSocket::new(descriptor, is_ipv6))
-            .and_then(|socket| self.core.add_datagrams(socket));
+        if let Err(error) = given::expect_datagrams(&descriptor) {
+            return Err(Error::new(ErrorKind::Listen, what, error));
+        }
+        let given = self.core.kernel.take_over(descriptor).in_call("fcntl");
+        let added =
+            given.and_then(UdpSocket::new).and_then(|socket| self.core.add_datagrams(socket));
         added.map_err(|failed| Error::of_call(ErrorKind::Listen, what, failed))
     }
 

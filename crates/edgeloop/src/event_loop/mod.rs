@@ -121,9 +121,9 @@ pub struct EventLoop<H: Handler, K: Kernel = Linux> {
     capped: bool,
     /// Whether new connections are read at once.
     first_reads: Backoff,
-    /// Datagrams that are being shown.
+    /// What a datagram is received into, while there is a socket for datagrams.
     #[cfg(feature = "udp")]
-    received: datagrams::Received,
+    datagram: Vec<u8>,
     spin: Spin,
     interruptions: Interruptions,
     /// Whether the handler is being told a notice, so that a panic of that is not told in turn.
@@ -179,7 +179,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             capped: false,
             first_reads: Backoff::default(),
             #[cfg(feature = "udp")]
-            received: datagrams::Received::new(),
+            datagram: Vec::new(),
             spin: Spin::default(),
             interruptions: Interruptions::default(),
             telling: false,

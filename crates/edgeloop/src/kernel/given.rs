@@ -40,15 +40,14 @@ pub(crate) fn expect_stream(descriptor: &OwnedFd) -> io::Result<()> {
     expect(descriptor, Nature::Stream)
 }
 
-/// Looks whether datagrams can be received on a descriptor. Returns whether it's of IPv6.
+/// Looks whether datagrams can be received on a descriptor.
 ///
 /// # Errors
 ///
 /// When it's no bound UDP socket. The error says what it is.
 #[cfg(feature = "udp")]
-pub(crate) fn expect_datagrams(descriptor: &OwnedFd) -> io::Result<bool> {
-    expect(descriptor, Nature::Datagrams)?;
-    Ok(socket_domain(descriptor)? == AddressFamily::INET6)
+pub(crate) fn expect_datagrams(descriptor: &OwnedFd) -> io::Result<()> {
+    expect(descriptor, Nature::Datagrams)
 }
 
 fn expect(descriptor: &OwnedFd, wanted: Nature) -> io::Result<()> {

@@ -49,6 +49,9 @@ pub struct Linux {
     epoll: Epoll,
     alarm: OwnedFd,
     waker: Arc<OwnedFd>,
+    /// What tells where a datagram was sent to.
+    #[cfg(feature = "udp")]
+    pub(super) control: Vec<u8>,
 }
 
 impl Linux {
@@ -78,7 +81,11 @@ impl Linux {
         epoll
             .add(&waker, EventSource::Waker.token(), Interest::READABLE, Mode::Edge)
             .in_call("epoll_ctl")?;
-        Ok(Self { epoll, alarm, waker: Arc::new(waker) })
+        let waker = Arc::new(waker);
+        #[cfg(feature = "udp")]
+        return Ok(Self { epoll, alarm, waker, control: Vec::new() });
+        #[cfg(not(feature = "udp"))]
+        Ok(Self { epoll, alarm, waker })
     }
 
     /// The set's own descriptor.

@@ -26,7 +26,7 @@ mod wakeable;
 
 pub(crate) use clock::Clock;
 #[cfg(feature = "udp")]
-pub(crate) use datagrams::{DatagramBatch, Datagrams};
+pub(crate) use datagrams::{Datagrams, RECEIVE, Received};
 pub use descriptor_limit::raise_descriptor_limit;
 pub(crate) use files::{FileId, Files};
 pub use linux::Linux;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 #[cfg(feature = "udp")]
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
@@ -231,11 +231,12 @@ impl<S> TestContext<S> {
     }
 
     /// A datagram for [`Handler::datagram`](crate::Handler::datagram), from this address to
-    /// [socket](Self::datagram_socket) 1. Change its fields for others.
+    /// 127.0.0.1 and [socket](Self::datagram_socket) 1. Change its fields for others.
     #[cfg(feature = "udp")]
     #[must_use]
     pub const fn datagram(from: SocketAddr, bytes: &[u8]) -> Datagram<'_> {
-        Datagram { socket: Self::datagram_socket(1), from, to: None, bytes }
+        let to = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Datagram { socket: Self::datagram_socket(1), from, to, local: Some(to), bytes }
     }
 
     /// What becomes of datagrams that are sent from now on. They are written down in any case.
@@ -431,8 +432,8 @@ impl<S> LoopContext<S> for TestContext<S> {
 
     #[cfg(feature = "udp")]
     fn reply(&mut self, to: &Datagram<'_>, bytes: &[u8]) -> SentDatagram {
-        let Datagram { socket, from: peer, to: own, .. } = *to;
-        self.acts.push(Act::SendDatagram { socket, from: own, to: peer, bytes: bytes.to_vec() });
+        let Datagram { socket, from: peer, local, .. } = *to;
+        self.acts.push(Act::SendDatagram { socket, from: local, to: peer, bytes: bytes.to_vec() });
         self.sent_datagram
     }
 

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use rustix::io::Errno;
 
 use crate::api::error::Failed;
-use crate::kernel::{DatagramBatch, Datagrams, EventSource};
+use crate::kernel::{Datagrams, EventSource, Received};
 use crate::sim::SimulatedKernel;
 
 impl Datagrams for SimulatedKernel {
@@ -24,11 +24,7 @@ impl Datagrams for SimulatedKernel {
         match *socket {}
     }
 
-    fn receive_datagrams(
-        &mut self,
-        socket: &Infallible,
-        _: &mut DatagramBatch,
-    ) -> Result<(), Errno> {
+    fn receive_datagram(&mut self, socket: &Infallible, _: &mut [u8]) -> Result<Received, Errno> {
         match *socket {}
     }
 
