@@ -1,12 +1,16 @@
 //! What a callback acts through: the loop and all its connections, or one of them.
 
 use std::io;
+#[cfg(feature = "udp")]
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::action::{Sent, Stop};
 use crate::api::address::Address;
 use crate::api::bounds::Limits;
+#[cfg(feature = "udp")]
+use crate::api::datagram::{Datagram, DatagramSocket, SentDatagram};
 use crate::api::error::{ConnectError, Error};
 use crate::api::id::ConnectionId;
 use crate::api::metrics::Metrics;
@@ -245,23 +249,20 @@ pub trait LoopContext<S = ()>: crate::sealed::Sealed {
     ///
     /// When the address can't be bound, or the loop is stopping.
     #[cfg(feature = "udp")]
-    fn bind_udp(
-        &mut self,
-        address: std::net::SocketAddr,
-    ) -> Result<(crate::DatagramSocket, std::net::SocketAddr), Error>;
+    fn bind_udp(&mut self, address: SocketAddr) -> Result<(DatagramSocket, SocketAddr), Error>;
 
     /// Closes a socket for datagrams; returns whether there was one. What waits there is lost.
     #[cfg(feature = "udp")]
-    fn unbind_udp(&mut self, socket: crate::DatagramSocket) -> bool;
+    fn unbind_udp(&mut self, socket: DatagramSocket) -> bool;
 
     /// Sends a datagram, from an address of the kernel's choice. Does not block; one system call.
     #[cfg(feature = "udp")]
     fn send_datagram(
         &mut self,
-        socket: crate::DatagramSocket,
-        to: std::net::SocketAddr,
+        socket: DatagramSocket,
+        to: SocketAddr,
         bytes: &[u8],
-    ) -> crate::SentDatagram;
+    ) -> SentDatagram;
 
     /// Answers a datagram: sends one to where it came from, from the address that it was sent to.
     /// Does not block; one system call.
@@ -269,7 +270,7 @@ pub trait LoopContext<S = ()>: crate::sealed::Sealed {
     /// Whoever has sent it may have given somebody else's address: an answer that is longer than
     /// the question is a weapon.
     #[cfg(feature = "udp")]
-    fn reply(&mut self, to: &crate::Datagram<'_>, bytes: &[u8]) -> crate::SentDatagram;
+    fn reply(&mut self, to: &Datagram<'_>, bytes: &[u8]) -> SentDatagram;
 
     /// Starts an outbound connection with this session, to an address or to a [`Target`] with
     /// several of them. [`Handler::opened`](crate::Handler::opened) is called when it is made, or

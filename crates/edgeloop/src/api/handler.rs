@@ -8,6 +8,8 @@ pub use crate::api::action::{Action, Sent, Stop};
 use crate::api::address::{Address, Credentials};
 use crate::api::closed::Closed;
 pub use crate::api::context::{Context, LoopContext};
+#[cfg(feature = "udp")]
+use crate::api::datagram::Datagram;
 use crate::api::id::ConnectionId;
 use crate::api::input::Input;
 use crate::api::notice::{Notice, Trace};
@@ -229,11 +231,7 @@ pub trait Handler {
     /// A datagram has arrived at a socket that [`LoopContext::bind_udp`] has bound. The default
     /// ignores it.
     #[cfg(feature = "udp")]
-    fn datagram(
-        &mut self,
-        cx: &mut impl LoopContext<Self::Session>,
-        datagram: &crate::Datagram<'_>,
-    ) {
+    fn datagram(&mut self, cx: &mut impl LoopContext<Self::Session>, datagram: &Datagram<'_>) {
         let _ = (cx, datagram);
     }
 

@@ -2,12 +2,16 @@
 
 use std::cell::Cell;
 use std::io;
+#[cfg(feature = "udp")]
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::address::Address;
 use crate::api::bounds::Limits;
 use crate::api::closed::Reason;
+#[cfg(feature = "udp")]
+use crate::api::datagram::{Datagram, DatagramSocket, SentDatagram};
 use crate::api::error::{ConnectError, Error};
 use crate::api::handler::{Context, LoopContext, Sent, Stop};
 use crate::api::id::ConnectionId;
@@ -209,30 +213,27 @@ impl<K: Kernel, S> LoopContext<S> for CallContext<'_, K, S> {
     }
 
     #[cfg(feature = "udp")]
-    fn bind_udp(
-        &mut self,
-        address: std::net::SocketAddr,
-    ) -> Result<(crate::DatagramSocket, std::net::SocketAddr), Error> {
+    fn bind_udp(&mut self, address: SocketAddr) -> Result<(DatagramSocket, SocketAddr), Error> {
         self.core.bind_udp(address)
     }
 
     #[cfg(feature = "udp")]
-    fn unbind_udp(&mut self, socket: crate::DatagramSocket) -> bool {
+    fn unbind_udp(&mut self, socket: DatagramSocket) -> bool {
         self.core.unbind_udp(socket)
     }
 
     #[cfg(feature = "udp")]
     fn send_datagram(
         &mut self,
-        socket: crate::DatagramSocket,
-        to: std::net::SocketAddr,
+        socket: DatagramSocket,
+        to: SocketAddr,
         bytes: &[u8],
-    ) -> crate::SentDatagram {
+    ) -> SentDatagram {
         self.core.send_datagram(socket, to, None, bytes)
     }
 
     #[cfg(feature = "udp")]
-    fn reply(&mut self, to: &crate::Datagram<'_>, bytes: &[u8]) -> crate::SentDatagram {
+    fn reply(&mut self, to: &Datagram<'_>, bytes: &[u8]) -> SentDatagram {
         self.core.send_datagram(to.socket, to.from, to.local, bytes)
     }
 

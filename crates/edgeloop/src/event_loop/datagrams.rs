@@ -1,20 +1,104 @@
-//! Phase 5, its second part: datagrams, within their budget.
+//! Datagram sockets: binding them, and receiving, which is the second part of phase 5.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 
 use super::EventLoop;
 use crate::api::datagram::{Datagram, DatagramSocket};
+use crate::api::error::{Error, ErrorKind, InCall as _};
 use crate::api::handler::{Handler, LoopContext};
 use crate::api::id::ConnectionId;
 use crate::core::Agenda;
 use crate::event_loop::call_context::CallContext;
-use crate::kernel::{Kernel, RECEIVE};
+use crate::kernel::{Kernel, RECEIVE, Sockets as _, UdpSocket, given};
 
 /// How many datagrams of one socket are shown in a turn before others have their share, if their
 /// bytes don't come to its budget before that (C13).
 const BUDGET: u32 = 256;
 
+impl<H: Handler> EventLoop<H> {
+    /// Receives the datagrams of a UDP socket that was bound elsewhere, as
+    /// [`bind_udp`](Self::bind_udp) does of one of its own; returns its name and its address. This
+    /// is the way to options that are not offered here: multicast, broadcast, larger buffers. Does
+    /// not block.
+    ///
+    /// It becomes non-blocking and close-on-exec. Datagrams that wait there are not lost.
+    ///
+    /// # Errors
+    ///
+    /// When it is no bound UDP socket, which the error says, when one of the calls fails, or the
+    /// loop is stopping. The descriptor is closed then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::net::UdpSocket;
+    /// # use edgeloop::{Action, Context, EventLoop, Handler, Input, Origin};
+    /// # struct Echo;
+    /// # impl Handler for Echo {
+    /// #     type Session = ();
+    /// #     fn session(&mut self, _: &Origin) -> Option<()> { Some(()) }
+    /// #     fn data(&mut self, cx: &mut impl Context, _: &mut (), input: &mut Input<'_>) -> Action {
+    /// #         cx.send(input.take_all()).or_reset()
+    /// #     }
+    /// # }
+    ///
+    /// let socket = UdpSocket::bind("127.0.0.1:0")?;
+    /// socket.set_broadcast(true)?;
+    /// let address = socket.local_addr()?;
+    /// let mut server = EventLoop::new(Echo)?;
+    /// assert_eq!(server.bind_udp_fd(socket)?.1, address);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn bind_udp_fd(
+        &mut self,
+        descriptor: impl Into<OwnedFd>,
+    ) -> Result<(DatagramSocket, SocketAddr), Error> {
+        let descriptor = descriptor.into();
+        let what = format!("cannot receive datagrams on {}", given::name_of(&descriptor));
+        self.core.may_listen(|| what.clone())?;
+        if let Err(error) = given::expect_datagrams(&descriptor) {
+            return Err(Error::new(ErrorKind::Listen, what, error));
+        }
+        let given = self.core.kernel.take_over(descriptor).in_call("fcntl");
+        let added =
+            given.and_then(UdpSocket::new).and_then(|socket| self.core.add_datagrams(socket));
+        added.map_err(|failed| Error::of_call(ErrorKind::Listen, what, failed))
+    }
+}
+
 impl<H: Handler, K: Kernel> EventLoop<H, K> {
+    /// Binds a socket for datagrams, as [`LoopContext::bind_udp`](crate::LoopContext::bind_udp) does
+    /// from a callback. Of a name with several addresses, the first that can be bound is. Resolving
+    /// a name blocks.
+    ///
+    /// # Errors
+    ///
+    /// When the name can't be resolved, none of its addresses can be bound, or the loop is
+    /// stopping.
+    pub fn bind_udp(
+        &mut self,
+        address: impl ToSocketAddrs,
+    ) -> Result<(DatagramSocket, SocketAddr), Error> {
+        let addresses = address.to_socket_addrs().map_err(|error| {
+            Error::new(ErrorKind::Listen, "cannot resolve the address to bind", error)
+        })?;
+        let mut last = None;
+        for address in addresses {
+            match self.core.bind_udp(address) {
+                Ok(bound) => return Ok(bound),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| {
+            let none = io::Error::from(io::ErrorKind::AddrNotAvailable);
+            Error::new(ErrorKind::Listen, "the name has no address to bind", none)
+        }))
+    }
+
     /// Receives what waits at the datagram sockets, a budget's worth at each.
     pub(super) fn receive_datagrams(&mut self) {
         self.datagram.resize(RECEIVE, 0);

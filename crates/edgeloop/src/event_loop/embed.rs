@@ -1,22 +1,14 @@
 //! What is made elsewhere and served here: listeners and streams that the loop is given.
 
-#[cfg(feature = "udp")]
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::EventLoop;
 use crate::api::address::Address;
-#[cfg(feature = "udp")]
-use crate::api::datagram::DatagramSocket;
-#[cfg(feature = "udp")]
-use crate::api::error::InCall as _;
 use crate::api::error::{Error, ErrorKind};
 use crate::api::handler::{Handler, Origin};
 use crate::api::id::ConnectionId;
 use crate::core::NotAdopted;
 use crate::kernel::{Clock as _, Kernel, UNKNOWN, given};
-#[cfg(feature = "udp")]
-use crate::kernel::{Sockets as _, UdpSocket};
 
 impl<H: Handler> EventLoop<H> {
     /// Listens on a socket that was made elsewhere, such as one of systemd's or a
@@ -64,56 +56,6 @@ impl<H: Handler> EventLoop<H> {
         given::expect_listener(&descriptor)
             .map_err(|error| Error::new(ErrorKind::Listen, what(), error))?;
         self.core.listen_on_given(descriptor, what)
-    }
-
-    /// Receives the datagrams of a UDP socket that was bound elsewhere, as
-    /// [`bind_udp`](Self::bind_udp) does of one of its own; returns its name and its address. This
-    /// is the way to options that are not offered here: multicast, broadcast, larger buffers. Does
-    /// not block.
-    ///
-    /// It becomes non-blocking and close-on-exec. Datagrams that wait there are not lost.
-    ///
-    /// # Errors
-    ///
-    /// When it is no bound UDP socket, which the error says, when one of the calls fails, or the
-    /// loop is stopping. The descriptor is closed then.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::net::UdpSocket;
-    /// # use edgeloop::{Action, Context, EventLoop, Handler, Input, Origin};
-    /// # struct Echo;
-    /// # impl Handler for Echo {
-    /// #     type Session = ();
-    /// #     fn session(&mut self, _: &Origin) -> Option<()> { Some(()) }
-    /// #     fn data(&mut self, cx: &mut impl Context, _: &mut (), input: &mut Input<'_>) -> Action {
-    /// #         cx.send(input.take_all()).or_reset()
-    /// #     }
-    /// # }
-    ///
-    /// let socket = UdpSocket::bind("127.0.0.1:0")?;
-    /// socket.set_broadcast(true)?;
-    /// let address = socket.local_addr()?;
-    /// let mut server = EventLoop::new(Echo)?;
-    /// assert_eq!(server.bind_udp_fd(socket)?.1, address);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[cfg(feature = "udp")]
-    pub fn bind_udp_fd(
-        &mut self,
-        descriptor: impl Into<OwnedFd>,
-    ) -> Result<(DatagramSocket, SocketAddr), Error> {
-        let descriptor = descriptor.into();
-        let what = format!("cannot receive datagrams on {}", given::name_of(&descriptor));
-        self.core.may_listen(|| what.clone())?;
-        if let Err(error) = given::expect_datagrams(&descriptor) {
-            return Err(Error::new(ErrorKind::Listen, what, error));
-        }
-        let given = self.core.kernel.take_over(descriptor).in_call("fcntl");
-        let added =
-            given.and_then(UdpSocket::new).and_then(|socket| self.core.add_datagrams(socket));
-        added.map_err(|failed| Error::of_call(ErrorKind::Listen, what, failed))
     }
 
     /// Serves a stream that was connected elsewhere, with this session. [`Handler::opened`] is

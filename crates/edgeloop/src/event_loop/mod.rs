@@ -257,35 +257,6 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
     }
 
-    /// Binds a socket for datagrams, as [`LoopContext::bind_udp`](crate::LoopContext::bind_udp) does
-    /// from a callback. Of a name with several addresses, the first that can be bound is. Resolving
-    /// a name blocks.
-    ///
-    /// # Errors
-    ///
-    /// When the name can't be resolved, none of its addresses can be bound, or the loop is
-    /// stopping.
-    #[cfg(feature = "udp")]
-    pub fn bind_udp(
-        &mut self,
-        address: impl std::net::ToSocketAddrs,
-    ) -> Result<(crate::DatagramSocket, std::net::SocketAddr), Error> {
-        let addresses = address.to_socket_addrs().map_err(|error| {
-            Error::new(ErrorKind::Listen, "cannot resolve the address to bind", error)
-        })?;
-        let mut last = None;
-        for address in addresses {
-            match self.core.bind_udp(address) {
-                Ok(bound) => return Ok(bound),
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.unwrap_or_else(|| {
-            let none = io::Error::from(io::ErrorKind::AddrNotAvailable);
-            Error::new(ErrorKind::Listen, "the name has no address to bind", none)
-        }))
-    }
-
     /// Sets, moves or cancels the loop's wake-up, as
     /// [`LoopContext::wake_at`](crate::LoopContext::wake_at) does from a callback.
     pub fn wake_at(&mut self, at: Option<Time>) {
