@@ -1,5 +1,5 @@
-//! Reads addresses: `HOST:PORT`, `[IPV6]:PORT` or `PORT`, which `tcp://` may precede, and those of
-//! Unix sockets.
+//! Reads addresses: `HOST:PORT`, `[IPV6]:PORT` or `PORT`, behind `udp://` for datagrams, or behind
+//! `tcp://` or nothing, and those of Unix sockets.
 
 mod unix;
 
@@ -22,16 +22,20 @@ const EVERYWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 /// The most bytes of an interface's name (netdevice(7)).
 const LONGEST_INTERFACE: usize = 15;
 
+/// What stands before an address for datagrams.
+const UDP: &str = "udp://";
+
 /// One address as it was asked for; a name is not resolved yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Address {
-    Tcp(Tcp),
+    Tcp(Internet),
+    Udp(Internet),
     Unix(UnixAddress),
 }
 
-/// Where TCP goes.
+/// Where TCP or UDP goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Tcp {
+pub(crate) struct Internet {
     host: Host,
     port: u16,
 }
@@ -61,7 +65,10 @@ impl Address {
         }
         let text = text.to_str().ok_or("expected UTF-8, but for a path behind unix:")?;
         if let Some(rest) = text.strip_prefix("tcp://") {
-            return behind_tcp(rest).map(Self::Tcp);
+            return behind_scheme("", rest).map(Self::Tcp);
+        }
+        if let Some(rest) = text.strip_prefix(UDP) {
+            return behind_udp(rest).map(Self::Udp);
         }
         if let Some((scheme, rest)) = text.split_once("://") {
             return Err(without_scheme(scheme, rest));
@@ -69,18 +76,21 @@ impl Address {
         if let Some(hint) = unix::mistaken(text) {
             return Err(hint);
         }
-        Tcp::parse(text).map(Self::Tcp)
+        Internet::parse(text).map(Self::Tcp)
     }
 
     /// The same to connect to: where one listens at all of this machine's addresses, the loopback.
     pub(crate) fn reachable(self) -> Self {
-        let Self::Tcp(Tcp { host, port }) = self else { return self };
-        let host = match host {
-            Host::Ip(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => Host::Ip(Ipv4Addr::LOCALHOST.into()),
-            Host::Ip(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => Host::Ip(Ipv6Addr::LOCALHOST.into()),
-            host => host,
-        };
-        Self::Tcp(Tcp { host, port })
+        match self {
+            Self::Tcp(address) => Self::Tcp(address.reachable()),
+            Self::Udp(address) => Self::Udp(address.reachable()),
+            Self::Unix(_) => self,
+        }
+    }
+
+    /// Whether it takes datagrams of UDP.
+    pub(crate) fn is_udp(&self) -> bool {
+        matches!(self, Self::Udp(_))
     }
 
     /// Whether it's the path of a Unix socket, which has a file.
@@ -88,7 +98,7 @@ impl Address {
         matches!(self, Self::Unix(address) if address.as_path().is_some())
     }
 
-    /// Every address that this one stands for, at least one.
+    /// Every address that this one stands for, at least one. Those of UDP look like those of TCP.
     ///
     /// # Errors
     ///
@@ -110,13 +120,15 @@ impl Address {
     /// When the name has no address or can't be looked up, or there is no such interface.
     pub(crate) fn resolve(&self) -> io::Result<Vec<edgeloop::Address>> {
         match self {
-            Self::Tcp(tcp) => Ok(tcp.resolve()?.into_iter().map(Into::into).collect()),
+            Self::Tcp(address) | Self::Udp(address) => {
+                Ok(address.resolve()?.into_iter().map(Into::into).collect())
+            }
             Self::Unix(address) => Ok(vec![address.clone().into()]),
         }
     }
 }
 
-impl Tcp {
+impl Internet {
     fn parse(text: &str) -> Result<Self, String> {
         if let Some(digits) = digits(text) {
             return Ok(Self { host: Host::Ip(EVERYWHERE), port: port(digits)? });
@@ -135,6 +147,15 @@ impl Tcp {
             return Err("expected an address without a path, as in 127.0.0.1:3000".into());
         }
         Ok(Self { host, port: port(port_text)? })
+    }
+
+    fn reachable(self) -> Self {
+        let host = match self.host {
+            Host::Ip(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => Host::Ip(Ipv4Addr::LOCALHOST.into()),
+            Host::Ip(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => Host::Ip(Ipv6Addr::LOCALHOST.into()),
+            host => host,
+        };
+        Self { host, port: self.port }
     }
 
     fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
@@ -160,13 +181,14 @@ impl Tcp {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(tcp) => tcp.fmt(f),
+            Self::Tcp(address) => address.fmt(f),
+            Self::Udp(address) => write!(f, "{UDP}{address}"),
             Self::Unix(address) => address.fmt(f),
         }
     }
 }
 
-impl fmt::Display for Tcp {
+impl fmt::Display for Internet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
             Host::Ip(ip) => SocketAddr::new(*ip, self.port).fmt(f),
@@ -194,12 +216,25 @@ fn port(text: &str) -> Result<u16, String> {
         .ok_or_else(|| "expected a port from 0 to 65535".into())
 }
 
-/// What stands behind `tcp://`.
-fn behind_tcp(text: &str) -> Result<Tcp, String> {
-    Tcp::parse(text).map_err(|error| match text.find(['/', '?', '#']) {
-        Some(end) if is_shown(&text[..end]) && Tcp::parse(&text[..end]).is_ok() => {
-            format!("expected an address without a path, as in {}", &text[..end])
+/// What stands behind `tcp://` or, as the example shows it, behind `scheme`.
+fn behind_scheme(scheme: &str, text: &str) -> Result<Internet, String> {
+    Internet::parse(text).map_err(|error| match text.find(['/', '?', '#']) {
+        Some(end) if is_shown(&text[..end]) && Internet::parse(&text[..end]).is_ok() => {
+            format!("expected an address without a path, as in {scheme}{}", &text[..end])
         }
+        _ => error,
+    })
+}
+
+/// What stands behind `udp://`. What is wrong with it is told with the scheme, without which the
+/// address would be one of TCP.
+fn behind_udp(text: &str) -> Result<Internet, String> {
+    behind_scheme(UDP, text).map_err(|error| match error.strip_prefix("expected ") {
+        _ if error == forms() => {
+            "expected udp://HOST:PORT, udp://[IPV6]:PORT or udp://PORT, as in udp://127.0.0.1:3000"
+                .into()
+        }
+        Some(expected) if !error.contains(UDP) => format!("expected, behind udp://, {expected}"),
         _ => error,
     })
 }
@@ -210,11 +245,6 @@ fn is_shown(text: &str) -> bool {
 }
 
 fn without_scheme(scheme: &str, rest: &str) -> String {
-    if scheme == "udp" {
-        return "udp:// is not supported yet; expected an address of TCP or of a Unix socket, as in \
-                127.0.0.1:3000 or unix:/run/echo.sock"
-            .into();
-    }
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let usual = match scheme {
         "http" | "ws" => 80,
@@ -223,7 +253,7 @@ fn without_scheme(scheme: &str, rest: &str) -> String {
     };
     let example = [host.to_owned(), format!("{host}:{usual}")]
         .into_iter()
-        .find(|text| is_shown(text) && Tcp::parse(text).is_ok())
+        .find(|text| is_shown(text) && Internet::parse(text).is_ok())
         .unwrap_or_else(|| "localhost:3000".to_owned());
     format!("expected an address without a scheme or a path, as in {example}")
 }
@@ -232,7 +262,14 @@ fn without_port(text: &str) -> String {
     if is_name(text) && text.is_ascii() && !text.starts_with(['-', '_', '.']) {
         return format!("expected HOST:PORT, as in {text}:3000");
     }
-    "expected HOST:PORT, [IPV6]:PORT, PORT, unix:PATH or unix:@NAME, as in 127.0.0.1:3000".into()
+    forms()
+}
+
+/// What to say of what looks like none of the forms.
+fn forms() -> String {
+    "expected HOST:PORT, [IPV6]:PORT, PORT, udp://HOST:PORT, unix:PATH or unix:@NAME, \
+     as in 127.0.0.1:3000"
+        .into()
 }
 
 /// An IPv6 address from within its brackets, with or without its interface.
@@ -267,10 +304,12 @@ fn name_or_ipv4(host: &str, text: &str) -> Result<Host, String> {
         return Err("expected a port behind the brackets, as in [::1]:3000".into());
     }
     if host.contains(':') {
-        if let Some(rest) = text.strip_prefix("tcp:") {
-            let is_right = is_shown(rest) && Tcp::parse(rest).is_ok();
+        let scheme = ["tcp:", "udp:"].into_iter().find(|&scheme| text.starts_with(scheme));
+        if let Some(scheme) = scheme {
+            let rest = &text[scheme.len()..];
+            let is_right = is_shown(rest) && Internet::parse(rest).is_ok();
             let example = if is_right { rest } else { "127.0.0.1:3000" };
-            return Err(format!("expected // behind tcp:, as in tcp://{example}"));
+            return Err(format!("expected // behind {scheme}, as in {scheme}//{example}"));
         }
         return Err("expected brackets around an IPv6 address, as in [::1]:3000".into());
     }
@@ -345,6 +384,10 @@ mod tests {
             ("tcp://localhost:3000", "localhost:3000"),
             ("tcp://[fe80::1%eth0]:1", "[fe80::1%eth0]:1"),
             ("tcp:3000", "tcp:3000"),
+            ("udp://3000", "udp://0.0.0.0:3000"),
+            ("udp://localhost:3000", "udp://localhost:3000"),
+            ("udp://[::1]:3000", "udp://[::1]:3000"),
+            ("udp:3000", "udp:3000"),
             ("unix:/run/echo.sock", "unix:/run/echo.sock"),
             ("unix:/a, b:c", "unix:/a, b:c"),
             ("unix:\n\u{202e}", "unix:\\u{a}\\u{202e}"),
@@ -425,12 +468,31 @@ mod tests {
     }
 
     #[test]
-    fn udp_is_said_to_be_missing() {
-        for text in ["udp://127.0.0.1:3000", "udp://"] {
-            let error = Address::parse(text).expect_err(text);
-            assert!(error.starts_with("udp:// is not supported yet; expected "), "{error}");
-            assert!(error.ends_with("as in 127.0.0.1:3000 or unix:/run/echo.sock"), "{error}");
+    fn what_is_wrong_behind_udp_is_told_with_the_scheme() {
+        for (text, line) in [
+            (
+                "udp://",
+                "expected udp://HOST:PORT, udp://[IPV6]:PORT or udp://PORT, as in udp://127.0.0.1:3000",
+            ),
+            ("udp://localhost", "expected, behind udp://, HOST:PORT, as in localhost:3000"),
+            ("udp://localhost:x", "expected, behind udp://, a port from 0 to 65535"),
+            ("udp://[::1]:7/x", "expected an address without a path, as in udp://[::1]:7"),
+            (
+                "udp://::1:7",
+                "expected, behind udp://, brackets around an IPv6 address, as in [::1]:3000",
+            ),
+            ("udp:127.0.0.1:80", "expected // behind udp:, as in udp://127.0.0.1:80"),
+        ] {
+            assert_eq!(Address::parse(text).expect_err(text), line);
         }
+    }
+
+    #[test]
+    fn an_address_of_udp_stands_for_what_one_of_tcp_does() {
+        let address = Address::parse("udp://7").expect("an address");
+        assert!(address.is_udp() && !Address::parse("7").expect("an address").is_udp());
+        assert_eq!(address.resolve().expect("itself"), ["0.0.0.0:7".parse().expect("an address")]);
+        assert_eq!(address.reachable().to_string(), "udp://127.0.0.1:7");
     }
 
     #[test]

@@ -92,6 +92,10 @@ impl BenchConfig {
         let read_address = |address| Address::read("ADDRESS", address).map(Address::reachable);
         let addresses = args.address.iter().map(|address| read_address(address));
         let addresses = addresses.collect::<Result<Vec<_>, _>>()?;
+        if let Some(udp) = addresses.iter().find(|address| address.is_udp()) {
+            let line = "bench does not load UDP yet; expected an address of TCP or a Unix socket";
+            return Err(Failure::usage(format!("invalid value '{udp}' for ADDRESS: {line}")));
+        }
         let count = |name, value| option(name, value, |text| values::count(text, 1, u64::MAX));
         let hold = option("--hold", &args.hold, lanes)?;
         let connections = match hold {

@@ -49,6 +49,9 @@ impl Listening {
 ///
 /// A line that names the first that can't be.
 pub(crate) fn resolve(addresses: &[Address]) -> Result<Vec<Resolved<'_>>, Failure> {
+    if let Some(udp) = addresses.iter().find(|address| address.is_udp()) {
+        return Err(Failure::usage(format!("{udp} is not served yet")));
+    }
     addresses.iter().map(|asked| Ok(Resolved { asked, addresses: asked.look_up()? })).collect()
 }
 
