@@ -28,6 +28,7 @@ pub struct Server {
     log: Log,
     unread: Option<BufReader<ChildStderr>>,
     addresses: Vec<SocketAddr>,
+    udp_addresses: Vec<SocketAddr>,
 }
 
 impl Launch {
@@ -72,22 +73,25 @@ impl Server {
         if let Some(trace) = &mut trace {
             trace.follow(process);
         }
-        Self { child, process, trace, log: Log::default(), unread: None, addresses: Vec::new() }
+        let (addresses, udp_addresses) = (Vec::new(), Vec::new());
+        Self { child, process, trace, log: Log::default(), unread: None, addresses, udp_addresses }
     }
 
     #[track_caller]
     fn listens(&mut self, log: Log, unread: Option<BufReader<ChildStderr>>, listeners: usize) {
         self.log = log;
         self.unread = unread;
-        self.addresses = eventually_some("the server says that it listens", || {
+        let lines = eventually_some("the server says that it listens", || {
             let lines = self.log.lines_with("listening on ");
             if lines.len() < listeners {
                 let ended = self.child.try_wait().expect("wait for the server");
                 assert!(ended.is_none(), "it ended with {ended:?}:\n{}", self.log.text());
                 return None;
             }
-            Some(lines.iter().filter_map(|line| address_in(line)).collect())
+            Some(lines)
         });
+        self.addresses = lines.iter().filter_map(|line| address_in(line, "")).collect();
+        self.udp_addresses = lines.iter().filter_map(|line| address_in(line, "udp://")).collect();
         let mut known = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
         known.extend(self.addresses.iter().map(|address| (address.port(), self.process)));
     }
@@ -101,13 +105,19 @@ impl Server {
     /// Where a peer reaches it: its first address, with loopback for "any".
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        let address = self.addresses[0];
-        let ip = match address.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            ip => ip,
-        };
-        SocketAddr::new(ip, address.port())
+        reachable(self.addresses[0])
+    }
+
+    /// Where datagrams reach it: its first address of UDP, with loopback for "any".
+    #[must_use]
+    pub fn udp_address(&self) -> SocketAddr {
+        reachable(self.udp_addresses[0])
+    }
+
+    /// The addresses of UDP that it said it listens on.
+    #[must_use]
+    pub fn udp_addresses(&self) -> &[SocketAddr] {
+        &self.udp_addresses
     }
 
     /// The addresses of TCP that it said it listens on.
@@ -327,11 +337,22 @@ fn mentions(line: &str, address: SocketAddr) -> bool {
         .any(|(at, _)| !line[at + text.len()..].starts_with(|next: char| next.is_ascii_digit()))
 }
 
-/// The address after `listening on`; `None` if it's of a Unix socket.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// The address after `listening on` and a scheme; `None` if it has another one, or is that of a
+/// Unix socket.
 #[track_caller]
-fn address_in(line: &str) -> Option<SocketAddr> {
+fn address_in(line: &str, scheme: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once("listening on ").expect("a line that says it listens");
-    if rest.starts_with("unix:") {
+    let rest = rest.strip_prefix(scheme)?;
+    if ["unix:", "udp://"].iter().any(|other| rest.starts_with(other)) {
         return None;
     }
     let end = rest.find([' ', ',', '"', ';', '\u{1b}']).unwrap_or(rest.len());
@@ -361,9 +382,14 @@ mod tests {
             ("INFO listening on [::]:3000 (dual-stack)", "[::]:3000"),
             (r#"{"message":"listening on 0.0.0.0:80","x":1}"#, "0.0.0.0:80"),
         ] {
-            assert_eq!(address_in(line).map(|found| found.to_string()).as_deref(), Some(address));
+            let found = address_in(line, "").map(|found| found.to_string());
+            assert_eq!(found.as_deref(), Some(address));
+            assert_eq!(address_in(line, "udp://"), None);
         }
-        assert_eq!(address_in("listening on unix:/run/echo.sock"), None);
+        assert_eq!(address_in("listening on unix:/run/echo.sock", ""), None);
+        let udp = "listening on udp://[::1]:7";
+        assert_eq!(address_in(udp, "udp://"), Some("[::1]:7".parse().expect("an address")));
+        assert_eq!(address_in(udp, ""), None);
     }
 
     #[test]
