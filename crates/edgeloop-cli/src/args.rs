@@ -35,15 +35,21 @@ unit of systemd, are served beside the addresses that are named, and alone if no
 applies to them, too; --ipv6-only, --unix-mode and --unix-owner do not. They stay open for whoever \
 passed them in, so clients that connect after a signal wait for the next start.
 
+A datagram is answered with itself, but not if it comes from port 0, 7, 13, 17, 19, 53, 69, 123, \
+1900, 5353 or 11211, from an address that is served here, or from or to a broadcast or multicast \
+address: anybody can put somebody else's address into a datagram. --udp-rate, --udp-rate-total and \
+--udp-repeats limit the rest. The totals at the end have a count for each reason, and -v logs one \
+of each reason a second. Datagrams have no influence on the exit code.
+
 Durations are written like 500ms, 10m or 1h30m, sizes like 65536, 64KiB (65,536 bytes) or 64kB (64,000 bytes), \
-counts like 10000 or 10k.
+counts and rates like 10000 or 10k.
 
 Signals:
-  SIGTERM, SIGINT   Accept what waits in the backlog, then drain: connections
-                    are served on until they end, those that are quiet for a
-                    second and owed nothing are closed, and the drain timeout
-                    cuts off the rest. A second signal ends it at once; one
-                    within 100ms counts as the first
+  SIGTERM, SIGINT   Accept what waits in the backlog, answer the datagrams
+                    that wait, then drain: connections are served on until they
+                    end, those that are quiet for a second and owed nothing are
+                    closed, and the drain timeout cuts off the rest. A second
+                    signal ends it at once; one within 100ms counts as the first
   SIGHUP            Drain, unless it was ignored from the start (nohup); nothing
                     during a drain
   SIGUSR1, SIGUSR2, SIGPIPE, SIGXFSZ, SIGTTOU

@@ -19,11 +19,15 @@ const TOOL: [(&str, &str); 3] = [
     ),
 ];
 
-const SERVE: [(&str, &str); 4] = [
+const SERVE: [(&str, &str); 5] = [
     ("Serve echo on all addresses of IPv4 and IPv6", "edgeloop serve 0.0.0.0:3000 [::]:3000"),
     (
         "Serve echo on a Unix socket to its group alone",
         "edgeloop serve unix:/run/echo.sock --unix-mode 0660 --unix-owner :www-data",
+    ),
+    (
+        "Answer datagrams, too, each host 100 times a second at most",
+        "edgeloop serve 3000 udp://3000 --udp-rate 100",
     ),
     ("Log each connection, as JSON", "edgeloop serve -v --log-format json 127.0.0.1:3000"),
     ("The same by the environment", "EDGELOOP_VERBOSE=1 EDGELOOP_LOG_FORMAT=json edgeloop serve"),

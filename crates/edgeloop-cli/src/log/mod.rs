@@ -5,10 +5,10 @@ mod queue;
 mod sink;
 mod terminal;
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::time::{Duration, Instant, SystemTime};
 
-use edgeloop::Address;
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::Targets;
@@ -98,7 +98,7 @@ impl Log {
     }
 
     /// The line that says where the server listens. Tools wait for it.
-    pub(crate) fn listening(&self, address: &Address) {
+    pub(crate) fn listening(&self, address: impl Display) {
         match self.format {
             Format::Text => tracing::info!(target: ALWAYS, "listening on {address}"),
             Format::Json => {

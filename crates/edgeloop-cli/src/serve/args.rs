@@ -11,14 +11,15 @@ use clap::Args;
 #[derive(Debug, Default, Args)]
 #[allow(rustdoc::broken_intra_doc_links, reason = "the help prints its brackets as they are")]
 pub(crate) struct ServeArgs {
-    /// HOST:PORT, [IPV6]:PORT, PORT, unix:PATH or unix:@NAME [default: 0.0.0.0:3000]
+    /// [udp://]HOST:PORT, [IPV6]:PORT, PORT, unix:PATH, unix:@NAME [default: 0.0.0.0:3000]
     ///
     /// Where to listen. Several addresses are allowed, of all kinds. PORT alone is 0.0.0.0:PORT. A
     /// host name stands for all its addresses, port 0 for a free port. An IPv6 address can name its
-    /// interface: [fe80::1%eth0]:3000. tcp:// may precede each of these. unix:PATH is the file of a
-    /// Unix socket. A file that a server has left behind is replaced; at the end, the file is
-    /// removed. unix:@NAME is a name without a file (abstract), to which every user of this machine
-    /// can connect. With sockets passed in by LISTEN_FDS, there is no default
+    /// interface: [fe80::1%eth0]:3000. tcp:// may precede each of these; with udp://, datagrams are
+    /// answered instead. unix:PATH is the file of a Unix socket. A file that a server has left
+    /// behind is replaced; at the end, the file is removed. unix:@NAME is a name without a file
+    /// (abstract), to which every user of this machine can connect. With sockets passed in by
+    /// LISTEN_FDS, there is no default
     #[arg(value_name = "ADDRESS")]
     pub(crate) address: Vec<OsString>,
 
@@ -123,6 +124,27 @@ pub(crate) struct ServeArgs {
     /// apply to each unix:PATH. To give a file to another user takes CAP_CHOWN
     #[arg(long, value_name = "USER[:GROUP]", allow_hyphen_values = true)]
     pub(crate) unix_owner: Option<OsString>,
+
+    /// Answers a second to each UDP source [default: 10k]
+    ///
+    /// A source is an IPv4 address, or the /64 of an IPv6 address. A second's worth may be used at
+    /// once. none disables the limit
+    #[arg(long, value_name = "RATE", allow_hyphen_values = true)]
+    pub(crate) udp_rate: Option<OsString>,
+
+    /// Answers a second to all UDP sources together [default: 100k]
+    ///
+    /// A second's worth may be used at once. none disables the limit
+    #[arg(long, value_name = "RATE", allow_hyphen_values = true)]
+    pub(crate) udp_rate_total: Option<OsString>,
+
+    /// Answers in a row to the same datagram [default: 4]
+    ///
+    /// When a datagram comes again and again from the same address and port, with the same bytes
+    /// and less than a second apart, one is not answered after each N answers. So two echo servers
+    /// that answer each other fall silent. none answers all
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(crate) udp_repeats: Option<OsString>,
 
     /// Format of the log on standard error: text or json [default: text]
     ///

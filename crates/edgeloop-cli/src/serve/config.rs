@@ -11,6 +11,7 @@ use edgeloop::{
 
 use super::args::{ServeArgs, variable};
 use super::passed::Announced;
+use super::udp::{self, Limits, Rate};
 use super::unix::{self, Access};
 use crate::addresses::Address;
 use crate::exit::Failure;
@@ -19,6 +20,13 @@ use crate::values::{self, read};
 
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Answers a second.
+const UDP_RATE: f64 = 10_000.0;
+const UDP_RATE_TOTAL: f64 = 100_000.0;
+
+/// Two echo servers exchange ten datagrams at most: each answers as often, and one has begun.
+const UDP_REPEATS: u64 = 4;
 
 /// Everything that `serve` needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +41,10 @@ pub(crate) struct ServeConfig {
     pub(crate) ipv6_only: bool,
     /// Who may connect through the files of Unix sockets.
     pub(crate) unix: Access,
+    /// How many datagrams are answered.
+    pub(crate) udp: Limits,
+    /// The options of those that were given.
+    pub(crate) udp_given: Vec<&'static str>,
     /// The ceiling of queued bytes, if one was asked for.
     pub(crate) buffer_limit: Option<usize>,
     /// The send buffer that was asked for, which the kernel may lower.
@@ -102,12 +114,28 @@ impl ServeConfig {
             mode: get("unix-mode", args.unix_mode).read(unix::mode)?,
             owner: get("unix-owner", args.unix_owner).read(unix::owner)?,
         };
+        let rate = get("udp-rate", args.udp_rate);
+        let total = get("udp-rate-total", args.udp_rate_total);
+        let repeats = get("udp-repeats", args.udp_repeats);
         Ok(Self {
             addresses,
             passed,
             max_connections,
             ipv6_only,
             unix,
+            udp: Limits {
+                rate: rate.read(Rate::parse)?.unwrap_or(Some(Rate::per_second(UDP_RATE))),
+                total: total.read(Rate::parse)?.unwrap_or(Some(Rate::per_second(UDP_RATE_TOTAL))),
+                repeats: repeats.read(udp::repeats)?.unwrap_or(Some(UDP_REPEATS)),
+            },
+            udp_given: [
+                (rate, "--udp-rate"),
+                (total, "--udp-rate-total"),
+                (repeats, "--udp-repeats"),
+            ]
+            .into_iter()
+            .filter_map(|(given, option)| given.value.is_some().then_some(option))
+            .collect(),
             buffer_limit,
             send_buffer,
             event_loop,

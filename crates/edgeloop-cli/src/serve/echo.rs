@@ -5,11 +5,12 @@
 use std::num::NonZeroU32;
 
 use edgeloop::{
-    Action, Address, Closed, Context, Credentials, Handler, Input, LoopContext, Notice, Origin,
-    Sent, Time, Trace,
+    Action, Address, Closed, Context, Credentials, Datagram, Handler, Input, LoopContext, Notice,
+    Origin, Sent, Time, Trace,
 };
 
 use super::operator::{Operated, Operator};
+use super::udp::DatagramEcho;
 use crate::escape::Payload;
 use crate::log::millis;
 
@@ -17,11 +18,12 @@ use crate::log::millis;
 #[derive(Debug)]
 pub(crate) struct Echo {
     operator: Operator,
+    datagrams: DatagramEcho,
 }
 
 impl Echo {
-    pub(crate) fn new(operator: Operator) -> Self {
-        Self { operator }
+    pub(crate) fn new(operator: Operator, datagrams: DatagramEcho) -> Self {
+        Self { operator, datagrams }
     }
 }
 
@@ -44,6 +46,10 @@ impl Handler for Echo {
         sent.or_reset()
     }
 
+    fn datagram(&mut self, cx: &mut impl LoopContext, datagram: &Datagram<'_>) {
+        self.datagrams.answer(cx, datagram, false);
+    }
+
     fn notified(&mut self, cx: &mut impl LoopContext) {
         self.operator.notified(cx);
     }
@@ -62,8 +68,12 @@ impl Operated for Echo {
         &self.operator
     }
 
-    fn into_operator(self) -> Operator {
-        self.operator
+    fn datagrams(&self) -> &DatagramEcho {
+        &self.datagrams
+    }
+
+    fn into_parts(self) -> (Operator, DatagramEcho) {
+        (self.operator, self.datagrams)
     }
 }
 
@@ -72,8 +82,12 @@ impl<const STEPS: bool> Operated for LoggedEcho<STEPS> {
         &self.operator
     }
 
-    fn into_operator(self) -> Operator {
-        self.operator
+    fn datagrams(&self) -> &DatagramEcho {
+        &self.datagrams
+    }
+
+    fn into_parts(self) -> (Operator, DatagramEcho) {
+        (self.operator, self.datagrams)
     }
 }
 
@@ -81,11 +95,12 @@ impl<const STEPS: bool> Operated for LoggedEcho<STEPS> {
 #[derive(Debug)]
 pub(crate) struct LoggedEcho<const STEPS: bool> {
     operator: Operator,
+    datagrams: DatagramEcho,
 }
 
 impl<const STEPS: bool> LoggedEcho<STEPS> {
-    pub(crate) fn new(operator: Operator) -> Self {
-        Self { operator }
+    pub(crate) fn new(operator: Operator, datagrams: DatagramEcho) -> Self {
+        Self { operator, datagrams }
     }
 }
 
@@ -156,6 +171,14 @@ impl<const STEPS: bool> Handler for LoggedEcho<STEPS> {
             reason = closed.to_string(),
             "closed"
         );
+    }
+
+    fn datagram(&mut self, cx: &mut impl LoopContext<Self::Session>, datagram: &Datagram<'_>) {
+        if STEPS {
+            let Datagram { from, to, bytes, .. } = datagram;
+            tracing::trace!(peer = %from, %to, bytes = bytes.len(), payload = %Payload(bytes), "datagram");
+        }
+        self.datagrams.answer(cx, datagram, true);
     }
 
     fn notified(&mut self, cx: &mut impl LoopContext<Self::Session>) {

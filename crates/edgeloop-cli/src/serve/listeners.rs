@@ -1,5 +1,6 @@
 //! Listens on the addresses that were asked for, which can be names, and can overlap.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
@@ -10,7 +11,7 @@ use rustix::net::{
 };
 
 use super::passed::Bound;
-use super::unix;
+use super::{udp, unix};
 use crate::addresses::Address;
 use crate::exit::Failure;
 
@@ -24,22 +25,46 @@ pub(crate) struct Resolved<'a> {
     addresses: Vec<edgeloop::Address>,
 }
 
+/// An address at which somebody is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Served {
+    Streams(edgeloop::Address),
+    Datagrams(SocketAddr),
+}
+
+impl fmt::Display for Served {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Streams(address) => address.fmt(f),
+            Self::Datagrams(address) => write!(f, "udp://{address}"),
+        }
+    }
+}
+
 /// What is listened on.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Listening {
     /// Each real address: those that were passed in, and then the others in the order in which they
     /// were asked for.
-    pub(crate) addresses: Vec<edgeloop::Address>,
+    pub(crate) addresses: Vec<Served>,
     /// Which addresses of a name are left out, and why.
     pub(crate) warnings: Vec<String>,
 }
 
 impl Listening {
     /// Adds an address that is none of them.
-    fn add(&mut self, address: edgeloop::Address) {
+    fn add(&mut self, address: Served) {
         if !self.addresses.contains(&address) {
             self.addresses.push(address);
         }
+    }
+
+    /// The addresses of datagrams.
+    pub(crate) fn datagrams(&self) -> impl Iterator<Item = SocketAddr> {
+        self.addresses.iter().filter_map(|one| match one {
+            Served::Datagrams(address) => Some(*address),
+            Served::Streams(_) => None,
+        })
     }
 }
 
@@ -49,9 +74,6 @@ impl Listening {
 ///
 /// A line that names the first that can't be.
 pub(crate) fn resolve(addresses: &[Address]) -> Result<Vec<Resolved<'_>>, Failure> {
-    if let Some(udp) = addresses.iter().find(|address| address.is_udp()) {
-        return Err(Failure::usage(format!("{udp} is not served yet")));
-    }
     addresses.iter().map(|asked| Ok(Resolved { asked, addresses: asked.look_up()? })).collect()
 }
 
@@ -81,8 +103,12 @@ pub(crate) fn listen<H: Handler>(
                     let line = "no port is free on all its addresses; choose one";
                     Failure::usage(format!("cannot listen on {asked}: {line}"))
                 };
-                let hold = |address| hold(address, ipv6_only);
-                Some(hold_port(&tcp, &mut held, hold).ok_or_else(line)?)
+                let mut of_udp = Vec::new();
+                let kind = if asked.is_udp() { SocketType::DGRAM } else { SocketType::STREAM };
+                // The loop can't bind a socket of UDP beside another: those are let go of before.
+                let held = if asked.is_udp() { &mut of_udp } else { &mut held };
+                let hold = |address| hold(kind, address, ipv6_only);
+                Some(hold_port(&tcp, held, hold).ok_or_else(line)?)
             }
             _ => None,
         };
@@ -102,6 +128,8 @@ pub(crate) fn listen<H: Handler>(
     for index in order {
         let Wanted { asked, has_others, ref address, .. } = wanted[index];
         let address = address.clone();
+        // What was passed in is none of UDP.
+        let passed = if asked.is_udp() { &[] } else { passed };
         // To listen on the path of a socket that was passed in would show it a client.
         if passed.iter().any(|one| unix::is_same(&one.address, &address))
             || wanted.iter().any(|other| other.includes(asked, &address, ipv6_only))
@@ -110,7 +138,17 @@ pub(crate) fn listen<H: Handler>(
             continue;
         }
         let none = ListenOptions::new();
-        match event_loop.listen_with(&address, if asked.has_file() { files } else { &none }) {
+        let listening = match address.as_tcp() {
+            Some(address) if asked.is_udp() => {
+                if udp::is_for_many(address) {
+                    let line = "a datagram that was sent there would be answered by many machines";
+                    return Err(Failure::usage(format!("cannot bind udp://{address}: {line}")));
+                }
+                event_loop.bind_udp(address).map(|(_, bound)| bound.into())
+            }
+            _ => event_loop.listen_with(&address, if asked.has_file() { files } else { &none }),
+        };
+        match listening {
             Ok(bound) => wanted[index].bound = Some(bound),
             Err(error) if is_in_use(&error) && passed.iter().any(|one| serves(one, &address)) => {
                 wanted[index].bound = Some(address);
@@ -119,9 +157,12 @@ pub(crate) fn listen<H: Handler>(
                 wanted[index].error = Some(error);
             }
             Err(error) => {
-                let mut bound = wanted.iter().filter_map(|other| other.bound.as_ref());
+                let mut bound = wanted
+                    .iter()
+                    .filter(|other| other.asked.is_udp() == asked.is_udp())
+                    .filter_map(|other| other.bound.as_ref());
                 let is_twice = bound.any(|one| *one == address || unix::is_same(one, &address));
-                return Err(failure(error, &address, is_twice));
+                return Err(failure(error, asked, &address, is_twice));
             }
         }
     }
@@ -143,6 +184,9 @@ impl Wanted<'_> {
     /// left to fail.
     fn includes(&self, asked: &Address, address: &edgeloop::Address, ipv6_only: bool) -> bool {
         let Some(bound) = &self.bound else { return false };
+        if self.asked.is_udp() != asked.is_udp() {
+            return false;
+        }
         if bound == address {
             return self.asked != asked;
         }
@@ -190,13 +234,16 @@ fn outcome(wanted: Vec<Wanted<'_>>, passed: &[Bound]) -> Result<Listening, Failu
         wanted.iter().filter(|one| one.bound.is_some()).map(|one| one.asked).collect();
     let mut listening = Listening::default();
     for one in passed {
-        listening.add(one.address.clone());
+        listening.add(Served::Streams(one.address.clone()));
     }
     for Wanted { asked, address, bound, error, .. } in wanted {
         if let Some(bound) = bound {
-            listening.add(bound);
+            listening.add(match bound.as_tcp() {
+                Some(bound) if asked.is_udp() => Served::Datagrams(bound),
+                _ => Served::Streams(bound),
+            });
         }
-        match error.map(|error| failure(error, &address, false)) {
+        match error.map(|error| failure(error, asked, &address, false)) {
             Some(Failure { line, .. }) if served.contains(&asked) => {
                 listening.warnings.push(format!("{line}; {asked} is served without it"));
             }
@@ -221,11 +268,12 @@ fn is_of_the_address(error: &Error) -> bool {
 }
 
 /// The end of the start, with what to do about it.
-fn failure(error: Error, address: &edgeloop::Address, is_twice: bool) -> Failure {
+fn failure(error: Error, asked: &Address, address: &edgeloop::Address, is_twice: bool) -> Failure {
     let hint = match Errno::from_io_error(error.io_error()) {
         Some(Errno::MFILE) => "; raise the limit of descriptors, 'ulimit -n'",
         Some(Errno::ADDRINUSE) if is_twice => "; it was given twice",
         _ if address.is_unix() => unix::hint(&error),
+        Some(Errno::ADDRINUSE) if asked.is_udp() => "; 'ss -lunp' shows who listens there",
         Some(Errno::ADDRINUSE) => "; 'ss -ltnp' shows who listens there",
         Some(Errno::ADDRNOTAVAIL) => "; 'ip address' shows the addresses of this machine",
         Some(Errno::AFNOSUPPORT) => "; this machine has no IPv6",
@@ -272,10 +320,10 @@ fn hold_port<S>(
 
 /// Binds a socket without listening. With SO_REUSEADDR the loop can bind the same beside it and
 /// listen; whoever asks for any port meanwhile gets another one (Linux 6.18).
-fn hold(address: SocketAddr, ipv6_only: bool) -> Result<(OwnedFd, u16), Errno> {
+fn hold(kind: SocketType, address: SocketAddr, ipv6_only: bool) -> Result<(OwnedFd, u16), Errno> {
     let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
+    let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_reuseaddr(&socket, kind == SocketType::STREAM)?;
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, ipv6_only)?;
     }
@@ -293,6 +341,15 @@ mod tests {
     use super::*;
     use crate::exit::Exit;
 
+    fn socket_address(served: &Served) -> SocketAddr {
+        match served {
+            Served::Streams(address) => address.as_tcp().expect("no Unix socket"),
+            Served::Datagrams(address) => *address,
+        }
+    }
+
+    const UDP: &str = "udp://";
+
     struct Deaf;
 
     impl Handler for Deaf {
@@ -308,18 +365,21 @@ mod tests {
     }
 
     /// Listens on what each of these stands for. A list that is separated by commas is the
-    /// addresses of one name.
+    /// addresses of one name; `udp://` may stand before it.
     fn listen_on(lists: &[&str], ipv6_only: bool) -> Result<Listening, Failure> {
         let asked: Vec<Address> = lists
             .iter()
             .map(|list| {
-                Address::parse(if list.contains(',') { "name:0" } else { list }).expect(list)
+                let scheme = if list.starts_with(UDP) { UDP } else { "" };
+                let name = format!("{scheme}name:0");
+                Address::parse(if list.contains(',') { name.as_str() } else { list }).expect(list)
             })
             .collect();
         let resolved: Vec<Resolved<'_>> = asked
             .iter()
             .zip(lists)
             .map(|(asked, list)| {
+                let list = list.trim_start_matches(UDP);
                 let addresses = list.split(',').map(|one| one.parse().expect(one)).collect();
                 Resolved { asked, addresses }
             })
@@ -329,7 +389,9 @@ mod tests {
         let files = ListenOptions::new();
         let listening = listen(&mut event_loop, &resolved, ipv6_only, &files, &[])?;
         for address in &listening.addresses {
-            TcpStream::connect(address).unwrap_or_else(|error| panic!("{address}: {error}"));
+            if let Served::Streams(address) = address {
+                TcpStream::connect(address).unwrap_or_else(|error| panic!("{address}: {error}"));
+            }
         }
         Ok(listening)
     }
@@ -338,7 +400,7 @@ mod tests {
     #[track_caller]
     fn shown(lists: &[&str], ipv6_only: bool) -> (Vec<String>, Vec<String>) {
         let listening = listen_on(lists, ipv6_only).unwrap_or_else(|end| panic!("{}", end.line));
-        let port = format!(":{}", listening.addresses[0].port().expect("an IP"));
+        let port = format!(":{}", socket_address(&listening.addresses[0]).port());
         let shown = |line: String| line.replace(&port, ":P");
         let addresses = listening.addresses.iter().map(|address| shown(address.to_string()));
         (addresses.collect(), listening.warnings.into_iter().map(shown).collect())
@@ -461,7 +523,7 @@ mod tests {
                 Ok(both
                     .addresses
                     .iter()
-                    .map(|address| address.ip().expect("an IP").to_string())
+                    .map(|address| socket_address(address).ip().to_string())
                     .collect::<Vec<_>>())
             });
             let expected: Vec<_> =
@@ -472,11 +534,47 @@ mod tests {
 
     #[test]
     fn c27_an_address_that_is_written_twice_is_in_use() {
-        let line = with_free_port(|port| {
-            let address = format!("127.0.0.1:{port}");
-            let end = listen_on(&[&address, &address], false).expect_err("twice");
-            if end.line.ends_with("it was given twice") { Ok(end.line) } else { Err(end) }
+        for scheme in ["", UDP] {
+            let line = with_free_port(|port| {
+                let address = format!("{scheme}127.0.0.1:{port}");
+                let end = listen_on(&[&address, &address], false).expect_err("twice");
+                if end.line.ends_with("it was given twice") { Ok(end.line) } else { Err(end) }
+            });
+            let begin = if scheme.is_empty() { "cannot listen on" } else { "cannot bind udp://" };
+            assert!(line.starts_with(begin), "{line}");
+            assert!(line.contains(": Address already in use (os error 98) in bind; "), "{line}");
+        }
+    }
+
+    #[test]
+    fn c27_all_addresses_of_a_name_of_udp_with_port_0_get_one_port() {
+        let (addresses, warnings) = shown(&["udp://127.0.0.1:0,[::1]:0,192.0.2.1:0"], false);
+        assert_eq!(addresses, ["udp://127.0.0.1:P", "udp://[::1]:P"]);
+        let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+        assert!(warning.starts_with("cannot bind udp://192.0.2.1:P: Cannot assign"), "{warning}");
+        assert!(warning.ends_with("; udp://name:0 is served without it"), "{warning}");
+    }
+
+    #[test]
+    fn c26_one_port_is_served_by_udp_and_by_tcp_on_addresses_that_include_each_other() {
+        let addresses = with_free_port(|port| {
+            let asked = ["udp://127.0.0.1:P", "[::]:P", "udp://[::]:P", "127.0.0.1:P"];
+            let asked = asked.map(|address| address.replace('P', &port.to_string()));
+            let listening = listen_on(&asked.each_ref().map(String::as_str), false)?;
+            assert_eq!(listening.warnings, [] as [&str; 0]);
+            let shown: Vec<_> = listening.addresses.iter().map(ToString::to_string).collect();
+            assert_eq!(shown, asked);
+            Ok(listening.datagrams().map(|address| address.ip().to_string()).collect::<Vec<_>>())
         });
-        assert!(line.contains(": Address already in use (os error 98) in bind; "), "{line}");
+        assert_eq!(addresses, ["127.0.0.1", "::"]);
+    }
+
+    #[test]
+    fn c27_a_port_of_udp_that_is_in_use_is_an_error_that_tells_who_has_it() {
+        let taken = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let address = taken.local_addr().expect("its address");
+        let end = listen_on(&[&format!("udp://{address}")], false).expect_err("it is in use");
+        assert!(end.line.ends_with("'ss -lunp' shows who listens there"), "{}", end.line);
+        assert_eq!(end.exit, Exit::Usage);
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod args;
 pub(crate) mod passed;
 mod unix;
+mod udp;
 pub(crate) mod config;
 mod listeners;
 mod notices;
@@ -18,6 +19,7 @@ use config::ServeConfig;
 use echo::{Echo, LoggedEcho};
 use operator::{Operated, Operator};
 use passed::Passed;
+use udp::{DatagramEcho, Refusal};
 
 use crate::addresses::Address;
 use crate::exit::{Exit, Failure};
@@ -34,6 +36,11 @@ pub(crate) fn serve(config: &ServeConfig, passed: Vec<Passed>, warnings: &[Strin
     if !config.addresses.iter().any(Address::has_file) {
         for option in config.unix.given() {
             tracing::warn!("{option} has no effect: no address is unix:PATH");
+        }
+    }
+    if !config.addresses.iter().any(Address::is_udp) {
+        for option in &config.udp_given {
+            tracing::warn!("{option} has no effect: no address is udp://");
         }
     }
     let served = match config.verbosity {
@@ -59,7 +66,7 @@ pub(crate) fn serve(config: &ServeConfig, passed: Vec<Passed>, warnings: &[Strin
 }
 
 fn serve_with<H>(
-    handler: impl FnOnce(Operator) -> H,
+    handler: impl FnOnce(Operator, DatagramEcho) -> H,
     config: &ServeConfig,
     passed: Vec<Passed>,
     log: &Log,
@@ -76,12 +83,14 @@ where
     // Before listening, so that whoever reads that line can already signal.
     let signals = Signals::watch()
         .map_err(|error| Failure::fatal(format!("cannot watch for signals: {error}")))?;
-    let handler = handler(Operator::new(signals, config.drain_timeout));
+    let operator = Operator::new(signals, config.drain_timeout);
+    let handler = handler(operator, DatagramEcho::new(config.udp));
     let mut event_loop = EventLoop::with_config(handler, config.event_loop.clone())?;
     event_loop.notify_on(event_loop.handler().operator())?;
     let passed = passed::listen(&mut event_loop, passed)?;
     let listening =
         listeners::listen(&mut event_loop, &resolved, config.ipv6_only, &files, &passed)?;
+    event_loop.handler().datagrams().bound(listening.datagrams().collect());
     for warning in listening.warnings {
         tracing::warn!("{warning}");
     }
@@ -124,9 +133,11 @@ where
     let begin = Instant::now();
     let run = event_loop.run();
     let metrics = run.as_ref().map_or_else(|_| event_loop.metrics(), |metrics| *metrics);
-    let mut operator = event_loop.into_handler().into_operator();
+    let (mut operator, datagrams) = event_loop.into_handler().into_parts();
     operator.tell_the_rest();
-    tell_totals(&metrics, begin.elapsed(), log);
+    datagrams.refusals().tell_the_rest();
+    let has_datagrams = config.addresses.iter().any(Address::is_udp);
+    tell_totals(&metrics, has_datagrams.then_some(&datagrams), begin.elapsed(), log);
     let ended = run.map_err(Failure::from).and_then(|_| judge(&metrics, operator.second_signal()));
     Ok((ended, operator))
 }
@@ -174,8 +185,10 @@ fn tell_send_buffer(asked: usize) {
     }
 }
 
-fn tell_totals(metrics: &Metrics, duration: Duration, log: &Log) {
-    let log_lines_dropped = log.dropped();
+/// Says what it all came to. What there was none of is left out, but for what is always of interest.
+fn tell_totals(metrics: &Metrics, datagrams: Option<&DatagramEcho>, duration: Duration, log: &Log) {
+    let some = |count: u64| (count > 0).then_some(count);
+    let refused = |refusal| datagrams.and_then(|datagrams| datagrams.refusals().of(refusal));
     tracing::info!(
         target: TOTALS,
         accepted = metrics.accepted,
@@ -185,10 +198,21 @@ fn tell_totals(metrics: &Metrics, duration: Duration, log: &Log) {
         bytes_in = metrics.bytes_in,
         bytes_out = metrics.bytes_out,
         bytes_dropped = metrics.bytes_dropped,
+        datagrams_in = datagrams.map(|_| metrics.datagrams_in),
+        datagrams_out = datagrams.map(|_| metrics.datagrams_out),
+        refused_port = refused(Refusal::Port),
+        refused_own = refused(Refusal::Own),
+        refused_group = refused(Refusal::Group),
+        refused_rate = refused(Refusal::Rate),
+        refused_total = refused(Refusal::Total),
+        refused_repeat = refused(Refusal::Repeat),
+        datagrams_dropped = some(metrics.datagrams_dropped),
+        datagrams_failed = some(metrics.datagrams_refused),
+        datagram_errors = some(metrics.datagram_errors),
         duration_ms = millis(duration),
-        spins = (metrics.spins > 0).then_some(metrics.spins),
+        spins = some(metrics.spins),
         spins_paid = (metrics.spins > 0).then_some(metrics.spins_paid),
-        log_lines_dropped = (log_lines_dropped > 0).then_some(log_lines_dropped),
+        log_lines_dropped = some(log.dropped()),
         "totals"
     );
 }

@@ -7,6 +7,7 @@ use edgeloop::{LoopContext, Notice, Stop};
 use nix::sys::signal::Signal;
 
 use super::notices::Notices;
+use super::udp::DatagramEcho;
 use crate::signals::{PAUSE, Signals, Wish};
 
 /// What a handler has for its operator.
@@ -24,7 +25,9 @@ pub(crate) struct Operator {
 pub(crate) trait Operated {
     fn operator(&self) -> &Operator;
 
-    fn into_operator(self) -> Operator;
+    fn datagrams(&self) -> &DatagramEcho;
+
+    fn into_parts(self) -> (Operator, DatagramEcho);
 }
 
 impl Operator {

@@ -58,13 +58,16 @@ fn the_defaults_that_the_help_names_are_those_that_hold() {
             continue; // told in words
         }
         assert_eq!(
-            resolved(&format!("--{option} {default}"), &[]),
+            ServeConfig {
+                udp_given: Vec::new(),
+                ..resolved(&format!("--{option} {default}"), &[])
+            },
             resolved("", &[]),
             "--{option}"
         );
         named += 1;
     }
-    assert_eq!(named, 9);
+    assert_eq!(named, 12);
 }
 
 #[test]
@@ -111,6 +114,33 @@ fn each_option_reaches_the_configuration_from_either_place() {
         ("drain-timeout", "none", ServeConfig { drain_timeout: None, ..base() }),
         ("drain-timeout", "1m", ServeConfig { drain_timeout: minute, ..base() }),
         ("log-format", "json", ServeConfig { format: Format::Json, ..base() }),
+        (
+            "udp-rate",
+            "500",
+            ServeConfig {
+                udp: Limits { rate: Some(Rate::per_second(500.0)), ..base().udp },
+                udp_given: vec!["--udp-rate"],
+                ..base()
+            },
+        ),
+        (
+            "udp-rate-total",
+            "none",
+            ServeConfig {
+                udp: Limits { total: None, ..base().udp },
+                udp_given: vec!["--udp-rate-total"],
+                ..base()
+            },
+        ),
+        (
+            "udp-repeats",
+            "9",
+            ServeConfig {
+                udp: Limits { repeats: Some(9), ..base().udp },
+                udp_given: vec!["--udp-repeats"],
+                ..base()
+            },
+        ),
         (
             "unix-mode",
             "0660",
