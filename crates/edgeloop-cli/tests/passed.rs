@@ -341,9 +341,9 @@ fn c27_what_is_passed_and_does_not_listen_is_named_in_one_line_with_what_it_is()
     for (kind, is) in [
         ("fresh", "a socket that neither listens nor is connected"),
         ("connected", "a connected TCP or Unix socket"),
-        ("udp", "a datagram socket"),
-        ("udp6", "a datagram socket"),
-        ("unixgram", "a datagram socket"),
+        ("udp", "a UDP socket that is not bound"),
+        ("udp6", "a UDP socket that is not bound"),
+        ("unixgram", "a datagram socket of another protocol than UDP"),
         ("unixseq", "a socket that is no stream"),
         ("netlink", "a socket that is no stream"),
         ("file", "a file"),
