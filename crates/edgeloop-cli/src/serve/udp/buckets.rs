@@ -81,7 +81,7 @@ impl Bucket {
 /// Buckets that share a place, the last bits of their hashes.
 const WAYS: usize = 8;
 
-/// With 65,536 buckets of 16 bytes, a table takes 1 MiB, page by page as it is used.
+/// With 65,536 buckets of 16 bytes, the table takes 1 MiB, from the first datagram on.
 const SETS: usize = 8192;
 
 /// A bucket for each source, in a table of fixed size. A bucket that is full needs no place. A

@@ -17,7 +17,7 @@ const MEMORY: Duration = Duration::from_secs(1);
 /// Places among which that of a datagram is found.
 const WAYS: usize = 8;
 
-/// With 32,768 places of 24 bytes, the table takes 768 KiB, page by page as it is used.
+/// With 32,768 places of 24 bytes, the table takes 768 KiB, from the first datagram on.
 const SETS: usize = 4096;
 
 /// What was answered lately, in a table of fixed size. Where it is full, what was answered least
