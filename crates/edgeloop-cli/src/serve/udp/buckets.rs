@@ -37,7 +37,7 @@ impl Rate {
 }
 
 /// When a bucket is full again. Until then, tokens are missing: one for each interval of its rate.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct FullAt(u64);
 
 impl FullAt {
@@ -130,6 +130,17 @@ impl Sources {
         let left = place.full_at.without_one(at, rate);
         *place = Place { hash, full_at: left.unwrap_or(place.full_at) };
         left.is_some()
+    }
+
+    /// Puts a token back that was just taken, because nothing was answered.
+    pub(super) fn put_back(&mut self, source: SocketAddr) {
+        let Some(rate) = self.rate else { return };
+        let hash = self.key.hash_one(network(source.ip()));
+        #[expect(clippy::cast_possible_truncation, reason = "the last bits are what is wanted")]
+        let set = self.places.get_mut(hash as usize % SETS).into_iter().flatten();
+        let place = set.filter(|place| place.hash == hash).max_by_key(|place| place.full_at);
+        let full_at = place.map_or(&mut self.without_place.full_at, |place| &mut place.full_at);
+        full_at.0 = full_at.0.saturating_sub(rate.interval);
     }
 }
 

@@ -118,7 +118,10 @@ impl DatagramEcho {
         unless(!self.total.has_one(now), Refusal::Total)?;
         unless(!self.sources.take(from, now), Refusal::Rate)?;
         unless(self.own.get().is_some_and(|own| own.has(from, to)), Refusal::Own)?;
-        unless(!self.repeats.take(from, bytes, now), Refusal::Repeat)?;
+        if !self.repeats.take(from, bytes, now) {
+            self.sources.put_back(from);
+            return Err(Refusal::Repeat);
+        }
         self.total.take(now);
         Ok(())
     }
@@ -205,6 +208,17 @@ mod tests {
         assert!((0..5).all(|_| ask("192.0.2.2:5000").is_ok()));
         assert_eq!(ask("192.0.2.3:5000"), Err(Refusal::Total));
         assert_eq!(ask("192.0.2.1:7"), Err(Refusal::Port));
+    }
+
+    #[test]
+    fn c51_what_is_left_out_as_a_repetition_takes_no_token() {
+        let mut echo = echo();
+        let answers = (0..100).map(|_| judge(&mut echo, "192.0.2.1:5000", HERE, b"same"));
+        let answered = answers.take_while(|answer| *answer != Err(Refusal::Rate));
+        let answered: Vec<_> = answered.map(|answer| answer.is_ok()).collect();
+        // Ten tokens are ten answers, and two of the twelve datagrams were left out.
+        let four = [true; 4];
+        assert_eq!(answered, [&four[..], &[false], &four, &[false], &[true; 2]].concat());
     }
 
     #[test]
