@@ -208,8 +208,10 @@ pub trait LoopContext<S = ()>: crate::sealed::Sealed {
     /// is reset; if the source is gone, the target is.
     fn relay(&mut self, source: ConnectionId, target: ConnectionId);
 
-    /// Ends the relay from `source`: the handler is shown again what comes. Returns how many bytes
-    /// it has carried, or `None` if there was none.
+    /// Ends the relay from `source`: the handler is shown again what comes, and what is kept of the
+    /// input. If the source's stream has ended already, that is by
+    /// [`Handler::end`](crate::Handler::end), in a later call, even if that was called before.
+    /// Returns how many bytes the relay has carried, or `None` if there was none.
     fn unrelay(&mut self, source: ConnectionId) -> Option<u64>;
 
     /// How many bytes of a connection's input relays have carried.

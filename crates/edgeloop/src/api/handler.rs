@@ -137,7 +137,8 @@ pub trait Handler {
     /// The peer will send no more (its FIN was read). `input` shows what was left unconsumed.
     ///
     /// What is not taken is discarded when the connection ends, unless it is
-    /// [relayed](LoopContext::relay) before.
+    /// [relayed](LoopContext::relay) before. If that relay is [ended](LoopContext::unrelay) before
+    /// it has carried all, this is called again with the rest.
     ///
     /// The default closes once everything that is owed has been written (C5). Answering
     /// [`Action::Continue`] keeps the connection open for sending only, until it is closed or our

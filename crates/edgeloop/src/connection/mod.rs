@@ -80,6 +80,8 @@ struct Cold {
     looked: Time,
     kept: Vec<u8>,
     scanned: Scanned,
+    /// What is kept goes to the handler with the end of the peer's stream, which it was not told.
+    owes_end: bool,
     /// The handler's timers.
     timers: Timers,
     /// It waits for something else than its peer.
@@ -111,6 +113,7 @@ impl Default for Cold {
             looked: Time::ZERO,
             kept: Vec::new(),
             scanned: Scanned::default(),
+            owes_end: false,
             timers: Timers::NONE,
             busy: false,
             watched_for_room: false,
@@ -292,6 +295,10 @@ impl<S> Connection<S> {
     /// Whether there may be something to read, or to show again, and someone to take it.
     pub(crate) fn wants_reading(&self) -> bool {
         match self.life {
+            // What is shown with the end of the stream needs no receive.
+            Life::Open if self.owes_end() => {
+                !self.has(Flags::PAUSED | Flags::ABOVE | Flags::STARVED)
+            }
             Life::Open => self.has(Flags::READABLE | Flags::SHOW) && !self.has(Flags::NO_READING),
             Life::Lingering => {
                 self.has(Flags::READABLE) && !self.has(Flags::PEER_ENDED | Flags::RETRY)
@@ -354,6 +361,7 @@ impl<S> Connection<S> {
         self.clear(Flags::SHOW | Flags::KEPT);
         let Some(cold) = &mut self.cold else { return Default::default() };
         let taken = (std::mem::take(&mut cold.kept), std::mem::take(&mut cold.scanned));
+        cold.owes_end = false;
         self.cool();
         taken
     }
@@ -369,6 +377,21 @@ impl<S> Connection<S> {
         let cold = self.cold();
         cold.kept = rest;
         cold.scanned = scanned;
+    }
+
+    /// Whether what is kept, and the end of the peer's stream behind it, are still to be shown.
+    pub(crate) fn owes_end(&self) -> bool {
+        self.has(Flags::PEER_ENDED) && self.cold.as_ref().is_some_and(|cold| cold.owes_end)
+    }
+
+    /// What is kept, and the end of the peer's stream behind it, are to be shown to the handler, or
+    /// no more. Returns whether they are.
+    pub(super) fn set_owes_end(&mut self, owes: bool) -> bool {
+        let owes = owes && self.life == Life::Open && self.has(Flags::KEPT);
+        if let Some(cold) = &mut self.cold {
+            cold.owes_end = owes;
+        }
+        owes
     }
 
     /// The memory of the kept input.
@@ -478,9 +501,10 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Whether the peer's stream has ended, and none of it waits to be relayed.
-    const fn is_read(&self) -> bool {
-        self.has(Flags::PEER_ENDED) && !(self.has(Flags::RELAYED) && self.has(Flags::KEPT))
+    /// Whether the peer's stream has ended, and none of it waits to be relayed or shown.
+    fn is_read(&self) -> bool {
+        let waits = self.has(Flags::RELAYED) && self.has(Flags::KEPT) || self.owes_end();
+        self.has(Flags::PEER_ENDED) && !waits
     }
 
     /// Our FIN is out: waits for the peer's, for `timeout` and for `discardable` bytes at most

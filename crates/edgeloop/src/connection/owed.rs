@@ -192,15 +192,18 @@ impl<S> Connection<S> {
     /// From now on its input goes to another connection.
     pub(crate) fn begin_relay(&mut self) {
         self.set(Flags::RELAYED);
+        self.set_owes_end(false);
         if self.is_above() {
             self.clear(Flags::MARKED);
             self.set(Flags::ABOVE_READING);
         }
     }
 
-    /// Its input goes to its handler again. `mark` is noted of one above the high watermark.
+    /// Its input goes to its handler again: also what is kept of it, and the end of the peer's
+    /// stream, if that has come. `mark` is noted of one above the high watermark.
     pub(crate) fn end_relay(&mut self, mark: Flags) {
         self.clear(Flags::RELAYED | Flags::STREAMS);
+        self.set_owes_end(self.has(Flags::PEER_ENDED));
         if self.is_above() {
             self.clear(Flags::MARKED);
             self.set(mark);

@@ -284,7 +284,8 @@ impl<K: Kernel> Core<K> {
     pub(crate) fn fail(&mut self, id: ConnectionId, error: Errno) {
         let connection = &mut self.connections[id];
         let released = connection.fail(error);
-        let readable = connection.life() == Life::Open && !connection.has(Flags::PEER_ENDED);
+        let shows = !connection.has(Flags::PEER_ENDED) || connection.owes_end();
+        let readable = connection.life() == Life::Open && shows;
         self.forget_waiting(id);
         self.release(released);
         if readable {

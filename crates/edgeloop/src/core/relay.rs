@@ -164,6 +164,10 @@ impl<K: Kernel> Core<K> {
         self.release_held(source);
         // Whether it waits for memory was its target's business.
         self.feed(source);
+        if self.connections[source].owes_end() {
+            // No event will come.
+            self.list(source);
+        }
         Some(carried)
     }
 

@@ -276,6 +276,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 return self.core.starve(id);
             }
             let connection = &mut self.core.connections[id];
+            if connection.owes_end() && !discards {
+                return self.show_end(id);
+            }
             if connection.has(Flags::SHOW) && !discards {
                 let first = self.core.joining.is_first(id, connection, self.core.now);
                 self.show(id, 0, first);
@@ -520,6 +523,12 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             self.core.carry_kept(id);
             return self.end_finished(id);
         }
+        self.show_end(id);
+    }
+
+    /// Tells the handler that the peer's stream has ended, and shows it what is left of that.
+    #[cold]
+    fn show_end(&mut self, id: ConnectionId) {
         let (mut bytes, scanned) = self.take_kept(id);
         let mut input = Input::with_scanned(&bytes, scanned, 0);
         self.core.relays.ending = id;
@@ -538,6 +547,11 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             self.core.carry_kept(id);
         }
         self.apply(id, action);
+        let connection = &self.core.connections[id];
+        if connection.has(Flags::FAILED) && connection.life() == Life::Open {
+            // All that can be read is read (C7).
+            return self.core.end(id, Reason::Failed, true);
+        }
         self.end_finished(id);
     }
 

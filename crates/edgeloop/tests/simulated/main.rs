@@ -8,6 +8,7 @@ mod lines;
 mod outbound;
 mod proxy;
 mod relay;
+mod relay_ended;
 mod relay_shapes;
 mod relay_waits;
 mod seeds;

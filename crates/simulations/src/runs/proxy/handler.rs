@@ -8,8 +8,7 @@ use std::time::Duration;
 use edgeloop::sim::Random;
 use edgeloop::sim::internals::{Side, World};
 use edgeloop::{
-    Action, Address, Closed, ConnectionId, Context, Handler, Input, LoopContext, Origin, Reason,
-    Target,
+    Action, Address, Closed, ConnectionId, Context, Handler, Input, LoopContext, Origin, Target,
 };
 
 use super::session::{End, Join, Pair, Session};
@@ -152,7 +151,6 @@ impl Proxy {
             });
         }
         self.pairs[pair].relayed[from as usize] = false;
-        self.pairs[pair].parted = true;
         if let Some(wire) = self.wire(source) {
             self.world.borrow_mut().is_relayed(wire, None, relayed);
         }
@@ -262,7 +260,6 @@ impl Handler for Proxy {
             made: false,
             relayed: [false; 2],
             joined: false,
-            parted: false,
             paused: [None; 2],
             struck: false,
             ticks: self.random.size(0, self.ways.ticks),
@@ -352,13 +349,9 @@ impl Handler for Proxy {
         self.world.borrow_mut().wires[wire].known.served = false;
         let it = &mut self.pairs[pair];
         let twice = it.closed[end as usize].replace((closed.clone(), wire)).is_some();
-        let (other, relayed, parted) = (it.id(end.other()), it.relayed, it.parted);
+        let (other, relayed) = (it.id(end.other()), it.relayed);
         let alone = it.closed[end.other() as usize].is_none();
         self.expect(!twice, || format!("{} is closed twice", closed.id));
-        if parted && closed.reason == Reason::Finished && closed.discarded > 0 {
-            // It was taken apart when both of its streams had ended, and was over then.
-            self.strike(pair);
-        }
         if alone && relayed != [true; 2] {
             // The loop knows of no tie, or of one way only.
             self.strike(pair);

@@ -39,8 +39,6 @@ pub(super) struct Pair {
     pub(super) relayed: [bool; 2],
     /// They were relayed once.
     pub(super) joined: bool,
-    /// One of the relays was ended once.
-    pub(super) parted: bool,
     /// Which end was paused, and how much was read of it then.
     pub(super) paused: [Option<(ConnectionId, u64)>; 2],
     /// The handler has ended one of the two, or let go of it.
