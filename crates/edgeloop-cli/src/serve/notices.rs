@@ -35,7 +35,9 @@ impl Notices {
             kind.line.clone_from(&line);
         }
         match notice {
-            Notice::ListenerFailed { .. } | Notice::Panicked { .. } => {
+            Notice::ListenerFailed { .. }
+            | Notice::Panicked { .. }
+            | Notice::LoopPanicked { .. } => {
                 tracing::error!(suppressed, "{}", OneLine(&line));
             }
             _ => tracing::warn!(suppressed, "{}", OneLine(&line)),

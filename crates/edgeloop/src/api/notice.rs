@@ -68,6 +68,12 @@ pub enum Notice {
         /// The panic's message.
         message: String,
     },
+    /// The loop itself panicked, which is a bug in it. It goes on, unless that comes again and again
+    /// ([`EventLoop::run`](crate::EventLoop::run)).
+    LoopPanicked {
+        /// The panic's message.
+        message: String,
+    },
 }
 
 impl fmt::Display for Notice {
@@ -109,6 +115,9 @@ impl fmt::Display for Notice {
                 write!(f, "handler panicked on connection {id}: {message}")
             }
             Self::Panicked { id: None, message } => write!(f, "handler panicked: {message}"),
+            Self::LoopPanicked { message } => {
+                write!(f, "event loop panicked, please report this bug: {message}")
+            }
         }
     }
 }

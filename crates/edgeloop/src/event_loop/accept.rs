@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::EventLoop;
+use super::panics::Called;
 use crate::api::address::Address;
 use crate::api::bounds::Bounds;
 use crate::api::closed::Reason;
@@ -154,7 +155,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     pub(super) fn begin(&mut self, id: ConnectionId, origin: &Origin) {
         self.trace_registered(id);
         self.core.current = id;
-        match self.handler.session(origin) {
+        let call = Called::new(&mut self.own_panics.is_handlers);
+        let session = self.handler.session(origin);
+        call.done();
+        match session {
             Some(session) => {
                 self.sessions.insert(id.slot(), session);
                 self.open(id);
@@ -166,9 +170,15 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     pub(super) fn trace_registered(&mut self, id: ConnectionId) {
         if H::TRACE {
             let descriptor = self.core.kernel.descriptor(&self.core.connections[id].socket);
-            self.core.current = id;
-            self.handler.trace(&Trace::Registered { id, descriptor });
+            self.trace(id, &Trace::Registered { id, descriptor });
         }
+    }
+
+    pub(super) fn trace(&mut self, id: ConnectionId, trace: &Trace<'_>) {
+        self.core.current = id;
+        let call = Called::new(&mut self.own_panics.is_handlers);
+        self.handler.trace(trace);
+        call.done();
     }
 
     /// The first callback and the first read of a connection that has a session.
@@ -198,8 +208,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// Phase 9: puts the sessions of outbound connections that were started into the table.
     pub(super) fn place_sessions(&mut self) {
         while let Some((id, descriptor)) = self.core.registered.pop_front() {
-            self.core.current = id;
-            self.handler.trace(&Trace::Registered { id, descriptor });
+            self.trace(id, &Trace::Registered { id, descriptor });
         }
         for (id, session) in self.started.drain(..) {
             self.sessions.insert(id.slot(), session);

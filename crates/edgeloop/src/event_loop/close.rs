@@ -11,6 +11,7 @@ use crate::connection::Life;
 use crate::connection::flags::Flags;
 use crate::core::Agenda;
 use crate::event_loop::call_context::CallContext;
+use crate::event_loop::panics::Called;
 use crate::kernel::Kernel;
 
 /// A loop that is stopping (C37).
@@ -61,7 +62,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if begins && deadline > now {
             self.core.current = ConnectionId::NONE;
             let mut cx = CallContext::new(&mut self.core, &mut self.started, ConnectionId::NONE);
+            let called = Called::new(&mut self.own_panics.is_handlers);
             draining(&mut self.handler, &mut cx);
+            called.done();
         }
     }
 
@@ -106,7 +109,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         self.core.schedule(id);
     }
 
-    fn cut_off(&mut self, id: ConnectionId) {
+    pub(super) fn cut_off(&mut self, id: ConnectionId) {
         match self.core.connections[id].life() {
             // All its output was accepted, and so is its FIN: a reset would destroy them.
             Life::Lingering => self.core.end(id, Reason::Closed, false),
@@ -144,7 +147,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
     }
 
-    fn say_closed(&mut self, id: ConnectionId) {
+    pub(super) fn say_closed(&mut self, id: ConnectionId) {
         let connection = &self.core.connections[id];
         let closed = Closed {
             id,
@@ -159,7 +162,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if let Some(session) = self.sessions.remove(id.slot()) {
             self.core.current = id;
             let mut cx = CallContext::new(&mut self.core, &mut self.started, id);
+            let called = Called::new(&mut self.own_panics.is_handlers);
             self.handler.closed(&mut cx, session, &closed);
+            called.done();
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::api::handler::{Handler, LoopContext};
 use crate::api::id::ConnectionId;
 use crate::core::Agenda;
 use crate::event_loop::call_context::CallContext;
+use crate::event_loop::panics::Called;
 use crate::kernel::{Kernel, RECEIVE, Sockets as _, UdpSocket, given};
 
 /// How many datagrams of one socket are shown in a turn before others have their share, if their
@@ -142,7 +143,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                     };
                     let (core, started) = (&mut self.core, &mut self.started);
                     let mut cx = CallContext::new(core, started, ConnectionId::NONE);
+                    let called = Called::new(&mut self.own_panics.is_handlers);
                     call(&mut self.handler, &mut cx, &datagram);
+                    called.done();
                 }
                 Err(Errno::AGAIN) => return bind.is_empty(),
                 // Of one that was sent before, such as ECONNREFUSED (udp(7)), or want of memory.

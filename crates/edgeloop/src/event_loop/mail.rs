@@ -14,6 +14,7 @@ use crate::api::receive::Receive;
 use crate::connection::{Connection, Life};
 use crate::core::Agenda;
 use crate::event_loop::call_context::CallContext;
+use crate::event_loop::panics::Called;
 use crate::kernel::Kernel;
 use crate::mailbox::{Letter, Sender};
 
@@ -109,7 +110,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         if std::mem::take(&mut self.notified) {
             self.core.current = ConnectionId::NONE;
             let mut cx = CallContext::new(&mut self.core, &mut self.started, ConnectionId::NONE);
+            let called = Called::new(&mut self.own_panics.is_handlers);
             notified(&mut self.handler, &mut cx);
+            called.done();
         }
     }
 }
@@ -176,11 +179,17 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let Some(id) = to else {
             self.core.current = ConnectionId::NONE;
             let mut cx = CallContext::new(&mut self.core, &mut self.started, ConnectionId::NONE);
-            return posted(&mut self.handler, &mut cx, *message);
+            let called = Called::new(&mut self.own_panics.is_handlers);
+            posted(&mut self.handler, &mut cx, *message);
+            called.done();
+            return;
         };
         if !self.reaches(id) {
             let mut cx = CallContext::new(&mut self.core, &mut self.started, ConnectionId::NONE);
-            return undelivered(&mut self.handler, &mut cx, id, *message);
+            let called = Called::new(&mut self.own_panics.is_handlers);
+            undelivered(&mut self.handler, &mut cx, id, *message);
+            called.done();
+            return;
         }
         let action = call!(self, id, message, *message);
         self.apply(id, action);

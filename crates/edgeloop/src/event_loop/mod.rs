@@ -48,6 +48,7 @@ use backoff::Backoff;
 use close::Drain;
 use due::DueList;
 use interrupted::Interruptions;
+use panics::{Called, OwnPanics};
 use spin::Spin;
 pub use turn::Turn;
 
@@ -128,6 +129,7 @@ pub struct EventLoop<H: Handler, K: Kernel = Linux> {
     interruptions: Interruptions,
     /// Whether the handler is being told a notice, so that a panic of that is not told in turn.
     telling: bool,
+    own_panics: OwnPanics,
 }
 
 impl<H: Handler> EventLoop<H> {
@@ -183,6 +185,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             spin: Spin::default(),
             interruptions: Interruptions::default(),
             telling: false,
+            own_panics: OwnPanics::default(),
             core,
         })
     }
@@ -524,7 +527,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         self.core.current = ConnectionId::NONE;
         while let Some(notice) = self.core.notices.pop_front() {
             self.telling = true;
+            let called = Called::new(&mut self.own_panics.is_handlers);
             self.handler.notice(&notice);
+            called.done();
             self.telling = false;
         }
     }

@@ -6,6 +6,7 @@ use crate::api::id::ConnectionId;
 use crate::api::time::Time;
 use crate::core::Agenda;
 use crate::event_loop::call_context::CallContext;
+use crate::event_loop::panics::Called;
 use crate::kernel::Kernel;
 
 impl<H: Handler, K: Kernel> EventLoop<H, K> {
@@ -16,7 +17,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             self.core.wake_up = Time::NEVER;
             self.core.current = ConnectionId::NONE;
             let mut cx = CallContext::new(&mut self.core, &mut self.started, ConnectionId::NONE);
+            let called = Called::new(&mut self.own_panics.is_handlers);
             wake_up(&mut self.handler, &mut cx);
+            called.done();
         } else if self.core.polls_from() <= self.core.now {
             self.core.agenda.add(Agenda::WAKE_UP);
         } else {
@@ -32,7 +35,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         self.core.current = ConnectionId::NONE;
         let mut cx = CallContext::new(&mut self.core, &mut self.started, ConnectionId::NONE);
+        let called = Called::new(&mut self.own_panics.is_handlers);
         turn_ended(&mut self.handler, &mut cx);
+        called.done();
         if self.core.agenda.take(Agenda::TURN_ENDS) {
             self.core.agenda.add(Agenda::NEXT_ENDS);
         }

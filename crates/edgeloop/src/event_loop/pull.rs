@@ -8,6 +8,7 @@ use crate::api::handler::Handler;
 use crate::api::id::ConnectionId;
 use crate::core::Agenda;
 use crate::event_loop::call_context::CallContext;
+use crate::event_loop::panics::Called;
 use crate::kernel::Kernel;
 
 impl<H: Handler, K: Kernel> EventLoop<H, K> {

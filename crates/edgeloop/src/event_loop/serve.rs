@@ -16,6 +16,7 @@ use crate::connection::{Life, Transfer};
 use crate::core::{is_exhaustion, transport};
 use crate::epoll::Readiness;
 use crate::event_loop::call_context::CallContext;
+use crate::event_loop::panics::Called;
 use crate::kernel::{EventSource, Kernel, persist};
 use crate::store::output::{PAGE, heap_grants};
 
@@ -25,7 +26,10 @@ macro_rules! call {
         let session = $loop.sessions.of($id.slot());
         $loop.core.current = $id;
         let mut cx = CallContext::new(&mut $loop.core, &mut $loop.started, $id);
-        $loop.handler.$callback(&mut cx, session $(, $argument)*)
+        let call = Called::new(&mut $loop.own_panics.is_handlers);
+        let action = $loop.handler.$callback(&mut cx, session $(, $argument)*);
+        call.done();
+        action
     }};
 }
 pub(super) use call;
@@ -37,7 +41,10 @@ macro_rules! data {
         let session = $loop.sessions.of($id.slot());
         $loop.core.current = $id;
         let mut cx = CallContext::first(&mut $loop.core, &mut $loop.started, $id, $unsent);
-        $loop.handler.data(&mut cx, session, $input)
+        let call = Called::new(&mut $loop.own_panics.is_handlers);
+        let action = $loop.handler.data(&mut cx, session, $input);
+        call.done();
+        action
     }};
 }
 
@@ -49,7 +56,9 @@ macro_rules! show_plain {
         $loop.core.metrics.bytes_in += $count as u64;
         let bytes = &$buffer[..$count];
         if H::TRACE {
+            let call = Called::new(&mut $loop.own_panics.is_handlers);
             $loop.handler.trace(&Trace::Received { id: $id, bytes });
+            call.done();
         }
         let left = Cell::new(0);
         let mut input = Input::new(bytes).counted(&left);
@@ -57,7 +66,9 @@ macro_rules! show_plain {
         let Some(session) = $loop.sessions.get_mut($id.slot()) else { return };
         $loop.core.current = $id;
         let mut cx = CallContext::plain(&mut $loop.core, &mut $loop.started, $id, &left);
+        let call = Called::new(&mut $loop.own_panics.is_handlers);
         let action = $loop.handler.data(&mut cx, session, &mut input);
+        call.done();
         if action != Action::Continue || !input.is_empty() {
             let (left, scanned) = input.rest_of(bytes);
             $loop.after_data($id, $count - left..$count, scanned, action);
@@ -73,8 +84,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     #[inline(always)]
     pub(super) fn event(&mut self, id: ConnectionId, readiness: Readiness) {
         if H::TRACE && self.core.connections.get(id).is_some() {
-            self.core.current = id;
-            self.handler.trace(&Trace::Event { id, readiness });
+            self.trace(id, &Trace::Event { id, readiness });
         }
         let Some(connection) = self.core.connections.get_plain(id) else {
             return self.unusual_event(id, readiness);
@@ -222,7 +232,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         self.core.current = id;
         let left = Cell::new(0);
         let mut cx = CallContext::first(&mut self.core, &mut self.started, id, Some(&left));
+        let call = Called::new(&mut self.own_panics.is_handlers);
         let action = self.handler.opened(&mut cx, session);
+        call.done();
         let has_sent = cx.has_sent();
         self.core.joining.unsent = Some(id).filter(|_| !has_sent);
         action
@@ -445,7 +457,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         self.core.metrics.bytes_in += count as u64;
         if H::TRACE && count > 0 {
             self.core.current = id;
+            let call = Called::new(&mut self.own_panics.is_handlers);
             self.handler.trace(&Trace::Received { id, bytes: &self.buffer[..count] });
+            call.done();
         }
     }
 

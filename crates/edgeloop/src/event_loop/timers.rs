@@ -16,6 +16,7 @@ use crate::connection::{Due, Life};
 use crate::core::Agenda;
 use crate::epoll::Readiness;
 use crate::event_loop::call_context::CallContext;
+use crate::event_loop::panics::Called;
 use crate::kernel::Kernel;
 
 impl<H: Handler, K: Kernel> EventLoop<H, K> {

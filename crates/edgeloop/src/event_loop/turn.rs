@@ -1,6 +1,5 @@
 //! Phases 1 to 3, and the turns: all of them until nothing is left to serve, or one at a time.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -39,7 +38,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// # Errors
     ///
     /// When waiting for events fails, or the last listener did. Connections that are still open
-    /// then are closed when the loop is dropped, without their callbacks.
+    /// then are closed when the loop is dropped, without their callbacks. Also when the loop itself
+    /// panics thirty times in one turn, which is a bug in it: then all connections are reset,
+    /// with their callbacks, as far as that is possible, and the loop must not be run again.
     pub fn run(&mut self) -> Result<Metrics, Error> {
         // So that the first turn looks whether there is anything to serve at all.
         self.core.agenda.add(Agenda::ACCEPT);
@@ -139,8 +140,11 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// One turn.
     fn turn(&mut self, events: &mut Batch, timeout: Option<Duration>) -> Result<Turn, Error> {
         // What was begun between two turns comes before its events.
-        self.past_panics(Self::open_adopted);
-        self.past_panics(Self::place_sessions);
+        self.past_panics(|it| {
+            it.open_adopted();
+            it.place_sessions();
+            Ok(())
+        })?;
         if self.is_done() {
             return self.end();
         }
@@ -153,16 +157,6 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         };
         self.waited(events, answer)?;
         self.past_panics(|it| it.serve_turn(events))
-    }
-
-    /// Does a part of a turn, again from where it has come when a callback of it panics.
-    fn past_panics<T>(&mut self, mut part: impl FnMut(&mut Self) -> T) -> T {
-        loop {
-            match catch_unwind(AssertUnwindSafe(|| part(self))) {
-                Ok(answer) => return answer,
-                Err(payload) => self.panicked(payload),
-            }
-        }
     }
 
     /// Phases 3 to 11. Returns how the next wait is to be.

@@ -241,6 +241,9 @@ impl<H: Handler> Handler for Watched<H> {
             let inside = self.journal.panicked();
             self.world.borrow_mut().violated(|| format!("{inside} panicked: {message}"));
         }
+        if let Notice::LoopPanicked { .. } = notice {
+            self.world.borrow_mut().violated(|| notice.to_string());
+        }
         self.handler.notice(notice);
     }
 

@@ -486,6 +486,9 @@ impl Echo {
             Notice::MemoryCeiling { .. } => notices.memory_pauses += 1,
             Notice::MemoryRefused { .. } => notices.memory_refusals += 1,
             Notice::Panicked { .. } => notices.panics += 1,
+            Notice::LoopPanicked { .. } => {
+                self.world.borrow_mut().violated(|| notice.to_string());
+            }
             // What is not counted.
             _ => {}
         }

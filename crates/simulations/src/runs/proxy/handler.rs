@@ -8,7 +8,8 @@ use std::time::Duration;
 use edgeloop::sim::Random;
 use edgeloop::sim::internals::{Side, World};
 use edgeloop::{
-    Action, Address, Closed, ConnectionId, Context, Handler, Input, LoopContext, Origin, Target,
+    Action, Address, Closed, ConnectionId, Context, Handler, Input, LoopContext, Notice, Origin,
+    Target,
 };
 
 use super::session::{End, Join, Pair, Session};
@@ -339,6 +340,12 @@ impl Handler for Proxy {
             self.set_tick(cx, pair);
         }
         Action::Continue
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        if let Notice::LoopPanicked { .. } = notice {
+            self.world.borrow_mut().violated(|| notice.to_string());
+        }
     }
 
     fn closed(&mut self, cx: &mut impl Context<Session>, session: Session, closed: &Closed) {
