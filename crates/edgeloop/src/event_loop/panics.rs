@@ -157,6 +157,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
         self.core.closing.clear();
         self.whatever_panics(|it| it.core.close_listeners());
+        #[cfg(feature = "udp")]
+        self.whatever_panics(|it| it.core.unbind_all());
         // One that panics is not told again.
         for _ in 0..self.core.notices.len() {
             self.whatever_panics(Self::tell_notices);

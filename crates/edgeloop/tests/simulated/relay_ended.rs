@@ -4,9 +4,7 @@
 use std::time::Duration;
 
 use edgeloop::sim::{Failure, Script, Simulation, check};
-use edgeloop::{
-    Action, Closed, Config, ConnectionId, Context, Handler, Input, LoopContext, Origin, Reason,
-};
+use edgeloop::{Action, Closed, Config, ConnectionId, Context, Handler, Input, Origin, Reason};
 
 use crate::relay::{bytes, upstream};
 
