@@ -25,8 +25,10 @@ mod splice;
 mod wakeable;
 
 pub(crate) use clock::Clock;
+#[cfg(all(feature = "udp", any(test, feature = "sim")))]
+pub(crate) use datagrams::Received;
 #[cfg(feature = "udp")]
-pub(crate) use datagrams::{Datagrams, RECEIVE, Received};
+pub(crate) use datagrams::{Datagrams, RECEIVE};
 pub use descriptor_limit::raise_descriptor_limit;
 pub(crate) use files::{FileId, Files};
 pub use linux::Linux;
