@@ -35,10 +35,13 @@ const PROGRAMS: &[(&str, Option<&Library>)] = &[
     ("bare_inline", None),
     ("bare_spin", None),
     ("bare_splice", None),
+    ("bare_udp", None),
+    ("bare_udp_inline", None),
     ("bare_unix", None),
     ("bare_unix_inline", None),
     ("libuv_echo", Some(&LIBUV)),
     ("libuv_fanout", Some(&LIBUV)),
+    ("libuv_udp", Some(&LIBUV)),
     ("libevent_echo", Some(&LIBEVENT)),
     ("libevent_fanout", Some(&LIBEVENT)),
 ];

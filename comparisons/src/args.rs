@@ -53,7 +53,9 @@ pub(crate) enum Command {
     /// Compare the examples redis, proxy and http with servers of others
     Examples(ExamplesArgs),
     /// Compare the servers over Unix sockets, and draw that section of the document anew
-    Unix(UnixArgs),
+    Unix(TransportArgs),
+    /// The same over UDP
+    Udp(TransportArgs),
     /// Hold what must hold: exact counts, progress, and the pair with bare epoll
     Gate,
     /// Name the servers and the shapes
@@ -69,8 +71,8 @@ pub(crate) enum Command {
         service: peers::Service,
         /// Bytes
         read_buffer: usize,
-        /// Of a Unix socket; without any, on the loopback
-        path: Option<PathBuf>,
+        /// The path of a Unix socket, or `udp`; without any, TCP on the loopback
+        place: Option<peers::Place>,
     },
     /// Serve beside an example: how hyper and the proxy on tokio are started
     #[command(hide = true)]
@@ -249,9 +251,9 @@ pub(crate) struct ExamplesArgs {
     pub(crate) markdown: Option<PathBuf>,
 }
 
-/// The arguments of `unix`.
+/// The arguments of `unix` and `udp`.
 #[derive(Debug, Args)]
-pub(crate) struct UnixArgs {
+pub(crate) struct TransportArgs {
     /// A fifth of the cycles
     #[arg(long)]
     pub(crate) quick: bool,
@@ -286,6 +288,9 @@ pub(crate) struct DrawArgs {
     /// Draw the section on Unix sockets in this document, which there is already, and its notes
     #[arg(long, value_name = "FILE")]
     pub(crate) unix: Option<PathBuf>,
+    /// The same for the section on UDP
+    #[arg(long, value_name = "FILE")]
+    pub(crate) udp: Option<PathBuf>,
 }
 
 #[cfg(test)]

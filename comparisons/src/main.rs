@@ -25,12 +25,11 @@ mod overload;
 mod results;
 mod targets;
 mod plan;
-mod over_unix;
+mod transports;
 mod draw;
 mod gate;
 mod whole;
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -39,7 +38,7 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 use failure::Failure;
 use pair::Settings;
-use peers::Service;
+use peers::{Place, Service, Transport};
 use results::Results;
 
 fn main() -> ExitCode {
@@ -74,8 +73,8 @@ fn refuse(error: &clap::Error) -> ExitCode {
 /// Does what was asked for. Returns whether it came to what it should.
 fn run(line: CommandLine) -> Result<bool, Failure> {
     match line.command {
-        Some(Command::Server { name, service, read_buffer, path }) => {
-            serve(&name, service, read_buffer, path.as_deref())?;
+        Some(Command::Server { name, service, read_buffer, place }) => {
+            serve(&name, service, read_buffer, &place.unwrap_or_default())?;
             return Ok(true);
         }
         Some(Command::Beside { upstream }) => match examples::serve(upstream)? {},
@@ -96,7 +95,8 @@ fn run(line: CommandLine) -> Result<bool, Failure> {
             servers::prepare([])?;
             services::compare(&arguments, &edgeloop)
         }
-        Some(Command::Unix(arguments)) => whole::over_unix(&arguments),
+        Some(Command::Unix(arguments)) => whole::over(Transport::Unix, &arguments),
+        Some(Command::Udp(arguments)) => whole::over(Transport::Udp, &arguments),
         Some(Command::Examples(arguments)) => whole::examples(&arguments),
         Some(Command::Gate) => {
             let edgeloop = servers::find(servers::EDGELOOP)?;
@@ -109,12 +109,15 @@ fn run(line: CommandLine) -> Result<bool, Failure> {
             if let Some(path) = &arguments.servers {
                 draw::write_servers(&results, path)?;
             }
-            if let Some(path) = &arguments.unix {
-                draw::write_over_unix(&results, path)?;
+            let sections = [(Transport::Unix, &arguments.unix), (Transport::Udp, &arguments.udp)];
+            for (transport, path) in sections {
+                if let Some(path) = path {
+                    draw::write_over(transport, &results, path)?;
+                }
             }
-            let files =
-                [&arguments.markdown, &arguments.report, &arguments.servers, &arguments.unix];
-            if files.iter().all(|file| file.is_none()) {
+            let files = [&arguments.markdown, &arguments.report, &arguments.servers];
+            let sections = sections.map(|(_, path)| path);
+            if files.into_iter().chain(sections).all(Option::is_none) {
                 show::print(&draw::text(&results))?;
             }
             Ok(true)
@@ -127,16 +130,11 @@ fn run(line: CommandLine) -> Result<bool, Failure> {
     }
 }
 
-fn serve(
-    name: &str,
-    service: Service,
-    read_buffer: usize,
-    path: Option<&Path>,
-) -> std::io::Result<()> {
+fn serve(name: &str, service: Service, read_buffer: usize, place: &Place) -> std::io::Result<()> {
     if name == ours::NAME {
-        ours::serve(service, read_buffer, path)
+        ours::serve(service, read_buffer, place)
     } else {
-        peers::serve(name, service, read_buffer, path)
+        peers::serve(name, service, read_buffer, place)
     }
 }
 

@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::Command;
 
 use edgeloop::{
-    Action, Address, Closed, Config, ConnectionId, Context, EventLoop, Handler, Input, Origin,
-    Sent, UnixAddress,
+    Action, Address, Closed, Config, ConnectionId, Context, Datagram, EventLoop, Handler, Input,
+    LoopContext, Origin, Sent, UnixAddress,
 };
-use peers::Service;
+use peers::{Place, Service};
 
 /// What they are called.
 pub(crate) const NAME: &str = "edgeloop-library";
@@ -18,15 +17,11 @@ pub(crate) const NAME: &str = "edgeloop-library";
 /// The hidden command that serves; the peers know it by this word, too.
 pub(crate) const SERVE: &str = "server";
 
-/// The command that starts this program as such a server, on a Unix socket at this path or on the
-/// loopback.
-pub(crate) fn command(
-    service: Service,
-    read_buffer: usize,
-    path: Option<&Path>,
-) -> io::Result<Command> {
+/// The command that starts this program as such a server at this place.
+pub(crate) fn command(service: Service, read_buffer: usize, place: &Place) -> io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args([SERVE, NAME, service.name()]).arg(read_buffer.to_string()).args(path);
+    command.args([SERVE, NAME, service.name()]).arg(read_buffer.to_string());
+    command.args(place.argument());
     Ok(command)
 }
 
@@ -35,24 +30,29 @@ pub(crate) fn command(
 /// # Errors
 ///
 /// When it can't listen, or the loop fails.
-pub(crate) fn serve(service: Service, read_buffer: usize, path: Option<&Path>) -> io::Result<()> {
+pub(crate) fn serve(service: Service, read_buffer: usize, place: &Place) -> io::Result<()> {
     // More than the library allows without asking: the shapes need it.
     // Who needs more than there are will say so.
     let _ = edgeloop::raise_descriptor_limit();
     let config = Config::new().read_buffer(read_buffer);
-    let address = match path {
-        None => Address::from(SocketAddr::from(([127, 0, 0, 1], 0))),
-        Some(path) => UnixAddress::path(path)?.into(),
-    };
     match service {
-        Service::Echo => run(Echo, config, &address),
-        Service::Fanout => run(Room::default(), config.input_limit(Service::MESSAGE), &address),
+        Service::Echo => run(Echo, config, place),
+        Service::Fanout => run(Room::default(), config.input_limit(Service::MESSAGE), place),
     }
 }
 
-fn run<H: Handler>(handler: H, config: Config, address: &Address) -> io::Result<()> {
+fn run<H: Handler>(handler: H, config: Config, place: &Place) -> io::Result<()> {
     let mut server = EventLoop::with_config(handler, config).map_err(io::Error::other)?;
-    println!("listening on {}", server.listen(address).map_err(io::Error::other)?);
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut listen = |address: Address| server.listen(&address).map_err(io::Error::other);
+    match place {
+        Place::Tcp => println!("listening on {}", listen(loopback.into())?),
+        Place::Unix(path) => println!("listening on {}", listen(UnixAddress::path(path)?.into())?),
+        Place::Udp => {
+            let (_, address) = server.bind_udp(loopback).map_err(io::Error::other)?;
+            println!("listening on udp://{address}");
+        }
+    }
     server.run().map_err(io::Error::other)?;
     Ok(())
 }
@@ -70,6 +70,12 @@ impl Handler for Echo {
     #[inline(always)]
     fn data(&mut self, cx: &mut impl Context, (): &mut (), input: &mut Input<'_>) -> Action {
         cx.send(input.take_all()).or_reset()
+    }
+
+    #[inline(always)]
+    fn datagram(&mut self, cx: &mut impl LoopContext, datagram: &Datagram<'_>) {
+        // What finds no room is lost.
+        let _ = cx.reply(datagram, datagram.bytes);
     }
 }
 

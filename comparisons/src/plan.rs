@@ -1,5 +1,7 @@
 //! Which pairs a run is made of.
 
+use peers::Transport;
+
 use crate::pair::{ITSELF, Pair, Side};
 use crate::servers::{self, BARE, Contestant, WITHOUT_TIMEOUT};
 use crate::shapes::{self, SHAPES, Shape};
@@ -83,6 +85,16 @@ pub(crate) fn all(only_shapes: &[String], only_against: &[String]) -> Result<Vec
         }
     }
     if pairs.is_empty() { Err("no pair is left to measure".to_owned()) } else { Ok(pairs) }
+}
+
+/// All pairs over this transport.
+///
+/// # Errors
+///
+/// When there are none.
+pub(crate) fn over(transport: Transport) -> Result<Vec<Pair>, String> {
+    let shapes: Vec<_> = shapes::over(transport).map(|shape| shape.name.to_owned()).collect();
+    all(&shapes, &[])
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::SystemTime;
 
+use peers::Transport;
 use serde::{Deserialize, Serialize};
 
 use crate::counts::Counts;
@@ -33,6 +34,9 @@ pub(crate) struct Results {
     /// Of calls and instructions over Unix sockets.
     #[serde(default)]
     pub(crate) unix_counts: Vec<Counts>,
+    /// The same over UDP.
+    #[serde(default)]
+    pub(crate) udp_counts: Vec<Counts>,
     #[serde(default)]
     pub(crate) latency: Vec<Latency>,
     #[serde(default)]
@@ -78,6 +82,7 @@ impl Results {
             pairs: Vec::new(),
             counts: Vec::new(),
             unix_counts: Vec::new(),
+            udp_counts: Vec::new(),
             latency: Vec::new(),
             overload: Vec::new(),
             examples: None,
@@ -138,23 +143,22 @@ impl Results {
         self.examples = Some(examples);
     }
 
-    /// The same for counts.
-    pub(crate) fn take_counts(&mut self, counts: Counts) {
+    /// The same for counts over this transport.
+    pub(crate) fn take_counts(&mut self, transport: Transport, counts: Counts) {
         self.date = now();
-        replace(&mut self.counts, counts);
+        let all = self.counts_over(transport);
+        match all.iter_mut().find(|other| other.name == counts.name) {
+            Some(other) => *other = counts,
+            None => all.push(counts),
+        }
     }
 
-    /// The same for counts over Unix sockets.
-    pub(crate) fn take_unix_counts(&mut self, counts: Counts) {
-        self.date = now();
-        replace(&mut self.unix_counts, counts);
-    }
-}
-
-fn replace(all: &mut Vec<Counts>, counts: Counts) {
-    match all.iter_mut().find(|other| other.name == counts.name) {
-        Some(other) => *other = counts,
-        None => all.push(counts),
+    pub(crate) const fn counts_over(&mut self, transport: Transport) -> &mut Vec<Counts> {
+        match transport {
+            Transport::Tcp => &mut self.counts,
+            Transport::Unix => &mut self.unix_counts,
+            Transport::Udp => &mut self.udp_counts,
+        }
     }
 }
 
@@ -228,8 +232,9 @@ mod tests {
     #[test]
     fn a_file_holds_everything() {
         let mut results = Results::new();
-        results.take_counts(counts("one", Counted::Value(3.0)));
-        results.take_counts(counts("other", Counted::Missing("no perf".to_owned())));
+        results.take_counts(Transport::Tcp, counts("one", Counted::Value(3.0)));
+        results
+            .take_counts(Transport::Tcp, counts("other", Counted::Missing("no perf".to_owned())));
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("figures.json");
         results.write(&path).expect("it can be written");
@@ -250,8 +255,8 @@ mod tests {
     #[test]
     fn newer_figures_take_the_place_of_older_ones() {
         let mut results = Results::new();
-        results.take_counts(counts("one", Counted::Value(3.0)));
-        results.take_counts(counts("one", Counted::Value(2.0)));
+        results.take_counts(Transport::Tcp, counts("one", Counted::Value(3.0)));
+        results.take_counts(Transport::Tcp, counts("one", Counted::Value(2.0)));
         assert_eq!(results.counts, [counts("one", Counted::Value(2.0))]);
     }
 }

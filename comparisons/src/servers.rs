@@ -1,15 +1,15 @@
 //! Who takes part, and how each is started: our own servers, and the peers.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use edgeloop::{Address, UnixAddress};
-use peers::{Peer, Service, Transport};
+use peers::{Peer, Place, Service, Transport};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::failure::Failure;
@@ -58,6 +58,10 @@ pub(crate) const SPINNING: &str = "edgeloop-spin";
 /// The examples that print. They take seconds for a round with thousands of connections, and
 /// minutes for their counts.
 pub(crate) const PRINTING: [&str; 2] = ["example-printing", "example-go-printing"];
+
+/// What the program is told besides for UDP: one client is one source, which sends more than one
+/// may by default.
+pub(crate) const WITHOUT_RATES: [&str; 4] = ["--udp-rate", "none", "--udp-rate-total", "none"];
 
 /// The limit of latency: bare epoll in C that never sleeps.
 pub(crate) const BARE_SPINNING: &str = "bare-spin";
@@ -163,25 +167,31 @@ impl Contestant {
     pub(crate) const fn serves(&self, service: Service, transport: Transport) -> bool {
         let echoes = matches!(service, Service::Echo);
         match (self.kind, transport) {
-            (Kind::Tool { arguments, .. }, Transport::Unix) => echoes && arguments.is_empty(),
-            (Kind::Tool { .. }, Transport::Tcp) | (Kind::Library, Transport::Unix) => echoes,
+            (Kind::Tool { .. }, Transport::Tcp) => echoes,
+            (Kind::Tool { arguments, .. }, _) => echoes && arguments.is_empty(),
             (Kind::Library, Transport::Tcp) => true,
+            (Kind::Library, _) => echoes,
             (Kind::Peer(peer), _) => peer.serves(service, transport),
         }
     }
 
-    /// The command that starts it, on a Unix socket at this path or on the loopback.
+    /// The command that starts it at this place.
     pub(crate) fn command(
         &self,
         service: Service,
         read_buffer: usize,
-        path: Option<&Path>,
+        place: &Place,
     ) -> io::Result<Command> {
         match self.kind {
             Kind::Tool { arguments, .. } => {
                 let mut command = Command::new(binary::edgeloop()?);
-                let address = path.map_or_else(|| "127.0.0.1:0".into(), unix_argument);
-                command.arg("serve").arg(address).args(arguments);
+                command.arg("serve");
+                match place {
+                    Place::Tcp => command.arg("127.0.0.1:0"),
+                    Place::Unix(path) => command.arg(unix_argument(path.as_os_str())),
+                    Place::Udp => command.arg("udp://127.0.0.1:0").args(WITHOUT_RATES),
+                };
+                command.args(arguments);
                 // The defaults are what users get, whatever is set around here.
                 for (name, _) in std::env::vars_os() {
                     if name.to_string_lossy().starts_with("EDGELOOP_") {
@@ -190,8 +200,8 @@ impl Contestant {
                 }
                 Ok(command)
             }
-            Kind::Library => ours::command(service, read_buffer, path),
-            Kind::Peer(peer) => Ok(peer.command(service, read_buffer, path)),
+            Kind::Library => ours::command(service, read_buffer, place),
+            Kind::Peer(peer) => Ok(peer.command(service, read_buffer, place)),
         }
     }
 
@@ -204,16 +214,16 @@ impl Contestant {
         self.start_over(Transport::Tcp, service, read_buffer)
     }
 
-    /// As [`Contestant::start`], over either transport.
+    /// As [`Contestant::start`], over any transport.
     pub(crate) fn start_over(
         &self,
         transport: Transport,
         service: Service,
         read_buffer: usize,
     ) -> io::Result<Server> {
-        let place = Place::over(transport)?;
-        let command = self.command(service, read_buffer, place.path.as_deref())?;
-        Server::start(self.name(), &command, place)
+        let spot = Spot::over(transport)?;
+        let command = self.command(service, read_buffer, &spot.place)?;
+        Server::start(self.name(), &command, spot)
     }
 
     /// Starts it under callgrind, which writes what it has counted to the file.
@@ -223,38 +233,40 @@ impl Contestant {
         read_buffer: usize,
         log: &PathBuf,
     ) -> io::Result<Server> {
-        let place = Place::over(transport)?;
-        let counted = self.command(Service::Echo, read_buffer, place.path.as_deref())?;
+        let spot = Spot::over(transport)?;
+        let counted = self.command(Service::Echo, read_buffer, &spot.place)?;
         let mut command = Command::new("valgrind");
         command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
         let mut file = OsString::from("--log-file=");
         file.push(log);
         command.arg(file).arg(counted.get_program()).args(counted.get_args());
-        Server::start(self.name(), &command, place)
+        Server::start(self.name(), &command, spot)
     }
 }
 
 /// The form of a path in which the program takes it.
-fn unix_argument(path: &Path) -> OsString {
+fn unix_argument(path: &OsStr) -> OsString {
     let mut argument = OsString::from("unix:");
     argument.push(path);
     argument
 }
 
-/// Where a server is told to listen: at a path in a directory of its own, or anywhere.
+/// Where a server is told to listen, and the directory that the path of a Unix socket is in.
 #[derive(Debug)]
-struct Place {
-    path: Option<PathBuf>,
+struct Spot {
+    place: Place,
     _directory: Option<Scratch>,
 }
 
-impl Place {
+impl Spot {
     fn over(transport: Transport) -> io::Result<Self> {
         Ok(match transport {
-            Transport::Tcp => Self { path: None, _directory: None },
+            Transport::Tcp => Self { place: Place::Tcp, _directory: None },
+            Transport::Udp => Self { place: Place::Udp, _directory: None },
             Transport::Unix => {
                 let directory = Scratch::new()?;
-                Self { path: Some(directory.path().join("socket")), _directory: Some(directory) }
+                let path = directory.path().join("socket");
+                Self { place: Place::Unix(path), _directory: Some(directory) }
             }
         })
     }
@@ -266,11 +278,11 @@ pub(crate) struct Server {
     name: &'static str,
     child: Child,
     address: Address,
-    _place: Place,
+    _spot: Spot,
 }
 
 impl Server {
-    fn start(name: &'static str, command: &Command, place: Place) -> io::Result<Self> {
+    fn start(name: &'static str, command: &Command, spot: Spot) -> io::Result<Self> {
         let failed = |error: &dyn std::fmt::Display| {
             io::Error::other(format!("{name} cannot be started: {error}"))
         };
@@ -282,7 +294,8 @@ impl Server {
         drop(command);
         // Until it says another one.
         let address = UnixAddress::unnamed().into();
-        let mut server = Self { name, child, address, _place: place };
+        let transport = spot.place.transport();
+        let mut server = Self { name, child, address, _spot: spot };
         let (sender, said) = mpsc::channel();
         thread::Builder::new().name("output".to_owned()).spawn(move || {
             // A server that was ended in the middle of a line leaves something unreadable.
@@ -294,7 +307,7 @@ impl Server {
         let mut last = "it says nothing".to_owned();
         loop {
             match said.recv_timeout(START) {
-                Ok(line) => match address_in(&line) {
+                Ok(line) => match address_in(&line, transport) {
                     Some(address) => {
                         server.address = address;
                         return Ok(server);
@@ -348,17 +361,21 @@ impl Drop for Server {
     }
 }
 
-/// The address in the line that says where a server listens.
-fn address_in(line: &str) -> Option<Address> {
+/// The address in the line that says where a server listens, if it does over this transport. That
+/// of UDP has the form of one of TCP then.
+fn address_in(line: &str, transport: Transport) -> Option<Address> {
     let (_, rest) = line.split_once("listening on ")?;
-    rest.split_whitespace().next()?.parse().ok()
+    let word = rest.split_whitespace().next()?;
+    let address = if transport == Transport::Udp { word.strip_prefix("udp://")? } else { word };
+    let address: Address = address.parse().ok()?;
+    (address.as_tcp().is_none() == (transport == Transport::Unix)).then_some(address)
 }
 
 /// What every measurement needs: the programs of the servers, and this process in its place.
 pub(crate) fn prepare(servers: impl IntoIterator<Item = Contestant>) -> Result<(), Failure> {
     for server in servers {
         // The program `edgeloop` is built here if it has to be, and not on the client's core alone.
-        let command = server.command(Service::Echo, READ_BUFFER, None);
+        let command = server.command(Service::Echo, READ_BUFFER, &Place::Tcp);
         command.map_err(|error| Failure::usage(error.to_string()))?;
     }
     // Who needs more than there are will say so.
@@ -375,12 +392,28 @@ mod tests {
     #[test]
     fn the_address_is_read_from_either_form_of_the_line() {
         let expected = Some(Address::from(SocketAddr::from(([127, 0, 0, 1], 4321))));
-        assert_eq!(address_in("listening on 127.0.0.1:4321"), expected);
-        assert_eq!(address_in("2026-11-26 INFO listening on 127.0.0.1:4321 and so"), expected);
+        let tcp = |line| address_in(line, Transport::Tcp);
+        assert_eq!(tcp("listening on 127.0.0.1:4321"), expected);
+        assert_eq!(tcp("2026-11-26 INFO listening on 127.0.0.1:4321 and so"), expected);
+        assert_eq!(address_in("listening on udp://127.0.0.1:4321", Transport::Udp), expected);
         let unix = UnixAddress::path("/tmp/a").expect("a path");
-        assert_eq!(address_in("listening on unix:/tmp/a"), Some(unix.into()));
-        assert_eq!(address_in("listening on nothing"), None);
-        assert_eq!(address_in("cannot listen"), None);
+        assert_eq!(address_in("listening on unix:/tmp/a", Transport::Unix), Some(unix.into()));
+        assert_eq!(tcp("listening on nothing"), None);
+        assert_eq!(tcp("cannot listen"), None);
+    }
+
+    #[test]
+    fn a_server_that_listens_over_another_transport_is_not_taken_for_this_one() {
+        let lines = [
+            (Transport::Tcp, "listening on 127.0.0.1:4321"),
+            (Transport::Udp, "listening on udp://127.0.0.1:4321"),
+            (Transport::Unix, "listening on unix:/tmp/a"),
+        ];
+        for (over, line) in lines {
+            for (other, _) in lines {
+                assert_eq!(address_in(line, other).is_some(), over == other, "{line}, {other}");
+            }
+        }
     }
 
     #[test]

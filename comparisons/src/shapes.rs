@@ -72,13 +72,21 @@ impl Load {
 const SHORT: Duration = Duration::from_millis(25);
 const LONG: Duration = Duration::from_millis(50);
 
-/// A shape that runs over Unix sockets.
-const fn over_unix(name: &'static str, about: &'static str, load: Load) -> Shape {
+/// A shape that runs over another transport than TCP.
+const fn other(transport: Transport, name: &'static str, about: &'static str, load: Load) -> Shape {
     let (unit, slice) = match load {
         Load::Stream { .. } => ("KiB", LONG),
         _ => ("message", SHORT),
     };
-    Shape { name, about, unit, transport: Transport::Unix, load, idle: 0, slice }
+    Shape { name, about, unit, transport, load, idle: 0, slice }
+}
+
+const fn over_unix(name: &'static str, about: &'static str, load: Load) -> Shape {
+    other(Transport::Unix, name, about, load)
+}
+
+const fn over_udp(name: &'static str, about: &'static str, load: Load) -> Shape {
+    other(Transport::Udp, name, about, load)
 }
 
 const fn rounds(connections: usize, bytes: usize) -> Load {
@@ -178,12 +186,14 @@ pub(crate) const SHAPES: &[Shape] = &[
         "one stream over a Unix socket, 512 KiB in flight, as far as the kernel takes them",
         Load::Stream { connections: 1, window: 512 * 1024 },
     ),
+    over_udp("udp-1", "64 bytes from 1 socket over UDP", rounds(1, 64)),
+    over_udp("udp-50", "64 bytes from 50 sockets over UDP", rounds(50, 64)),
+    over_udp("udp-1400-50", "1,400 bytes from 50 sockets over UDP", rounds(50, 1400)),
 ];
 
-/// The names of those that run over Unix sockets.
-pub(crate) fn over_unix_sockets() -> impl Iterator<Item = &'static str> {
-    let is_unix = |shape: &&Shape| shape.transport == Transport::Unix;
-    SHAPES.iter().filter(is_unix).map(|shape| shape.name)
+/// Those that run over this transport.
+pub(crate) fn over(transport: Transport) -> impl Iterator<Item = &'static Shape> {
+    SHAPES.iter().filter(move |shape| shape.transport == transport)
 }
 
 /// The shape of that name.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 use peers::{Service, Transport};
 
-use crate::args::{AllArgs, CountsArgs, ExamplesArgs, ROUNDS, RoundsArgs, TURN, UnixArgs};
+use crate::args::{AllArgs, CountsArgs, ExamplesArgs, ROUNDS, RoundsArgs, TURN, TransportArgs};
 use crate::counts;
 use crate::failure::Failure;
 use crate::latency::LATENCY;
@@ -15,8 +15,9 @@ use crate::pair::{self, Pair, Settings};
 use crate::results::Results;
 use crate::servers::{self, Contestant};
 use crate::targets::{self, Verdict};
+use crate::transports::{self, OTHERS};
 use crate::turns::{InTurn, Measurement};
-use crate::{draw, examples, over_unix, plan, shapes, show};
+use crate::{draw, examples, plan, show};
 
 /// Cycles of each pair.
 const CYCLES: u32 = 150;
@@ -54,15 +55,15 @@ pub(crate) fn run(arguments: &AllArgs) -> Result<bool, Failure> {
     let mut results = Results::new();
     if let Some(path) = files.json.as_ref().filter(|path| arguments.add && path.exists()) {
         let before = Results::read(path)?;
-        let Results { pairs, counts, unix_counts, latency, overload, examples, .. } = before;
-        results = Results { pairs, counts, unix_counts, latency, overload, examples, ..results };
+        let Results { schema, date, machine, servers, .. } = results;
+        results = Results { schema, date, machine, servers, ..before };
     }
     let quick = if arguments.quick { QUICK } else { 1 };
     let settings = settings(arguments.cycles, arguments.quick);
     // With a part of the shapes or servers asked for, the counts were not.
     let is_part = !arguments.shape.is_empty() || !arguments.against.is_empty();
     let counted: Vec<_> = if arguments.no_counts || is_part { Vec::new() } else { countable() };
-    let over_unix = if counted.is_empty() { Vec::new() } else { over_unix::counted()? };
+    let others = if counted.is_empty() { Vec::new() } else { counted_over(&OTHERS)? };
     let in_turn = !arguments.no_latency && !is_part;
     let measured = pairs.iter().flat_map(|pair| [pair.of.server, pair.against.server]);
     servers::prepare(measured.chain(counted.iter().copied()))?;
@@ -71,15 +72,14 @@ pub(crate) fn run(arguments: &AllArgs) -> Result<bool, Failure> {
     let turns =
         if in_turn { turn_steps(&LATENCY, ROUNDS)? + turn_steps(&OVERLOAD, ROUNDS)? } else { 0 };
     // A step of counting takes about as long as some tens of cycles.
-    let to_count =
-        counted.len() as u64 * counts::STEPS + over_unix.len() as u64 * counts::UNIX_STEPS;
+    let to_count = counted.len() as u64 * counts::STEPS + others.len() as u64 * counts::STEPS_OVER;
     let bar = show::progress(steps + to_count * STEP + turns);
     measure(&pairs, &settings, &mut results, files.json.as_ref(), &bar)?;
     for server in &counted {
         count_one(&mut results, server, &bar)?;
         save(&results, files.json.as_ref())?;
     }
-    count_over_unix(&mut results, &over_unix, files.json.as_ref(), &bar)?;
+    count_over(&mut results, &others, files.json.as_ref(), &bar)?;
     if in_turn {
         results.take_latency(take_turns(&LATENCY, ROUNDS, turn, &bar)?);
         save(&results, files.json.as_ref())?;
@@ -140,46 +140,53 @@ fn measure(
     Ok(())
 }
 
-/// Counts calls and instructions over Unix sockets.
-fn count_over_unix(
+/// Whose calls and instructions are counted over these transports.
+fn counted_over(transports: &[Transport]) -> Result<Vec<(Transport, Contestant)>, String> {
+    let mut counted = Vec::new();
+    for &transport in transports {
+        counted.extend(transports::counted(transport)?.into_iter().map(|one| (transport, one)));
+    }
+    Ok(counted)
+}
+
+fn count_over(
     results: &mut Results,
-    servers: &[Contestant],
+    counted: &[(Transport, Contestant)],
     json: Option<&PathBuf>,
     bar: &ProgressBar,
 ) -> Result<(), Failure> {
-    for server in servers {
-        let counts = counts::count_over_unix(server, servers::READ_BUFFER, &mut |what| {
-            bar.set_message(format!("{} over Unix sockets: {what}", server.name()));
+    for (over, server) in counted {
+        let counts = counts::count_over(*over, server, servers::READ_BUFFER, &mut |what| {
+            bar.set_message(format!("{} over {over}: {what}", server.name()));
             bar.inc(STEP);
         })?;
-        results.take_unix_counts(counts);
+        results.take_counts(*over, counts);
         save(results, json)?;
     }
     Ok(())
 }
 
-/// Measures what runs over Unix sockets, and draws that section of the document. Returns whether
+/// Measures what runs over this transport, and draws that section of the document. Returns whether
 /// every bound that was measured holds.
-pub(crate) fn over_unix(arguments: &UnixArgs) -> Result<bool, Failure> {
+pub(crate) fn over(transport: Transport, arguments: &TransportArgs) -> Result<bool, Failure> {
     let json = arguments.json.as_ref();
     draw::check_writable(&[json, arguments.markdown.as_ref()])?;
-    let shapes: Vec<_> = shapes::over_unix_sockets().map(str::to_owned).collect();
-    let pairs = plan::all(&shapes, &[])?;
+    let pairs = plan::over(transport)?;
     let settings = settings(arguments.cycles, arguments.quick);
-    let counted = if arguments.no_counts { Vec::new() } else { over_unix::counted()? };
+    let counted = if arguments.no_counts { Vec::new() } else { counted_over(&[transport])? };
     // Before this process is bound to a core: it counts the processors.
     let mut results = Results::new();
     servers::prepare(pairs.iter().flat_map(|pair| [pair.of.server, pair.against.server]))?;
     let steps = pairs.len() as u64 * u64::from(settings.cycles);
-    let bar = show::progress(steps + counted.len() as u64 * counts::UNIX_STEPS * STEP);
+    let bar = show::progress(steps + counted.len() as u64 * counts::STEPS_OVER * STEP);
     measure(&pairs, &settings, &mut results, json, &bar)?;
-    count_over_unix(&mut results, &counted, json, &bar)?;
+    count_over(&mut results, &counted, json, &bar)?;
     bar.finish_and_clear();
     if let Some(path) = &arguments.markdown {
-        draw::write_over_unix(&results, path)?;
+        draw::write_over(transport, &results, path)?;
     }
-    show::print(&draw::over_unix_text(&results))?;
-    let rows = over_unix::rows(&results.pairs);
+    show::print(&draw::over_text(transport, &results))?;
+    let rows = transports::rows(transport, &results.pairs);
     Ok(rows.iter().all(|row| row.verdict != Verdict::Missed))
 }
 
@@ -213,7 +220,7 @@ fn count_one(results: &mut Results, server: &Contestant, bar: &ProgressBar) -> R
         bar.set_message(format!("{}: {what}", server.name()));
         bar.inc(STEP);
     })?;
-    results.take_counts(counts);
+    results.take_counts(Transport::Tcp, counts);
     Ok(())
 }
 

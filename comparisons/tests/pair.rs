@@ -31,6 +31,7 @@ fn a_wrong_name_is_one_line_that_names_it() {
     expect_usage(&["pair", "edgeloop", "itself", "--shape", "small-50"], "itself");
     expect_usage(&["pair", "edgeloop", "bare", "--shape", "fanout-500"], "fanout");
     expect_usage(&["pair", "smol", "bare", "--shape", "unix-50"], "over Unix sockets");
+    expect_usage(&["pair", "libevent", "bare", "--shape", "udp-50"], "over UDP");
     expect_usage(&["pair", "edgeloop", "bare"], "--shape");
     expect_usage(&["--nonsense"], "--nonsense");
 }
@@ -72,6 +73,14 @@ fn a_pair_over_unix_sockets_is_measured_from_end_to_end() {
     if !too_few_cores("a_pair_over_unix_sockets_is_measured_from_end_to_end") {
         expect_pair("unix-50", "message");
         expect_pair("unix-stream-1", "KiB");
+    }
+}
+
+#[test]
+fn a_pair_over_udp_is_measured_from_end_to_end() {
+    if !too_few_cores("a_pair_over_udp_is_measured_from_end_to_end") {
+        expect_pair("udp-1", "message");
+        expect_pair("udp-1400-50", "message");
     }
 }
 

@@ -1,4 +1,4 @@
-/* The three system calls of an echo, made where they stand and not through the C library. */
+/* The system calls of an echo, made where they stand and not through the C library. */
 
 #ifndef SYSCALLS_H
 #define SYSCALLS_H
@@ -28,6 +28,10 @@ static inline long call(long number, long a, long b, long c, long d, long e, lon
 
 #define recv(fd, buffer, size, flags) call(SYS_recvfrom, fd, (long)(buffer), (long)(size), flags, 0, 0)
 #define send(fd, bytes, size, flags) call(SYS_sendto, fd, (long)(bytes), (long)(size), flags, 0, 0)
+#define recvfrom(fd, buffer, size, flags, from, length) \
+    call(SYS_recvfrom, fd, (long)(buffer), (long)(size), flags, (long)(from), (long)(length))
+#define sendto(fd, bytes, size, flags, to, length) \
+    call(SYS_sendto, fd, (long)(bytes), (long)(size), flags, (long)(to), length)
 #define epoll_wait(epoll, events, most, timeout) \
     (int)call(SYS_epoll_pwait, epoll, (long)(events), most, timeout, 0, 8)
 #endif

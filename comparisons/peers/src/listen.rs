@@ -1,11 +1,12 @@
-//! What every server here begins with: a listener, and the line that says where it is.
+//! What every server here begins with: a listener or a socket for datagrams, and the line that says
+//! where it is.
 
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with, sockopt,
 };
 use std::fmt;
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
@@ -36,6 +37,15 @@ pub(crate) fn listen_on(path: &Path) -> io::Result<UnixListener> {
     listen(&socket, BACKLOG)?;
     say(format_args!("unix:{}", path.display()))?;
     Ok(socket.into())
+}
+
+/// A non-blocking socket for datagrams on a free port of the loopback. Says that the server is ready,
+/// and where.
+pub(crate) fn datagrams() -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    socket.set_nonblocking(true)?;
+    say(format_args!("udp://{}", socket.local_addr()?))?;
+    Ok(socket)
 }
 
 fn say(address: impl fmt::Display) -> io::Result<()> {

@@ -1,10 +1,10 @@
-//! The program `peer NAME SERVICE READ_BUFFER [PATH]`: one peer by hand, for the tests and for
+//! The program `peer NAME SERVICE READ_BUFFER [PATH|udp]`: one peer by hand, for the tests and for
 //! profiling.
 
-use std::path::Path;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use peers::{Peer, Service, all};
+use peers::{Peer, Place, Service, all};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -14,14 +14,14 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Result<(), String> {
-    let (name, service, size, path) = match arguments {
-        [name, service, size] => (name, service, size, None),
-        [name, service, size, path] => (name, service, size, Some(Path::new(path))),
-        _ => return Err(format!("usage: peer NAME SERVICE READ_BUFFER [PATH]\n{}", list())),
+    let (name, service, size, place) = match arguments {
+        [name, service, size] => (name, service, size, Place::Tcp),
+        [name, service, size, place] => (name, service, size, OsString::from(place).into()),
+        _ => return Err(format!("usage: peer NAME SERVICE READ_BUFFER [PATH|udp]\n{}", list())),
     };
     let service: Service = service.parse()?;
     let size = size.parse().map_err(|error| format!("{size:?} is no size: {error}"))?;
-    peers::serve(name, service, size, path).map_err(|error| error.to_string())
+    peers::serve(name, service, size, &place).map_err(|error| error.to_string())
 }
 
 /// The peers, a line each, with the reason where one can't run here.

@@ -1,7 +1,7 @@
 //! mio by hand: an event loop on mio's `Poll`, with a slab of connections and one read buffer.
 
 use mio::event::{Event, Source};
-use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use mio::net::{TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use std::convert::Infallible;
@@ -62,10 +62,7 @@ fn run<L: Listener, K: Default>(
     let mut connections = Slab::new();
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     loop {
-        match poll.poll(&mut events, None) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            result => result?,
-        }
+        wait(&mut poll, &mut events)?;
         for event in &events {
             let Token(key) = event.token();
             if event.token() == LISTENER {
@@ -75,6 +72,14 @@ fn run<L: Listener, K: Default>(
                 connections.remove(key);
             }
         }
+    }
+}
+
+fn wait(poll: &mut Poll, events: &mut Events) -> io::Result<()> {
+    match poll.poll(events, None) {
+        // Without events.
+        Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
+        result => result,
     }
 }
 
@@ -147,6 +152,25 @@ fn serve_echo<L: Listener>(listener: L, read_buffer: usize) -> io::Result<Infall
         }
         Ok(())
     })
+}
+
+/// One socket for all, which is received from until nothing is left.
+pub(crate) fn echo_datagrams(read_buffer: usize) -> io::Result<Infallible> {
+    let mut socket = UdpSocket::from_std(crate::listen::datagrams()?);
+    let mut buffer = vec![0; read_buffer];
+    let mut poll = Poll::new()?;
+    let mut events = Events::with_capacity(EVENTS);
+    poll.registry().register(&mut socket, LISTENER, Interest::READABLE)?;
+    loop {
+        wait(&mut poll, &mut events)?;
+        loop {
+            match socket.recv_from(&mut buffer) {
+                Ok((length, from)) => drop(socket.send_to(&buffer[..length], from)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+    }
 }
 
 pub(crate) fn fanout(read_buffer: usize) -> io::Result<Infallible> {

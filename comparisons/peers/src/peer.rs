@@ -6,8 +6,10 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::service::{Service, Transport};
-use crate::{compio, example, mio, monoio, polling, smol, tokio_copy, tokio_fanout, tokio_ready};
+use crate::service::{Place, Service, Transport};
+use crate::{
+    compio, example, mio, monoio, polling, smol, tokio_copy, tokio_fanout, tokio_ready, tokio_udp,
+};
 
 /// A server to compare with.
 #[derive(Debug)]
@@ -19,6 +21,9 @@ pub struct Peer {
     fanout: Option<Server>,
     /// The echo over Unix sockets.
     unix: Option<Server>,
+    /// The echo of datagrams. Those that are longer than the read buffer are cut, and what finds no
+    /// room is lost.
+    udp: Option<Server>,
     /// Why a server in Rust can't run here.
     left_out: fn() -> Option<&'static str>,
 }
@@ -61,6 +66,7 @@ const NOTHING: Peer = Peer {
     echo: None,
     fanout: None,
     unix: None,
+    udp: None,
     left_out: || None,
 };
 
@@ -72,6 +78,7 @@ static PEERS: &[Peer] = &[
         echo: program!("BARE_ECHO"),
         fanout: program!("BARE_FANOUT"),
         unix: program!("BARE_UNIX"),
+        udp: program!("BARE_UDP"),
         ..NOTHING
     },
     Peer {
@@ -80,6 +87,7 @@ static PEERS: &[Peer] = &[
         version: env!("PEERS_COMPILER"),
         echo: program!("BARE_INLINE"),
         unix: program!("BARE_UNIX_INLINE"),
+        udp: program!("BARE_UDP_INLINE"),
         ..NOTHING
     },
     Peer {
@@ -104,6 +112,7 @@ static PEERS: &[Peer] = &[
         echo: rust(mio::echo),
         fanout: rust(mio::fanout),
         unix: unix(mio::echo_on_unix),
+        udp: rust(mio::echo_datagrams),
         ..NOTHING
     },
     Peer {
@@ -135,6 +144,7 @@ static PEERS: &[Peer] = &[
         echo: rust(tokio_ready::echo),
         fanout: rust(tokio_fanout::fanout),
         unix: unix(tokio_ready::echo_on_unix),
+        udp: rust(tokio_udp::echo),
         ..NOTHING
     },
     Peer {
@@ -160,6 +170,7 @@ static PEERS: &[Peer] = &[
         echo: program!("LIBUV_ECHO"),
         fanout: program!("LIBUV_FANOUT"),
         unix: program!("LIBUV_ECHO"),
+        udp: program!("LIBUV_UDP"),
         ..NOTHING
     },
     Peer {
@@ -235,15 +246,11 @@ impl Peer {
     /// Why it can't run here, if it can't: something isn't installed or isn't permitted.
     #[must_use]
     pub fn left_out(&self) -> Option<&'static str> {
-        let mut reasons =
-            [self.echo, self.fanout, self.unix].into_iter().flatten().filter_map(|server| {
-                match server {
-                    Server::Program { left_out, .. } => {
-                        Some(left_out).filter(|reason| !reason.is_empty())
-                    }
-                    Server::Rust(_) | Server::Unix(_) => None,
-                }
-            });
+        let servers = [self.echo, self.fanout, self.unix, self.udp].into_iter().flatten();
+        let mut reasons = servers.filter_map(|server| match server {
+            Server::Program { left_out, .. } => Some(left_out).filter(|reason| !reason.is_empty()),
+            Server::Rust(_) | Server::Unix(_) => None,
+        });
         reasons.next().or_else(self.left_out)
     }
 
@@ -258,21 +265,22 @@ impl Peer {
             (Service::Echo, Transport::Tcp) => self.echo,
             (Service::Fanout, Transport::Tcp) => self.fanout,
             (Service::Echo, Transport::Unix) => self.unix,
-            (Service::Fanout, Transport::Unix) => None,
+            (Service::Echo, Transport::Udp) => self.udp,
+            (Service::Fanout, Transport::Unix | Transport::Udp) => None,
         }
     }
 
-    /// The command that starts it on the loopback, or on a Unix socket if there is a path, with a
-    /// read buffer of `read_buffer` bytes. Those written in Rust are the program that asks, started again
-    /// with `server NAME SERVICE READ_BUFFER [PATH]`: its `main` has to hand these to [`serve`].
+    /// The command that starts it at this place, with a read buffer of `read_buffer` bytes. Those
+    /// written in Rust are the program that asks, started again with `server NAME SERVICE
+    /// READ_BUFFER [PATH|udp]`: its `main` has to hand these to [`serve`].
     ///
     /// # Panics
     ///
     /// When the path of the running program can't be found out, as where /proc is missing.
     #[must_use]
-    pub fn command(&self, service: Service, read_buffer: usize, path: Option<&Path>) -> Command {
+    pub fn command(&self, service: Service, read_buffer: usize, place: &Place) -> Command {
         let own = std::env::current_exe().expect("/proc/self/exe can be read");
-        self.command_with(&own, &["server"], service, read_buffer, path)
+        self.command_with(&own, &["server"], service, read_buffer, place)
     }
 
     /// As [`Peer::command`], where the program that calls [`serve`] is another one, with these
@@ -284,10 +292,10 @@ impl Peer {
         front: &[&str],
         service: Service,
         read_buffer: usize,
-        unix: Option<&Path>,
+        place: &Place,
     ) -> Command {
         let size = read_buffer.to_string();
-        let mut command = match self.server(service, Transport::of(unix)) {
+        let mut command = match self.server(service, place.transport()) {
             Some(Server::Program { path, front, .. }) => {
                 let mut command = Command::new(path);
                 command.args(front).arg(size);
@@ -299,33 +307,28 @@ impl Peer {
                 command
             }
         };
-        command.args(unix);
+        command.args(place.argument());
         command
     }
 }
 
-/// Serves, in this thread, on the loopback or on a Unix socket at this path, and returns only if
-/// that can't go on. A peer that is a program of its own takes this process over.
+/// Serves, in this thread, at this place, and returns only if that can't go on. A peer that is a
+/// program of its own takes this process over.
 ///
 /// # Errors
 ///
 /// When there is no such server in this program, when it can't listen, or when it fails later.
-pub fn serve(
-    name: &str,
-    service: Service,
-    read_buffer: usize,
-    path: Option<&Path>,
-) -> io::Result<()> {
+pub fn serve(name: &str, service: Service, read_buffer: usize, place: &Place) -> io::Result<()> {
     let refused = |what: String| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
     let Some(peer) = find(name) else { return refused(format!("no peer is called {name:?}")) };
     if let Some(reason) = peer.left_out() {
         return refused(format!("{name} is left out: {reason}"));
     }
-    let transport = Transport::of(path);
-    match (peer.server(service, transport), path) {
+    let transport = place.transport();
+    match (peer.server(service, transport), place) {
         (Some(Server::Rust(run)), _) => match run(read_buffer)? {},
-        (Some(Server::Unix(run)), Some(path)) => match run(read_buffer, path)? {},
-        (Some(Server::Program { .. }), _) => Err(peer.command(service, read_buffer, path).exec()),
+        (Some(Server::Unix(run)), Place::Unix(path)) => match run(read_buffer, path)? {},
+        (Some(Server::Program { .. }), _) => Err(peer.command(service, read_buffer, place).exec()),
         (Some(Server::Unix(_)) | None, _) => {
             refused(format!("{name} has no {service} over {transport}"))
         }

@@ -1,7 +1,8 @@
-//! What a server does with the bytes that it receives.
+//! What a server does with the bytes that it receives, and what they come over.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// What a server does with the bytes that it receives.
@@ -46,21 +47,15 @@ impl FromStr for Service {
     }
 }
 
-/// What a server's connections run over.
+/// What a server's bytes come over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// TCP on the loopback.
     Tcp,
     /// Stream sockets of the Unix domain (unix(7)).
     Unix,
-}
-
-impl Transport {
-    /// That of a server with a path to listen at, or without.
-    #[must_use]
-    pub const fn of(path: Option<&Path>) -> Self {
-        if path.is_some() { Self::Unix } else { Self::Tcp }
-    }
+    /// Datagrams on the loopback.
+    Udp,
 }
 
 impl fmt::Display for Transport {
@@ -68,6 +63,65 @@ impl fmt::Display for Transport {
         f.pad(match self {
             Self::Tcp => "TCP",
             Self::Unix => "Unix sockets",
+            Self::Udp => "UDP",
         })
+    }
+}
+
+/// Where a server is told to listen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// On a free port of the loopback.
+    #[default]
+    Tcp,
+    /// At this path.
+    Unix(PathBuf),
+    /// On a free port of the loopback, for datagrams.
+    Udp,
+}
+
+/// What stands for [`Place::Udp`] on a command line.
+const UDP: &str = "udp";
+
+impl Place {
+    /// What is used there.
+    #[must_use]
+    pub const fn transport(&self) -> Transport {
+        match self {
+            Self::Tcp => Transport::Tcp,
+            Self::Unix(_) => Transport::Unix,
+            Self::Udp => Transport::Udp,
+        }
+    }
+
+    /// The last argument of a server's command line: a path, `udp`, or none for TCP.
+    #[must_use]
+    pub fn argument(&self) -> Option<&OsStr> {
+        match self {
+            Self::Tcp => None,
+            Self::Unix(path) => Some(path.as_os_str()),
+            Self::Udp => Some(OsStr::new(UDP)),
+        }
+    }
+}
+
+/// Reads an argument. A relative path of that name is `./udp`.
+impl From<OsString> for Place {
+    fn from(argument: OsString) -> Self {
+        if argument == UDP { Self::Udp } else { Self::Unix(argument.into()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_read_from_its_own_argument() {
+        assert_eq!(Place::default().argument(), None);
+        for place in [Place::Udp, Place::Unix("/tmp/a".into()), Place::Unix("./udp".into())] {
+            let argument = place.argument().expect("an argument").to_owned();
+            assert_eq!(Place::from(argument), place);
+        }
     }
 }

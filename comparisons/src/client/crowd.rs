@@ -4,17 +4,25 @@ use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::process::{Child, Stdio};
 
 use edgeloop::Address;
-use peers::Service;
+use peers::{Service, Transport};
 
-use super::Client;
 use super::socket::{Socket, expect, pattern};
+use super::{Client, tcp};
 use crate::place;
 
 /// The hidden command that holds idle connections.
 pub(crate) const HOLD: &str = "hold";
 
-fn connect_all(server: &Address, connections: usize) -> io::Result<Vec<Socket>> {
-    (0..connections).map(|_| Socket::connect(server)).collect()
+fn connect_all(
+    transport: Transport,
+    server: &Address,
+    connections: usize,
+) -> io::Result<Vec<Socket>> {
+    let connect = |_| match transport {
+        Transport::Udp => Socket::over_udp(tcp(server)?),
+        Transport::Tcp | Transport::Unix => Socket::connect(server),
+    };
+    (0..connections).map(connect).collect()
 }
 
 /// All send, then all answers are collected: every server has the same batches to serve.
@@ -25,10 +33,14 @@ pub(crate) struct Crowd {
     message: Vec<u8>,
     answer: Vec<u8>,
     in_flight: usize,
+    /// Over UDP, the number of the round, which each message begins with: what is answered late
+    /// shows, and no message is like another. An echo may leave out what comes again and again.
+    round: Option<u64>,
 }
 
 impl Crowd {
     pub(super) fn connect(
+        transport: Transport,
         server: &Address,
         connections: usize,
         bytes: usize,
@@ -36,7 +48,9 @@ impl Crowd {
     ) -> io::Result<Self> {
         let message = pattern(0, bytes * in_flight);
         let answer = vec![0; message.len()];
-        Ok(Self { sockets: connect_all(server, connections)?, message, answer, in_flight })
+        let sockets = connect_all(transport, server, connections)?;
+        let round = (transport == Transport::Udp).then_some(0);
+        Ok(Self { sockets, message, answer, in_flight, round })
     }
 
     /// So many rounds.
@@ -45,13 +59,23 @@ impl Crowd {
     }
 
     /// The first half of a round.
-    pub(crate) fn send_all(&self) -> io::Result<()> {
+    pub(crate) fn send_all(&mut self) -> io::Result<()> {
+        if let Some(round) = &mut self.round {
+            *round += 1;
+            self.message[..8].copy_from_slice(&round.to_le_bytes());
+        }
         self.sockets.iter().try_for_each(|socket| socket.send(&self.message))
     }
 
     /// The second half of a round.
     pub(crate) fn receive_all(&mut self) -> io::Result<()> {
-        self.sockets.iter().try_for_each(|socket| socket.receive(&mut self.answer))
+        for socket in &self.sockets {
+            socket.receive(&mut self.answer)?;
+            if self.round.is_some() && self.answer != self.message {
+                expect(&self.message, &self.answer)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -134,7 +158,7 @@ pub(super) struct Chat {
 
 impl Chat {
     pub(super) fn connect(server: &Address, receivers: usize) -> io::Result<Self> {
-        let chat = Self { members: connect_all(server, 1 + receivers)? };
+        let chat = Self { members: connect_all(Transport::Tcp, server, 1 + receivers)? };
         // Who is not accepted yet receives nothing. The last to be accepted speaks: its message has
         // then been read behind all that were before it, and reaches everybody.
         chat.say(receivers, &pattern(0, Service::MESSAGE))?;

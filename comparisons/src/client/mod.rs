@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use edgeloop::Address;
 use hdrhistogram::Histogram;
+use peers::Transport;
 
 pub(crate) use crowd::{Crowd, Holder, hold};
 pub(crate) use flood::Flood;
@@ -88,7 +89,7 @@ pub(crate) trait Client {
 pub(crate) fn connect(shape: &Shape, server: &Address) -> io::Result<Box<dyn Client>> {
     Ok(match shape.load {
         Load::Rounds { connections, bytes, in_flight } => {
-            Box::new(Crowd::connect(server, connections, bytes, in_flight)?)
+            Box::new(Crowd::connect(shape.transport, server, connections, bytes, in_flight)?)
         }
         Load::Stream { connections, window } => {
             Box::new(streams::Streams::connect(server, connections, window)?)
@@ -106,8 +107,12 @@ fn tcp(server: &Address) -> io::Result<SocketAddr> {
 }
 
 /// A crowd that has been served once: what is counted then is what follows.
-pub(crate) fn crowd(server: &Address, connections: usize) -> io::Result<Crowd> {
-    let mut crowd = Crowd::connect(server, connections, 64, 1)?;
+pub(crate) fn crowd(
+    transport: Transport,
+    server: &Address,
+    connections: usize,
+) -> io::Result<Crowd> {
+    let mut crowd = Crowd::connect(transport, server, connections, 64, 1)?;
     crowd.verify()?;
     Ok(crowd)
 }

@@ -2,7 +2,7 @@
 
 use std::hint;
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -54,10 +54,17 @@ impl Patience {
 
 #[derive(Debug)]
 pub(super) struct Socket {
-    /// Of either transport: the calls are the same.
+    /// Of any transport: the calls are the same.
     stream: TcpStream,
-    /// What discards, where the transport is Unix sockets.
-    drain: Option<Drain>,
+    over: Over,
+}
+
+#[derive(Debug)]
+enum Over {
+    Tcp,
+    /// With what discards.
+    Unix(Drain),
+    Udp,
 }
 
 impl Socket {
@@ -72,13 +79,21 @@ impl Socket {
         let path = server.as_path().ok_or(ErrorKind::AddrNotAvailable)?;
         let stream = TcpStream::from(OwnedFd::from(UnixStream::connect(path)?));
         stream.set_nonblocking(true)?;
-        Ok(Self { stream, drain: Some(Drain::new()) })
+        Ok(Self { stream, over: Over::Unix(Drain::new()) })
+    }
+
+    /// A socket for datagrams to and from this server alone.
+    pub(super) fn over_udp(server: SocketAddr) -> io::Result<Self> {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        socket.connect(server)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self { stream: TcpStream::from(OwnedFd::from(socket)), over: Over::Udp })
     }
 
     pub(super) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
-        Ok(Self { stream, drain: None })
+        Ok(Self { stream, over: Over::Tcp })
     }
 
     pub(super) const fn stream(&self) -> &TcpStream {
@@ -108,7 +123,7 @@ impl Socket {
     /// `MSG_TRUNC` nothing is copied (tcp(7)). Over Unix sockets there is no such flag.
     #[inline]
     pub(super) fn try_discard(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        if let Some(drain) = &self.drain {
+        if let Over::Unix(drain) = &self.over {
             return drain.discard(&self.stream);
         }
         match rustix::net::recv(&self.stream, buffer, RecvFlags::TRUNC) {
@@ -123,8 +138,8 @@ impl Socket {
     /// acknowledgement with, and the timer of that fires on the core of the servers: whichever of
     /// them is being loaded by then would be charged.
     pub(super) fn acknowledge(&self) -> io::Result<()> {
-        if self.drain.is_some() {
-            // Nothing is acknowledged over Unix sockets.
+        if !matches!(self.over, Over::Tcp) {
+            // Nothing is acknowledged elsewhere.
             return Ok(());
         }
         // The first makes it send what it owes; the second takes it back to waiting (tcp(7)).
@@ -148,13 +163,17 @@ impl Socket {
         Ok(())
     }
 
-    /// Receives exactly so many bytes as the buffer has.
+    /// Receives exactly so many bytes as the buffer has; over UDP, in one datagram.
     pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<()> {
         let mut patience = Patience::default();
         let mut received = 0;
         while received < buffer.len() {
             match self.try_receive(&mut buffer[received..])? {
-                0 => patience.wait()?,
+                0 => patience.wait().map_err(|error| self.lost(error))?,
+                short if matches!(self.over, Over::Udp) && short < buffer.len() => {
+                    let words = format!("{short} bytes came back, not {}", buffer.len());
+                    return Err(io::Error::new(ErrorKind::InvalidData, words));
+                }
                 more => {
                     received += more;
                     patience.renew();
@@ -162,6 +181,16 @@ impl Socket {
             }
         }
         Ok(())
+    }
+
+    /// The error of waiting, where nothing can be late.
+    fn lost(&self, error: io::Error) -> io::Error {
+        match self.over {
+            Over::Udp if error.kind() == ErrorKind::TimedOut => {
+                io::Error::new(error.kind(), format!("a datagram was lost: {error}"))
+            }
+            _ => error,
+        }
     }
 
     /// Sends and receives at the same time, and compares what comes back: the service is echo.
@@ -238,6 +267,36 @@ pub(super) fn pattern(sender: usize, length: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A client over UDP, and a server of which it has a datagram of so many bytes.
+    fn answered(bytes: usize) -> (Socket, UdpSocket) {
+        let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let client = Socket::over_udp(server.local_addr().expect("an address")).expect("a socket");
+        let to = client.stream().local_addr().expect("an address");
+        server.send_to(&vec![7; bytes], to).expect("it can be sent");
+        (client, server)
+    }
+
+    #[test]
+    fn an_answer_over_udp_is_one_datagram() {
+        let mut buffer = [0; 64];
+        let (client, _server) = answered(64);
+        client.receive(&mut buffer).expect("an answer");
+        client.expect_nothing().expect("no other");
+        let (client, _server) = answered(63);
+        let short = client.receive(&mut buffer).expect_err("a byte is missing").to_string();
+        assert!(short.contains("63 bytes came back, not 64"), "{short}");
+    }
+
+    #[test]
+    fn a_lost_datagram_is_said() {
+        let timeout = || io::Error::new(ErrorKind::TimedOut, "no answer");
+        let (client, _server) = answered(64);
+        assert!(client.lost(timeout()).to_string().contains("a datagram was lost"));
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
+        let tcp = Socket::connect(listener.local_addr().expect("an address")).expect("connect");
+        assert_eq!(tcp.lost(timeout()).to_string(), "no answer");
+    }
 
     #[test]
     fn patterns_differ_by_sender_and_by_place() {

@@ -56,7 +56,7 @@ fn life(
     let server = server.start_counted(transport, read_buffer, &log)?;
     // Else the end of a thread may fall into the longer life alone.
     server.process().wait_for_one_thread()?;
-    let mut crowd = client::crowd(server.address(), connections)?;
+    let mut crowd = client::crowd(transport, server.address(), connections)?;
     for _ in 0..rounds {
         if connections == 1 {
             crowd.rounds(1)?;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 
-use peers::Service;
+use peers::{Service, Transport};
 
 use super::Counted;
 use crate::client::{self, Holder};
@@ -25,7 +25,7 @@ pub(crate) struct Held {
 pub(crate) fn of_idle(server: &Contestant, read_buffer: usize) -> io::Result<Held> {
     let server = server.start(Service::Echo, read_buffer)?;
     // The first connection pays for what all share.
-    let mut first = client::crowd(server.address(), 1)?;
+    let mut first = client::crowd(Transport::Tcp, server.address(), 1)?;
     first.rounds(10)?;
     server.process().settle()?;
     let before = server.process().memory()?;

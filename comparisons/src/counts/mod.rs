@@ -148,16 +148,17 @@ pub(crate) fn count(
     Ok(counts)
 }
 
-/// How many steps [`count_over_unix`] has.
-pub(crate) const UNIX_STEPS: u64 = 4;
+/// How many steps [`count_over`] has.
+pub(crate) const STEPS_OVER: u64 = 4;
 
-/// Counts the calls and the instructions of one server over Unix sockets, as [`count`] does. Where
-/// there are no trace points, strace counts the calls on one connection.
+/// Counts the calls and the instructions of one server over another transport, as [`count`] does.
+/// Where there are no trace points, strace counts the calls on one connection.
 ///
 /// # Errors
 ///
 /// Only when it was interrupted.
-pub(crate) fn count_over_unix(
+pub(crate) fn count_over(
+    over: Transport,
     server: &Contestant,
     read_buffer: usize,
     step: &mut dyn FnMut(&str),
@@ -167,7 +168,6 @@ pub(crate) fn count_over_unix(
         step(what);
         interrupt::check()
     };
-    let over = Transport::Unix;
     begin("system calls, 1 connection")?;
     let one = calls(server, over, read_buffer, 1)
         .or_else(|error| calls_by_strace(server, over, read_buffer).map_err(|_| error));
@@ -187,7 +187,7 @@ pub(crate) fn calls_by_strace(
 ) -> io::Result<calls::Calls> {
     const MESSAGES: u32 = 1_000;
     let server = server.start_over(transport, Service::Echo, read_buffer)?;
-    let mut crowd = client::crowd(server.address(), 1)?;
+    let mut crowd = client::crowd(transport, server.address(), 1)?;
     let scratch = Scratch::new()?;
     let strace = calls::Strace::start(server.process(), scratch.path())?;
     crowd.rounds(MESSAGES.into())?;
@@ -203,7 +203,7 @@ pub(crate) fn calls(
     connections: usize,
 ) -> io::Result<calls::Calls> {
     let server = server.start_over(transport, Service::Echo, read_buffer)?;
-    let mut crowd = client::crowd(server.address(), connections)?;
+    let mut crowd = client::crowd(transport, server.address(), connections)?;
     let rounds = calls::MESSAGES / connections as u64;
     crowd.rounds(rounds / 10)?;
     server.process().settle()?;

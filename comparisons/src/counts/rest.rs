@@ -4,7 +4,7 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use peers::Service;
+use peers::{Service, Transport};
 
 use super::Counted;
 use super::calls::Tracer;
@@ -27,7 +27,7 @@ pub(crate) struct Rest {
 pub(crate) fn of(server: &Contestant, read_buffer: usize) -> io::Result<Rest> {
     let server = server.start(Service::Echo, read_buffer)?;
     server.process().wait_for_one_thread()?;
-    let mut crowd = client::crowd(server.address(), 50)?;
+    let mut crowd = client::crowd(Transport::Tcp, server.address(), 50)?;
     crowd.rounds(100)?;
     server.process().settle()?;
     let tracer = Tracer::start(server.process());

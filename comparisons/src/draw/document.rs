@@ -13,9 +13,10 @@ use crate::shapes::SHAPES;
 use crate::show::{estimate, nanoseconds, or_dash, thousands};
 use crate::statistics::Estimate;
 use crate::targets::{self, Verdict};
+use crate::transports::part;
 
-/// Everything, with the section on Unix sockets behind the figures of TCP.
-pub(super) fn document(results: &Results, over_unix: Vec<Block>, notes: &str) -> Vec<Block> {
+/// Everything, with the sections on the other transports behind the figures of TCP.
+pub(super) fn document(results: &Results, others: Vec<Block>, notes: &str) -> Vec<Block> {
     let mut blocks = vec![heading(1, "Performance")];
     blocks.push(paragraph(
         "The processor time that a message costs a server, beside bare epoll in C and \
@@ -30,10 +31,10 @@ pub(super) fn document(results: &Results, over_unix: Vec<Block>, notes: &str) ->
          could not be measured; the reason is below.",
     ));
     blocks.extend(figures(results));
-    blocks.extend(over_unix);
+    blocks.extend(others);
     blocks.extend(self::notes(notes));
     blocks.extend(method(results));
-    blocks.extend(every_pair(&crate::over_unix::without(results)));
+    blocks.extend(every_pair(&part(results, Transport::Tcp)));
     blocks
 }
 
@@ -50,7 +51,7 @@ pub(super) const METHOD: &str = "How it was measured";
 
 /// The figures of TCP, without the words around them.
 pub(super) fn figures(all: &Results) -> Vec<Block> {
-    let results = &crate::over_unix::without(all);
+    let results = &part(all, Transport::Tcp);
     let mut blocks = Vec::new();
     blocks.extend(target_tables(results));
     blocks.extend(ahead(results));

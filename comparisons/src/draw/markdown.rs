@@ -35,14 +35,15 @@ pub(super) fn markdown(blocks: &[Block], plot: &str) -> String {
     text
 }
 
-/// A document in which this section, from its heading to that of the next one, is a new one. Where
-/// there was none, it stands in front of the next one, or at the end.
-pub(super) fn with_section(document: &str, title: &str, next: &str, section: &str) -> String {
+/// A document in which this section, from its heading to that of the next one, is a new one. The next
+/// is the first of these that there is. Where there was no such section, it stands in front of the
+/// next one, or at the end.
+pub(super) fn with_section(document: &str, title: &str, next: &[String], section: &str) -> String {
     let find = |title: &str| {
         let line = format!("\n## {title}\n");
         document.find(&line).map(|at| at + 1)
     };
-    let end = find(next).unwrap_or(document.len());
+    let end = next.iter().find_map(|next| find(next)).unwrap_or(document.len());
     let begin = find(title).filter(|begin| *begin < end).unwrap_or(end);
     let (before, after) = (document[..begin].trim_end(), &document[end..]);
     let gap = if after.is_empty() { "" } else { "\n" };
@@ -103,11 +104,23 @@ mod tests {
     fn a_section_is_drawn_anew_and_nothing_else() {
         let without = "# P\n\na\n\n## Notes\n\nb\n\n### c\n\n## Method\n\nd\n";
         let with = "# P\n\na\n\n## New\n\ne\n\n## Notes\n\nb\n\n### c\n\n## Method\n\nd\n";
-        assert_eq!(with_section(without, "New", "Notes", "## New\n\ne\n"), with);
-        assert_eq!(with_section(with, "New", "Notes", "## New\n\ne\n"), with, "again");
-        let notes = with_section(with, "Notes", "Method", "## Notes\n\nf\n");
+        let next = ["Newer", "Notes"].map(str::to_owned);
+        assert_eq!(with_section(without, "New", &next, "## New\n\ne\n"), with);
+        assert_eq!(with_section(with, "New", &next, "## New\n\ne\n"), with, "again");
+        let notes = with_section(with, "Notes", &["Method".to_owned()], "## Notes\n\nf\n");
         assert_eq!(notes, "# P\n\na\n\n## New\n\ne\n\n## Notes\n\nf\n\n## Method\n\nd\n");
-        assert_eq!(with_section("# P\n", "New", "Notes", "## New\n"), "# P\n\n## New\n");
+        assert_eq!(with_section("# P\n", "New", &next, "## New\n"), "# P\n\n## New\n");
+    }
+
+    #[test]
+    fn a_section_stays_in_front_of_the_one_that_follows_it() {
+        let next = ["Newer", "Notes"].map(str::to_owned);
+        let both = "# P\n\n## New\n\na\n\n## Newer\n\nb\n\n## Notes\n\nc\n";
+        assert_eq!(with_section(both, "New", &next, "## New\n\na\n"), both);
+        let newer = "# P\n\n## Newer\n\nb\n\n## Notes\n\nc\n";
+        assert_eq!(with_section(newer, "New", &next, "## New\n\na\n"), both);
+        let new = "# P\n\n## New\n\na\n\n## Notes\n\nc\n";
+        assert_eq!(with_section(new, "Newer", &next[1..], "## Newer\n\nb\n"), both);
     }
 
     #[test]

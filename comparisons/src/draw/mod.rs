@@ -9,16 +9,19 @@ mod document;
 mod html;
 mod in_turn;
 mod markdown;
-mod over_unix;
 mod page;
 mod plot;
 mod servers;
+mod transport;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use peers::Transport;
+
 use crate::failure::named;
 use crate::results::{self, Results};
+use crate::transports::{self, OTHERS};
 
 /// Why a peer is ahead where it is, written by hand; a new run keeps it.
 const NOTES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/notes.md");
@@ -29,19 +32,24 @@ fn notes() -> String {
 }
 
 fn document(results: &Results) -> Vec<block::Block> {
-    document::document(results, over_unix::blocks(results), &notes())
+    document::document(results, others(results), &notes())
 }
 
 /// The results for a terminal.
 pub(crate) fn text(results: &Results) -> String {
     let mut figures = document::figures(results);
-    figures.extend(over_unix::blocks(results));
+    figures.extend(others(results));
     block::text(&figures)
 }
 
-/// The section on Unix sockets, for a terminal.
-pub(crate) fn over_unix_text(results: &Results) -> String {
-    block::text(&over_unix::blocks(results))
+/// The sections on the transports other than TCP.
+fn others(results: &Results) -> Vec<block::Block> {
+    OTHERS.iter().flat_map(|other| transport::blocks(*other, results)).collect()
+}
+
+/// The section on this transport, for a terminal.
+pub(crate) fn over_text(transport: Transport, results: &Results) -> String {
+    block::text(&transport::blocks(transport, results))
 }
 
 /// Writes the files that were asked for.
@@ -50,7 +58,7 @@ pub(crate) fn write(
     markdown: Option<&PathBuf>,
     report: Option<&PathBuf>,
 ) -> io::Result<()> {
-    let plot = plot::svg(&crate::over_unix::without(results));
+    let plot = plot::svg(&transports::part(results, Transport::Tcp));
     if let Some(path) = markdown {
         let image = path.with_file_name(PLOT);
         results::write(path, &markdown::markdown(&document(results), PLOT))?;
@@ -72,21 +80,26 @@ pub(crate) fn write_servers(results: &Results, path: &Path) -> io::Result<()> {
     results::write(path, &markdown::markdown(&servers::document(results), PLOT))
 }
 
-/// Draws the section on Unix sockets anew in a document, and the notes. The rest stays as it is.
+/// Draws the section on this transport anew in a document, and the notes. The rest stays as it is.
 ///
 /// # Errors
 ///
 /// When the file can't be read or written, or nothing was measured.
-pub(crate) fn write_over_unix(results: &Results, path: &Path) -> io::Result<()> {
+pub(crate) fn write_over(transport: Transport, results: &Results, path: &Path) -> io::Result<()> {
     let text = std::fs::read_to_string(path).map_err(|error| named(path.display(), &error))?;
-    let blocks = over_unix::blocks(results);
+    let blocks = transport::blocks(transport, results);
     if blocks.is_empty() {
-        return Err(io::Error::other("nothing was measured over Unix sockets"));
+        return Err(io::Error::other(format!("nothing was measured over {transport}")));
     }
     let section = markdown::markdown(&blocks, PLOT);
-    let text = markdown::with_section(&text, over_unix::TITLE, document::NOTES, &section);
+    let title = transport.to_string();
+    let behind = OTHERS.iter().skip_while(|other| **other != transport).skip(1);
+    let mut next: Vec<_> = behind.map(Transport::to_string).collect();
+    next.push(document::NOTES.to_owned());
+    let text = markdown::with_section(&text, &title, &next, &section);
     let notes = markdown::markdown(&document::notes(&notes()), PLOT);
-    let text = markdown::with_section(&text, document::NOTES, document::METHOD, &notes);
+    let method = document::METHOD.to_owned();
+    let text = markdown::with_section(&text, document::NOTES, &[method], &notes);
     results::write(path, &text)
 }
 

@@ -21,4 +21,5 @@ mod echo;
 mod example;
 mod fanout;
 mod server;
+mod udp;
 mod unix;

@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use peers::{Peer, Service, find};
+use peers::{Peer, Place, Service, find};
 use rustix::process::Signal;
 use testkit::{Files, Process, TcpSockets, Trace, say};
 
@@ -34,9 +34,9 @@ pub(crate) fn unless_left_out(name: &str) -> Option<&'static Peer> {
     Some(peer)
 }
 
-fn command(peer: &Peer, service: Service, read_buffer: usize) -> Command {
+fn command(peer: &Peer, service: Service, read_buffer: usize, place: &Place) -> Command {
     let program = Path::new(env!("CARGO_BIN_EXE_peer"));
-    peer.command_with(program, &[], service, read_buffer, None)
+    peer.command_with(program, &[], service, read_buffer, place)
 }
 
 /// Starts a server, and waits until it says where it listens.
@@ -55,7 +55,13 @@ impl Server {
     /// Starts it, and waits until it says where it listens.
     #[track_caller]
     pub(crate) fn start(peer: &Peer, service: Service, read_buffer: usize) -> Self {
-        Self::run(peer, command(peer, service, read_buffer))
+        Self::run(peer, command(peer, service, read_buffer, &Place::Tcp), "")
+    }
+
+    /// Starts its echo of datagrams.
+    #[track_caller]
+    pub(crate) fn start_udp(peer: &Peer, read_buffer: usize) -> Self {
+        Self::run(peer, command(peer, Service::Echo, read_buffer, &Place::Udp), "udp://")
     }
 
     /// As [`Server::start`], under strace.
@@ -63,18 +69,19 @@ impl Server {
     pub(crate) fn start_traced(peer: &Peer, service: Service, read_buffer: usize) -> (Self, Trace) {
         let trace = Trace::create();
         let words = trace.command(&[]);
-        let traced = command(peer, service, read_buffer);
+        let traced = command(peer, service, read_buffer, &Place::Tcp);
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).arg(traced.get_program()).args(traced.get_args());
-        (Self::run(peer, command), trace)
+        (Self::run(peer, command, ""), trace)
     }
 
     #[track_caller]
-    fn run(peer: &Peer, mut command: Command) -> Self {
+    fn run(peer: &Peer, mut command: Command, scheme: &str) -> Self {
         let (child, output, place) = started(peer, &mut command);
         let process = Process::new(child.id());
         let port = place
-            .strip_prefix("127.0.0.1:")
+            .strip_prefix(scheme)
+            .and_then(|address| address.strip_prefix("127.0.0.1:"))
             .and_then(|port| port.parse().ok())
             .unwrap_or_else(|| panic!("{} listens on {place:?}", peer.name()));
         let address = SocketAddr::from(([127, 0, 0, 1], port));
@@ -117,8 +124,7 @@ impl UnixServer {
     pub(crate) fn start(peer: &Peer, read_buffer: usize) -> Self {
         let files = Files::new();
         let path = files.path("echo");
-        let program = Path::new(env!("CARGO_BIN_EXE_peer"));
-        let mut command = peer.command_with(program, &[], Service::Echo, read_buffer, Some(&path));
+        let mut command = command(peer, Service::Echo, read_buffer, &Place::Unix(path.clone()));
         let (child, output, place) = started(peer, &mut command);
         assert_eq!(place, format!("unix:{}", path.display()), "{}", peer.name());
         let process = Process::new(child.id());
