@@ -295,11 +295,12 @@ impl<S> Connection<S> {
     /// Whether there may be something to read, or to show again, and someone to take it.
     pub(crate) fn wants_reading(&self) -> bool {
         match self.life {
-            // What is shown with the end of the stream needs no receive.
-            Life::Open if self.owes_end() => {
-                !self.has(Flags::PAUSED | Flags::ABOVE | Flags::STARVED)
+            Life::Open => {
+                let receives = self.has(Flags::READABLE | Flags::SHOW);
+                // What is shown with the end of the stream needs no receive.
+                receives && !self.has(Flags::NO_READING)
+                    || self.owes_end() && !self.has(Flags::PAUSED | Flags::ABOVE | Flags::STARVED)
             }
-            Life::Open => self.has(Flags::READABLE | Flags::SHOW) && !self.has(Flags::NO_READING),
             Life::Lingering => {
                 self.has(Flags::READABLE) && !self.has(Flags::PEER_ENDED | Flags::RETRY)
             }

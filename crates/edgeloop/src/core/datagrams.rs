@@ -1,8 +1,8 @@
 //! The loop's datagram sockets: how they begin and end, and what is sent on them.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::Bound;
+use std::time::Duration;
 
 use super::{Agenda, Core};
 use crate::api::datagram::{DatagramSocket, SentDatagram};
@@ -15,119 +15,179 @@ use crate::kernel::{EventSource, Kernel};
 const ERRORS_IN_A_ROW: u32 = 32;
 
 /// For how long.
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The datagram sockets of a loop.
 pub(crate) struct DatagramSockets<D> {
-    by_id: BTreeMap<DatagramSocket, Bind<D>>,
+    /// In the order of their ids.
+    all: Vec<Bind<D>>,
     /// The id of the next one, unless that is in use still.
     next: DatagramSocket,
+    /// Where datagrams may wait for which no edge will come. The first is the one that is served.
+    /// Some may have been closed.
+    ready: VecDeque<DatagramSocket>,
+    /// The turn in which one was cut off as soon as its edge came.
+    cut_off_in: u64,
+    /// Which are left alone, and until when.
+    paused: Vec<(Time, DatagramSocket)>,
 }
 
 /// One socket.
 pub(crate) struct Bind<D> {
+    id: DatagramSocket,
     pub(crate) socket: D,
-    /// Datagrams may wait for which no edge will come.
-    ready: bool,
-    /// Receiving waits until then.
-    paused_until: Time,
+    state: State,
+    /// How many errors of receiving came in a row.
     errors: u32,
     /// It is to be closed when nothing waits any more (C37).
     closing: bool,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The next datagram brings an edge.
+    Empty,
+    /// It is in the queue of those that are ready.
+    Ready,
+    /// It is left alone for a while.
+    Paused,
+}
+
 impl<D> Default for DatagramSockets<D> {
     fn default() -> Self {
-        Self { by_id: BTreeMap::new(), next: DatagramSocket::FIRST }
+        let (all, ready, paused) = (Vec::new(), VecDeque::new(), Vec::new());
+        Self { all, next: DatagramSocket::FIRST, ready, cut_off_in: u64::MAX, paused }
     }
 }
 
 impl<D> DatagramSockets<D> {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.all.is_empty()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.by_id.len()
+    pub(crate) const fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    fn place(&self, id: DatagramSocket) -> Result<usize, usize> {
+        self.all.binary_search_by_key(&id, |bind| bind.id)
     }
 
     pub(crate) fn get_mut(&mut self, id: DatagramSocket) -> Option<&mut Bind<D>> {
-        self.by_id.get_mut(&id)
+        let place = self.place(id).ok()?;
+        self.all.get_mut(place)
     }
 
-    /// The first one behind this, or of all.
-    pub(crate) fn after(&self, id: Option<DatagramSocket>) -> Option<DatagramSocket> {
-        let from = id.map_or(Bound::Unbounded, Bound::Excluded);
-        self.by_id.range((from, Bound::Unbounded)).next().map(|(&id, _)| id)
-    }
-
-    pub(crate) fn last(&self) -> Option<DatagramSocket> {
-        self.by_id.last_key_value().map(|(&id, _)| id)
-    }
-
-    /// When a pause of one of them ends by itself, for each.
-    pub(crate) fn deadlines(&self) -> impl Iterator<Item = Time> {
-        let paused = |bind: &Bind<D>| bind.ready && bind.paused_until != Time::ZERO;
-        self.by_id
-            .values()
-            .map(move |bind| if paused(bind) { bind.paused_until } else { Time::NEVER })
-    }
-
-    /// Whether datagrams may wait at any of them that is not left alone now.
-    pub(crate) fn wait(&self, now: Time) -> bool {
-        self.by_id.values().any(|bind| bind.wants_receiving(now))
-    }
-
-    /// Whether it's to be closed, and nothing waits there any more (C37).
-    pub(crate) fn is_drained(&self, id: DatagramSocket) -> bool {
-        self.by_id.get(&id).is_some_and(|bind| bind.closing && !bind.ready)
-    }
-
-    fn new_id(&mut self) -> DatagramSocket {
-        while self.by_id.contains_key(&self.next) {
+    /// Adds one; returns its id.
+    fn add(&mut self, socket: D) -> DatagramSocket {
+        while self.place(self.next).is_ok() {
             self.next = self.next.next();
         }
         let id = self.next;
         self.next = id.next();
+        // What waits already is told by the kernel as soon as the socket is registered.
+        let bind = Bind { id, socket, state: State::Empty, errors: 0, closing: false };
+        let (Ok(place) | Err(place)) = self.place(id);
+        self.all.insert(place, bind);
         id
+    }
+
+    fn remove(&mut self, id: DatagramSocket) -> Option<Bind<D>> {
+        let place = self.place(id).ok()?;
+        self.paused.retain(|&(_, paused)| paused != id);
+        Some(self.all.remove(place))
+    }
+
+    /// An edge came. Returns whether this one is to be served now, as the first that is ready: not
+    /// if it waits for its next share already, or is left alone.
+    pub(crate) fn note(&mut self, id: DatagramSocket) -> bool {
+        let bind = self.get_mut(id).filter(|bind| bind.state == State::Empty);
+        let is_new = bind.map(|bind| bind.state = State::Ready).is_some();
+        if is_new {
+            self.ready.push_front(id);
+        }
+        is_new
+    }
+
+    /// Some had its share of this turn, and more waits.
+    pub(crate) const fn cut_off(&mut self, turn: u64) {
+        self.cut_off_in = turn;
+    }
+
+    /// Whether what is ready has to wait for the next turn.
+    pub(crate) const fn waits(&self, turn: u64) -> bool {
+        self.cut_off_in == turn
+    }
+
+    /// The one to be served, and how many more there are.
+    pub(crate) fn ready(&self) -> Option<(DatagramSocket, usize)> {
+        self.ready.front().map(|&id| (id, self.ready.len() - 1))
+    }
+
+    /// The first of those that are ready was served, or its share of the turn is over: then it's
+    /// the last of them. Returns it if it is to be closed.
+    pub(crate) fn served(&mut self) -> Option<DatagramSocket> {
+        let id = self.ready.pop_front()?;
+        let bind = self.get_mut(id)?;
+        // A drain does not wait for a socket at which every call may fail.
+        let is_drained = bind.closing && bind.state != State::Ready;
+        if bind.state == State::Ready {
+            self.ready.push_back(id);
+        }
+        is_drained.then_some(id)
+    }
+
+    /// Receiving failed at the one that is served. Returns whether it is left alone for a while.
+    pub(crate) fn failed(&mut self, id: DatagramSocket, now: Time) -> bool {
+        let Some(bind) = self.get_mut(id) else { return false };
+        bind.errors = (bind.errors + 1) % ERRORS_IN_A_ROW;
+        if bind.errors > 0 {
+            return false;
+        }
+        bind.state = State::Paused;
+        self.paused.push((now.after(PAUSE), id));
+        true
+    }
+
+    /// When a pause of one of them ends, for each.
+    pub(crate) fn deadlines(&self) -> impl Iterator<Item = Time> {
+        self.paused.iter().map(|&(until, _)| until)
+    }
+
+    /// Ends the pauses that are over. Nobody knows what came meanwhile.
+    pub(crate) fn resume(&mut self, now: Time) {
+        let mut paused = std::mem::take(&mut self.paused);
+        paused.retain(|&(until, id)| {
+            if until <= now {
+                self.make_ready(id);
+            }
+            until > now
+        });
+        self.paused = paused;
+    }
+
+    fn make_ready(&mut self, id: DatagramSocket) {
+        if let Some(bind) = self.get_mut(id).filter(|bind| bind.state != State::Ready) {
+            bind.state = State::Ready;
+            self.ready.push_back(id);
+        }
     }
 }
 
 impl<D> Bind<D> {
-    /// An edge came.
-    pub(crate) fn note(&mut self) {
-        self.ready = true;
-    }
-
-    pub(crate) fn wants_receiving(&self, now: Time) -> bool {
-        self.ready && self.paused_until <= now
+    pub(crate) fn is_ready(&self) -> bool {
+        self.state == State::Ready
     }
 
     /// One was received.
-    pub(crate) fn has_received(&mut self) {
+    pub(crate) const fn has_received(&mut self) {
         self.errors = 0;
     }
 
     /// None waits any more.
-    pub(crate) fn is_empty(&mut self) {
+    pub(crate) const fn is_empty(&mut self) {
         self.errors = 0;
-        self.ready = false;
-    }
-
-    /// Receiving failed. Returns whether it is left alone for a while.
-    pub(crate) fn failed(&mut self, now: Time) -> bool {
-        self.errors = (self.errors + 1) % ERRORS_IN_A_ROW;
-        if self.errors == 0 {
-            self.paused_until = now.after(PAUSE);
-        }
-        self.errors == 0
-    }
-
-    /// From here on it receives what waits, and is then closed (C37).
-    pub(crate) fn drain(&mut self) {
-        self.ready = true;
-        self.paused_until = Time::ZERO;
-        self.closing = true;
+        self.state = State::Empty;
     }
 }
 
@@ -158,36 +218,43 @@ impl<K: Kernel> Core<K> {
         socket: K::Datagrams,
     ) -> Result<(DatagramSocket, SocketAddr), Failed> {
         let bound = self.kernel.datagram_address(&socket).in_call("getsockname")?;
-        let id = self.datagrams.new_id();
-        self.kernel.register_datagrams(&socket, EventSource::Datagrams(id)).in_call("epoll_ctl")?;
-        // What waits already is told by the kernel as soon as the socket is registered.
-        let bind =
-            Bind { socket, ready: false, paused_until: Time::ZERO, errors: 0, closing: false };
-        self.datagrams.by_id.insert(id, bind);
+        let id = self.datagrams.add(socket);
+        let bind = self.datagrams.get_mut(id).expect("it was added");
+        let registered = self.kernel.register_datagrams(&bind.socket, EventSource::Datagrams(id));
+        if let Err(error) = registered {
+            self.datagrams.remove(id);
+            return Err(Failed::new("epoll_ctl", error));
+        }
         self.count_listeners();
         Ok((id, bound))
     }
 
     /// Closes a socket; returns whether there was one.
     pub(crate) fn unbind_udp(&mut self, id: DatagramSocket) -> bool {
-        let Some(bind) = self.datagrams.by_id.remove(&id) else { return false };
+        let Some(bind) = self.datagrams.remove(id) else { return false };
         drop(bind.socket);
+        // The loop may have nothing left to serve.
+        self.agenda.add(Agenda::DATAGRAMS);
         self.count_listeners();
         self.descriptor_is_free();
         true
     }
 
-    /// The loop drains.
+    /// The loop drains: what waits at each is received, and it is then closed (C37).
     pub(crate) fn drain_datagrams(&mut self) {
-        for bind in self.datagrams.by_id.values_mut() {
-            bind.drain();
+        self.datagrams.paused.clear();
+        for place in 0..self.datagrams.len() {
+            self.datagrams.all[place].closing = true;
+            let id = self.datagrams.all[place].id;
+            self.datagrams.make_ready(id);
             self.agenda.add(Agenda::DATAGRAMS);
         }
     }
 
+    /// Closes all of them.
     pub(crate) fn unbind_all(&mut self) {
-        while let Some(id) = self.datagrams.last() {
-            self.unbind_udp(id);
+        while let Some(bind) = self.datagrams.all.last() {
+            self.unbind_udp(bind.id);
         }
     }
 
@@ -199,7 +266,7 @@ impl<K: Kernel> Core<K> {
         from: Option<IpAddr>,
         bytes: &[u8],
     ) -> SentDatagram {
-        let Some(bind) = self.datagrams.by_id.get_mut(&id) else {
+        let Some(bind) = self.datagrams.get_mut(id) else {
             self.metrics.stale += 1;
             return SentDatagram::Gone;
         };

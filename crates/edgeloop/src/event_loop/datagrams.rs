@@ -1,4 +1,5 @@
-//! Datagram sockets: binding them, and receiving, which is the second part of phase 5.
+//! Datagram sockets: binding them, and receiving, in phase 3 and, where a budget cut it off, in
+//! phase 5.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -14,7 +15,7 @@ use crate::api::id::ConnectionId;
 use crate::core::Agenda;
 use crate::event_loop::call_context::CallContext;
 use crate::event_loop::panics::Called;
-use crate::kernel::{Kernel, RECEIVE, Sockets as _, UdpSocket, given};
+use crate::kernel::{Kernel, RECEIVE, Received, Sockets as _, UdpSocket, given};
 
 /// How many datagrams of one socket are shown in a turn before others have their share, if their
 /// bytes don't come to its budget before that (C13).
@@ -100,24 +101,53 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }))
     }
 
-    /// Receives what waits at the datagram sockets, a budget's worth at each.
+    /// An edge of a datagram socket came: receives what waits there, a budget's worth.
+    #[cold]
+    pub(super) fn datagrams_arrived(&mut self, id: DatagramSocket) {
+        if self.core.datagrams.get_mut(id).is_none() {
+            self.core.metrics.stale += 1;
+            return;
+        }
+        if !self.core.datagrams.note(id) {
+            return;
+        }
+        self.serve_datagrams(id);
+        if self.core.datagrams.ready().is_some() {
+            self.core.datagrams.cut_off(self.core.metrics.turns);
+            self.core.agenda.add(Agenda::DATAGRAMS);
+        }
+    }
+
+    /// Goes on where an earlier turn was cut off, a budget's worth at each socket.
+    #[cold]
     pub(super) fn receive_datagrams(&mut self) {
+        self.core.datagrams.resume(self.core.now);
+        if self.core.datagrams.waits(self.core.metrics.turns) {
+            return;
+        }
+        let mut left = self.core.datagrams.ready().map_or(0, |(_, more)| more + 1);
+        while left > 0
+            && let Some((id, _)) = self.core.datagrams.ready()
+        {
+            left -= 1;
+            self.serve_datagrams(id);
+        }
+        // What a budget has left makes the next wait not block (C16).
+        if self.core.datagrams.ready().is_none() {
+            self.core.agenda.take(Agenda::DATAGRAMS);
+        }
+    }
+
+    /// Serves the socket that is the first of those that are ready. It stays that until it was
+    /// served: a callback may panic.
+    fn serve_datagrams(&mut self, id: DatagramSocket) {
         self.datagram.resize(RECEIVE, 0);
-        let last = self.core.datagrams.last();
-        let mut next = self.core.datagrams.after(None);
-        while let Some(id) = next.filter(|&id| Some(id) <= last) {
-            self.receive_at(id);
-            if self.core.datagrams.is_drained(id) {
-                self.core.unbind_udp(id);
-            }
-            next = self.core.datagrams.after(Some(id));
+        self.receive_at(id);
+        if let Some(drained) = self.core.datagrams.served() {
+            self.core.unbind_udp(drained);
         }
         if self.core.datagrams.is_empty() {
             self.datagram = Vec::new();
-        }
-        // What a budget has left makes the next wait not block (C16).
-        if !self.core.datagrams.wait(self.core.now) {
-            self.core.agenda.take(Agenda::DATAGRAMS);
         }
     }
 
@@ -125,38 +155,37 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         let now = self.core.now;
         let (mut left, mut bytes_left) = (BUDGET, self.core.config.turn_bytes);
         while left > 0 && bytes_left > 0 {
-            let bind = self.core.datagrams.get_mut(id).filter(|bind| bind.wants_receiving(now));
+            let bind = self.core.datagrams.get_mut(id).filter(|bind| bind.is_ready());
             let Some(bind) = bind else { return };
             left -= 1;
             match self.core.kernel.receive_datagram(&bind.socket, &mut self.datagram) {
                 Ok(received) => {
                     bind.has_received();
                     bytes_left = bytes_left.saturating_sub(received.length);
-                    self.core.metrics.datagrams_in += 1;
-                    self.core.current = ConnectionId::NONE;
-                    let datagram = Datagram {
-                        socket: id,
-                        from: received.from,
-                        to: received.to,
-                        local: received.local,
-                        bytes: &self.datagram[..received.length],
-                    };
-                    let (core, started) = (&mut self.core, &mut self.started);
-                    let mut cx = CallContext::new(core, started, ConnectionId::NONE);
-                    let called = Called::new(&mut self.own_panics.is_handlers);
-                    call(&mut self.handler, &mut cx, &datagram);
-                    called.done();
+                    self.show_datagram(id, received);
                 }
                 Err(Errno::AGAIN) => return bind.is_empty(),
                 // Of one that was sent before, such as ECONNREFUSED (udp(7)), or want of memory.
                 Err(_) => {
                     self.core.metrics.datagram_errors += 1;
-                    if bind.failed(now) {
+                    if self.core.datagrams.failed(id, now) {
                         self.core.agenda.add(Agenda::ALARM);
                     }
                 }
             }
         }
+    }
+
+    fn show_datagram(&mut self, socket: DatagramSocket, received: Received) {
+        self.core.metrics.datagrams_in += 1;
+        self.core.current = ConnectionId::NONE;
+        let Received { length, from, to, local } = received;
+        let bytes = &self.datagram[..length];
+        let datagram = Datagram { socket, from, to, local, bytes };
+        let mut cx = CallContext::new(&mut self.core, &mut self.started, ConnectionId::NONE);
+        let called = Called::new(&mut self.own_panics.is_handlers);
+        call(&mut self.handler, &mut cx, &datagram);
+        called.done();
     }
 }
 

@@ -417,13 +417,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 None => self.core.metrics.stale += 1,
             },
             #[cfg(feature = "udp")]
-            EventSource::Datagrams(id) => match self.core.datagrams.get_mut(id) {
-                Some(bind) => {
-                    bind.note();
-                    self.core.agenda.add(Agenda::DATAGRAMS);
-                }
-                None => self.core.metrics.stale += 1,
-            },
+            EventSource::Datagrams(id) => self.datagrams_arrived(id),
             EventSource::Alarm => self.core.agenda.add(Agenda::TIMERS),
             EventSource::Waker => {
                 // The mail is collected only after that (C33).

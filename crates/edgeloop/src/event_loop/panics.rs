@@ -114,6 +114,8 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         for item in [Agenda::READY, Agenda::STARVED, Agenda::MAIL, Agenda::POKED, Agenda::TIMERS] {
             self.core.agenda.add(item);
         }
+        #[cfg(feature = "udp")]
+        self.core.agenda.add(Agenda::DATAGRAMS);
         for item in [Agenda::STARTED, Agenda::CLOSING] {
             self.core.agenda.add(item);
         }
