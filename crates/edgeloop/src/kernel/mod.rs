@@ -23,6 +23,8 @@ mod sockets;
 mod source;
 mod splice;
 mod wakeable;
+#[cfg(all(feature = "sim", feature = "udp"))]
+mod real_datagrams;
 
 pub(crate) use clock::Clock;
 #[cfg(all(feature = "udp", any(test, feature = "sim")))]
@@ -37,6 +39,8 @@ pub(crate) use linux_datagrams::UdpSocket;
 pub(crate) use names::UNKNOWN;
 pub(crate) use persist::persist;
 pub(crate) use poll::Poll;
+#[cfg(all(feature = "sim", feature = "udp"))]
+pub use real_datagrams::RealDatagrams;
 pub(crate) use resources::Resources;
 pub(crate) use sockets::{SocketOption, Sockets};
 pub(crate) use source::{EventSource, ListenerId};

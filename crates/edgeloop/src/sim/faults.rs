@@ -38,10 +38,13 @@ pub enum Call {
     /// The memory for queued output, kept input or more connections. It is no call of the kernel's
     /// trait, but mmap(2) or the allocator's.
     Memory,
+    /// recvmsg(2) and sendmsg(2) of datagrams.
+    ReceiveDatagram,
+    SendDatagram,
 }
 
 impl Call {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::Wait,
         Self::Accept,
         Self::Register,
@@ -67,6 +70,8 @@ impl Call {
         Self::Lock,
         Self::Handshake,
         Self::Memory,
+        Self::ReceiveDatagram,
+        Self::SendDatagram,
     ];
 
     /// Its name in section 2 of the manual.
@@ -97,6 +102,8 @@ impl Call {
             Self::Lock => "flock",
             Self::Handshake => "the handshake of connect",
             Self::Memory => "mmap",
+            Self::ReceiveDatagram => "recvmsg of a datagram",
+            Self::SendDatagram => "sendmsg of a datagram",
         }
     }
 
@@ -126,6 +133,8 @@ impl Call {
             Self::Lock => &[Errno::INTR, Errno::AGAIN, Errno::ACCESS, Errno::NOLCK],
             Self::Handshake => &HANDSHAKE,
             Self::Memory => &[Errno::NOMEM],
+            Self::ReceiveDatagram => &RECEIVE_DATAGRAM,
+            Self::SendDatagram => &SEND_DATAGRAM,
         }
     }
 
@@ -134,11 +143,19 @@ impl Call {
         matches!(self, Self::Receive | Self::Send | Self::SpliceIn | Self::SpliceOut)
     }
 
+    /// Whether it may take a part of what it could, or find nothing just before something comes.
+    pub(crate) const fn can_be_cut(self) -> bool {
+        self.transfers() || matches!(self, Self::ReceiveDatagram)
+    }
+
     /// What can become of this call: each of its errors, an early EAGAIN, and a single byte.
     pub fn fates(self) -> Vec<Fate> {
         let mut fates: Vec<Fate> = self.errors().iter().copied().map(Fate::Fails).collect();
+        if self.can_be_cut() {
+            fates.push(Fate::Late);
+        }
         if self.transfers() {
-            fates.extend([Fate::Late, Fate::Short(1)]);
+            fates.push(Fate::Short(1));
         }
         fates
     }
@@ -250,6 +267,34 @@ const CONNECT_UNIX: [Errno; 9] = [
 const HANDSHAKE: [Errno; 5] =
     [Errno::CONNREFUSED, Errno::CONNRESET, Errno::TIMEDOUT, Errno::HOSTUNREACH, Errno::NETUNREACH];
 
+/// recvmsg(2), what udp(7) says of pending errors, and a firewall or a security module that forbids
+/// it.
+const RECEIVE_DATAGRAM: [Errno; 8] = [
+    Errno::NOMEM,
+    Errno::NOBUFS,
+    Errno::CONNREFUSED,
+    Errno::HOSTUNREACH,
+    Errno::NETUNREACH,
+    Errno::NETDOWN,
+    Errno::PERM,
+    Errno::ACCESS,
+];
+
+/// sendmsg(2), and the same. EAGAIN says that the send buffer is full.
+const SEND_DATAGRAM: [Errno; 11] = [
+    Errno::AGAIN,
+    Errno::NOBUFS,
+    Errno::NOMEM,
+    Errno::CONNREFUSED,
+    Errno::HOSTUNREACH,
+    Errno::NETUNREACH,
+    Errno::NETDOWN,
+    Errno::MSGSIZE,
+    Errno::INVAL,
+    Errno::PERM,
+    Errno::ACCESS,
+];
+
 /// What an error means.
 pub(crate) const fn meaning(error: Errno) -> Meaning {
     match error {
@@ -263,7 +308,7 @@ pub(crate) const fn meaning(error: Errno) -> Meaning {
 }
 
 /// The names of all errors above.
-const NAMES: [(Errno, &str); 36] = [
+const NAMES: [(Errno, &str); 37] = [
     (Errno::INTR, "EINTR"),
     (Errno::CONNABORTED, "ECONNABORTED"),
     (Errno::PERM, "EPERM"),
@@ -300,6 +345,7 @@ const NAMES: [(Errno, &str); 36] = [
     (Errno::ROFS, "EROFS"),
     (Errno::STALE, "ESTALE"),
     (Errno::NOLCK, "ENOLCK"),
+    (Errno::MSGSIZE, "EMSGSIZE"),
 ];
 
 /// An error as the manual writes it.
@@ -370,8 +416,8 @@ impl Fault {
     #[must_use]
     pub fn is_fatal(&self) -> bool {
         let fatal = matches!(self.fate, Fate::Fails(error) if meaning(error) == Meaning::Fatal);
-        // A receive does instead.
-        fatal && self.call != Call::SpliceIn
+        // A receive does instead, and a datagram is refused.
+        fatal && !matches!(self.call, Call::SpliceIn | Call::SendDatagram)
     }
 
     /// Whether the connection of the call can live on.

@@ -97,7 +97,7 @@ impl Faults {
             return with(random, Meaning::Interrupted).map(Fate::Fails);
         }
         if is(self.exhausted) {
-            if self.sparing && !call.transfers() && call != Call::Accept {
+            if self.sparing && !call.can_be_cut() && call != Call::Accept {
                 return None;
             }
             return with(random, Meaning::Exhausted).map(Fate::Fails);
@@ -107,7 +107,7 @@ impl Faults {
             // An EPIPE comes from an end that one has shut down oneself.
             return broken.filter(|&error| error != Errno::PIPE).map(Fate::Fails);
         }
-        let transfers = call.transfers();
+        let transfers = call.can_be_cut();
         if is(self.late) {
             if call == Call::ConnectUnix {
                 // No edge follows. It is tried again.

@@ -20,14 +20,22 @@ pub use crate::sim::model::ends::{DATA, SHUT_DOWN, Side, UNCONNECTED, Woken};
 pub use crate::sim::model::epoll::{ANYTHING, EpollSet};
 pub use crate::sim::model::eventfd::EventFd;
 pub use crate::sim::model::link::Link;
+#[cfg(feature = "udp")]
+pub use crate::sim::model::udp::{Message, UdpSocket, seen_by};
 pub use crate::sim::peers::client::{Client, Kind};
+#[cfg(feature = "udp")]
+pub use crate::sim::peers::correspondent::{Asker, Correspondent, Habit};
 pub use crate::sim::peers::place::{Place, Stage};
 pub use crate::sim::peers::talker::{Heard, Pace, Parting, Reads, Talker};
 pub use crate::sim::peers::{Peer, Role};
+#[cfg(feature = "udp")]
+pub use crate::sim::world::packets::Packets;
 pub use crate::sim::world::{
     Budgets, Files, Holds, Known, LITTLE, MAIL, Owner, Paths, Rests, SLACK, Service, Shut, Tally,
     Turn, Vigil, Wire, World,
 };
+#[cfg(feature = "udp")]
+pub use crate::sim::world::{DatagramTally, Datagrams, Outage};
 
 /// What the runs must know of a configuration to tell what a loop should do.
 #[derive(Debug, Clone, Copy)]
@@ -83,3 +91,7 @@ pub fn event_loop<H: Handler>(
 ) -> Result<EventLoop<H, SimulatedKernel>, Error> {
     EventLoop::with_kernel(handler, config, SimulatedKernel::new(world))
 }
+
+/// A datagram socket of the real kernel, by the calls that the loop makes.
+#[cfg(feature = "udp")]
+pub use crate::kernel::RealDatagrams;

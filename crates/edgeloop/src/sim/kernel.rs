@@ -60,6 +60,13 @@ pub struct Socket {
     number: usize,
 }
 
+#[cfg(feature = "udp")]
+impl Socket {
+    pub(super) const fn number(&self) -> usize {
+        self.number
+    }
+}
+
 impl Drop for Socket {
     fn drop(&mut self) {
         self.world.borrow_mut().close(self.number);
@@ -251,7 +258,7 @@ impl Sockets for SimulatedKernel {
             File::Fresh(address) | File::Listener(address, _) => Ok(address.clone()),
             File::Stream(wire) => Ok(world.wires[*wire].addresses[Side::Ours as usize].clone()),
             File::Elsewhere => Ok(UnixAddress::unnamed().into()),
-            File::Foreign | File::Pipe | File::Directory => Err(Errno::INVAL),
+            _ => Err(Errno::INVAL),
         }
     }
 

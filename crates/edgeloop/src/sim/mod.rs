@@ -41,8 +41,12 @@ pub use failure::Failure;
 pub use faults::Fault;
 pub use injector::Faults;
 pub use kernel::SimulatedKernel;
+#[cfg(feature = "udp")]
+pub use peers::datagram_script::DatagramScript;
 pub use peers::script::{Ending, Script};
 pub use random::Random;
+#[cfg(feature = "udp")]
+pub use report::CorrespondentReport;
 pub use report::{PeerReport, Report};
 pub use simulation::{Simulation, Start};
 
@@ -51,3 +55,5 @@ use injector::Injector;
 use model::ends::{Side, Woken};
 use model::link::Link;
 use world::World;
+#[cfg(feature = "udp")]
+pub use world::packets::Packets;

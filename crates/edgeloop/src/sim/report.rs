@@ -45,6 +45,9 @@ pub struct Report<H> {
     /// Each peer, in the order in which they were added; behind them those that the handler
     /// connected to, in the order of that.
     pub peers: Vec<PeerReport>,
+    /// Each peer that sent and received datagrams, in the order in which they were added.
+    #[cfg(feature = "udp")]
+    pub correspondents: Vec<CorrespondentReport>,
     /// How long it took by the simulated clock.
     pub elapsed: Duration,
     /// What went wrong, in its order.
@@ -76,6 +79,21 @@ impl<H> Report<H> {
         let peer = self.peers.iter().find(|peer| peer.name == name);
         peer.unwrap_or_else(|| panic!("no peer has the name {name:?}: there are {:?}", names()))
     }
+
+    /// The first of those with this name that sent and received datagrams.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    #[cfg(feature = "udp")]
+    #[must_use]
+    #[track_caller]
+    pub fn correspondent(&self, name: &str) -> &CorrespondentReport {
+        let names = || self.correspondents.iter().map(|it| it.name.as_str()).collect::<Vec<_>>();
+        let found = self.correspondents.iter().find(|it| it.name == name);
+        let none = || panic!("no correspondent has the name {name:?}: there are {:?}", names());
+        found.unwrap_or_else(none)
+    }
 }
 
 /// What became of one peer.
@@ -99,4 +117,17 @@ impl PeerReport {
     pub fn reason(&self) -> Option<crate::api::closed::Reason> {
         self.closed.as_ref().map(|closed| closed.reason)
     }
+}
+
+/// What became of one peer that sent and received datagrams.
+#[cfg(feature = "udp")]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CorrespondentReport {
+    /// Its name.
+    pub name: String,
+    /// The address that it sent from.
+    pub address: std::net::SocketAddr,
+    /// What it has received, in order, and from which address each came.
+    pub received: Vec<(std::net::SocketAddr, Vec<u8>)>,
 }

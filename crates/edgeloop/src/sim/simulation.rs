@@ -21,11 +21,17 @@ use crate::sim::faults::Fault;
 use crate::sim::injector::{Faults, Injector};
 use crate::sim::journal::{Inside, Journal};
 use crate::sim::kernel::SimulatedKernel;
+#[cfg(feature = "udp")]
+use crate::sim::peers::correspondent::{Correspondent, Habit};
+#[cfg(feature = "udp")]
+use crate::sim::peers::datagram_script::DatagramPlayer;
 use crate::sim::peers::place::Stage;
 use crate::sim::peers::player::Player;
 use crate::sim::peers::script::Script;
 use crate::sim::peers::{Peer, Role};
 use crate::sim::random::Random;
+#[cfg(feature = "udp")]
+use crate::sim::report::CorrespondentReport;
 use crate::sim::report::{PeerReport, Report};
 use crate::sim::watched::Watched;
 use crate::sim::world::{Service, World};
@@ -80,6 +86,8 @@ pub struct Simulation {
     plan: Option<Vec<Fault>>,
     listeners: Vec<Address>,
     later: Vec<Address>,
+    #[cfg(feature = "udp")]
+    datagrams: Vec<SocketAddr>,
     wakes_after: Option<Duration>,
     errands: Vec<Errand>,
     journal: Rc<Journal>,
@@ -109,6 +117,8 @@ impl Simulation {
             plan,
             listeners: Vec::new(),
             later: Vec::new(),
+            #[cfg(feature = "udp")]
+            datagrams: Vec::new(),
             wakes_after: None,
             errands: Vec::new(),
             journal,
@@ -232,6 +242,42 @@ impl Simulation {
         self
     }
 
+    /// Binds a socket for datagrams at the loop's start, as [`EventLoop::bind_udp`] does. A handler
+    /// may bind others itself. The kernel drops what comes to an address without a socket.
+    #[cfg(feature = "udp")]
+    pub fn bind_udp(mut self, address: SocketAddr) -> Self {
+        self.datagrams.push(address);
+        self
+    }
+
+    /// Adds a peer that sends datagrams, and receives them.
+    #[cfg(feature = "udp")]
+    pub fn correspondent(mut self, script: crate::sim::DatagramScript) -> Self {
+        let peers = &mut self.world.datagrams.peers;
+        let address = script.address(peers.len());
+        let player = DatagramPlayer::new(script, address);
+        peers.push(Correspondent { address, habit: Habit::Script(player) });
+        self
+    }
+
+    /// What becomes of datagrams on their way. How long they take at least is said by
+    /// [`latency`](Self::latency), of each anew.
+    #[cfg(feature = "udp")]
+    pub const fn packets(mut self, packets: crate::sim::Packets) -> Self {
+        self.world.datagrams.packets = packets;
+        self
+    }
+
+    /// How many bytes the receive buffer of a datagram socket holds (`SO_RCVBUF`): for each some
+    /// number in this range, 200,000 by default. Each datagram takes 768 bytes beside its own. What
+    /// has no room is dropped, and nobody hears of it.
+    #[cfg(feature = "udp")]
+    pub fn datagram_buffers(mut self, bytes: RangeInclusive<usize>) -> Self {
+        let (least, most) = bytes.into_inner();
+        self.world.datagrams.room = (least, most.max(least));
+        self
+    }
+
     /// Does something from outside the loop after so much simulated time, as another thread would:
     /// with a [`Handle`]. What is to be done at the same time is done in any order. The run does
     /// not end before.
@@ -294,6 +340,8 @@ impl Simulation {
             plan,
             listeners,
             later,
+            #[cfg(feature = "udp")]
+            datagrams,
             wakes_after,
             errands,
             journal,
@@ -313,7 +361,14 @@ impl Simulation {
         world.vigil.allow_spin(config.spin);
         let world = Rc::new(RefCell::new(world));
         let ended = {
-            let beginning = Beginning { config, listeners, wakes_after, errands };
+            let beginning = Beginning {
+                config,
+                listeners,
+                #[cfg(feature = "udp")]
+                datagrams,
+                wakes_after,
+                errands,
+            };
             drive(&world, &journal, handler, beginning, begin)
         };
         let ended = ended.and_then(|ended| outlive(&world).map(|()| ended));
@@ -341,7 +396,27 @@ impl Simulation {
             }
             Role::Client(_) | Role::Talker(_) => None,
         });
-        Ok(Report { handler, metrics, peers: peers.collect(), elapsed, faults })
+        let peers = peers.collect();
+        #[cfg(feature = "udp")]
+        let correspondents = std::mem::take(&mut world.datagrams.peers)
+            .into_iter()
+            .filter_map(|Correspondent { address, habit }| match habit {
+                Habit::Script(player) => {
+                    let (name, received) = player.into_result();
+                    Some(CorrespondentReport { name, address, received })
+                }
+                Habit::Asker(_) => None,
+            })
+            .collect();
+        Ok(Report {
+            handler,
+            metrics,
+            peers,
+            #[cfg(feature = "udp")]
+            correspondents,
+            elapsed,
+            faults,
+        })
     }
 }
 
@@ -384,7 +459,7 @@ fn outlive(world: &RefCell<World>) -> Result<(), String> {
             player.is_refused(place)?;
         }
     }
-    if world.vigil.has_violation() || world.peers.iter().all(Peer::is_done) {
+    if world.vigil.has_violation() || world.are_peers_done() {
         return Ok(());
     }
     let waits = world.waits();
@@ -395,6 +470,8 @@ fn outlive(world: &RefCell<World>) -> Result<(), String> {
 struct Beginning {
     config: Config,
     listeners: Vec<Address>,
+    #[cfg(feature = "udp")]
+    datagrams: Vec<SocketAddr>,
     wakes_after: Option<Duration>,
     errands: Vec<Errand>,
 }
@@ -451,13 +528,24 @@ fn drive<H: Handler>(
     beginning: Beginning,
     begin: impl FnOnce(&mut Start<'_, H>),
 ) -> Result<(H, Metrics), String> {
-    let Beginning { config, listeners, wakes_after, errands } = beginning;
+    let Beginning {
+        config,
+        listeners,
+        #[cfg(feature = "udp")]
+        datagrams,
+        wakes_after,
+        errands,
+    } = beginning;
     let watched = Watched::new(handler, world, journal);
     let mut server = EventLoop::with_kernel(watched, config, SimulatedKernel::new(world))
         .map_err(|error| error.to_string())?;
     for address in listeners {
         // No program would go on without; what failed, failed by a fault.
         while server.listen(&address).is_err() && !world.borrow().vigil.has_violation() {}
+    }
+    #[cfg(feature = "udp")]
+    for address in datagrams {
+        while server.bind_udp(address).is_err() && !world.borrow().vigil.has_violation() {}
     }
     if let Some(after) = wakes_after {
         server.wake_at(Some(START.after(after)));

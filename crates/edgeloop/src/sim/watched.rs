@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::api::closed::Closed;
+#[cfg(feature = "udp")]
+use crate::api::datagram::Datagram;
 use crate::api::handler::{Action, Context, Handler, LoopContext, Origin};
 use crate::api::id::ConnectionId;
 use crate::api::input::Input;
@@ -207,6 +209,10 @@ impl<H: Handler> Handler for Watched<H> {
     fn draining(&mut self, cx: &mut impl LoopContext<Self::Session>) {
         self.journal.enter(Inside::Callback("draining"));
         self.tell(|| "draining".to_owned());
+        #[cfg(feature = "udp")]
+        {
+            self.world.borrow_mut().datagrams.drains = true;
+        }
         self.handler.draining(cx);
         self.journal.leave();
     }
@@ -215,6 +221,19 @@ impl<H: Handler> Handler for Watched<H> {
         self.journal.enter(Inside::Callback("notified"));
         self.tell(|| "notified".to_owned());
         self.handler.notified(cx);
+        self.journal.leave();
+    }
+
+    #[cfg(feature = "udp")]
+    fn datagram(&mut self, cx: &mut impl LoopContext<Self::Session>, datagram: &Datagram<'_>) {
+        self.journal.enter(Inside::Callback("datagram"));
+        self.tell(|| format!("datagram from {}: {}", datagram.from, Shown(datagram.bytes)));
+        {
+            let mut world = self.world.borrow_mut();
+            world.vigil.called_back();
+            world.is_shown(datagram);
+        }
+        self.handler.datagram(cx, datagram);
         self.journal.leave();
     }
 

@@ -2,6 +2,7 @@
 //! fails.
 
 mod chat;
+mod datagrams;
 mod failures;
 mod frames;
 mod lines;

@@ -36,6 +36,7 @@
 //! - How much a buffer takes. It is never full here; [`full`] looks at full ones.
 
 mod call;
+mod datagrams;
 mod full;
 mod model;
 mod real;
@@ -60,6 +61,9 @@ const CALLS: usize = 60;
 const FULL: u64 = 32;
 const UNIX: u64 = 3;
 
+/// One in five is about datagrams.
+const DATAGRAMS: (u64, u64) = (5, 1);
+
 /// Runs one script on both.
 ///
 /// # Errors
@@ -70,6 +74,9 @@ pub fn compare(seed: u64) -> Result<(), String> {
     let family = if seed.is_multiple_of(UNIX) { Family::Unix } else { Family::Tcp };
     if seed.is_multiple_of(FULL) {
         return full::compare(&mut random, family);
+    }
+    if seed % DATAGRAMS.0 == DATAGRAMS.1 {
+        return datagrams::compare(&mut random);
     }
     let mut comparison = Comparison::new(family).map_err(|error| error.to_string())?;
     let compared = comparison.run(&mut random);

@@ -78,6 +78,12 @@ pub(crate) struct Manner {
     pub(crate) busies: usize,
     /// Gives its connections limits of their own.
     pub(crate) limits: usize,
+    /// How many datagram sockets it has from the start. Without any, it has none later.
+    pub(crate) datagrams: usize,
+    /// Closes a datagram socket, or binds another.
+    pub(crate) rebinds: usize,
+    /// Sends datagrams that are no answers.
+    pub(crate) sprays: usize,
 }
 
 impl Manner {
@@ -115,6 +121,9 @@ impl Manner {
         flushes: 0,
         busies: 0,
         limits: 0,
+        datagrams: 0,
+        rebinds: 0,
+        sprays: 0,
     };
 
     pub(crate) fn of(random: &mut Random) -> Self {
@@ -155,6 +164,9 @@ impl Manner {
             busies: if hoards { 0 } else { random.pick(&[0, 0, 50]) },
             limits: random.pick(&[0, 0, 30, 300]),
             listens: random.pick(&[0, 0, 30]),
+            datagrams: if random.chance(300) { random.size(1, 3) } else { 0 },
+            rebinds: random.pick(&[0, 0, 20, 100]),
+            sprays: random.pick(&[0, 100]),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Runs of an echo server, and of a proxy, on the simulated kernel.
 
+pub(crate) mod datagrams;
 pub(crate) mod echo;
 pub(crate) mod ends;
 pub(crate) mod manner;
@@ -156,6 +157,10 @@ pub fn run(
         world.listeners.push(SECOND);
     }
     unix::listen(&mut world);
+    if manner.datagrams > 0 {
+        datagrams::furnish(&mut world);
+        world.datagrams.no_budget = manner.panics + manner.births > 0;
+    }
     let (listeners, accepts) = (world.listeners.len() as u64, &mut world.vigil.budgets.accepts);
     *accepts = accepts.saturating_mul(listeners);
     run_in(world, config, limits, manner, Ends { early: stops, ..Ends::default() })
@@ -265,6 +270,7 @@ fn run_and_check<const TRACE: bool, const SIZE: usize>(
         .map(|address| (address.clone(), echo.listen_options(address)))
         .collect();
     let (low_watermark, asked) = (known.low_watermark, known.max_connections);
+    let sockets = echo.sockets();
     let mut server = event_loop(Served::<TRACE, SIZE>(echo), config, world)
         .map_err(|error| error.to_string())?;
     let (cap, unlimited) = (server.max_connections(), world.borrow().files.limit == usize::MAX);
@@ -274,6 +280,9 @@ fn run_and_check<const TRACE: bool, const SIZE: usize>(
     // What fails here is tried again, as an operator would.
     for (address, options) in listeners {
         while server.listen_with(&address, &options).is_err() {}
+    }
+    for number in 0..manner.datagrams {
+        datagrams::bind(number, &sockets, |address| server.bind_udp(address));
     }
     let addresses: Vec<_> =
         world.borrow().services.iter().map(|service| service.address.clone()).collect();

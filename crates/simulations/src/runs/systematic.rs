@@ -12,7 +12,7 @@ use edgeloop::{Config, Stop};
 
 use crate::runs::ends::{DRAIN, Ends};
 use crate::runs::manner::{Limits, Manner};
-use crate::runs::{Outcome, proxy, run_in, unix};
+use crate::runs::{Outcome, datagrams, proxy, run_in, unix};
 
 /// How many occurrences of each call fail alone, and how many in pairs.
 const ALONE: u64 = 200;
@@ -56,7 +56,7 @@ const ORDINARY: Scenario = Scenario {
     unix: false,
 };
 
-const SCENARIOS: [Scenario; 10] = [
+const SCENARIOS: [Scenario; 11] = [
     // Streams that pass on through pipes.
     Scenario {
         peers: &[
@@ -153,6 +153,13 @@ const SCENARIOS: [Scenario; 10] = [
         unix: true,
         ..ORDINARY
     },
+    // Datagrams beside a stream, at sockets that are bound from the start and later.
+    Scenario {
+        peers: &[(Kind::Fair, 100), (Kind::Greedy, 100)],
+        buffers: (20, 100),
+        manner: Manner { datagrams: 2, rebinds: 30, sprays: 200, ..Manner::PLAIN },
+        ..ORDINARY
+    },
 ];
 
 /// A run of one of the scenarios with these faults.
@@ -196,6 +203,9 @@ impl Case {
         if scenario.unix {
             unix::listen_on_stale(&mut world);
         }
+        if scenario.manner.datagrams > 0 {
+            datagrams::furnish_plainly(&mut world);
+        }
         let high = scenario.high_watermark;
         let config = Config::new()
             .read_buffer(scenario.read_buffer)
@@ -231,11 +241,12 @@ impl fmt::Display for Case {
 /// Every way in which the first `occurrences` of each call that this scenario can make can go
 /// wrong.
 fn faults(scenario: usize, occurrences: u64) -> impl Iterator<Item = Fault> {
-    let Scenario { manner: Manner { echoes, .. }, unix, .. } = SCENARIOS[scenario];
+    let Scenario { manner: Manner { echoes, datagrams, .. }, unix, .. } = SCENARIOS[scenario];
     let made = move |call: &Call| match call {
         Call::Pipe | Call::SpliceIn | Call::SpliceOut => echoes,
         Call::ConnectUnix | Call::Stat | Call::Unlink | Call::SetAccess | Call::Lock => unix,
         Call::Connect | Call::Handshake => !unix,
+        Call::ReceiveDatagram | Call::SendDatagram => datagrams > 0,
         _ => true,
     };
     Call::ALL.into_iter().filter(made).flat_map(move |call| {

@@ -6,6 +6,7 @@ use edgeloop::sim::Fault;
 use edgeloop::sim::internals::{Kind, LITTLE, Peer, Role, SLACK, Side, Stage, World};
 use edgeloop::{Closed, Metrics, Reason, Stop, Time};
 
+use crate::runs::datagrams::check_datagrams;
 use crate::runs::echo::Echo;
 use crate::runs::echo::session::{End, Notices};
 use crate::runs::ends::{DRAIN, Ends};
@@ -45,6 +46,7 @@ pub(crate) fn check_run(
         return Err(format!("the drain took {drained:?} and not {deadline:?}"));
     }
     let in_full = stopped.is_none() || (how.serves_on() && held_up <= LITTLE);
+    check_datagrams(world, metrics, in_full)?;
     check_streams(world, ends)?;
     check_peers(world, ends, stopped.is_some(), in_full)?;
     // What was stopped for a while may take its time to find out who is quiet.

@@ -5,5 +5,7 @@ pub(crate) mod epoll;
 pub(crate) mod eventfd;
 pub(crate) mod ends;
 mod tcp;
+#[cfg(feature = "udp")]
+pub(crate) mod udp;
 mod unix;
 pub(crate) mod link;

@@ -2,6 +2,10 @@
 //! joins, or a script.
 
 pub(crate) mod client;
+#[cfg(feature = "udp")]
+pub(crate) mod correspondent;
+#[cfg(feature = "udp")]
+pub(crate) mod datagram_script;
 pub(crate) mod place;
 pub(crate) mod player;
 pub(crate) mod script;

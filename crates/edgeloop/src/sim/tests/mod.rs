@@ -2,6 +2,8 @@
 
 mod busy;
 mod ceiling;
+#[cfg(feature = "udp")]
+mod datagrams;
 mod deadlines;
 mod endless;
 mod ends;

@@ -27,6 +27,9 @@ pub(crate) enum File {
     Pipe,
     /// A directory.
     Directory,
+    /// A socket for datagrams.
+    #[cfg(feature = "udp")]
+    Datagrams(Box<super::datagrams::Bound>),
 }
 
 /// A descriptor that is open.

@@ -2,12 +2,17 @@
 //! the scheduler that chooses what happens next.
 
 mod chances;
+#[cfg(feature = "udp")]
+mod datagrams;
 mod files;
 mod holds;
 mod names;
 mod network;
+#[cfg(feature = "udp")]
+pub(crate) mod packets;
 mod paths;
 mod registering;
+mod resting;
 mod time;
 mod unix;
 mod vigil;
@@ -37,6 +42,8 @@ use chances::{Chances, Steps};
 use names::shown;
 use vigil::POLL;
 
+#[cfg(feature = "udp")]
+pub use datagrams::{DatagramTally, Datagrams, Outage};
 pub(crate) use files::File;
 pub use files::Files;
 pub use holds::Holds;
@@ -79,6 +86,9 @@ pub struct World {
     registered: HashMap<Token, usize>,
     pub peers: Vec<Peer>,
     chances: Chances,
+
+    #[cfg(feature = "udp")]
+    pub datagrams: Datagrams,
 
     // Time.
     pub now: Time,
@@ -187,6 +197,8 @@ impl World {
             registered: HashMap::new(),
             peers: Vec::new(),
             chances: Chances::default(),
+            #[cfg(feature = "udp")]
+            datagrams: Datagrams::new(),
             now: START,
             clock_read: START,
             reads_clock: true,
@@ -335,6 +347,8 @@ impl World {
         match &files.get(number).file {
             File::Stream(wire) => wires[*wire].link.poll(Side::Ours),
             File::Listener(_, waiting) if !waiting.is_empty() => Readiness::IN,
+            #[cfg(feature = "udp")]
+            File::Datagrams(bound) => bound.socket.readiness(),
             _ => NOTHING,
         }
     }
@@ -367,6 +381,7 @@ impl World {
         let neglected = files.listeners().iter().find(resumes).is_some();
         self.vigil.end_turn(backlog);
         if block {
+            self.ask_why_datagrams_wait();
             self.ask_why_it_rests(neglected);
         }
         self.may_hold_up(true);
@@ -421,30 +436,6 @@ impl World {
             WAKER_FILE => waker,
             number => Self::poll(files, wires, number),
         });
-    }
-
-    /// A loop that blocks has no work left: nothing waits of which it was told (C13, C16).
-    fn ask_why_it_rests(&mut self, backlog: bool) {
-        let rests = self.rests.filter(|_| !self.memory_refused);
-        let Some(Rests { low_watermark, cap }) = rests else { return };
-        let mut open = 0;
-        for (index, wire) in self.wires.iter().enumerate() {
-            let Some(number) = wire.held else { continue };
-            open += 1;
-            if self.epoll.token(number).is_some()
-                && !self.epoll.is_listed(number)
-                && let target = wire.known.target.filter(|&target| target != index)
-                && let target = target.map(|target| &self.wires[target])
-                && let Some(why) = wire.asks_for_service(target, low_watermark)
-                && !self.waits_for_source(index)
-            {
-                let what = || format!("the loop rests, and descriptor {number} {why}: {wire:?}");
-                return self.vigil.violated(what);
-            }
-        }
-        if backlog && open < cap {
-            self.violated(|| "the loop rests, and somebody waits in the backlog".to_owned());
-        }
     }
 
     // The scheduler.
@@ -542,8 +533,9 @@ impl World {
         let now = self.now;
         let errands = self.errands.iter().filter(|errand| errand.0 <= now).count();
         let (_, used) = self.files.counts();
-        let foreign = self.foreign > 0 && (peers + errands > 0 || used > 0);
-        let all = peers + errands + usize::from(foreign);
+        let datagrams = self.datagram_steps();
+        let foreign = self.foreign > 0 && (peers + errands + datagrams > 0 || used > 0);
+        let all = peers + errands + datagrams + usize::from(foreign);
         if all == 0 {
             return false;
         }
@@ -559,6 +551,8 @@ impl World {
                 self.note(|| "something is done from outside".to_owned());
                 (self.errands.remove(index).1)();
             }
+        } else if chosen < peers + errands + datagrams {
+            self.datagram_step(chosen - peers - errands);
         } else {
             self.be_foreign(all == 1);
         }
@@ -567,7 +561,7 @@ impl World {
 
     /// The loop rests and no peer has anything left to do: the run may come to its end.
     fn end_if_done(&mut self) -> bool {
-        if !self.errands.is_empty() || !self.peers.iter().all(Peer::is_done) {
+        if !self.errands.is_empty() || !self.are_peers_done() {
             return false;
         }
         match self.at_the_end.take() {

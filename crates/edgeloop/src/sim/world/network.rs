@@ -98,6 +98,8 @@ impl World {
                 }
                 self.touch_all();
             }
+            #[cfg(feature = "udp")]
+            File::Datagrams(bound) => self.datagrams_closed(number, *bound),
             File::Stream(wire) => {
                 self.wires[wire].held = None;
                 self.wires[wire].aborted = open.abort;

@@ -92,6 +92,11 @@ impl World {
                 Role::Talker(talker) => waits.push_str(&format!("{:?}, {talker:?}", peer.place)),
             }
         }
+        #[cfg(feature = "udp")]
+        for peer in self.datagrams.peers.iter().filter(|peer| !peer.is_done()).take(MOST) {
+            waits.push_str("; ");
+            waits.push_str(&peer.waits());
+        }
         waits
     }
 
@@ -100,6 +105,7 @@ impl World {
         let errands = self.errands.iter().map(|errand| errand.0);
         let peers = self.wakes.peek().map(|&Reverse((at, _))| at);
         let all = errands.chain(peers).chain(self.stop.as_ref().map(|stop| stop.0));
+        let all = all.chain([self.next_datagram()]);
         all.min().unwrap_or(Time::NEVER)
     }
 
@@ -146,6 +152,7 @@ impl World {
 
     /// The clock is about to jump there: nobody is left waiting for so long.
     fn expect_nobody_waits(&mut self, next: Time) {
+        self.expect_datagrams_received(next);
         for wire in 0..self.wires.len() {
             if self.wires[wire].held.is_some() {
                 self.expect_served(wire, next);

@@ -114,7 +114,7 @@ impl World {
             File::Fresh(address) | File::Listener(address, _) => address.is_unix(),
             File::Stream(wire) => self.wires[*wire].link.is_unix(),
             File::Elsewhere => true,
-            File::Foreign | File::Pipe | File::Directory => false,
+            _ => false,
         }
     }
 

@@ -82,6 +82,7 @@ impl Echo {
         if self.random.chance(self.manner.dials) {
             self.dial(cx);
         }
+        self.may_rebind(cx);
         if self.random.chance(self.manner.wakes) {
             self.set_wake_up(cx);
         }

@@ -25,12 +25,12 @@ impl Echo {
             self.move_cap(|cap| cap + 1);
         } else if self.listen(cx, &LONELY).is_ok() {
             self.lonely = true;
-            self.move_cap(|cap| cap - 1);
+            self.move_cap(|cap| cap.saturating_sub(1));
         }
     }
 
     /// Each listener takes a descriptor that a connection might have (C24).
-    fn move_cap(&self, to: impl FnOnce(usize) -> usize) {
+    pub(super) fn move_cap(&self, to: impl FnOnce(usize) -> usize) {
         if let Some(rests) = &mut self.world.borrow_mut().rests {
             rests.cap = to(rests.cap);
         }
@@ -84,7 +84,7 @@ impl Echo {
     }
 
     /// Whether the loop was told to stop.
-    fn may_be_stopping(&self) -> bool {
+    pub(super) fn may_be_stopping(&self) -> bool {
         let world = self.world.borrow();
         world.stopped.or(world.ended_at).is_some()
     }

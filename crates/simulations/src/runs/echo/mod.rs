@@ -2,6 +2,7 @@
 
 mod acts;
 mod alarms;
+mod datagrams;
 mod expect;
 mod limits;
 mod listeners;
@@ -18,10 +19,11 @@ use std::time::Duration;
 use edgeloop::sim::Random;
 use edgeloop::sim::internals::{Settings, World};
 use edgeloop::{
-    Action, Address, Closed, ConnectionId, Context, Input, LoopContext, Notice, Origin, Reason,
-    Sent, Time, Trace,
+    Action, Address, Closed, ConnectionId, Context, DatagramSocket, Input, LoopContext, Notice,
+    Origin, Reason, Sent, Time, Trace,
 };
 
+use crate::runs::datagrams::Sockets;
 use crate::runs::manner::{Limits, Manner};
 use alarms::{Alarms, BUSY, Busy, PAUSES};
 use limits::{Own, Owns};
@@ -68,6 +70,9 @@ pub(crate) struct Echo {
     lonely: bool,
     /// Of which turns the ends are to be called.
     turn_ends: BTreeSet<u64>,
+    /// Its datagram sockets, with the addresses that they are bound to, and those that it had.
+    sockets: Sockets,
+    closed_sockets: Vec<DatagramSocket>,
     /// How often it has panicked.
     panics: Cell<u64>,
     /// In which turn, and behind how many panics, a timeout was last called, and the tick in which
@@ -108,6 +113,8 @@ impl Echo {
             woken: 0,
             lonely: false,
             turn_ends: BTreeSet::new(),
+            sockets: Sockets::default(),
+            closed_sockets: Vec::new(),
             panics: Cell::new(0),
             rung: ((0, 0), 0),
         }

@@ -100,6 +100,14 @@ impl<const TRACE: bool, const SIZE: usize> Handler for Served<TRACE, SIZE> {
         self.0.notified(cx);
     }
 
+    fn datagram(
+        &mut self,
+        cx: &mut impl LoopContext<Self::Session>,
+        datagram: &edgeloop::Datagram<'_>,
+    ) {
+        self.0.datagram(cx, datagram);
+    }
+
     fn turn_ended(&mut self, cx: &mut impl LoopContext<Self::Session>) {
         self.0.turn_ended(cx);
     }
