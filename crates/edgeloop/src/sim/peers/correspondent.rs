@@ -39,6 +39,14 @@ impl Correspondent {
         }
     }
 
+    /// How many things it does at once.
+    pub(crate) fn burst(&self, random: &mut Random) -> usize {
+        match &self.habit {
+            Habit::Asker(asker) if asker.gap.is_zero() => random.size(1, 50),
+            _ => 1,
+        }
+    }
+
     /// A datagram arrives at it.
     pub(crate) fn hears(&mut self, from: SocketAddr, bytes: Vec<u8>) -> Result<(), String> {
         match &mut self.habit {

@@ -67,7 +67,8 @@ fn c50_a_drain_gives_a_socket_up_on_which_every_call_fails() {
 fn c50_a_drain_shows_all_that_waits_before_it_closes_the_socket() {
     for seed in 0..100 {
         let flood = (0..60).fold(DatagramScript::new(), |script, _| script.send("x"));
-        let simulation = bound(seed).correspondent(flood);
+        // A turn has its share after the first batch, and the drain begins behind that.
+        let simulation = bound(seed).config(Config::new().turn_bytes(10)).correspondent(flood);
         let mut simulation = simulation.at(SECOND, |_| ());
         // All of them are there before the first is received.
         let outage = Outage {
@@ -80,4 +81,17 @@ fn c50_a_drain_shows_all_that_waits_before_it_closes_the_socket() {
         let report = simulation.run(Counts { shown: 0, drains: true }).expect("a run");
         assert_eq!(report.handler.shown, 60, "seed {seed}");
     }
+}
+
+#[test]
+fn c50_a_turn_shows_no_more_than_its_share_of_a_flood() {
+    // The simulated kernel finds out who receives more in a turn.
+    let flood = (0..600).fold(DatagramScript::new(), |script, _| script.send(""));
+    let mut simulation =
+        bound(1).datagram_buffers(2_000_000..=2_000_000).correspondent(flood).at(SECOND, |_| ());
+    let ends = START.after(SECOND / 2);
+    let outage = Outage { begins: START, ends, error: Errno::NOMEM, sends: false };
+    simulation.world.datagrams.outage = Some(outage);
+    let report = simulation.run(Counts::default()).expect("a run");
+    assert_eq!(report.handler.shown, 600);
 }

@@ -34,6 +34,9 @@ const SOON: Duration = Duration::from_secs(1);
 /// How many things that are due count as much as those of other peers do, at the most.
 const WEIGHT: usize = 8;
 
+/// How many datagrams arrive at once at the most.
+const BURST: usize = 100;
+
 /// The first port of the kernel's own choice.
 const EPHEMERAL: u16 = 32_768;
 
@@ -409,13 +412,9 @@ impl World {
         let now = self.now;
         let (flights, peers) = self.datagrams.due(now);
         if chosen < flights {
-            // The first that arrives.
-            let due = self.datagrams.flights.iter().enumerate();
-            let first = due.min_by_key(|(_, flight)| flight.arrives).map(|(at, _)| at);
-            if let Some(first) = first {
-                let Flight { message, .. } = self.datagrams.flights.remove(first);
-                self.arrives(message);
-            }
+            // One, or a burst of them.
+            let most = if self.random.chance(200) { self.random.size(1, BURST) } else { 1 };
+            (0..most).for_each(|_| self.next_arrives());
         } else if chosen < flights + peers {
             let is_due = |peer: &&mut Correspondent| peer.next() <= now;
             let Some(peer) = self.datagrams.peers.iter_mut().filter(is_due).nth(chosen - flights)
@@ -423,13 +422,20 @@ impl World {
                 return;
             };
             let from = peer.address;
-            match peer.act(now, &mut self.random) {
-                Ok(Some((to, bytes))) => {
-                    self.note(|| format!("{from} sends {} bytes to {to}", bytes.len()));
-                    self.fly(from, to, &bytes);
+            let mut sent = Vec::new();
+            let mut wrong = None;
+            for _ in 0..peer.burst(&mut self.random) {
+                match peer.act(now, &mut self.random) {
+                    Ok(sending) => sent.extend(sending),
+                    Err(what) => wrong = wrong.or(Some(what)),
                 }
-                Ok(None) => {}
-                Err(what) => self.violated(|| what),
+            }
+            for (to, bytes) in sent {
+                self.note(|| format!("{from} sends {} bytes to {to}", bytes.len()));
+                self.fly(from, to, &bytes);
+            }
+            if let Some(what) = wrong {
+                self.violated(|| what);
             }
         } else {
             let owed = self.owed().nth(chosen - flights - peers);
@@ -437,6 +443,18 @@ impl World {
                 self.bound(number).owed = false;
                 self.wake(number, ANYTHING);
             }
+        }
+    }
+
+    /// The first datagram arrives that is due, if any is.
+    fn next_arrives(&mut self) {
+        let now = self.now;
+        let due = self.datagrams.flights.iter().enumerate();
+        let due = due.filter(|(_, flight)| flight.arrives <= now);
+        let first = due.min_by_key(|(_, flight)| flight.arrives).map(|(at, _)| at);
+        if let Some(first) = first {
+            let Flight { message, .. } = self.datagrams.flights.remove(first);
+            self.arrives(message);
         }
     }
 
