@@ -8,9 +8,9 @@ use crate::api::error::{Error, ErrorKind};
 use crate::api::handler::{Handler, Origin};
 use crate::api::id::ConnectionId;
 use crate::core::NotAdopted;
-use crate::kernel::{Clock as _, Kernel, UNKNOWN, given};
+use crate::kernel::{Kernel, UNKNOWN, given};
 
-impl<H: Handler> EventLoop<H> {
+impl<H: Handler, K: Kernel> EventLoop<H, K> {
     /// Listens on a socket that was made elsewhere, such as one of systemd's or a
     /// [`TcpListener`](std::net::TcpListener); returns the address that it is bound to. Does not
     /// block.

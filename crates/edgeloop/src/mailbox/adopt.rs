@@ -5,9 +5,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use super::{Handle, Letter, SendErrorKind};
-use crate::kernel::given;
+use crate::kernel::{Wakeable, given};
 
-impl Handle {
+impl<K: Wakeable> Handle<K> {
     /// Gives the loop a connected stream, such as one that another thread has accepted: one
     /// acceptor can feed several loops. The session is made by
     /// [`Handler::session`](crate::Handler::session), with an [`Origin`](crate::Origin) that has no

@@ -31,8 +31,8 @@ pub use crate::sim::peers::{Peer, Role};
 #[cfg(feature = "udp")]
 pub use crate::sim::world::packets::Packets;
 pub use crate::sim::world::{
-    Budgets, Files, Holds, Known, LITTLE, MAIL, Owner, Paths, Rests, SLACK, Service, Shut, Tally,
-    Turn, Vigil, Wire, World,
+    Acceptor, Budgets, Files, Holds, Known, LITTLE, MAIL, Owner, Paths, Rests, SLACK, Service,
+    Shut, Tally, Turn, Vigil, Wire, World,
 };
 #[cfg(feature = "udp")]
 pub use crate::sim::world::{DatagramTally, Datagrams, Outage};

@@ -219,16 +219,23 @@ impl Sockets for SimulatedKernel {
         if world.is_unix(socket.number) {
             return world.set_unix_option(socket.number, option);
         }
-        world.meet(Call::SetOption, decides.then_some(socket.number), 0)?;
+        let stream = world.wire_of(socket.number).filter(|_| !decides);
+        let about = decides || stream.is_some();
+        if let Err(error) = world.meet(Call::SetOption, about.then_some(socket.number), 0) {
+            world.lacks_options(stream);
+            return Err(error);
+        }
         if decides {
             world.files.get_mut(socket.number).abort = true;
         }
         Ok(())
     }
 
-    fn take_over(&mut self, _: OwnedFd) -> Result<Socket, Errno> {
-        // Nothing of the real kernel's has a place here.
-        Err(Errno::OPNOTSUPP)
+    fn take_over(&mut self, stand_in: OwnedFd) -> Result<Socket, Errno> {
+        let mut world = self.call();
+        let number = world.take_over(&stand_in)?;
+        drop(world);
+        Ok(self.socket_of(number))
     }
 
     fn bind(&mut self, socket: &Socket, address: &Address) -> Result<(), Errno> {

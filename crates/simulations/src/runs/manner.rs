@@ -32,6 +32,8 @@ pub(crate) struct Manner {
     pub(crate) floods: usize,
     /// Connects to a service.
     pub(crate) dials: usize,
+    /// Gives its own loop a stream.
+    pub(crate) adopts: usize,
     /// Panics, in any callback.
     pub(crate) panics: usize,
     /// Refuses a connection its session, or panics instead of making it.
@@ -98,6 +100,7 @@ impl Manner {
         stale: 0,
         floods: 0,
         dials: 0,
+        adopts: 0,
         panics: 0,
         births: 0,
         redials: 0,
@@ -141,6 +144,7 @@ impl Manner {
             stale: random.pick(&[0, 0, 100]),
             floods: random.pick(&[0, 0, 50]),
             dials: random.pick(&[0, 0, 20]),
+            adopts: random.pick(&[0, 100]),
             panics: random.pick(&[0, 0, 0, 5]),
             births: random.pick(&[0, 0, 0, 100, 500]),
             redials: random.pick(&[0, 0, 300]),

@@ -1,5 +1,6 @@
 //! Runs of an echo server, and of a proxy, on the simulated kernel.
 
+mod adopting;
 pub(crate) mod datagrams;
 pub(crate) mod echo;
 pub(crate) mod ends;
@@ -40,6 +41,9 @@ const SECOND: Address = Address::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALH
 
 /// Where a handler listens to whom nobody comes.
 const LONELY: Address = Address::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3002));
+
+/// Where another part of the program listens, that gives the loop what it accepts.
+const ELSEWHERE: Address = Address::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3003));
 
 /// How many of a thousand seeds run a proxy.
 const PROXIES: usize = 150;
@@ -161,6 +165,7 @@ pub fn run(
         datagrams::furnish(&mut world);
         world.datagrams.no_budget = manner.panics + manner.births > 0;
     }
+    adopting::accept_elsewhere(&mut world);
     let (listeners, accepts) = (world.listeners.len() as u64, &mut world.vigil.budgets.accepts);
     *accepts = accepts.saturating_mul(listeners);
     run_in(world, config, limits, manner, Ends { early: stops, ..Ends::default() })
@@ -232,14 +237,15 @@ fn run_checked(
     }
 }
 
-/// Runs a loop to its end, by itself or `embedded` in another. Returns what it has counted, and the
-/// loop, unless it was ended by a fault that ends one.
+/// Runs a loop to its end, by itself or `embedded` in another, which does something `between` its
+/// turns. Returns what it has counted, and the loop, unless it was ended by a fault that ends one.
 fn run_to_the_end<H: Handler>(
     mut server: EventLoop<H, SimulatedKernel>,
     world: &Rc<RefCell<World>>,
     embedded: bool,
+    between: impl FnMut(&mut EventLoop<H, SimulatedKernel>),
 ) -> Result<(Metrics, Option<EventLoop<H, SimulatedKernel>>), String> {
-    let ended = if embedded { turn_until_done(&mut server, world) } else { server.run() };
+    let ended = if embedded { turn_until_done(&mut server, world, between) } else { server.run() };
     if world.borrow().faults.injected.iter().any(Fault::is_fatal)
         && let Err(error) = &ended
     {
@@ -265,8 +271,10 @@ fn run_and_check<const TRACE: bool, const SIZE: usize>(
     let spins = !known.spin.is_zero();
     let mut echo = Echo::new(world, &sessions, manner, limits, &known);
     let listeners = world.borrow().listeners.clone();
+    let passed = adopting::passed_listeners(&mut world.borrow_mut());
     let listeners: Vec<_> = listeners
         .into_iter()
+        .filter(|address| !passed.contains(address))
         .map(|address| (address.clone(), echo.listen_options(address)))
         .collect();
     let (low_watermark, asked) = (known.low_watermark, known.max_connections);
@@ -283,6 +291,9 @@ fn run_and_check<const TRACE: bool, const SIZE: usize>(
     }
     for number in 0..manner.datagrams {
         datagrams::bind(number, &sockets, |address| server.bind_udp(address));
+    }
+    for address in passed {
+        adopting::listen_on_passed(&mut server, world, &address)?;
     }
     let addresses: Vec<_> =
         world.borrow().services.iter().map(|service| service.address.clone()).collect();
@@ -302,6 +313,8 @@ fn run_and_check<const TRACE: bool, const SIZE: usize>(
         // While all input waits for memory a loop rests over it, and where too much is left.
         let rests = Rests { low_watermark, cap: server.max_connections() };
         world.rests = (!limits.low_ceiling && !manner.hoards).then_some(rests);
+        let acceptor = handle.clone();
+        world.acceptor.adopt = Some(Box::new(move |stream| acceptor.adopt(stream)));
         world.post = Some(Box::new(move |wire, bytes| {
             let id = of.borrow().iter().find(|session| session.1 == wire).map(|session| session.0);
             let sends = |id| match by_message.borrow_mut().chance(500) {
@@ -321,7 +334,10 @@ fn run_and_check<const TRACE: bool, const SIZE: usize>(
             (ends.late)(&handle, &opened.borrow());
         }));
     }
-    let (metrics, server) = run_to_the_end(server, world, manner.embedded)?;
+    world.borrow_mut().begin_elsewhere();
+    adopting::adopt(&mut server, world, &sessions);
+    let adopts = |server: &mut _| adopting::adopt(server, world, &sessions);
+    let (metrics, server) = run_to_the_end(server, world, manner.embedded, adopts)?;
     let Some(server) = server else { return Ok(metrics) };
     if metrics.spins_paid > metrics.spins || (metrics.spins > 0 && !spins) {
         return Err(format!("of {} spins {} paid", metrics.spins, metrics.spins_paid));
@@ -329,6 +345,8 @@ fn run_and_check<const TRACE: bool, const SIZE: usize>(
     let opened = sessions.borrow().len();
     let echo = &server.handler().0;
     check_run(&mut world.borrow_mut(), opened, echo, &metrics, ends)?;
+    drop(server);
+    world.borrow_mut().acceptor.expect_all_closed()?;
     Ok(metrics)
 }
 
@@ -336,6 +354,7 @@ fn run_and_check<const TRACE: bool, const SIZE: usize>(
 fn turn_until_done<H: Handler>(
     server: &mut EventLoop<H, SimulatedKernel>,
     world: &Rc<RefCell<World>>,
+    mut between: impl FnMut(&mut EventLoop<H, SimulatedKernel>),
 ) -> Result<Metrics, Error> {
     let mut random = Random::new(world.borrow_mut().random.next());
     loop {
@@ -345,8 +364,12 @@ fn turn_until_done<H: Handler>(
             1..4 => None,
             _ => Some(Duration::from_nanos(random.next() % random.pick(&[2000, 10_000_000_000]))),
         };
+        world.borrow_mut().acceptor.before_turn = true;
         if server.run_once(timeout)? == Turn::Done {
             return Ok(server.metrics());
+        }
+        if random.chance(100) {
+            between(server);
         }
     }
 }

@@ -62,7 +62,10 @@ fn check_counts(world: &World, echo: &Echo, metrics: &Metrics) -> Result<(), Str
     let accepted: u64 = world.wires.iter().map(|wire| wire.link.accepted(Side::Ours)).sum();
     let taken = world.wires.iter().map(|wire| wire.taken).sum();
     let lacked = world.faults.injected.iter().filter(|fault| fault.is_want_of_memory()).count();
-    let never_seen = metrics.registrations_failed + world.lack_options;
+    let acceptor = &world.acceptor;
+    let never_seen = metrics.registrations_failed - acceptor.unregistered + world.lack_options;
+    let adopted = seen.adopted + acceptor.direct - acceptor.refused;
+    let refused = metrics.adoptions_refused + acceptor.refused;
     let counts = [
         ("turns", metrics.turns, world.vigil.tally.waits),
         ("closed connections", metrics.closed, echo.ends.len() as u64 + turned_away),
@@ -70,6 +73,8 @@ fn check_counts(world: &World, echo: &Echo, metrics: &Metrics) -> Result<(), Str
         ("bytes sent", metrics.bytes_out, accepted),
         ("accepted connections", metrics.accepted, seen.accepted + never_seen),
         ("connections made", metrics.connected, seen.connected),
+        ("adopted connections", metrics.adopted, adopted),
+        ("adoptions", metrics.adopted + refused, acceptor.taken),
         ("retries", metrics.retries + ends(Reason::Exhausted), lacked as u64),
     ];
     for (what, counted, known) in counts {

@@ -117,8 +117,13 @@ impl Files {
     /// A bound socket becomes a listener.
     pub(crate) fn listen(&mut self, number: usize) -> Result<(), Errno> {
         let file = &mut self.get_mut(number).file;
-        let File::Fresh(address) = file else { return Err(Errno::INVAL) };
-        *file = File::Listener(address.clone(), VecDeque::new());
+        let address = match file {
+            File::Fresh(address) => address.clone(),
+            // Only its backlog may have another length.
+            File::Listener(..) => return Ok(()),
+            _ => return Err(Errno::INVAL),
+        };
+        *file = File::Listener(address, VecDeque::new());
         self.listeners.push(number);
         Ok(())
     }

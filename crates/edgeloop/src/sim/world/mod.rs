@@ -1,6 +1,7 @@
 //! Everything outside the loop: descriptors, the epoll set, connections, the clock, the peers, and
 //! the scheduler that chooses what happens next.
 
+mod acceptor;
 mod chances;
 #[cfg(feature = "udp")]
 mod datagrams;
@@ -38,6 +39,7 @@ use crate::sim::model::eventfd::EventFd;
 use crate::sim::peers::Peer;
 use crate::sim::peers::place::Stage;
 use crate::sim::{Call, Fate, Injector, Random, Side};
+pub use acceptor::Acceptor;
 use chances::{Chances, Steps};
 use names::shown;
 use vigil::POLL;
@@ -145,6 +147,8 @@ pub struct World {
     pub listeners: Vec<Address>,
     /// Who answers where the loop connects to.
     pub services: Vec<Service>,
+    /// Who gives the loop what was accepted elsewhere.
+    pub acceptor: Acceptor,
     /// SIGPIPE is ignored, so that pipes may be used.
     pub ignores_sigpipe: bool,
     /// How many descriptors another part of the program may use.
@@ -227,6 +231,7 @@ impl World {
             lack_options: 0,
             listeners: vec![FIRST],
             services: Vec::new(),
+            acceptor: Acceptor::default(),
             ignores_sigpipe: true,
             foreign: 0,
             longest_backlog: None,
@@ -373,6 +378,7 @@ impl World {
     /// epoll_wait(2). Whatever can happen meanwhile happens in an order of chance.
     pub(crate) fn wait(&mut self, events: &mut Batch, block: bool) -> Result<(), Errno> {
         events.clear();
+        self.acceptor.before_turn = false;
         let (files, epoll) = (&self.files, &self.epoll);
         // Who came after the events were collected is no business of that turn.
         let told = |&&number: &&usize| files.has_waiting(number) && !epoll.is_listed(number);
@@ -447,7 +453,7 @@ impl World {
         let mut steps = Steps::NONE;
         match one.place.stage {
             Stage::Unborn => {
-                let connects = one.can_connect(now) && self.files.listener(one.wants()).is_some();
+                let connects = one.can_connect(now) && self.accepts(peer);
                 steps = steps.with_if(Steps::CONNECT, connects);
             }
             // A Unix socket is connected when it asks, or not.
@@ -506,6 +512,7 @@ impl World {
         }
         self.faults.end();
         (self.alarm, self.foreign) = (Time::NEVER, 0);
+        self.end_acceptor();
         while !self.vigil.has_violation() && (self.step() || self.jump()) {}
     }
 
@@ -534,8 +541,10 @@ impl World {
         let errands = self.errands.iter().filter(|errand| errand.0 <= now).count();
         let (_, used) = self.files.counts();
         let datagrams = self.datagram_steps();
-        let foreign = self.foreign > 0 && (peers + errands + datagrams > 0 || used > 0);
-        let all = peers + errands + datagrams + usize::from(foreign);
+        let adopted = usize::from(self.acceptor.next() <= now);
+        let others = peers + errands + datagrams + adopted;
+        let foreign = self.foreign > 0 && (others > 0 || used > 0);
+        let all = others + usize::from(foreign);
         if all == 0 {
             return false;
         }
@@ -553,6 +562,8 @@ impl World {
             }
         } else if chosen < peers + errands + datagrams {
             self.datagram_step(chosen - peers - errands);
+        } else if chosen < others {
+            self.hand_over();
         } else {
             self.be_foreign(all == 1);
         }
@@ -561,7 +572,8 @@ impl World {
 
     /// The loop rests and no peer has anything left to do: the run may come to its end.
     fn end_if_done(&mut self) -> bool {
-        if !self.errands.is_empty() || !self.are_peers_done() {
+        let adopts = self.acceptor.next() < Time::NEVER;
+        if adopts || !self.errands.is_empty() || !self.are_peers_done() {
             return false;
         }
         match self.at_the_end.take() {

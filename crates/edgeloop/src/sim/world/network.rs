@@ -82,7 +82,8 @@ impl World {
         };
         // One that was never made is closed where that shows, and not by the closing phase alone.
         let counts = matches!(open.file, File::Stream(wire) if !self.wires[wire].tentative);
-        let closes = counts && self.epoll.token(number).is_some();
+        let is_registered = self.epoll.token(number).is_some();
+        let closes = counts && is_registered;
         self.vigil.turn.closes += u64::from(closes);
         if open.abort {
             self.note(|| format!("an RST is sent for {number}"));
@@ -104,7 +105,8 @@ impl World {
                 self.wires[wire].held = None;
                 self.wires[wire].aborted = open.abort;
                 self.wires[wire].link.close(Side::Ours, open.abort);
-                let tentative = self.wires[wire].tentative;
+                let refused = self.wires[wire].adopted && !is_registered;
+                let tentative = self.wires[wire].tentative || refused;
                 let peer = self.peer_of(wire);
                 // The handler never heard of it, whatever the peer did on it.
                 peer.place.excused |= tentative && !matches!(peer.role, Role::Script(_));
@@ -210,6 +212,9 @@ impl World {
     // Connecting.
 
     fn connect(&mut self, peer: usize) {
+        if self.connect_elsewhere(peer) {
+            return;
+        }
         let Some(number) = self.files.listener(self.peers[peer].wants()) else { return };
         let buffer = self.buffer();
         let is_unix = self.files.is_unix(number);

@@ -14,7 +14,11 @@ impl World {
         token: Token,
         interest: Interest,
     ) -> Result<(), Errno> {
-        self.meet(Call::Register, Some(number), 0)?;
+        if let Err(error) = self.meet(Call::Register, Some(number), 0) {
+            let adopted = self.wire_of(number).is_some_and(|wire| self.wires[wire].adopted);
+            self.acceptor.unregistered += u64::from(adopted);
+            return Err(error);
+        }
         let now = Self::poll(&self.files, &mut self.wires, number);
         let added = self.epoll.add(number, token, interest, Mode::Edge, now);
         if added.is_err() {

@@ -105,7 +105,7 @@ impl World {
         let errands = self.errands.iter().map(|errand| errand.0);
         let peers = self.wakes.peek().map(|&Reverse((at, _))| at);
         let all = errands.chain(peers).chain(self.stop.as_ref().map(|stop| stop.0));
-        let all = all.chain([self.next_datagram()]);
+        let all = all.chain([self.next_datagram(), self.acceptor.next()]);
         all.min().unwrap_or(Time::NEVER)
     }
 

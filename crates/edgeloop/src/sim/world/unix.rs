@@ -138,7 +138,7 @@ impl World {
         }
         let accepted = self.wire_of(number);
         if let Err(error) = self.meet(Call::SetOption, accepted.map(|_| number), 0) {
-            self.lack_options += u64::from(accepted.is_some());
+            self.lacks_options(accepted);
             return Err(error);
         }
         if option == SocketOption::UrgentInline {
@@ -148,6 +148,12 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// A stream that the loop has accepted lacks an option.
+    pub(crate) fn lacks_options(&mut self, stream: Option<usize>) {
+        let accepted = stream.is_some_and(|wire| !self.wires[wire].adopted);
+        self.lack_options += u64::from(accepted);
     }
 
     /// Whether getpeername(2) finds a peer of our end.

@@ -53,6 +53,8 @@ pub struct Wire {
     /// The loop has asked for it, and was not told yet that it is made. Until then it may close it,
     /// and try another address.
     pub tentative: bool,
+    /// It was accepted elsewhere, and given to the loop.
+    pub adopted: bool,
     pub known: Known,
 }
 
@@ -109,6 +111,7 @@ impl Wire {
             made_at: None,
             shut: None,
             tentative: false,
+            adopted: false,
             known: Known::default(),
         }
     }

@@ -79,6 +79,9 @@ impl Echo {
                 flooded = true;
             }
         }
+        if self.random.chance(self.manner.adopts) {
+            self.world.borrow_mut().hand_over();
+        }
         if self.random.chance(self.manner.dials) {
             self.dial(cx);
         }

@@ -126,11 +126,13 @@ impl Echo {
             let world = self.world.borrow();
             (world.wire_named(id).expect("the loop has registered it"), world.clock_read)
         };
-        let known = !self.seen.turned_away.insert(id);
-        self.seen.accepted += u64::from(!known);
-        let address = self.world.borrow().wires[wire].addresses[0].clone();
+        self.begins(id, wire);
+        let (address, adopted) = {
+            let it = &self.world.borrow().wires[wire];
+            (it.addresses[0].clone(), it.adopted)
+        };
         let listener = origin.listener.as_ref();
-        if listener != Some(&address) {
+        if listener != Some(&address).filter(|_| !adopted) {
             let what = || format!("{id} was accepted at {address}, and not at {listener:?}");
             self.world.borrow_mut().violated(what);
         }
@@ -145,6 +147,14 @@ impl Echo {
         self.has_limits_of(listener, id, wire);
         self.sessions.borrow_mut().push((id, wire));
         Some(Session::new(id, wire, made))
+    }
+
+    /// One that has no session begins, if that is not known yet.
+    fn begins(&mut self, id: ConnectionId, wire: usize) {
+        let is_new = self.seen.turned_away.insert(id);
+        let adopted = self.world.borrow().wires[wire].adopted;
+        let seen = if adopted { &mut self.seen.adopted } else { &mut self.seen.accepted };
+        *seen += u64::from(is_new);
     }
 
     /// The session of a callback: one of an outbound connection learns with its first callback
@@ -516,10 +526,11 @@ impl Echo {
         }
         let wire = self.world.borrow().wire_named(*id).expect("it is registered");
         if matches!(trace, Trace::Registered { .. }) {
-            // An outbound one has its session already.
-            let accepted = !self.world.borrow().wires[wire].tentative;
-            let known = accepted && !self.seen.turned_away.insert(*id);
-            self.seen.accepted += u64::from(accepted && !known);
+            // An outbound one has its session already, and so has one that was given with it.
+            let has_session = self.world.borrow().wires[wire].tentative;
+            if !has_session {
+                self.begins(*id, wire);
+            }
         }
         self.give_up(wire);
         self.panic_quietly("as planned, and when shown a step");

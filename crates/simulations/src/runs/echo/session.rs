@@ -70,6 +70,11 @@ impl Session {
         }
     }
 
+    /// Of a stream that the loop is given now.
+    pub(crate) fn given(wire: usize, made: Time) -> Self {
+        Self { wire, ..Self::unnamed(made) }
+    }
+
     /// Of a connection that the loop is asked for now, with `others` addresses behind the first.
     pub(crate) fn outbound(others: u32, made: Time) -> Self {
         Self { outbound: true, others, ..Self::unnamed(made) }
@@ -144,6 +149,8 @@ pub(crate) struct Seen {
     /// Acts on a connection that was gone.
     pub(crate) stale: u64,
     pub(crate) accepted: u64,
+    /// Of the streams that it was given by another thread or a callback.
+    pub(crate) adopted: u64,
     pub(crate) connected: u64,
     pub(crate) refused: u64,
     /// Panics while it was told a notice, which are told no more.

@@ -7,7 +7,8 @@ use super::session::Session;
 
 impl Echo {
     fn turn(&self) -> u64 {
-        self.world.borrow().vigil.tally.waits
+        let world = self.world.borrow();
+        world.vigil.tally.waits + u64::from(world.acceptor.before_turn)
     }
 
     /// Asks for it, if it is to.

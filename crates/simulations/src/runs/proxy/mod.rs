@@ -194,7 +194,7 @@ fn run_and_check(
         world.at_the_end = Some(Box::new(move || (ends.late)(&handle, &[])));
         world.random.chance(250)
     };
-    let (metrics, server) = run_to_the_end(server, world, embedded)?;
+    let (metrics, server) = run_to_the_end(server, world, embedded, |_| {})?;
     let Some(server) = server else { return Ok(metrics) };
     let world = &mut world.borrow_mut();
     let stopped = world.stopped.or(world.ended_at);
