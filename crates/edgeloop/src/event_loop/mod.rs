@@ -9,6 +9,7 @@ mod connecting;
 mod datagrams;
 mod due;
 mod embed;
+mod ends;
 mod interrupted;
 mod mail;
 mod panics;
