@@ -107,6 +107,7 @@ impl Echo {
             if !self.gone.contains(&id) {
                 *self.poked.entry(id).or_default() += 1;
             }
+            self.world.borrow_mut().vigil.is_to_call();
             cx.poke(id);
         }
     }
