@@ -389,8 +389,15 @@ mod tests {
         let files = ListenOptions::new();
         let listening = listen(&mut event_loop, &resolved, ipv6_only, &files, &[])?;
         for address in &listening.addresses {
-            if let Served::Streams(address) = address {
-                TcpStream::connect(address).unwrap_or_else(|error| panic!("{address}: {error}"));
+            match address {
+                Served::Streams(address) => drop(
+                    TcpStream::connect(address)
+                        .unwrap_or_else(|error| panic!("{address}: {error}")),
+                ),
+                Served::Datagrams(address) => {
+                    let taken = std::net::UdpSocket::bind(address).expect_err("it is taken");
+                    assert_eq!(taken.kind(), std::io::ErrorKind::AddrInUse, "{address}");
+                }
             }
         }
         Ok(listening)
