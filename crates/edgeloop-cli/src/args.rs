@@ -254,7 +254,7 @@ mod tests {
             (&["--maxconnections", "5"], "did you mean '--max-connections'?"),
             (&["serve", "--max_connections=5"], "did you mean '--max-connections'?"),
             (&["-version"], "unknown option '-version'; did you mean '--version'?"),
-            (&["--timeout", "5s"], "'--user-timeout' or '--drain-timeout'?"),
+            (&["--timeout", "5s"], "an option of 'edgeloop bench'"),
             (&["bench", "--connection", "5"], "did you mean '--connections'?"),
             (&["bench", "--clients", "5"], "did you mean '--connections'?"),
             (&["serve", "--log-level", "5"], "did you mean '--verbose'?"),

@@ -89,7 +89,7 @@ impl Address {
     }
 
     /// Whether it takes datagrams of UDP.
-    pub(crate) fn is_udp(&self) -> bool {
+    pub(crate) const fn is_udp(&self) -> bool {
         matches!(self, Self::Udp(_))
     }
 

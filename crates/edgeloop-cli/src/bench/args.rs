@@ -29,7 +29,8 @@ Exit codes:
   5      A --fail-if holds
   70     A fatal error
   128+N  A second signal N: 130 for SIGINT, 143 for SIGTERM
-If several apply, it is the first of 2, 3, 1, 4, 5.
+If several apply, it is the first of 2, 3, 1, 4, 5. With a --fail-if about lost or unanswered, lost \
+datagrams alone are no 1, unless nothing was answered.
 
 Signals:
   SIGTERM, SIGINT, SIGHUP
@@ -43,12 +44,14 @@ Signals:
 #[derive(Debug, Default, Args)]
 #[allow(rustdoc::broken_intra_doc_links, reason = "the help prints its brackets as they are")]
 pub(crate) struct BenchArgs {
-    /// The service: HOST:PORT, [IPV6]:PORT, PORT, unix:PATH or unix:@NAME
+    /// The service: HOST:PORT, [IPV6]:PORT, PORT, udp://HOST:PORT, unix:PATH or unix:@NAME
     ///
     /// PORT alone is 127.0.0.1:PORT. Connections take all addresses of a host name in turn; where
     /// one can't be connected to, they try the next. tcp:// may precede each of these. unix:PATH is
     /// the file of a Unix socket, unix:@NAME a name without a file (abstract). Several addresses,
-    /// of all kinds, are taken in turn like those of one name
+    /// of all kinds, are taken in turn like those of one name. udp://HOST:PORT is measured with
+    /// datagrams, each of which has a number: -c is then the number of sockets, each with a port of
+    /// its own
     #[arg(value_name = "ADDRESS", required = true)]
     pub(crate) address: Vec<OsString>,
 
@@ -58,7 +61,7 @@ pub(crate) struct BenchArgs {
 
     /// Size of a message [default: 64; with --stream 64KiB]
     ///
-    /// From 1 byte to 1GiB
+    /// From 1 byte to 1GiB; of a datagram from 8 to 65507 bytes (65527 over IPv6)
     #[arg(short, long, value_name = "SIZE", allow_hyphen_values = true)]
     pub(crate) size: Option<OsString>,
 
@@ -145,8 +148,9 @@ pub(crate) struct BenchArgs {
 
     /// Fail if this holds: p99>1ms; can be repeated
     ///
-    /// A figure (min, mean, p50, p90, p95, p99, p99.9, p99.99, max, rate, errors or unanswered), >
-    /// or <, and a limit. +10% or -5% as limit is the difference to --baseline, and fails only
+    /// A figure (min, mean, p50, p90, p95, p99, p99.9, p99.99, max, rate, errors, unanswered or
+    /// lost), > or <, and a limit. lost is what was never answered, and can be a share: lost>0.1%.
+    /// With it, lost datagrams alone are no exit code 1. +10% or -5% as limit is the difference to --baseline, and fails only
     /// beyond the noise where that is known. A figure that cannot be judged fails. The exit code is
     /// 5
     #[arg(long, value_name = "CONDITION", allow_hyphen_values = true)]
@@ -163,6 +167,8 @@ pub(crate) struct BenchArgs {
     pub(crate) warmup: Option<OsString>,
 
     /// How long to wait for the last answers [default: 1s]
+    ///
+    /// For udp://, the default is what --timeout is
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) grace: Option<OsString>,
 
@@ -217,6 +223,13 @@ pub(crate) struct BenchArgs {
     /// kernel does, and for a greeting without end
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) connect_timeout: Option<OsString>,
+
+    /// How long to wait for the answer to a datagram [default: 1s]
+    ///
+    /// A datagram without an answer by then is lost. It ranks above all that were answered, also if
+    /// its answer comes late. Only for udp://
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub(crate) timeout: Option<OsString>,
 
     /// Poll this long before each send [default: 200us]
     ///

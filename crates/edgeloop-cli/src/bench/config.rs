@@ -12,6 +12,7 @@ use super::find::{Bound, Search};
 use super::payload::{LARGEST, STREAMS};
 use super::plan::{Extent, Load, Plan};
 use super::profile::Profile;
+use super::refusals;
 use super::schedule::Arrival;
 use crate::addresses::Address;
 use crate::exit::Failure;
@@ -92,10 +93,7 @@ impl BenchConfig {
         let read_address = |address| Address::read("ADDRESS", address).map(Address::reachable);
         let addresses = args.address.iter().map(|address| read_address(address));
         let addresses = addresses.collect::<Result<Vec<_>, _>>()?;
-        if let Some(udp) = addresses.iter().find(|address| address.is_udp()) {
-            let line = "bench does not load UDP yet; expected an address of TCP or a Unix socket";
-            return Err(Failure::usage(format!("invalid value '{udp}' for ADDRESS: {line}")));
-        }
+        let timeout = refusals::timeout(args, &addresses)?;
         let count = |name, value| option(name, value, |text| values::count(text, 1, u64::MAX));
         let hold = option("--hold", &args.hold, lanes)?;
         let connections = match hold {
@@ -135,7 +133,7 @@ impl BenchConfig {
         let threads = option("--threads", &args.threads, |text| values::count(text, 1, 1024))?;
         let opening = option("--open-rate", &args.open_rate, values::rate)?;
         let busy_poll = option("--busy-poll", &args.busy_poll, values::deadline)?;
-        let mut extent = extent(args)?;
+        let mut extent = extent(args, timeout)?;
         if let Some(profile) = &profile {
             extent.duration = Some(profile.length());
             histograms(profile, threads.unwrap_or(1).min(active as u64))?;
@@ -164,7 +162,9 @@ impl BenchConfig {
             connects,
             extent,
             connect_timeout: option("--connect-timeout", &args.connect_timeout, values::timeout)?
-                .unwrap_or(Some(Duration::from_secs(10))),
+                .unwrap_or(Some(Duration::from_secs(10)))
+                .filter(|_| timeout.is_none()),
+            timeout,
             verifies,
             seed: option("--seed", &args.seed, |text| values::count(text, 0, u64::MAX))?
                 .unwrap_or(1),
@@ -304,7 +304,7 @@ fn find(args: &BenchArgs, rate: Option<f64>, arrival: Arrival) -> Result<Option<
     search.map(Some).map_err(|fault| Failure::usage(format!("--find: {fault}")))
 }
 
-fn extent(args: &BenchArgs) -> Result<Extent, Failure> {
+fn extent(args: &BenchArgs, timeout: Option<Duration>) -> Result<Extent, Failure> {
     let messages = option("--messages", &args.messages, |text| values::count(text, 1, u64::MAX))?;
     let asked = option("--duration", &args.duration, values::span)?;
     // The steps of a search have lengths of their own.
@@ -317,7 +317,7 @@ fn extent(args: &BenchArgs) -> Result<Extent, Failure> {
         duration: asked.or(usual),
         messages,
         warmup: warmup.unwrap_or(usual_warmup),
-        grace: grace.unwrap_or(Duration::from_secs(1)),
+        grace: grace.or(timeout).unwrap_or(Duration::from_secs(1)),
     })
 }
 

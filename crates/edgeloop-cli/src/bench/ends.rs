@@ -8,6 +8,7 @@ use edgeloop::Address;
 use rustix::io::Errno;
 
 use super::config::BenchConfig;
+use super::refusals::check_size;
 use crate::addresses;
 use crate::exit::Failure;
 
@@ -44,6 +45,9 @@ pub(super) fn resolve(config: &mut BenchConfig) -> Result<(), Failure> {
                 plan.addresses.push(address);
             }
         }
+    }
+    if plan.timeout.is_some() {
+        check_size(plan.size, &plan.addresses)?;
     }
     if config.first_address {
         // Those of the other family lead nowhere now.

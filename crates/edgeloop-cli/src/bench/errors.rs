@@ -71,6 +71,12 @@ impl Cause {
         Self { class, ..self }
     }
 
+    /// Why the kernel did not send a datagram.
+    pub(crate) fn of_send(error: &io::Error) -> Self {
+        // What is not permitted is a firewall, or broadcast: its name tells which.
+        Self::of_io_error(error).of_unix()
+    }
+
     fn of_io_error(error: &io::Error) -> Self {
         let class = Class::of_io_error(error);
         let is_named = class == Class::Other || error.kind() == io::ErrorKind::PermissionDenied;

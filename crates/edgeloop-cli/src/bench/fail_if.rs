@@ -9,7 +9,7 @@ use crate::values;
 /// What must not be.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Condition {
-    /// As in [`FIGURES`], or `errors` or `unanswered`.
+    /// As in [`FIGURES`], or one of [`COUNTS`].
     figure: &'static str,
     /// Whether it fails above the limit, or below it.
     is_above: bool,
@@ -24,10 +24,15 @@ enum Limit {
     Absolute(f64),
     /// That of the baseline, and so many percent of it more.
     Relative(f64),
+    /// So many percent of all messages.
+    Share(f64),
 }
 
 /// Figures that count something.
-const COUNTS: [&str; 2] = ["errors", "unanswered"];
+const COUNTS: [&str; 3] = ["errors", "unanswered", LOST];
+
+/// Those that were never answered, by their number or as a share of all.
+const LOST: &str = "lost";
 
 /// A figure and whether it may be larger than it seems.
 type Value = (f64, bool);
@@ -47,11 +52,14 @@ impl Condition {
         let name = figure.trim().replace('.', "_");
         let known = FIGURES.into_iter().chain(COUNTS).find(|known| *known == name);
         let figure = known.ok_or(
-            "expected one of min, mean, p50, p90, p95, p99, p99.9, p99.99, max, rate, errors and \
-             unanswered in front of > or <",
+            "expected one of min, mean, p50, p90, p95, p99, p99.9, p99.99, max, rate, errors, \
+             unanswered and lost in front of > or <",
         )?;
         let limit = limit.trim();
         let limit = match limit.strip_suffix('%') {
+            Some(percent) if figure == LOST && !percent.starts_with(['+', '-']) => {
+                Limit::Share(share(percent.trim())?)
+            }
             Some(percent) => Limit::Relative(relative(percent.trim())?),
             None => Limit::Absolute(absolute(figure, limit)?),
         };
@@ -63,10 +71,16 @@ impl Condition {
         matches!(self.limit, Limit::Relative(_))
     }
 
+    /// Whether it says how many messages may be lost.
+    pub(crate) fn is_of_losses(&self) -> bool {
+        ["unanswered", LOST].contains(&self.figure)
+    }
+
     /// Says why a run fails, if it does. What can't be judged fails, too.
     pub(crate) fn failure(&self, results: &Results, baseline: Option<&Results>) -> Option<String> {
         let reason = match self.limit {
             Limit::Absolute(limit) => self.absolutely(results, limit),
+            Limit::Share(percent) => self.as_share(results, percent),
             Limit::Relative(percent) => self.relatively(results, baseline, percent),
         }?;
         Some(format!("--fail-if '{}': {reason}", OneLine(&self.text)))
@@ -89,6 +103,18 @@ impl Condition {
                 "{name} cannot be judged: it is {shown}, because messages were never answered"
             )),
         }
+    }
+
+    fn as_share(&self, results: &Results, percent: f64) -> Option<String> {
+        let side = if self.is_above { "above" } else { "below" };
+        let lost = results.lost() * 100.0;
+        let all = results.messages.saturating_add(results.unanswered);
+        if all == 0 {
+            return Some(format!("{LOST} cannot be judged: no message was due"));
+        }
+        let shown = show::share(results.unanswered, all);
+        let fails = self.is_beyond(lost, percent);
+        fails.then(|| format!("{LOST} is {shown}, {side} {percent} %"))
     }
 
     fn relatively(
@@ -148,7 +174,7 @@ impl Condition {
     fn value(&self, results: &Results) -> Option<Value> {
         match self.figure {
             "errors" => Some((to_f64(results.errors.values().sum()), false)),
-            "unanswered" => Some((to_f64(results.unanswered), false)),
+            "unanswered" | LOST => Some((to_f64(results.unanswered), false)),
             name => compare::figure(results, name),
         }
     }
@@ -175,6 +201,13 @@ impl Condition {
     }
 }
 
+/// A limit in percent of all messages.
+fn share(percent: &str) -> Result<f64, String> {
+    let is_plain = percent.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let share = percent.parse().ok().filter(|share| is_plain && (0.0..=100.0).contains(share));
+    share.ok_or_else(|| "expected a share from 0% to 100%, like 0.1%".into())
+}
+
 /// A limit in percent of the baseline, with its sign.
 fn relative(percent: &str) -> Result<f64, String> {
     let expected =
@@ -198,7 +231,7 @@ fn relative(percent: &str) -> Result<f64, String> {
 fn absolute(figure: &str, text: &str) -> Result<f64, String> {
     match figure {
         "rate" => values::rate(text),
-        "errors" | "unanswered" => values::count(text, 0, u64::MAX).map(to_f64),
+        "errors" | "unanswered" | LOST => values::count(text, 0, u64::MAX).map(to_f64),
         _ => values::pause(text).map(|limit| limit.as_secs_f64() * 1e6),
     }
 }

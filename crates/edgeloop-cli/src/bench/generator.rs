@@ -33,6 +33,7 @@ impl Generator {
             waited_us: watched.map(|it| micros(it.wait)),
             busy,
             waited,
+            receive_drops: None,
             is_bottleneck: is_closed && (limits(busy, Self::BUSY) || limits(waited, WAITED)),
             marked: marked(latency, &lags),
         }

@@ -180,7 +180,8 @@ impl<'a> Live<'a> {
 }
 
 const COLUMNS: &str = "second,messages,unanswered,bytes_sent,bytes_received,errors,alive,in_flight,\
-     p50_us,p99_us,max_us,seconds,rate,p95_us,answered_p50_us,answered_p99_us,answered_max_us,step";
+     p50_us,p99_us,max_us,seconds,rate,p95_us,answered_p50_us,answered_p99_us,answered_max_us,step,\
+     duplicates,reordered,late,foreign,corrupted,no_room";
 
 /// The whole table of seconds, of a run without a profile.
 pub(crate) fn table(intervals: &[Interval]) -> String {
@@ -208,9 +209,13 @@ fn row(interval: &Interval, profile: Option<&Profile>) -> String {
         step.map(|step| step.to_string()).unwrap_or_default(),
     ];
     let figures = figures.join(",");
+    let strays = interval.datagrams.map_or_else(
+        || ",,,,,".to_owned(),
+        |strays| strays.named().map(|(_, count)| count.to_string()).join(","),
+    );
     format!(
         "{second},{messages},{unanswered},{bytes_sent},{bytes_received},{errors},{alive},{in_flight},\
-         {figures}\n"
+         {figures},{strays}\n"
     )
 }
 

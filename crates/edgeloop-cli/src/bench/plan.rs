@@ -1,6 +1,6 @@
 //! What one thread of a run is to do: resolved, and the same for its whole time.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,6 +59,8 @@ pub(crate) struct Plan {
     pub(crate) connects: bool,
     pub(crate) extent: Extent,
     pub(crate) connect_timeout: Option<Duration>,
+    /// How long the answer to a datagram is waited for; none where there are connections.
+    pub(crate) timeout: Option<Duration>,
     pub(crate) verifies: bool,
     pub(crate) seed: u64,
     /// How long before a send its time is polled for.
@@ -116,18 +118,39 @@ impl Plan {
         let all = self.addresses.len();
         let first = &self.addresses[number % all];
         let is_alike = |ip: IpAddr| first.ip().is_some_and(|first| ip.is_ipv4() == first.is_ipv4());
-        // Only those of its family can be connected to from a source.
-        let sources = || self.sources.iter().filter(|source| is_alike(**source));
-        let source = sources().nth((number / all) % sources().count().max(1));
+        let source = self.source(number);
         let target = (1..all)
             .map(|step| &self.addresses[(number + step) % all])
             .filter(|other| source.is_none() || other.ip().is_some_and(is_alike))
             .fold(Target::new(first), Target::or)
             .timeout(self.connect_timeout);
         match source {
-            Some(source) => target.bind(SocketAddr::new(*source, 0)),
+            Some(source) => target.bind(SocketAddr::new(source, 0)),
             None => target,
         }
+    }
+
+    /// Where connection `number` comes from, if that is asked for.
+    fn source(&self, number: usize) -> Option<IpAddr> {
+        let all = self.addresses.len();
+        let first = self.addresses[number % all].ip()?;
+        // Only those of its family can be connected to from a source.
+        let is_alike = |source: &&IpAddr| source.is_ipv4() == first.is_ipv4();
+        let sources = || self.sources.iter().filter(is_alike);
+        sources().nth((number / all) % sources().count().max(1)).copied()
+    }
+
+    /// Where the datagrams of socket `number` come from and go to, and which of the addresses that
+    /// is. They take them in turn.
+    pub(crate) fn datagram_ends(&self, number: usize) -> Option<(SocketAddr, SocketAddr, usize)> {
+        let index = number % self.addresses.len();
+        let to = self.addresses[index].as_tcp()?;
+        let any: IpAddr = match to {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let from = self.source(number).unwrap_or(any);
+        Some((SocketAddr::new(from, 0), to, index))
     }
 }
 
@@ -158,6 +181,7 @@ pub(crate) mod tests {
                 grace: Duration::from_secs(1),
             },
             connect_timeout: Some(Duration::from_secs(10)),
+            timeout: None,
             verifies: true,
             seed: 1,
             busy_poll: Duration::ZERO,

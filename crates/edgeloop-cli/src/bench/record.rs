@@ -2,7 +2,7 @@
 
 use super::errors::Errors;
 use super::verdict::Verdict;
-use crate::results::Times;
+use crate::results::{Datagrams, Times};
 
 /// All that is measured.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +29,8 @@ pub(crate) struct Counts {
     /// Connections that the other end closed with nothing in flight.
     pub(crate) reopened: u64,
     pub(crate) lateness: Lateness,
+    /// None where there are connections.
+    pub(crate) datagrams: Option<Datagrams>,
 }
 
 /// What is counted of the time before the measured one.
@@ -65,6 +67,7 @@ impl Measured {
         mine.errors.add(&theirs.errors);
         mine.reopened += theirs.reopened;
         mine.lateness.add(&theirs.lateness);
+        Datagrams::join(&mut mine.datagrams, theirs.datagrams.as_ref());
     }
 
     /// Whether nothing has happened.

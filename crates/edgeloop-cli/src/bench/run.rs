@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use edgeloop::{Config, EventLoop, Metrics, Time};
 
+use super::datagrams::DatagramWorker;
 use super::gate::Gate;
 use super::interrupt::Interrupt;
 use super::monitor::{self, Monitor, Threads, Watched, monotonic};
@@ -16,7 +17,7 @@ use super::record::{Before, Measured};
 use super::seconds::{Moment, Pool, Second, Seconds, Watcher};
 use super::steps::Steps;
 use super::verdict::Verdict;
-use super::worker::{End, Outcome, Tick, Worker};
+use super::worker::{End, Outcome, Part, Tick, Worker};
 use crate::exit::Failure;
 
 /// How often whoever watches is called, at least.
@@ -45,6 +46,8 @@ pub(crate) struct Done {
     pub(crate) steps: Option<Steps>,
     /// What was seen of the load generator itself, if it could be watched.
     pub(crate) watched: Option<Watched>,
+    /// Datagrams that this machine's own receive buffers had no room for, if that is known.
+    pub(crate) receive_drops: Option<u64>,
     /// Waits of all loops that could block.
     pub(crate) waits: u64,
     /// How many threads there were.
@@ -69,6 +72,7 @@ impl Done {
             (Some(mine), Some(theirs)) => mine.add(&theirs),
             (mine, theirs) => *mine = mine.take().or(theirs),
         }
+        self.receive_drops = plus(self.receive_drops, later.receive_drops);
         self.waits += later.waits;
     }
 }
@@ -83,6 +87,11 @@ impl End {
             _ => Self::NoConnection,
         }
     }
+}
+
+/// One count of two that is only known if both are.
+fn plus(one: Option<u64>, two: Option<u64>) -> Option<u64> {
+    Some(one?.saturating_add(two?))
 }
 
 enum Report {
@@ -100,6 +109,18 @@ pub(crate) fn run(
     watcher: &mut dyn Watcher,
     interrupt: &Interrupt,
 ) -> Result<Done, Failure> {
+    if plan.timeout.is_some() {
+        run_as::<DatagramWorker>(plan, watcher, interrupt)
+    } else {
+        run_as::<Worker>(plan, watcher, interrupt)
+    }
+}
+
+fn run_as<W: Part>(
+    plan: &Plan,
+    watcher: &mut dyn Watcher,
+    interrupt: &Interrupt,
+) -> Result<Done, Failure> {
     // Before their parts are shared out: where threads are few, each does more.
     let mut started = start(plan.shares().len(), watcher);
     let plan = Plan { threads: started.len().max(1), ..plan.clone() };
@@ -110,7 +131,7 @@ pub(crate) fn run(
     let (reports_in, reports) = mpsc::channel();
     let mut loops = Vec::new();
     for share in shares {
-        loops.push(make(share, &gate, &pool, &reports_in, interrupt)?);
+        loops.push(make::<W>(share, &gate, &pool, &reports_in, interrupt)?);
     }
     interrupt.attach(&gate, loops.iter().map(EventLoop::handle).collect());
     let numbers = Threads::default();
@@ -133,10 +154,10 @@ pub(crate) fn run(
 }
 
 /// Starts as many of these threads as there can be. Each does the job that it is sent.
-fn start(threads: usize, watcher: &mut dyn Watcher) -> Vec<SyncSender<Job>> {
+fn start<W: Part>(threads: usize, watcher: &mut dyn Watcher) -> Vec<SyncSender<Job<W>>> {
     let mut started = Vec::new();
     for number in 1..=threads {
-        let (sender, jobs) = mpsc::sync_channel::<Job>(1);
+        let (sender, jobs) = mpsc::sync_channel::<Job<W>>(1);
         let run = move || jobs.recv().into_iter().for_each(Job::run);
         if let Err(error) = thread::Builder::new().name("bench".to_owned()).spawn(run) {
             let rest = match started.len() {
@@ -157,13 +178,13 @@ fn start(threads: usize, watcher: &mut dyn Watcher) -> Vec<SyncSender<Job>> {
 }
 
 /// What one thread does.
-struct Job {
-    event_loop: EventLoop<Worker>,
+struct Job<W: Part> {
+    event_loop: EventLoop<W>,
     reports: Sender<Report>,
     numbers: Threads,
 }
 
-impl Job {
+impl<W: Part> Job<W> {
     fn run(mut self) {
         let number = rustix::thread::gettid().as_raw_nonzero().get();
         self.numbers.lock().unwrap_or_else(PoisonError::into_inner).push(number);
@@ -175,13 +196,13 @@ impl Job {
 }
 
 /// The loop of one thread.
-fn make(
+fn make<W: Part>(
     share: Share,
     gate: &Arc<Gate>,
     pool: &Pool,
     reports: &Sender<Report>,
     interrupt: &Interrupt,
-) -> Result<EventLoop<Worker>, Failure> {
+) -> Result<EventLoop<W>, Failure> {
     let config = settings(&share);
     let (pool, reports, interrupt) = (Arc::clone(pool), reports.clone(), interrupt.clone());
     let tell = move |tick, measured: &mut Measured| {
@@ -190,7 +211,7 @@ fn make(
         let _ = reports.send(Report::Tick(Box::new((tick, measured))));
         interrupt.look_if_alone();
     };
-    let worker = Worker::new(share, Arc::clone(gate), Box::new(tell));
+    let worker = W::new(share, Arc::clone(gate), Box::new(tell));
     let mut event_loop = EventLoop::with_config(worker, config)?;
     event_loop.wake_at(Some(Time::ZERO));
     Ok(event_loop)
@@ -263,12 +284,14 @@ fn gather(
     let mut end = End::NoConnection;
     let (mut span, mut alive, mut before, mut made) = (0, 0, Before::default(), Vec::new());
     let mut steps: Option<Steps> = None;
+    let mut receive_drops = Some(0);
     for outcome in outcomes {
         match (&mut steps, outcome.steps) {
             (Some(steps), Some(others)) => steps.add(&others),
             (None, others) => steps = others,
             (Some(_), None) => {}
         }
+        receive_drops = plus(receive_drops, outcome.receive_drops);
         before.add(&outcome.before);
         made.resize(outcome.made.len(), 0);
         made.iter_mut().zip(&outcome.made).for_each(|(all, made)| *all += made);
@@ -290,6 +313,7 @@ fn gather(
         made,
         steps,
         watched,
+        receive_drops,
         waits,
         threads,
     })

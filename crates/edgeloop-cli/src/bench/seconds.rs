@@ -37,6 +37,7 @@ impl Second {
             errors: counts.errors.total(),
             alive: self.alive as u64,
             in_flight: self.in_flight as u64,
+            datagrams: counts.datagrams,
             ..Interval::timed(&self.measured.latency)
         }
     }

@@ -50,7 +50,11 @@ pub(crate) fn results(
     let outage_rate = if steps.is_some() { Some(0.0) } else { asked_rate };
     let answered_us = Quantiles::of(&done.measured.latency.answered_alone());
     let latency = &done.measured.latency;
-    let generator = Generator::of(plan, latency, lateness, done.watched.as_ref());
+    let generator = Generator {
+        receive_drops: done.receive_drops,
+        ..Generator::of(plan, latency, lateness, done.watched.as_ref())
+    };
+    let scheme = if plan.timeout.is_some() { "udp://" } else { "" };
     Results {
         schema: SCHEMA,
         edgeloop: env!("CARGO_PKG_VERSION").to_owned(),
@@ -61,12 +65,12 @@ pub(crate) fn results(
         machine: background.machine,
         target: Ends {
             asked: config.asked_addresses(),
-            addresses: plan.addresses.iter().map(ToString::to_string).collect(),
+            addresses: plan.addresses.iter().map(|one| format!("{scheme}{one}")).collect(),
             connections: plan
                 .addresses
                 .iter()
                 .zip(&done.made)
-                .map(|(address, made)| (address.to_string(), *made))
+                .map(|(address, made)| (format!("{scheme}{address}"), *made))
                 .collect(),
             sources: plan.sources.iter().map(ToString::to_string).collect(),
         },
@@ -93,6 +97,7 @@ pub(crate) fn results(
             warmup_s: plan.extent.warmup.as_secs_f64(),
             grace_s: plan.extent.grace.as_secs_f64(),
             connect_timeout_s: plan.connect_timeout.map(|timeout| timeout.as_secs_f64()),
+            timeout_s: plan.timeout.map(|timeout| timeout.as_secs_f64()),
             busy_poll_us: micros(nanos(plan.busy_poll)),
             seed: plan.seed,
         },
@@ -124,6 +129,7 @@ pub(crate) fn results(
         }),
         generator,
         unanswered: counts.unanswered,
+        datagrams: counts.datagrams,
         connections_alive: done.alive as u64,
         warmup: Warmup {
             connects: done.before.connects,
@@ -200,6 +206,7 @@ mod tests {
             before: Before::default(),
             steps: None,
             watched: None,
+            receive_drops: None,
             waits: 400,
             threads: 1,
             measured: second.measured,

@@ -27,6 +27,8 @@ pub(crate) struct Verdict {
     /// Replies that were not as expected, and the first of them.
     pub(crate) wrong_replies: u64,
     pub(crate) replies: Vec<WrongReply>,
+    /// The first datagrams that were not as expected, in words.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Verdict {
@@ -47,12 +49,22 @@ impl Verdict {
         self.wrong_replies += other.wrong_replies;
         let room = SHOWN.saturating_sub(self.replies.len());
         self.replies.extend(other.replies.iter().take(room).cloned());
+        let room = SHOWN.saturating_sub(self.notes.len());
+        self.notes.extend(other.notes.iter().take(room).cloned());
+    }
+
+    /// Keeps these words to be shown, if there is room.
+    pub(crate) fn note(&mut self, words: impl FnOnce() -> String) {
+        if self.notes.len() < SHOWN {
+            self.notes.push(words());
+        }
     }
 
     /// What was found, in words.
     pub(crate) fn told(&self) -> Vec<String> {
         let replies = self.replies.iter().map(ToString::to_string);
-        replies.chain(self.findings.iter().map(ToString::to_string)).take(SHOWN).collect()
+        let findings = self.findings.iter().map(ToString::to_string);
+        replies.chain(findings).chain(self.notes.iter().cloned()).take(SHOWN).collect()
     }
 
     pub(crate) fn find(&mut self, wrong: Wrong, stream: u64, offset: u64, count: u64) {

@@ -91,6 +91,23 @@ pub(super) fn counts(results: &Results) -> Vec<(&'static str, Vec<Figure>)> {
         whole("cost.waits", "waits", results.cost.waits),
     ];
     let mut groups = vec![("messages", messages), ("bytes, connections, cost", transferred)];
+    if let Some(datagrams) = &results.datagrams {
+        let drops = results.generator.receive_drops;
+        let shown = drops.map_or_else(|| "unknown".to_owned(), show::count);
+        let drops = drops.map(to_f64);
+        groups.push((
+            "datagrams",
+            vec![
+                whole("datagrams.duplicates", "duplicates", datagrams.duplicates),
+                whole("datagrams.reordered", "reordered", datagrams.reordered),
+                whole("datagrams.late", "late", datagrams.late),
+                whole("datagrams.foreign", "foreign", datagrams.foreign),
+                whole("datagrams.corrupted", "corrupted", datagrams.corrupted),
+                whole("datagrams.no_room", "not sent for want of room", datagrams.no_room),
+                Figure::of("generator.receive_drops", "dropped by this machine", drops, shown),
+            ],
+        ));
+    }
     let verify = &results.verify;
     let surplus = whole("verify.surplus", "bytes too many", verify.surplus);
     if verify.on {

@@ -8,8 +8,8 @@ use super::steps;
 use crate::escape::OneLine;
 use crate::exit::Failure;
 use crate::results::{
-    BANDS, Ends, FAILED, Generator, Interval, Late, Machine, Options, Quantiles, Results, Series,
-    Verify, Warmup, needed, to_f64,
+    BANDS, Datagrams, Ends, FAILED, Generator, Interval, Late, Machine, Options, Quantiles,
+    Results, Series, Verify, Warmup, needed, to_f64,
 };
 
 /// Merges runs; `force` merges those that don't fit together, too.
@@ -84,6 +84,7 @@ fn add(sum: &mut Results, other: &Results, shift_by: u64) {
     add_verify(&mut sum.verify, &other.verify);
     add_late(&mut sum.late, other.late.as_ref());
     count(&mut sum.unanswered, other.unanswered);
+    Datagrams::join(&mut sum.datagrams, other.datagrams.as_ref());
     count(&mut sum.connections_alive, other.connections_alive);
     sum.cost.processor_s += other.cost.processor_s;
     count(&mut sum.cost.waits, other.cost.waits);
@@ -210,6 +211,9 @@ fn add_generator(sum: &mut Generator, other: &Generator) {
     most(&mut sum.waited_us, other.waited_us);
     most(&mut sum.busy, other.busy);
     most(&mut sum.waited, other.waited);
+    if let Some(drops) = other.receive_drops {
+        count(sum.receive_drops.get_or_insert_default(), drops);
+    }
     let new = other.marked.iter().filter(|name| !sum.marked.contains(name)).cloned();
     let new: Vec<_> = new.collect();
     sum.marked.extend(new);
@@ -252,6 +256,7 @@ pub(super) fn add_measured(sum: &mut Interval, other: &Interval) {
     count(&mut sum.bytes_sent, other.bytes_sent);
     count(&mut sum.bytes_received, other.bytes_received);
     count(&mut sum.errors, other.errors);
+    Datagrams::join(&mut sum.datagrams, other.datagrams.as_ref());
     let is_empty = |one: &Interval| one.bands.is_empty() && one.unanswered == 0;
     let (mine, theirs) = (is_empty(sum), is_empty(other));
     count(&mut sum.unanswered, other.unanswered);
@@ -262,10 +267,12 @@ pub(super) fn add_measured(sum: &mut Interval, other: &Interval) {
         let figures = other.clone();
         let Interval { messages, unanswered, bytes_sent, bytes_received, .. } = *sum;
         let Interval { second, from_s, seconds, in_time, errors, alive, in_flight, .. } = *sum;
+        let datagrams = sum.datagrams;
         *sum = Interval { messages, unanswered, bytes_sent, bytes_received, ..figures };
         (sum.second, sum.from_s, sum.seconds) = (second, from_s, seconds);
         (sum.in_time, sum.errors) = (in_time, errors);
         (sum.alive, sum.in_flight) = (alive, in_flight);
+        sum.datagrams = datagrams;
         return;
     }
     let mut bands: BTreeMap<u32, u64> = sum.bands.iter().copied().collect();

@@ -134,7 +134,14 @@ impl Page<'_> {
         }
         if results.unanswered > 0 {
             let count = show::counted(results.unanswered, "message");
-            bad(format!("{count} never answered; figures with ≥ are lower bounds."));
+            let lost = if results.datagrams.is_some() { "lost" } else { "never answered" };
+            bad(format!("{count} {lost}; figures with ≥ are lower bounds."));
+        }
+        if let Some(strays) = summary::strays(results) {
+            bad(format!("Datagrams: {strays}."));
+        }
+        if let Some(drops) = client::drops(&results.generator) {
+            bad(format!("Client: {drops}."));
         }
         if let Some(warmup) = summary::warmup(results) {
             bad(format!("Before it was measured: {warmup}."));

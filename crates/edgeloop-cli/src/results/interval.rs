@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::datagrams::Datagrams;
 use super::lists;
 use super::times::{Estimate, Times};
 use super::units::{micros, to_f64};
@@ -39,6 +40,9 @@ pub(crate) struct Interval {
     /// How many times lay in each band of the heat map: the number of the band, and how many.
     #[serde(deserialize_with = "lists::at_most::<_, _, 200>")]
     pub(crate) bands: Vec<(u32, u64)>,
+    /// None where there are connections. Older files lack it.
+    #[serde(default)]
+    pub(crate) datagrams: Option<Datagrams>,
 }
 
 /// How many bands of the heat map double the time. Band 0 begins at a nanosecond.

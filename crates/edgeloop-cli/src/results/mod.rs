@@ -12,6 +12,7 @@ pub(crate) mod show;
 mod times;
 pub(crate) mod histogram;
 mod quantiles;
+mod datagrams;
 mod interval;
 mod outages;
 mod series;
@@ -23,6 +24,7 @@ pub(crate) mod compare;
 #[cfg(test)]
 pub(crate) mod samples;
 
+pub(crate) use datagrams::Datagrams;
 pub(crate) use interval::{BANDS, Interval};
 pub(crate) use outages::Outage;
 pub(crate) use quantiles::Quantiles;

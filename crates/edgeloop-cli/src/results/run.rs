@@ -7,6 +7,7 @@ use std::io::{self, BufWriter, Write};
 
 use serde::{Deserialize, Serialize};
 
+use super::datagrams::Datagrams;
 use super::interval::Interval;
 use super::lines::Lines;
 use super::lists;
@@ -16,6 +17,7 @@ use super::repeats::{Bounded, Repeat};
 use super::search::Found;
 use super::show;
 use super::steps::StepResults;
+use super::units::to_f64;
 
 /// The version of the format. It grows when a figure is left out or changes its meaning.
 pub(crate) const SCHEMA: u32 = 2;
@@ -61,6 +63,9 @@ pub(crate) struct Results {
     pub(crate) late: Option<Late>,
     pub(crate) generator: Generator,
     pub(crate) unanswered: u64,
+    /// What datagrams came to beside that; none where there are connections.
+    #[serde(default)]
+    pub(crate) datagrams: Option<Datagrams>,
     pub(crate) connections_alive: u64,
     /// What happened before the measured time.
     pub(crate) warmup: Warmup,
@@ -147,6 +152,9 @@ pub(crate) struct Options {
     pub(crate) warmup_s: f64,
     pub(crate) grace_s: f64,
     pub(crate) connect_timeout_s: Option<f64>,
+    /// How long the answer to a datagram is waited for; none where there are connections.
+    #[serde(default)]
+    pub(crate) timeout_s: Option<f64>,
     pub(crate) busy_poll_us: f64,
     pub(crate) seed: u64,
 }
@@ -200,6 +208,9 @@ pub(crate) struct Generator {
     /// one waited for a processor.
     pub(crate) busy: Option<f64>,
     pub(crate) waited: Option<f64>,
+    /// Datagrams that its own receive buffers had no room for, in the whole run.
+    #[serde(default)]
+    pub(crate) receive_drops: Option<u64>,
     /// The load generator was the limit of a closed loop, and not the service.
     pub(crate) is_bottleneck: bool,
     /// Those of the figures of `latency_us` that may come from its own lags.
@@ -233,6 +244,12 @@ pub(crate) struct Cost {
 pub(crate) const FAILED: &str = "failed";
 
 impl Results {
+    /// The share of all messages that was never answered, from 0 to 1.
+    pub(crate) fn lost(&self) -> f64 {
+        let all = self.messages.saturating_add(self.unanswered);
+        if all == 0 { 0.0 } else { to_f64(self.unanswered) / to_f64(all) }
+    }
+
     /// As one of several runs.
     pub(crate) fn as_repeat(&self) -> Repeat {
         Repeat {

@@ -44,6 +44,16 @@ pub(crate) fn bottleneck(generator: &Generator) -> Option<String> {
     })
 }
 
+/// That this machine itself has dropped answers, if it has.
+pub(crate) fn drops(generator: &Generator) -> Option<String> {
+    let drops = generator.receive_drops.filter(|&drops| drops > 0)?;
+    Some(format!(
+        "{} dropped by this machine's own receive buffers, in the whole run: they look like losses \
+         of the service; use more sockets (-c), or raise net.core.rmem_default",
+        show::counted(drops, "datagram")
+    ))
+}
+
 /// What the client saw of itself, in a line.
 pub(super) fn line(generator: &Generator) -> String {
     let share = |share: Option<f64>| {

@@ -12,6 +12,8 @@ pub(crate) fn of(results: &Results) -> Option<&'static str> {
         Some("More came before the first message than --greeting says")
     } else if greets {
         Some("The service speaks first: give --greeting the end of what it says, like lines:1")
+    } else if results.datagrams.is_some() {
+        of_datagrams(results)
     } else if options.send.is_empty() {
         None
     } else if results.messages == 0 && results.bytes_received > 0 {
@@ -22,6 +24,29 @@ pub(crate) fn of(results: &Results) -> Option<&'static str> {
         Some("If the service speaks before it is asked: see --greeting; else see --reply")
     } else {
         None
+    }
+}
+
+/// Nobody tells why no answer comes.
+fn of_datagrams(results: &Results) -> Option<&'static str> {
+    let came = results.datagrams.is_some_and(|it| it.corrupted + it.late > 0);
+    let is_foreign = results.datagrams.is_some_and(|it| it.foreign > 0);
+    if results.messages > 0 || came {
+        let is_shared = results.target.addresses.len() > 1 && results.unanswered > 0;
+        return is_shared.then_some(
+            "If not all of these addresses answer: --first-address takes the first of each name",
+        );
+    }
+    match (results.unanswered, is_foreign) {
+        (0, _) => None,
+        (_, false) => Some(
+            "Nothing came back: nobody listens there, or the service does not echo, or a firewall \
+             or a full queue has dropped it. Datagrams do not tell which",
+        ),
+        (_, true) => Some(
+            "No answer came back, only datagrams from elsewhere or of other content: does the \
+             service echo, and from the address that it is sent to?",
+        ),
     }
 }
 

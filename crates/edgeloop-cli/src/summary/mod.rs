@@ -35,6 +35,9 @@ impl fmt::Display for Summary<'_> {
             for outage in outages(results) {
                 rows(f, "OUTAGE", &outage)?;
             }
+            if let Some(strays) = strays(results) {
+                rows(f, "datagrams", &strays)?;
+            }
             row(f, "bytes", &transferred(results))?;
             times(results, f)?;
             steps(results, f)?;
@@ -42,7 +45,8 @@ impl fmt::Display for Summary<'_> {
         if !results.repeats.is_empty() {
             write!(f, "{}", Table(&results.repeats))?;
         }
-        row(f, "connections", &connections(results))?;
+        let sockets = if results.datagrams.is_some() { "sockets" } else { "connections" };
+        row(f, sockets, &connections(results))?;
         if results.target.addresses.len() > 1 {
             row(f, "addresses", &results.target.counted())?;
         }
@@ -62,6 +66,9 @@ impl fmt::Display for Summary<'_> {
         }
         if let Some(late) = &results.late {
             rows(f, "LATE", &lateness(late))?;
+        }
+        if let Some(drops) = client::drops(&results.generator) {
+            rows(f, "CLIENT", &drops)?;
         }
         if let Some(bottleneck) = client::bottleneck(&results.generator) {
             rows(f, "CLIENT", &bottleneck)?;
@@ -122,10 +129,11 @@ pub(crate) fn heading(results: &Results) -> String {
     if results.asked_rate.is_none() && options.pipeline > 1 {
         let _ = write!(how, ", {} in flight on each", options.pipeline);
     }
+    let unit = if options.timeout_s.is_some() { "socket" } else { "connection" };
     format!(
         "{}: {}, {}, {how}",
         results.target.asked,
-        show::counted(options.connections as u64, "connection"),
+        show::counted(options.connections as u64, unit),
         sizes(options),
     )
 }
@@ -144,6 +152,13 @@ pub(crate) fn early(results: &Results) -> Option<&'static str> {
     match results.ended.as_str() {
         "interrupted" => Some("Interrupted; this is what was measured until then."),
         FAILED => Some("A later run could not be made; this is what was measured until then."),
+        "stalled" if results.options.timeout_s.is_some() => Some(
+            "Nothing came back for 10 s and twice the --timeout; this is what was measured until \
+             then.",
+        ),
+        "no_connection" if results.options.timeout_s.is_some() => {
+            Some("No socket could be bound; nothing was measured.")
+        }
         "stalled" => Some("Nothing came back for 10 s; this is what was measured until then."),
         "no_connection" => Some("No connection could be made; nothing was measured."),
         _ => None,
@@ -183,8 +198,15 @@ pub(crate) fn messages(results: &Results) -> String {
             }
         }
     };
-    if results.unanswered > 0 {
-        let _ = write!(text, "; {} never answered", count(results.unanswered));
+    match results.unanswered {
+        0 => {}
+        lost if results.datagrams.is_some() => {
+            let share = show::share(lost, results.messages.saturating_add(lost));
+            let _ = write!(text, "; {} lost ({share})", count(lost));
+        }
+        lost => {
+            let _ = write!(text, "; {} never answered", count(lost));
+        }
     }
     match results.verify.empty_replies {
         0 => {}
@@ -200,6 +222,14 @@ pub(crate) fn messages(results: &Results) -> String {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was a count")]
 fn in_time(results: &Results) -> u64 {
     ((results.rate * results.seconds).round() as u64).min(results.messages)
+}
+
+/// What came beside answers, if anything did.
+pub(crate) fn strays(results: &Results) -> Option<String> {
+    let named = results.datagrams?.named();
+    let met = named.into_iter().filter(|(_, count)| *count > 0);
+    let met: Vec<_> = met.map(|(name, count)| format!("{} {name}", show::count(count))).collect();
+    (!met.is_empty()).then(|| met.join(", "))
 }
 
 /// When nothing was answered: the first times, and how many there were.

@@ -11,7 +11,7 @@ use testkit::{OddServer, Oddity, eventually};
 use crate::run::{Bench, DONE, Ran};
 use crate::serve::edgeloop;
 
-const COLUMNS: [&str; 18] = [
+const COLUMNS: [&str; 24] = [
     "second",
     "messages",
     "unanswered",
@@ -30,6 +30,12 @@ const COLUMNS: [&str; 18] = [
     "answered_p99_us",
     "answered_max_us",
     "step",
+    "duplicates",
+    "reordered",
+    "late",
+    "foreign",
+    "corrupted",
+    "no_room",
 ];
 
 /// The rows below the head of a table.

@@ -8,6 +8,7 @@ mod arguments;
 mod bytes;
 mod compare;
 mod costs;
+mod datagrams;
 mod exchanges;
 mod files;
 mod honesty;

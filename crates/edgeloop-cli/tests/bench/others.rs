@@ -13,9 +13,15 @@ pub(crate) struct Foreign(Child);
 impl Foreign {
     /// Starts it, and waits until it listens there.
     #[track_caller]
-    pub(crate) fn start(mut command: Command, address: SocketAddr) -> Self {
+    pub(crate) fn start(command: Command, address: SocketAddr) -> Self {
+        Self::start_until(command, || TcpSockets::now().listener(address.port()).is_some())
+    }
+
+    /// Starts it, and waits until this holds.
+    #[track_caller]
+    pub(crate) fn start_until(mut command: Command, listens: impl Fn() -> bool) -> Self {
         let server = Self(command.stderr(Stdio::null()).spawn().expect("start the server"));
-        eventually("it listens", || TcpSockets::now().listener(address.port()).is_some());
+        eventually("it listens", listens);
         server
     }
 }

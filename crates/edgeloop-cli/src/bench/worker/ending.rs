@@ -7,8 +7,8 @@ use edgeloop::{LoopContext, Stop};
 use super::{End, Phase, SECOND, Worker};
 use crate::bench::lane::Stage;
 use crate::bench::plan::Load;
+use crate::bench::rest::Rest;
 use crate::bench::schedule::Schedule;
-use crate::bench::steps::Steps;
 use crate::results::{Times, nanos, to_f64};
 
 /// How long a run that ends with its last message waits for any byte to move, in nanoseconds.
@@ -127,40 +127,13 @@ impl Worker {
         }
     }
 
-    /// What was due on a connection and was not sent. Times that are alike on the scale of a
-    /// histogram are recorded together, for there may be a great many.
+    /// What was due on a connection and was not sent.
     fn never_sent(&mut self, lane: usize, now: u64, scale: &Times) {
         let lane = &mut self.lanes[lane];
-        let Some(mut schedule) = lane.schedule.take() else { return };
+        let Some(schedule) = lane.schedule.take() else { return };
         let allowed = lane.allowed.filter(|_| lane.is_up());
-        schedule.skip(self.from, |_| self.from, |_, _| {});
-        let until = if self.left == Some(0) { self.from } else { self.until };
-        let (measured, left, steps) = (&mut self.measured, &mut self.left, &mut self.steps);
-        // Those of one step stand together.
-        let ends = steps.as_ref().map(Steps::ends);
-        let step_end = |due| {
-            let later = ends.as_ref().and_then(|ends| ends.iter().find(|&&end| end > due));
-            later.copied().unwrap_or(u64::MAX)
-        };
-        schedule.skip(
-            until,
-            |due| (now - scale.shortest_alike(now.saturating_sub(due)) + 1).min(step_end(due)),
-            |due, mut count| {
-                if let Some(left) = left {
-                    count = count.min(*left);
-                    *left -= count;
-                }
-                measured.latency.record_unanswered(now.saturating_sub(due), count);
-                measured.counts.unanswered += count;
-                let lag = allowed.map(|since| now.saturating_sub(due.max(since)));
-                if let Some(lag) = lag {
-                    measured.counts.lateness.sent(lag, count);
-                }
-                if let Some(steps) = steps {
-                    steps.unanswered(due, now.saturating_sub(due), count);
-                    steps.sent(due, lag.unwrap_or(0), count);
-                }
-            },
-        );
+        let (measured, steps, left) = (&mut self.measured, &mut self.steps, &mut self.left);
+        let mut rest = Rest { measured, steps, left, from: self.from, until: self.until, now };
+        rest.count(schedule, allowed, scale);
     }
 }

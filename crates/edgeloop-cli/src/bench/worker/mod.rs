@@ -93,6 +93,16 @@ pub(crate) struct Outcome {
     /// Connections that were made to each of the addresses, from the beginning on.
     pub(crate) made: Vec<u64>,
     pub(crate) steps: Option<Steps>,
+    /// Datagrams that its own receive buffers had no room for, if that is known.
+    pub(crate) receive_drops: Option<u64>,
+}
+
+/// The handler of a thread's loop, which does its part of a run.
+pub(crate) trait Part: Handler<Session = u32> + Send + 'static {
+    fn new(share: Share, gate: Arc<Gate>, tell: Teller) -> Self;
+
+    /// What the run has come to.
+    fn into_outcome(self) -> Outcome;
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,8 +162,8 @@ pub(crate) struct Worker {
     scratch: Box<[u8]>,
 }
 
-impl Worker {
-    pub(crate) fn new(share: Share, gate: Arc<Gate>, tell: Teller) -> Self {
+impl Part for Worker {
+    fn new(share: Share, gate: Arc<Gate>, tell: Teller) -> Self {
         let mut lanes: Vec<_> =
             (0..share.connections).map(|lane| Lane::new((share.first + lane) as u64)).collect();
         if share.plan.exchanges.is_some() {
@@ -193,13 +203,14 @@ impl Worker {
         }
     }
 
-    /// What the run has come to.
-    pub(crate) fn into_outcome(self) -> Outcome {
+    fn into_outcome(self) -> Outcome {
         let span = self.until.saturating_sub(self.from);
         let Self { verdict, end, ticks, alive, before, made, steps, .. } = self;
-        Outcome { verdict, end, ticks, span, alive, before, made, steps }
+        Outcome { verdict, end, ticks, span, alive, before, made, steps, receive_drops: None }
     }
+}
 
+impl Worker {
     const fn size(&self) -> u64 {
         self.share.plan.size as u64
     }

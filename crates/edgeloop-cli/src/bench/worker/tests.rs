@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use edgeloop::sim::{Faults, Script, Simulation, check};
 
+use super::Part as _;
 use super::{End, Outcome, Worker};
 use crate::bench::args::BenchArgs;
 use crate::bench::errors::Class;
