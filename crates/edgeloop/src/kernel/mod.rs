@@ -27,10 +27,8 @@ mod wakeable;
 mod real_datagrams;
 
 pub(crate) use clock::Clock;
-#[cfg(all(feature = "udp", any(test, feature = "sim")))]
-pub(crate) use datagrams::Received;
 #[cfg(feature = "udp")]
-pub(crate) use datagrams::{Datagrams, RECEIVE};
+pub(crate) use datagrams::{Datagrams, RECEIVE, Received};
 pub use descriptor_limit::raise_descriptor_limit;
 pub(crate) use files::{FileId, Files};
 pub use linux::Linux;
