@@ -164,9 +164,6 @@ impl<T> UdpSocket<T> {
         length: usize,
     ) -> Result<SocketAddr, Errno> {
         let by_v4 = to.ip().to_canonical().is_ipv4();
-        if to.port() == 0 {
-            return Err(Errno::INVAL);
-        }
         if by_v4 && self.local.is_ipv6() && self.ipv6_only {
             return Err(Errno::NETUNREACH);
         }
@@ -175,6 +172,9 @@ impl<T> UdpSocket<T> {
         }
         if self.local.is_ipv4() && to.is_ipv6() {
             return Err(Errno::AFNOSUPPORT);
+        }
+        if to.port() == 0 {
+            return Err(Errno::INVAL);
         }
         if to.ip().to_canonical() == IpAddr::V4(Ipv4Addr::BROADCAST) {
             // SO_BROADCAST is not set.
