@@ -170,7 +170,7 @@ fn a_descriptor_that_does_not_listen_is_refused_with_what_it_is() {
         let socket = UdpSocket::bind(ANY_PORT).expect("a port");
         let number = socket.as_raw_fd();
         let error = event_loop.listen_on_fd(socket).expect_err("no listener").to_string();
-        let is = "it is a datagram socket, not a listening TCP or Unix socket";
+        let is = "it is a bound UDP socket, not a listening TCP or Unix socket";
         assert_eq!(error, format!("cannot listen on descriptor {number}: {is}"));
     });
     let (peer, _) = server.connect();
