@@ -343,7 +343,7 @@ fn c27_what_is_passed_and_does_not_listen_is_named_in_one_line_with_what_it_is()
         ("connected", "a connected TCP or Unix socket"),
         ("udp", "a UDP socket that is not bound"),
         ("udp6", "a UDP socket that is not bound"),
-        ("unixgram", "a datagram socket of another protocol than UDP"),
+        ("unixgram", "a Unix datagram socket"),
         ("unixseq", "a socket that is no stream"),
         ("netlink", "a socket that is no stream"),
         ("file", "a file"),

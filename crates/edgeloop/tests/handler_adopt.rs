@@ -146,7 +146,7 @@ fn what_is_no_stream_is_refused_with_what_it_is() {
     let error = server.handle().adopt(ours).expect_err("no stream");
     let AdoptErrorKind::Unfit(why) = &error.kind else { panic!("{error}") };
     assert_eq!(why.kind(), ErrorKind::InvalidInput);
-    let is = "it is a bound UDP socket, not a connected TCP or Unix socket";
+    let is = "it is a Unix datagram socket, not a connected TCP or Unix socket";
     assert!(error.to_string().ends_with(is));
     theirs.send(b"x").expect("the other end is still open");
 }

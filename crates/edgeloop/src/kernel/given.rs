@@ -104,6 +104,9 @@ fn nature_of(descriptor: &OwnedFd) -> Result<Nature, Errno> {
 }
 
 fn nature_of_datagrams(descriptor: &OwnedFd) -> Result<Nature, Errno> {
+    if socket_domain(descriptor)? == AddressFamily::UNIX {
+        return Ok(Nature::Other("a Unix datagram socket"));
+    }
     if socket_protocol(descriptor)? != Some(ipproto::UDP) {
         return Ok(Nature::Other("a datagram socket of another protocol than UDP"));
     }
@@ -162,10 +165,7 @@ mod tests {
         let connected = TcpStream::connect(here.local_addr().expect("an address"));
         let cases: Vec<(OwnedFd, &str)> = vec![
             (UdpSocket::bind("127.0.0.1:0").expect("a port").into(), "a bound UDP socket"),
-            (
-                UnixDatagram::unbound().expect("one").into(),
-                "a datagram socket of another protocol than UDP",
-            ),
+            (UnixDatagram::unbound().expect("one").into(), "a Unix datagram socket"),
             (unbound.expect("a socket"), "a UDP socket that is not bound"),
             (pair.0.into(), "a connected TCP or Unix socket"),
             (alone.expect("a socket"), "a socket that neither listens nor is connected"),
