@@ -16,7 +16,7 @@ use testkit::{Ended, PATIENCE, Peer, Process, Server, Stopwatch, eventually};
 
 const TOOL: &str = env!("CARGO_BIN_EXE_edgeloop");
 
-const OPTIONS: [&str; 13] = [
+const OPTIONS: [&str; 16] = [
     "max-connections",
     "idle-timeout",
     "write-timeout",
@@ -26,6 +26,9 @@ const OPTIONS: [&str; 13] = [
     "event-batch",
     "pipes",
     "spin",
+    "threads",
+    "spread",
+    "pin",
     "ipv6-only",
     "log-format",
     "verbose",
@@ -182,6 +185,8 @@ fn every_bad_value_is_one_line_that_names_the_option_or_the_variable() {
         ("event-batch", "0", "1 to 4096"),
         ("pipes", "many", "from 0 to 1024"),
         ("spin", "2s", "at most 1s"),
+        ("threads", "513", "from 1 to 512, or auto"),
+        ("spread", "most", "least, reuseport or exclusive"),
         ("spin", "50", "50us"),
         ("log-format", "xml", "text or json"),
     ];

@@ -52,6 +52,7 @@ mod mailbox;
 mod connection;
 mod core;
 mod event_loop;
+mod group;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 
@@ -73,7 +74,7 @@ pub use api::config::{
 pub use api::datagram::{Datagram, DatagramSocket, MAX_DATAGRAM, SentDatagram};
 pub use api::error::{ConnectError, Error, ErrorKind};
 pub use api::handler::{Action, Context, Handler, LoopContext, Origin, Sent, Stop};
-pub use api::id::ConnectionId;
+pub use api::id::{ConnectionId, MAX_LOOPS};
 pub use api::input::{Input, NotAnInteger, TooLong, Unsigned};
 pub use api::listening::ListenOptions;
 pub use api::metrics::Metrics;
@@ -83,6 +84,7 @@ pub use api::receive::Receive;
 pub use api::target::Target;
 pub use api::time::Time;
 pub use event_loop::{EventLoop, Turn};
+pub use group::{GroupHandle, GroupMetrics, GroupSender, LoopGroup, Seat, Spread};
 pub use kernel::raise_descriptor_limit;
 pub use kernel::{Kernel, Linux};
 pub use mailbox::{AdoptError, AdoptErrorKind, Handle, SendError, SendErrorKind, Sender};

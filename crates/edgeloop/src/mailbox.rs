@@ -5,6 +5,7 @@
 //! model checker go through every order in which threads can meet here.
 
 mod adopt;
+mod between_loops;
 #[cfg(all(test, loom))]
 mod loom_tests;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use crate::kernel::{Linux, Wake, Wakeable, persist};
 use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering};
 
 pub use adopt::{AdoptError, AdoptErrorKind};
+pub(crate) use between_loops::Accepted;
 
 /// Reaches a loop from any thread. Clones reach the same loop.
 pub struct Handle<K: Wakeable = Linux> {
@@ -41,6 +43,7 @@ pub(crate) enum Letter {
     Close(ConnectionId),
     Poke(ConnectionId),
     Adopt(OwnedFd),
+    Accepted(Box<Accepted>),
     Message(Message),
     Metrics(mpsc::SyncSender<Metrics>),
 }
@@ -61,6 +64,8 @@ struct Mail {
     /// Bytes of the letters, with what each of them costs itself.
     held: usize,
     notify: bool,
+    /// Connections that wait in a backlog may be accepted now.
+    freed: bool,
     stop: Option<Stop>,
     gone: bool,
 }
@@ -85,6 +90,7 @@ impl Letter {
             Self::Send(_, bytes) => bytes.len(),
             Self::Message(message) => message.size,
             Self::Close(_) | Self::Poke(_) | Self::Adopt(_) | Self::Metrics(_) => 0,
+            Self::Accepted(_) => size_of::<Accepted>(),
         };
         size_of::<Self>() + contents
     }
@@ -98,6 +104,7 @@ impl fmt::Debug for Letter {
             Self::Close(id) => write!(f, "Close({id})"),
             Self::Poke(id) => write!(f, "Poke({id})"),
             Self::Adopt(stream) => write!(f, "Adopt({})", stream.as_raw_fd()),
+            Self::Accepted(accepted) => write!(f, "Accepted({})", accepted.peer),
             Self::Message(message) => write!(f, "Message(to {:?})", message.to),
             Self::Metrics(_) => write!(f, "Metrics"),
         }
@@ -389,6 +396,7 @@ impl Mailbox {
         }
         Collected {
             notify: std::mem::take(&mut mail.notify),
+            freed: std::mem::take(&mut mail.freed),
             stop: mail.stop.take(),
             more: !mail.letters.is_empty(),
         }
@@ -410,6 +418,7 @@ impl Drop for Mailbox {
 #[derive(Debug)]
 pub(crate) struct Collected {
     pub(crate) notify: bool,
+    pub(crate) freed: bool,
     pub(crate) stop: Option<Stop>,
     /// Letters are left over for the next turn.
     pub(crate) more: bool,

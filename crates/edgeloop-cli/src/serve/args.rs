@@ -107,6 +107,27 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(crate) spin: Option<OsString>,
 
+    /// Number of threads, each with a loop, or auto [default: 1]
+    ///
+    /// auto is one for each processor that it may use. Limits are those of all threads together
+    #[arg(long, value_name = "N|auto", allow_hyphen_values = true)]
+    pub(crate) threads: Option<OsString>,
+
+    /// How threads share connections [default: least]
+    ///
+    /// least gives a new connection to the thread with fewer of two that are chosen at random.
+    /// reuseport lets the kernel choose by a hash of the addresses; Unix sockets and sockets passed
+    /// in belong to exclusive. exclusive leaves it to the thread that wakes first: the others serve
+    /// only under load
+    #[arg(long, value_name = "HOW", allow_hyphen_values = true)]
+    pub(crate) spread: Option<OsString>,
+
+    /// Bind each thread to a processor of its own
+    ///
+    /// There are as many different ones as the process may use
+    #[arg(long)]
+    pub(crate) pin: bool,
+
     /// Do not accept IPv4 on an IPv6 address such as [::]
     #[arg(long)]
     pub(crate) ipv6_only: bool,

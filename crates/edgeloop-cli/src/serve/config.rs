@@ -1,12 +1,14 @@
 //! What `serve` is to do, resolved from the command line and the environment, without any effect.
 
 use std::ffi::{OsStr, OsString};
+use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
+use std::thread;
 use std::time::Duration;
 
 use edgeloop::{
-    Config, MAX_EVENT_BATCH, MAX_PIPES, MAX_SEND_BUFFER, MIN_BACKLOG, MIN_BUFFER_LIMIT,
-    MIN_SEND_BUFFER,
+    Config, MAX_EVENT_BATCH, MAX_LOOPS, MAX_PIPES, MAX_SEND_BUFFER, MIN_BACKLOG, MIN_BUFFER_LIMIT,
+    MIN_SEND_BUFFER, Spread,
 };
 
 use super::args::{ServeArgs, variable};
@@ -50,9 +52,35 @@ pub(crate) struct ServeConfig {
     /// The send buffer that was asked for, which the kernel may lower.
     pub(crate) send_buffer: Option<usize>,
     pub(crate) event_loop: Config,
+    pub(crate) threads: Threads,
     pub(crate) drain_timeout: Option<Duration>,
     pub(crate) format: Format,
     pub(crate) verbosity: Verbosity,
+}
+
+/// On which threads it serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Threads {
+    /// How many; `None` for one on each processor.
+    pub(crate) count: Option<usize>,
+    /// How connections are spread over them.
+    pub(crate) spread: Spread,
+    /// Whether each has a processor of its own.
+    pub(crate) pin: bool,
+}
+
+impl Threads {
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        let processors = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        self.count.unwrap_or_else(|| processors().min(MAX_LOOPS))
+    }
+
+    /// What was given that has no effect on a single thread.
+    pub(crate) fn without_effect(&self) -> impl Iterator<Item = &'static str> {
+        let spread = (self.spread != Spread::default()).then_some("--spread");
+        spread.into_iter().chain(self.pin.then_some("--pin"))
+    }
 }
 
 /// The environment, as a function of the variable's name.
@@ -105,6 +133,11 @@ impl ServeConfig {
         if let Some(most) = get("spin", args.spin).read(values::spin)? {
             event_loop = event_loop.spin(most);
         }
+        let threads = Threads {
+            count: get("threads", args.threads).read(threads)?.unwrap_or(Some(1)),
+            spread: get("spread", args.spread).read(spread)?.unwrap_or_default(),
+            pin: args.pin || switch("pin", environment)?,
+        };
         let passed = Announced::read(environment, std::process::id())?;
         let mut addresses = addresses(&args.address, environment)?;
         if addresses.is_empty() && passed.count == 0 {
@@ -139,6 +172,7 @@ impl ServeConfig {
             buffer_limit,
             send_buffer,
             event_loop,
+            threads,
             drain_timeout: get("drain-timeout", args.drain_timeout)
                 .read(values::deadline)?
                 .unwrap_or(Some(DRAIN_TIMEOUT)),
@@ -275,6 +309,22 @@ fn send_buffer(text: &str) -> Result<usize, String> {
 fn at_most(text: &str, least: u64, most: usize) -> Result<usize, String> {
     let count = values::count(text, least, most as u64)?;
     Ok(usize::try_from(count).unwrap_or(most))
+}
+
+fn threads(text: &str) -> Result<Option<usize>, String> {
+    if text == "auto" {
+        return Ok(None);
+    }
+    at_most(text, 1, MAX_LOOPS).map(Some).map_err(|expected| format!("{expected}, or auto"))
+}
+
+fn spread(text: &str) -> Result<Spread, String> {
+    match text {
+        "least" => Ok(Spread::Least),
+        "reuseport" => Ok(Spread::ReusePort),
+        "exclusive" => Ok(Spread::Exclusive),
+        _ => Err("expected least, reuseport or exclusive".into()),
+    }
 }
 
 fn format(text: &str) -> Result<Format, String> {

@@ -4,13 +4,14 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
-use edgeloop::{Error, EventLoop, Handler, ListenOptions};
+use edgeloop::{Error, ListenOptions};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with, sockopt,
 };
 
 use super::passed::Bound;
+use super::server::Server;
 use super::{udp, unix};
 use crate::addresses::Address;
 use crate::exit::Failure;
@@ -86,8 +87,8 @@ pub(crate) fn resolve(addresses: &[Address]) -> Result<Vec<Resolved<'_>>, Failur
 ///
 /// A line that names the first address that can't be listened on. One of several addresses of a
 /// name may fail, for a reason of its own.
-pub(crate) fn listen<H: Handler>(
-    event_loop: &mut EventLoop<H>,
+pub(crate) fn listen(
+    server: &mut impl Server,
     resolved: &[Resolved<'_>],
     ipv6_only: bool,
     files: &ListenOptions,
@@ -144,9 +145,13 @@ pub(crate) fn listen<H: Handler>(
                     let line = "a datagram that was sent there would be answered by many machines";
                     return Err(Failure::usage(format!("cannot bind udp://{address}: {line}")));
                 }
-                event_loop.bind_udp(address).map(|(_, bound)| bound.into())
+                let Some(bound) = server.bind_udp(address) else {
+                    let line = "several threads do not serve UDP; leave --threads out";
+                    return Err(Failure::usage(format!("cannot bind udp://{address}: {line}")));
+                };
+                bound.map(Into::into)
             }
-            _ => event_loop.listen_with(&address, if asked.has_file() { files } else { &none }),
+            _ => server.listen_with(&address, if asked.has_file() { files } else { &none }),
         };
         match listening {
             Ok(bound) => wanted[index].bound = Some(bound),
@@ -336,7 +341,7 @@ fn hold(kind: SocketType, address: SocketAddr, ipv6_only: bool) -> Result<(Owned
 mod tests {
     use std::net::{TcpListener, TcpStream};
 
-    use edgeloop::{Action, Config, Context, Input, Origin};
+    use edgeloop::{Action, Config, Context, EventLoop, Handler, Input, Origin};
 
     use super::*;
     use crate::exit::Exit;

@@ -1,6 +1,7 @@
 //! `edgeloop serve`: the one place where things happen, in the order in which they do.
 
 pub(crate) mod args;
+mod server;
 pub(crate) mod passed;
 mod unix;
 mod udp;
@@ -9,16 +10,20 @@ mod listeners;
 mod notices;
 mod operator;
 mod echo;
+mod threads;
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use edgeloop::{DEFAULT_BUFFER_LIMIT, EventLoop, Handler, MemoryLimit, Metrics};
+use edgeloop::{DEFAULT_BUFFER_LIMIT, EventLoop, Handler, ListenOptions, MemoryLimit, Metrics};
 use nix::sys::signal::Signal;
 
 use config::ServeConfig;
 use echo::{Echo, LoggedEcho};
+use listeners::Resolved;
 use operator::{Operated, Operator};
 use passed::Passed;
+use server::Server;
 use udp::{DatagramEcho, Refusal};
 
 use crate::addresses::Address;
@@ -65,81 +70,142 @@ pub(crate) fn serve(config: &ServeConfig, passed: Vec<Passed>, warnings: &[Strin
     second.map_or(exit, Exit::Signal)
 }
 
+/// How it ended, and the operator, who may have sent a second signal.
+type Served = Result<(Result<Exit, Failure>, Operator), Failure>;
+
 fn serve_with<H>(
-    handler: impl FnOnce(Operator, DatagramEcho) -> H,
+    handler: impl Fn(Operator, DatagramEcho) -> H + Sync,
     config: &ServeConfig,
     passed: Vec<Passed>,
     log: &Log,
-) -> Result<(Result<Exit, Failure>, Operator), Failure>
+) -> Served
 where
     H: Handler + Operated,
 {
-    let descriptors = edgeloop::raise_descriptor_limit();
-    if let Err(error) = &descriptors {
-        tracing::warn!("cannot raise the descriptor limit: {error} in setrlimit");
+    let setup = Setup::new(config, passed)?;
+    if config.threads.count() > 1 {
+        return threads::serve(handler, config, setup, log);
     }
-    let resolved = listeners::resolve(&config.addresses)?;
-    let files = config.unix.options()?;
+    for option in config.threads.without_effect() {
+        tracing::warn!("{option} has no effect: there is one thread");
+    }
     // Before listening, so that whoever reads that line can already signal.
-    let signals = Signals::watch()
-        .map_err(|error| Failure::fatal(format!("cannot watch for signals: {error}")))?;
+    let signals = watch_signals()?;
     let operator = Operator::new(signals, config.drain_timeout);
     let handler = handler(operator, DatagramEcho::new(config.udp));
     let mut event_loop = EventLoop::with_config(handler, config.event_loop.clone())?;
-    event_loop.notify_on(event_loop.handler().operator())?;
-    let passed = passed::listen(&mut event_loop, passed)?;
-    let listening =
-        listeners::listen(&mut event_loop, &resolved, config.ipv6_only, &files, &passed)?;
-    event_loop.handler().datagrams().bound(listening.datagrams().collect());
-    for warning in listening.warnings {
-        tracing::warn!("{warning}");
+    if let Some(signals) = event_loop.handler().operator().signals() {
+        event_loop.notify_on(signals)?;
     }
-    // Only now, since each listener takes a descriptor.
-    let cap = event_loop.max_connections();
-    if let Some(asked) = config.max_connections.filter(|&asked| asked > cap) {
-        let limit = descriptors.map_or_else(|_| String::new(), |limit| format!(" {limit}"));
-        tracing::warn!(
-            "--max-connections {asked} lowered to {cap}: descriptor limit{limit} (see ulimit -n)"
-        );
-    }
-    let version = env!("CARGO_PKG_VERSION");
-    let buffer_limit = event_loop.buffer_limit();
-    let keepalive =
-        event_loop.keepalive().map(|after| humantime::format_duration(after).to_string());
-    tracing::info!(
-        max_connections = cap,
-        buffer_limit,
-        keepalive,
-        "edgeloop {version} serves echo"
-    );
-    if event_loop.keepalive().is_none() && event_loop.idle_timeout().is_none() {
-        tracing::warn!(
-            "--idle-timeout none and --keepalive none: a connection whose peer has vanished is kept \
-             for ever"
-        );
-    }
-    if let Some(asked) = config.send_buffer {
-        tell_send_buffer(asked);
-    }
-    if let Some(limit) = event_loop.memory_limit() {
-        tell_memory(limit, buffer_limit, config.buffer_limit);
-    }
-    for one in &passed {
-        one.tell();
-    }
-    for address in &listening.addresses {
-        log.listening(address);
-    }
+    let datagrams = setup.listen(&mut event_loop, config, log)?;
+    event_loop.handler().datagrams().bound(datagrams);
     let begin = Instant::now();
     let run = event_loop.run();
     let metrics = run.as_ref().map_or_else(|_| event_loop.metrics(), |metrics| *metrics);
-    let (mut operator, datagrams) = event_loop.into_handler().into_parts();
-    operator.tell_the_rest();
-    datagrams.refusals().tell_the_rest();
+    let (operator, datagrams) = event_loop.into_handler().into_parts();
     let has_datagrams = config.addresses.iter().any(Address::is_udp);
-    tell_totals(&metrics, has_datagrams.then_some(&datagrams), begin.elapsed(), log);
-    let ended = run.map_err(Failure::from).and_then(|_| judge(&metrics, operator.second_signal()));
-    Ok((ended, operator))
+    let datagrams = has_datagrams.then_some(&datagrams);
+    Ok(end(run.map(drop), &metrics, operator, datagrams, begin, log))
+}
+
+/// Says at the end what there was, and how it ended.
+fn end(
+    run: Result<(), edgeloop::Error>,
+    metrics: &Metrics,
+    mut operator: Operator,
+    datagrams: Option<&DatagramEcho>,
+    begin: Instant,
+    log: &Log,
+) -> (Result<Exit, Failure>, Operator) {
+    operator.tell_the_rest();
+    if let Some(datagrams) = datagrams {
+        datagrams.refusals().tell_the_rest();
+    }
+    tell_totals(metrics, datagrams, begin.elapsed(), log);
+    let ended = run.map_err(Failure::from);
+    let ended = ended.and_then(|()| judge(metrics, operator.second_signal()));
+    (ended, operator)
+}
+
+fn watch_signals() -> Result<Signals, Failure> {
+    Signals::watch().map_err(|error| Failure::fatal(format!("cannot watch for signals: {error}")))
+}
+
+/// What is known before anything listens.
+struct Setup<'a> {
+    /// The limit of descriptors, if it could be raised.
+    descriptors: Option<u64>,
+    resolved: Vec<Resolved<'a>>,
+    files: ListenOptions,
+    passed: Vec<Passed>,
+}
+
+impl<'a> Setup<'a> {
+    fn new(config: &'a ServeConfig, passed: Vec<Passed>) -> Result<Self, Failure> {
+        let descriptors = edgeloop::raise_descriptor_limit();
+        if let Err(error) = &descriptors {
+            tracing::warn!("cannot raise the descriptor limit: {error} in setrlimit");
+        }
+        let resolved = listeners::resolve(&config.addresses)?;
+        let files = config.unix.options()?;
+        Ok(Self { descriptors: descriptors.ok(), resolved, files, passed })
+    }
+
+    /// Listens, and says on what and with which limits. Returns the addresses of datagrams.
+    fn listen(
+        self,
+        server: &mut impl Server,
+        config: &ServeConfig,
+        log: &Log,
+    ) -> Result<Vec<SocketAddr>, Failure> {
+        let passed = passed::listen(server, self.passed)?;
+        let listening =
+            listeners::listen(server, &self.resolved, config.ipv6_only, &self.files, &passed)?;
+        let datagrams = listening.datagrams().collect();
+        for warning in listening.warnings {
+            tracing::warn!("{warning}");
+        }
+        // Only now, since each listener takes a descriptor.
+        let cap = server.max_connections()?;
+        if let Some(asked) = config.max_connections.filter(|&asked| asked > cap) {
+            let limit = self.descriptors.map_or_else(String::new, |limit| format!(" {limit}"));
+            tracing::warn!(
+                "--max-connections {asked} lowered to {cap}: descriptor limit{limit} (see ulimit \
+                 -n)"
+            );
+        }
+        let version = env!("CARGO_PKG_VERSION");
+        let threads = config.threads.count();
+        let buffer_limit = server.buffer_limit()?;
+        let keepalive =
+            server.keepalive().map(|after| humantime::format_duration(after).to_string());
+        tracing::info!(
+            max_connections = cap,
+            buffer_limit,
+            keepalive,
+            threads = (threads > 1).then_some(threads),
+            "edgeloop {version} serves echo"
+        );
+        if server.keepalive().is_none() && server.idle_timeout().is_none() {
+            tracing::warn!(
+                "--idle-timeout none and --keepalive none: a connection whose peer has vanished is \
+                 kept for ever"
+            );
+        }
+        if let Some(asked) = config.send_buffer {
+            tell_send_buffer(asked);
+        }
+        if let Some(limit) = server.memory_limit()? {
+            tell_memory(limit, buffer_limit, config.buffer_limit);
+        }
+        for one in &passed {
+            one.tell();
+        }
+        for address in &listening.addresses {
+            log.listening(address);
+        }
+        Ok(datagrams)
+    }
 }
 
 /// How a run ended that did not fail (C37, C38). The line of a bad end is the last of the log.

@@ -1,6 +1,6 @@
 //! The operator of a server: who is told the loop's notices, and whose signal ends it (C37, C38).
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use edgeloop::{LoopContext, Notice, Stop};
@@ -11,14 +11,17 @@ use super::udp::DatagramEcho;
 use crate::signals::{PAUSE, Signals, Wish};
 
 /// What a handler has for its operator.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Operator {
     notices: Notices,
-    signals: Signals,
+    /// None on all loops of a group but the first.
+    signals: Option<Signals>,
     /// The second signal.
     second: Option<Signal>,
     /// How long a drain may last.
     drain: Option<Duration>,
+    /// Who gets it back at the end of its loop.
+    home: Option<mpsc::Sender<Self>>,
 }
 
 /// Handlers that serve an operator.
@@ -32,7 +35,24 @@ pub(crate) trait Operated {
 
 impl Operator {
     pub(crate) fn new(signals: Signals, drain: Option<Duration>) -> Self {
-        Self { notices: Notices::default(), signals, second: None, drain }
+        Self {
+            notices: Notices::default(),
+            signals: Some(signals),
+            second: None,
+            drain,
+            home: None,
+        }
+    }
+
+    /// The same one, that comes back when its handler is dropped, as at the end of a group.
+    pub(crate) fn returning_to(mut self, home: mpsc::Sender<Self>) -> Self {
+        self.home = Some(home);
+        self
+    }
+
+    /// What brings the signals, if this is the loop that hears of them.
+    pub(crate) const fn signals(&self) -> Option<&Signals> {
+        self.signals.as_ref()
     }
 
     /// The loop has something to tell.
@@ -49,7 +69,8 @@ impl Operator {
     /// ends, if it was a signal.
     #[cold]
     pub(crate) fn notified<S>(&mut self, cx: &mut impl LoopContext<S>) {
-        match self.signals.next() {
+        let Some(signals) = &mut self.signals else { return };
+        match signals.next() {
             Some(Wish::End(signal)) => {
                 announce(signal, self.drain);
                 cx.stop(Stop::Drain(self.drain));
@@ -60,7 +81,7 @@ impl Operator {
             }
             None => {}
         }
-        if !self.signals.is_settled() {
+        if !signals.is_settled() {
             let at = cx.clock().after(PAUSE);
             cx.wake_at(Some(at));
         }
@@ -69,7 +90,7 @@ impl Operator {
     /// The signal that asked for the end to come at once, once there was one.
     pub(crate) fn second_signal(&mut self) -> Option<Signal> {
         if self.second.is_none()
-            && let Some(Wish::EndNow(signal)) = self.signals.next()
+            && let Some(Wish::EndNow(signal)) = self.signals.as_mut().and_then(Signals::next)
         {
             self.second = Some(signal);
         }
@@ -77,10 +98,14 @@ impl Operator {
     }
 }
 
-/// What the loop watches for the signal.
-impl AsFd for Operator {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.signals.as_fd()
+impl Drop for Operator {
+    fn drop(&mut self) {
+        if let Some(home) = self.home.take() {
+            let _ = home.send(std::mem::take(self));
+        } else if self.signals.is_none() {
+            // That of a loop that nobody asks at the end.
+            self.tell_the_rest();
+        }
     }
 }
 

@@ -12,10 +12,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-use edgeloop::{Address, Error, EventLoop, Handler};
+use edgeloop::{Address, Error};
 use listenfd::ListenFd;
 use rustix::net::sockopt;
 
+use super::server::Server;
 use crate::escape::OneLine;
 use crate::exit::Failure;
 use crate::values::read;
@@ -162,15 +163,12 @@ fn nature_of(number: usize) -> &'static str {
 ///
 /// A line that names the first that is no listening TCP or Unix socket and says what it is, or the
 /// call that failed.
-pub(crate) fn listen<H: Handler>(
-    event_loop: &mut EventLoop<H>,
-    passed: Vec<Passed>,
-) -> Result<Vec<Bound>, Failure> {
+pub(crate) fn listen(server: &mut impl Server, passed: Vec<Passed>) -> Result<Vec<Bound>, Failure> {
     let listen = |Passed { place, socket }| {
         let socket = socket.map_err(|is| refused(&place, is))?;
         // Where it fails, it is of IPv4, to which it makes no difference.
         let ipv6_only = sockopt::ipv6_v6only(&socket).unwrap_or_default();
-        let address = event_loop.listen_on_fd(socket).map_err(|error| failed(&place, &error))?;
+        let address = server.listen_on_fd(socket).map_err(|error| failed(&place, &error))?;
         Ok(Bound { place, address, ipv6_only })
     };
     passed.into_iter().map(listen).collect()

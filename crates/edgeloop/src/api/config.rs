@@ -49,6 +49,8 @@ pub struct Config {
     pub(crate) event_batch: usize,
     pub(crate) backlog: u32,
     pub(crate) ipv6_only: bool,
+    /// Whether other sockets may be bound to the same address, as those of a group's loops are.
+    pub(crate) reuse_port: bool,
     /// `None` where nothing was said: with no idle timeout, it is on.
     pub(crate) keepalive: Option<Option<Duration>>,
     pub(crate) user_timeout: Option<Duration>,
@@ -119,6 +121,7 @@ impl Config {
             event_batch: 512,
             backlog: MIN_BACKLOG,
             ipv6_only: false,
+            reuse_port: false,
             keepalive: None,
             user_timeout: None,
             send_buffer: None,

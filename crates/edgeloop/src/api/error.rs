@@ -49,6 +49,12 @@ impl Error {
         Self { call: Some(failed.call), ..Self::new(kind, action, failed.error) }
     }
 
+    /// The same, of one loop of a group.
+    pub(crate) fn in_loop(mut self, number: usize) -> Self {
+        self.action = format!("loop {number} has ended: {}", self.action);
+        self
+    }
+
     /// The system call that failed, such as `bind` or `setsockopt(SO_KEEPALIVE)`, if it was one.
     #[must_use]
     pub const fn call(&self) -> Option<&'static str> {

@@ -87,3 +87,89 @@ impl Metrics {
         self.bytes_in.wrapping_add(connections)
     }
 }
+
+/// Adds up what several loops have counted.
+impl std::ops::AddAssign for Metrics {
+    fn add_assign(&mut self, other: Self) {
+        let Self {
+            accepted,
+            connected,
+            adopted,
+            adoptions_refused,
+            closed,
+            aborted,
+            cut_off,
+            bytes_in,
+            bytes_spliced,
+            bytes_out,
+            bytes_dropped,
+            bytes_discarded,
+            datagrams_in,
+            datagrams_out,
+            datagrams_dropped,
+            datagrams_refused,
+            datagram_errors,
+            turns,
+            polls,
+            spins,
+            spins_paid,
+            stale,
+            accept_errors,
+            accept_pauses,
+            cap_reached,
+            registrations_failed,
+            memory_pauses,
+            given_up,
+            refused,
+            memory_refusals,
+            retries,
+            panics,
+            output_held,
+            input_held,
+            connections,
+        } = other;
+        self.accepted += accepted;
+        self.connected += connected;
+        self.adopted += adopted;
+        self.adoptions_refused += adoptions_refused;
+        self.closed += closed;
+        self.aborted += aborted;
+        self.cut_off += cut_off;
+        self.bytes_in += bytes_in;
+        self.bytes_spliced += bytes_spliced;
+        self.bytes_out += bytes_out;
+        self.bytes_dropped += bytes_dropped;
+        self.bytes_discarded += bytes_discarded;
+        self.datagrams_in += datagrams_in;
+        self.datagrams_out += datagrams_out;
+        self.datagrams_dropped += datagrams_dropped;
+        self.datagrams_refused += datagrams_refused;
+        self.datagram_errors += datagram_errors;
+        self.turns += turns;
+        self.polls += polls;
+        self.spins += spins;
+        self.spins_paid += spins_paid;
+        self.stale += stale;
+        self.accept_errors += accept_errors;
+        self.accept_pauses += accept_pauses;
+        self.cap_reached += cap_reached;
+        self.registrations_failed += registrations_failed;
+        self.memory_pauses += memory_pauses;
+        self.given_up += given_up;
+        self.refused += refused;
+        self.memory_refusals += memory_refusals;
+        self.retries += retries;
+        self.panics += panics;
+        self.output_held += output_held;
+        self.input_held += input_held;
+        self.connections += connections;
+    }
+}
+
+impl std::iter::Sum for Metrics {
+    fn sum<I: Iterator<Item = Self>>(loops: I) -> Self {
+        let mut sum = Self::default();
+        loops.for_each(|metrics| sum += metrics);
+        sum
+    }
+}

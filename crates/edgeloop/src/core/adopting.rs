@@ -21,10 +21,14 @@ impl<K: Kernel> Core<K> {
     /// where that can't be done.
     pub(crate) fn adopt_given(&mut self, stream: OwnedFd) -> Result<ConnectionId, NotAdopted> {
         let socket = self.kernel.take_over(stream).in_call("fcntl").map_err(NotAdopted::Failed)?;
-        let prepared = self.may_begin().map_err(NotAdopted::NoRoom);
-        let is_unix = match prepared.and_then(|()| self.prepare(&socket)) {
+        let room = self.may_begin().map_err(NotAdopted::NoRoom);
+        let has_room = room.is_ok();
+        let is_unix = match room.and_then(|()| self.prepare(&socket)) {
             Ok(is_unix) => is_unix,
             Err(error) => {
+                if has_room {
+                    self.unreserve();
+                }
                 let _ = self.kernel.set_option(&socket, SocketOption::ResetOnClose);
                 self.kernel.close(socket);
                 return Err(error);

@@ -73,7 +73,8 @@ impl<K: Kernel> Core<K> {
 
     // The beginning.
 
-    /// Takes over a connected socket, unless epoll would not have it (C19).
+    /// Takes over a connected socket, for which a place is [set aside](Self::reserve), unless epoll
+    /// would not have it (C19).
     pub(crate) fn register(
         &mut self,
         socket: K::Socket,
@@ -83,6 +84,7 @@ impl<K: Kernel> Core<K> {
         let interest = if is_unix { UNIX_CONNECTION } else { CONNECTION };
         if let Err(error) = self.kernel.register(&socket, EventSource::Connection(id), interest) {
             self.kernel.close(socket);
+            self.unreserve();
             self.metrics.registrations_failed += 1;
             self.tell(Notice::RegistrationFailed { error: error.into() });
             return Err(error);
@@ -93,17 +95,21 @@ impl<K: Kernel> Core<K> {
         Ok(id)
     }
 
-    /// Whether another connection may begin that nobody waits for in a backlog.
+    /// Whether another connection may begin that nobody waits for in a backlog. If so, a place is
+    /// [set aside](Self::reserve) for it.
     pub(crate) fn may_begin(&mut self) -> io::Result<()> {
         if self.cuts_off {
             // What came after the walk that cuts off would keep the loop from ending (C37).
             return Err(io::Error::other("the loop is stopping"));
         }
-        if self.connections.len() >= self.cap {
+        if self.is_at_the_cap() {
             return Err(io::Error::other(format!("connection limit {} reached", self.cap)));
         }
         if !self.has_memory_for_more() {
             return Err(Errno::NOMEM.into());
+        }
+        if !self.reserve() {
+            return Err(io::Error::other(format!("connection limit {} reached", self.cap)));
         }
         Ok(())
     }
@@ -114,9 +120,10 @@ impl<K: Kernel> Core<K> {
         self.may_begin().map_err(|error| Error::new(ErrorKind::Connect, what(&to), error))?;
         let id = self.connections.next_id();
         let mut to = Dialled { target: to, failed: Vec::new() };
-        let begun = self
-            .dial(&mut to, id)
-            .map_err(|failed| Error::of_call(ErrorKind::Connect, all_failed(&to.failed), failed))?;
+        let begun = self.dial(&mut to, id).map_err(|failed| {
+            self.unreserve();
+            Error::of_call(ErrorKind::Connect, all_failed(&to.failed), failed)
+        })?;
         let deadline = self.connect_deadline(&to.target);
         let Begun { socket, is_unix, waits } = begun;
         let mut connection = Connection::connecting(socket, id.non_zero(), self.now, deadline);
@@ -465,5 +472,6 @@ impl<K: Kernel> Core<K> {
             let _ = self.kernel.set_option(&socket, SocketOption::ResetOnClose);
         }
         self.kernel.close(socket);
+        self.unreserve();
     }
 }

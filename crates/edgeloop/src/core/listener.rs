@@ -111,6 +111,17 @@ impl<S> Listener<S> {
         Self { given: true, lacks_options: true, ..Self::new(socket, address) }
     }
 
+    /// The same one with another descriptor of its socket. The file stays with this.
+    pub(crate) fn twin<T>(&self, socket: T) -> Listener<T> {
+        Listener {
+            limits: self.limits.clone(),
+            backlog: self.backlog,
+            given: true,
+            lacks_options: self.lacks_options,
+            ..Listener::new(socket, self.address.clone())
+        }
+    }
+
     /// An edge came.
     pub(crate) fn note(&mut self) {
         self.ready = true;

@@ -18,7 +18,6 @@ use crate::api::listening::Access;
 use crate::api::notice::Notice;
 use crate::api::time::Time;
 use crate::core::listener::Listener;
-use crate::epoll::Interest;
 use crate::kernel::{EventSource, Kernel, ListenerId, SocketOption};
 
 /// The loop's listeners.
@@ -66,13 +65,22 @@ impl<S> Listeners<S> {
         found.map(|(&id, _)| id)
     }
 
+    /// The one that was added last, while fewer were added than there are ids.
+    pub(super) fn newest(&self) -> Option<ListenerId> {
+        self.last()
+    }
+
+    pub(super) fn insert(&mut self, id: ListenerId, listener: Listener<S>) {
+        self.by_id.insert(id, listener);
+    }
+
     /// When a pause of one of them ends by itself, for each.
     pub(crate) fn deadlines(&self) -> impl Iterator<Item = Time> {
         self.by_id.values().map(Listener::next_deadline)
     }
 
     /// An id that no listener has.
-    fn new_id(&mut self) -> ListenerId {
+    pub(super) fn new_id(&mut self) -> ListenerId {
         while self.by_id.contains_key(&self.next) {
             self.next = self.next.next();
         }
@@ -156,6 +164,9 @@ impl<K: Kernel> Core<K> {
         let kernel = &mut self.kernel;
         if let Some(ip) = address.as_tcp() {
             set_option(kernel, socket, SocketOption::ReuseAddress)?;
+            if config.reuse_port {
+                set_option(kernel, socket, SocketOption::ReusePort)?;
+            }
             if ip.is_ipv6() {
                 set_option(kernel, socket, SocketOption::Ipv6Only(config.ipv6_only))?;
             }
@@ -197,7 +208,7 @@ impl<K: Kernel> Core<K> {
         let bound = self.kernel.local_address(socket).in_call("getsockname")?;
         let id = self.listeners.new_id();
         self.kernel
-            .register(socket, EventSource::Listener(id), Interest::READABLE)
+            .register(socket, EventSource::Listener(id), super::LISTENER)
             .in_call("epoll_ctl")?;
         Ok((id, bound))
     }
@@ -246,11 +257,29 @@ impl<K: Kernel> Core<K> {
             if listener.given {
                 // Where others hold it open, closing ours does not end its registration.
                 let _ = self.kernel.deregister(&listener.socket);
+                self.leave_waiters_to_others();
             }
             self.kernel.close(listener.socket);
             self.count_listeners();
             self.descriptor_is_free();
         }
+    }
+
+    /// A listener that other loops share is closed here. The kernel may have woken this loop alone
+    /// for somebody who waits at it.
+    fn leave_waiters_to_others(&self) {
+        if let Some(share) = &self.share
+            && self.timeouts.drain.is_none()
+            && !self.cuts_off
+        {
+            share.tell_all();
+        }
+    }
+
+    /// Whoever waits is looked for, whether an edge has come or not.
+    pub(crate) fn look_for_waiters(&mut self) {
+        self.listeners.iter_mut().for_each(Listener::note);
+        self.descriptor_is_free();
     }
 
     /// A listener began or ended: more or fewer descriptors are left to connections (C24).

@@ -13,6 +13,7 @@ mod life;
 mod limits;
 pub(crate) mod listener;
 mod listening;
+mod member;
 mod options;
 mod outgoing;
 mod pull;
@@ -46,6 +47,7 @@ use crate::connection::hold_ups::HoldUps;
 use crate::connection::{Connection, Retry, Timeouts, Transfer};
 use crate::epoll::{Interest, Readiness};
 use crate::kernel::Kernel;
+use crate::store::common::Share;
 use crate::store::memory::Memory;
 use crate::store::pipes::Pipes;
 use crate::store::slot_queue::SlotQueue;
@@ -71,6 +73,9 @@ const CONNECTION: Interest = UNIX_CONNECTION.union(Interest::WRITABLE);
 /// The same of a Unix socket, of whose room only what awaits some wants to hear.
 const UNIX_CONNECTION: Interest =
     Interest::READABLE.union(Interest::PEER_CLOSED).union(Interest::PRIORITY);
+
+/// What a listener is registered for.
+const LISTENER: Interest = Interest::READABLE;
 
 /// Descriptors below the limit that connections may not take: for files, resolvers, children, and
 /// what else the program opens while it runs (C24).
@@ -147,8 +152,10 @@ pub(crate) struct Core<K: Kernel> {
     pub(crate) stop: Option<Stop>,
     /// What is left is being cut off, so nothing new may begin (C37).
     pub(crate) cuts_off: bool,
-    /// The most connections at a time (C24).
+    /// The most connections at a time, of all loops if this is one of a group (C24).
     pub(crate) cap: usize,
+    /// What it has in common with the other loops of its group.
+    pub(crate) share: Option<Share>,
     /// The descriptors that connections, listeners and pipes could have when the loop was made.
     spare: usize,
     /// Whose callback runs, to know who panicked (C32).
@@ -164,6 +171,7 @@ impl<K: Kernel> Core<K> {
         let (cap, pipes) = shares(&config, spare);
         let mut core = Self {
             cap,
+            share: None,
             spare,
             kernel,
             connections: Slots::default(),
@@ -211,6 +219,10 @@ impl<K: Kernel> Core<K> {
 
     /// So many listeners have a descriptor each: the cap and the pipes fit what is left (C24).
     pub(crate) fn leave_descriptors_to(&mut self, listeners: usize) {
+        if self.share.is_some() {
+            // Counted once for all loops, when they begin.
+            return;
+        }
         let (cap, pipes) = shares(&self.config, self.spare.saturating_sub(listeners));
         self.cap = cap;
         // One that is lent must come back to the pool that it is from.
@@ -434,7 +446,7 @@ impl<K: Kernel> Core<K> {
 }
 
 /// The cap on connections, and the most pipes, where `spare` descriptors are to be had (C24).
-fn shares(config: &Config, spare: usize) -> (usize, usize) {
+pub(crate) fn shares(config: &Config, spare: usize) -> (usize, usize) {
     // Each pipe has two descriptors. Where there are few, there are fewer pipes.
     let pipes = config.pipes.min(spare / PIPES_SHARE);
     let reserve = (RESERVE + 2 * pipes).min(spare / 2);

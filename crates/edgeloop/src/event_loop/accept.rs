@@ -39,7 +39,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             if !listener.wants_accepting(self.core.now) {
                 return;
             }
-            if self.core.connections.len() >= self.core.cap {
+            if self.core.is_at_the_cap() {
                 return self.at_the_cap(id);
             }
             if budget == 0 {
@@ -47,6 +47,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             }
             if !self.core.has_memory_for_more() {
                 return self.pause_accepting(id, Errno::NOMEM);
+            }
+            if !self.core.reserve() {
+                return self.at_the_cap(id);
             }
             let Some(listener) = self.core.listeners.get_mut(id) else { return };
             budget -= 1;
@@ -61,29 +64,42 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                     }
                     if lacks_options && self.core.set_options_of(&socket, &address).is_err() {
                         self.core.kernel.close(socket);
+                        self.core.unreserve();
                         self.core.metrics.accept_errors += 1;
                         continue;
                     }
-                    self.admit(socket, peer, address, limits);
+                    self.admit_or_hand_on(socket, peer, address, limits);
                 }
-                Err(error) => match AcceptError::of(error) {
-                    AcceptError::Skipped => {
-                        self.core.metrics.accept_errors += 1;
-                        if listener.skipped() {
-                            return self.pause_accepting(id, error);
-                        }
-                    }
-                    AcceptError::Empty => {
-                        if listener.emptied() {
-                            self.core.close_listener(id);
-                        }
+                Err(error) => {
+                    if !self.accept_failed(id, error) {
                         return;
                     }
-                    AcceptError::Exhausted => return self.pause_accepting(id, error),
-                    AcceptError::Fatal => return self.end_listener(id, error),
-                },
+                }
             }
         }
+    }
+
+    /// Returns whether there may be more to accept.
+    fn accept_failed(&mut self, id: ListenerId, error: Errno) -> bool {
+        self.core.unreserve();
+        let Some(listener) = self.core.listeners.get_mut(id) else { return false };
+        match AcceptError::of(error) {
+            AcceptError::Skipped => {
+                self.core.metrics.accept_errors += 1;
+                if !listener.skipped() {
+                    return true;
+                }
+                self.pause_accepting(id, error);
+            }
+            AcceptError::Empty => {
+                if listener.emptied() {
+                    self.core.close_listener(id);
+                }
+            }
+            AcceptError::Exhausted => self.pause_accepting(id, error),
+            AcceptError::Fatal => self.end_listener(id, error),
+        }
+        false
     }
 
     /// Waiters stay in the backlog; the next connection that closes lets one in (C24).
@@ -136,7 +152,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     }
 
     /// Takes a new connection in: slot, registration, session, first callback, first read.
-    fn admit(
+    pub(super) fn admit(
         &mut self,
         socket: K::Socket,
         peer: Address,

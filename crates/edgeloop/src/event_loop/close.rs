@@ -25,9 +25,23 @@ pub(super) struct Drain {
 }
 
 impl<H: Handler, K: Kernel> EventLoop<H, K> {
+    /// Whether the loop runs on though nothing is left to serve, until it is stopped.
+    pub(super) fn stays(&self) -> bool {
+        let is_member = self.member.is_some() && self.core.listeners.failure.is_none();
+        self.core.config.until_stopped || self.core.wake_up != Time::NEVER || is_member
+    }
+
+    /// Whether the loop has come to its end.
+    pub(super) fn is_done(&mut self) -> bool {
+        self.has_nothing_left() && self.may_end()
+    }
+
     /// Phase 8, at its beginning.
     pub(super) fn begin_stop(&mut self) {
         let Some(stop) = self.core.stop.take() else { return };
+        if let Some(member) = &self.member {
+            member.pass_on(stop);
+        }
         let now = self.core.now;
         let deadline = match stop {
             Stop::Now | Stop::Drain(Some(Duration::ZERO)) => now,

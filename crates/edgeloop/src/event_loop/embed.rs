@@ -125,7 +125,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             }
             Err(_) => {
                 self.core.metrics.adoptions_refused += 1;
-                if self.core.connections.len() >= self.core.cap {
+                if self.core.is_at_the_cap() {
                     self.tell_of_the_cap();
                 }
             }

@@ -78,6 +78,10 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             if collected.more {
                 self.core.agenda.add(Agenda::MAIL);
             }
+            if collected.freed {
+                self.capped = false;
+                self.core.look_for_waiters();
+            }
             if let Some(stop) = collected.stop {
                 self.core.request_stop(stop);
             }
@@ -98,12 +102,13 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                 Letter::Close(id) => self.core.begin_close(id, Reason::Closed),
                 Letter::Poke(id) => self.call_poked_one(id),
                 Letter::Message(message) => {
-                    let (_, receive) = self.receivers[message.receiver];
+                    let receive = self.receiver(message.receiver);
                     receive(self, message.to, message.value);
                 }
                 // Whoever asked may have stopped waiting.
                 Letter::Metrics(answer) => drop(answer.try_send(self.metrics())),
                 Letter::Adopt(stream) => self.adopt_posted(stream),
+                Letter::Accepted(accepted) => self.take_in(*accepted),
             }
         }
         self.letters = VecDeque::new();
@@ -160,13 +165,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     where
         H: Receive<M>,
     {
-        // One for each type, however often it is asked for.
-        let of = TypeId::of::<M>();
-        let known = self.receivers.iter().position(|&(known, _)| known == of);
-        let receiver = known.unwrap_or_else(|| {
-            self.receivers.push((of, Self::receive::<M>));
-            self.receivers.len() - 1
-        });
+        let receiver = number_of::<M, H, K>(&mut self.receivers);
         Sender::new(self.handle(), receiver)
     }
 
@@ -199,6 +198,19 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 /// Gives the message, whose type it knows, to the handler.
 pub(super) type Receiver<H, K> =
     fn(&mut EventLoop<H, K>, Option<ConnectionId>, Box<dyn Any + Send>);
+
+/// The number of a type of messages among those that the handler receives. There is one for each
+/// type, however often it is asked for.
+pub(super) fn number_of<M: 'static, H: Receive<M>, K: Kernel>(
+    receivers: &mut Vec<(TypeId, Receiver<H, K>)>,
+) -> usize {
+    let of = TypeId::of::<M>();
+    let known = receivers.iter().position(|&(known, _)| known == of);
+    known.unwrap_or_else(|| {
+        receivers.push((of, EventLoop::<H, K>::receive::<M>));
+        receivers.len() - 1
+    })
+}
 
 /// Narrows the context to what [`Receive::posted`] may use.
 fn posted<M, H: Receive<M>>(handler: &mut H, cx: &mut impl LoopContext<H::Session>, message: M) {

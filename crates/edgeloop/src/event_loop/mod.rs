@@ -12,6 +12,7 @@ mod embed;
 mod ends;
 mod interrupted;
 mod mail;
+mod member;
 mod panics;
 mod of_loop;
 mod pull;
@@ -49,6 +50,7 @@ use backoff::Backoff;
 use close::Drain;
 use due::DueList;
 use interrupted::Interruptions;
+pub(crate) use member::{Member, Registry};
 use panics::{Called, OwnPanics};
 use spin::Spin;
 pub use turn::Turn;
@@ -128,6 +130,8 @@ pub struct EventLoop<H: Handler, K: Kernel = Linux> {
     datagram: Vec<u8>,
     spin: Spin,
     interruptions: Interruptions,
+    /// What it knows of the group that it is a loop of.
+    member: Option<Box<Member<H, K>>>,
     /// Whether the handler is being told a notice, so that a panic of that is not told in turn.
     telling: bool,
     own_panics: OwnPanics,
@@ -157,17 +161,21 @@ impl<H: Handler> EventLoop<H> {
 impl<H: Handler, K: Kernel> EventLoop<H, K> {
     pub(crate) fn with_kernel(handler: H, config: Config, kernel: K) -> Result<Self, Error> {
         config.check()?;
+        let mailbox = Mailbox::new(config.mailbox_limit);
         let ballast = Ballast::new(size_of::<H::Session>())?;
-        let mut core = Core::new(kernel, config, ballast);
+        Ok(Self::with_core(handler, Core::new(kernel, config, ballast), mailbox))
+    }
+
+    fn with_core(handler: H, mut core: Core<K>, mailbox: Mailbox) -> Self {
         core.traces = H::TRACE;
         let config = &core.config;
         let buffer = vec![0; config.read_buffer.min(config.turn_bytes)].into_boxed_slice();
-        Ok(Self {
+        Self {
             handler,
             sessions: Sessions::default(),
             started: Started::new(),
             adopted: VecDeque::new(),
-            mailbox: Mailbox::new(config.mailbox_limit),
+            mailbox,
             letters: VecDeque::new(),
             receivers: Vec::new(),
             notified: false,
@@ -185,10 +193,11 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             datagram: Vec::new(),
             spin: Spin::default(),
             interruptions: Interruptions::default(),
+            member: None,
             telling: false,
             own_panics: OwnPanics::default(),
             core,
-        })
+        }
     }
 
     /// Listens on an address; returns the one that was bound, with the real port where 0 was
@@ -529,11 +538,6 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         }
     }
 
-    /// Whether the loop runs on though nothing is left to serve, until it is stopped.
-    fn stays(&self) -> bool {
-        self.core.config.until_stopped || self.core.wake_up != Time::NEVER
-    }
-
     #[cfg(feature = "udp")]
     fn has_no_datagrams(&self) -> bool {
         self.core.datagrams.is_empty()
@@ -545,7 +549,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         true
     }
 
-    fn is_done(&self) -> bool {
+    fn has_nothing_left(&self) -> bool {
         self.core.connections.len() == 0
             && self.core.listeners.is_empty()
             && self.has_no_datagrams()

@@ -34,7 +34,7 @@ use crate::api::address::{Address, Credentials};
 use crate::api::error::{Error, ErrorKind, Failed, InCall};
 use crate::api::place::MemoryLimit;
 use crate::api::time::Time;
-use crate::epoll::{Batch, Epoll, Interest, Mode};
+use crate::epoll::{Batch, Epoll, ExclusiveInterest, Interest, Mode, Trigger};
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
@@ -189,6 +189,12 @@ impl Poll for Linux {
         added.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
     }
 
+    fn register_shared(&mut self, socket: &OwnedFd, source: EventSource) -> Result<(), Errno> {
+        let (token, interest) = (source.token(), ExclusiveInterest::Readable);
+        let added = self.epoll.add_exclusive(socket, token, interest, Trigger::Edge);
+        added.map(drop).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
+    }
+
     fn reregister(
         &mut self,
         socket: &OwnedFd,
@@ -240,6 +246,7 @@ impl Sockets for Linux {
     fn set_option(&mut self, socket: &OwnedFd, option: SocketOption) -> Result<(), Errno> {
         match option {
             SocketOption::ReuseAddress => sockopt::set_socket_reuseaddr(socket, true),
+            SocketOption::ReusePort => sockopt::set_socket_reuseport(socket, true),
             SocketOption::Ipv6Only(only) => sockopt::set_ipv6_v6only(socket, only),
             SocketOption::NoDelay => sockopt::set_tcp_nodelay(socket, true),
             SocketOption::UrgentInline => sockopt::set_socket_oobinline(socket, true),
@@ -256,6 +263,14 @@ impl Sockets for Linux {
     fn take_over(&mut self, socket: OwnedFd) -> Result<OwnedFd, Errno> {
         ioctl_fionbio(&socket, true)?;
         fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
+        Ok(socket)
+    }
+
+    fn give_away(&mut self, socket: OwnedFd) -> Result<OwnedFd, OwnedFd> {
+        Ok(socket)
+    }
+
+    fn receive(&mut self, socket: OwnedFd) -> Result<OwnedFd, Errno> {
         Ok(socket)
     }
 

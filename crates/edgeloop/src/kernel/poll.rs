@@ -26,6 +26,10 @@ pub trait Poll: Sockets {
         interest: Interest,
     ) -> Result<(), Errno>;
 
+    /// Registers a listener that other loops accept at as well: for what can be read,
+    /// edge-triggered, and exclusively (`EPOLLEXCLUSIVE`).
+    fn register_shared(&mut self, socket: &Self::Socket, source: EventSource) -> Result<(), Errno>;
+
     /// Registers a registered socket for something else (`EPOLL_CTL_MOD`). What it's ready for now
     /// is told anew.
     fn reregister(

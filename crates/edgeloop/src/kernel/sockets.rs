@@ -25,6 +25,12 @@ pub trait Sockets {
     /// Makes a socket that others have made non-blocking and close-on-exec, like our own.
     fn take_over(&mut self, socket: OwnedFd) -> Result<Self::Socket, Errno>;
 
+    /// A connected socket, to be given to another loop. It comes back where that can't be done.
+    fn give_away(&mut self, socket: Self::Socket) -> Result<OwnedFd, Self::Socket>;
+
+    /// Takes what the [`give_away`](Self::give_away) of another loop has given.
+    fn receive(&mut self, socket: OwnedFd) -> Result<Self::Socket, Errno>;
+
     /// bind(2).
     fn bind(&mut self, socket: &Self::Socket, address: &Address) -> Result<(), Errno>;
 
@@ -88,6 +94,8 @@ pub trait Sockets {
 pub enum SocketOption {
     /// `SO_REUSEADDR` (C26).
     ReuseAddress,
+    /// `SO_REUSEPORT`, for the listeners of a group's loops.
+    ReusePort,
     /// `IPV6_V6ONLY`, set either way, never left to the distribution (C26).
     Ipv6Only(bool),
     /// `TCP_NODELAY`; a listener passes it on to what it accepts.
@@ -115,6 +123,7 @@ impl SocketOption {
     pub(crate) const fn call(self) -> &'static str {
         match self {
             Self::ReuseAddress => "setsockopt(SO_REUSEADDR)",
+            Self::ReusePort => "setsockopt(SO_REUSEPORT)",
             Self::Ipv6Only(_) => "setsockopt(IPV6_V6ONLY)",
             Self::NoDelay => "setsockopt(TCP_NODELAY)",
             Self::UrgentInline => "setsockopt(SO_OOBINLINE)",

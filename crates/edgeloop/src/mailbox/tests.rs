@@ -118,3 +118,18 @@ fn c34_nothing_that_is_debugged_shows_payload() {
         assert!(!text.contains("secret") && !text.contains(numbers), "{text}");
     }
 }
+
+#[test]
+fn c52_letters_that_lie_there_keep_a_mailbox_open() {
+    let mailbox = Mailbox::new(1000);
+    let handle: Handle<Model<Watched>> = mailbox.handle(Watched::default());
+    handle.close(ConnectionId::NONE).expect("there is room");
+    assert!(!mailbox.close_if_empty());
+    handle.close(ConnectionId::NONE).expect("it is open");
+    let mut letters = VecDeque::new();
+    mailbox.collect(1, &mut letters);
+    assert!(!mailbox.close_if_empty(), "one is left");
+    mailbox.collect(1, &mut letters);
+    assert!(mailbox.close_if_empty() && mailbox.close_if_empty());
+    assert_eq!(handle.close(ConnectionId::NONE), Err(SendErrorKind::Stopped));
+}

@@ -151,6 +151,10 @@ impl Poll for SimulatedKernel {
         world.register(socket.number, source.token(), interest)
     }
 
+    fn register_shared(&mut self, socket: &Socket, source: EventSource) -> Result<(), Errno> {
+        self.register(socket, source, Interest::READABLE)
+    }
+
     fn reregister(
         &mut self,
         socket: &Socket,
@@ -236,6 +240,14 @@ impl Sockets for SimulatedKernel {
         let number = world.take_over(&stand_in)?;
         drop(world);
         Ok(self.socket_of(number))
+    }
+
+    fn give_away(&mut self, socket: Socket) -> Result<OwnedFd, Socket> {
+        Err(socket)
+    }
+
+    fn receive(&mut self, _: OwnedFd) -> Result<Socket, Errno> {
+        Err(Errno::OPNOTSUPP)
     }
 
     fn bind(&mut self, socket: &Socket, address: &Address) -> Result<(), Errno> {

@@ -1,6 +1,7 @@
 //! Where things are kept: by slot, by time, in queues, and in accounts. Nothing here makes a system
 //! call or knows what it is kept for.
 
+pub(crate) mod common;
 pub(crate) mod memory;
 pub(crate) mod output;
 pub(crate) mod pieces;

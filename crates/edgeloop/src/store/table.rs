@@ -8,7 +8,7 @@
 use std::num::NonZeroU64;
 use std::ops::{Index, IndexMut};
 
-use crate::api::id::{ConnectionId, GENERATION_BITS, SLOT_BITS};
+use crate::api::id::{ConnectionId, LoopName, SLOT_BITS};
 
 const PAGE: usize = 512;
 const PAGE_BITS: u32 = PAGE.trailing_zeros();
@@ -115,17 +115,22 @@ pub(crate) struct Slots<T> {
     lowest: usize,
     len: usize,
     generation: NonZeroU64,
+    /// Which generations there are.
+    name: LoopName,
 }
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Self {
-            entries: Paged::default(),
-            free: Vec::new(),
-            lowest: 0,
-            len: 0,
-            generation: NonZeroU64::MIN,
-        }
+        Self::of(LoopName::ALONE)
+    }
+}
+
+impl<T> Slots<T> {
+    /// Those of the loop of this name.
+    pub(crate) fn of(name: LoopName) -> Self {
+        let (generation, _) = name.generations();
+        let (entries, free) = (Paged::default(), Vec::new());
+        Self { entries, free, lowest: 0, len: 0, generation, name }
     }
 }
 
@@ -153,7 +158,7 @@ impl<T: Entry> Slots<T> {
         let entry = word * 64 + words[word].trailing_zeros() as usize;
         #[expect(clippy::cast_possible_truncation, reason = "slots are 32 bits")]
         let slot = (page * PAGE + entry) as u32;
-        ConnectionId::new(slot, self.generation)
+        self.name.id(slot, self.generation)
     }
 
     /// Fills the slot that [`next_id`](Self::next_id) named.
@@ -164,11 +169,9 @@ impl<T: Entry> Slots<T> {
         self.free[page][entry / 64] &= !(1 << (entry % 64));
         self.entries.insert(id.slot(), value);
         self.len += 1;
-        self.generation = self
-            .generation
-            .checked_add(1)
-            .filter(|next| next.get() < 1 << GENERATION_BITS)
-            .unwrap_or(NonZeroU64::MIN);
+        let (first, last) = self.name.generations();
+        self.generation =
+            self.generation.checked_add(1).filter(|next| next.get() <= last).unwrap_or(first);
     }
 
     /// The value of exactly this generation.
@@ -201,7 +204,7 @@ impl<T: Entry> Slots<T> {
     /// Who is in a slot now.
     pub(crate) fn at(&self, slot: u32) -> Option<ConnectionId> {
         let generation = NonZeroU64::new(self.entries.get(slot)?.generation())?;
-        Some(ConnectionId::new(slot, generation))
+        Some(self.name.id(slot, generation))
     }
 
     pub(crate) fn remove(&mut self, id: ConnectionId) -> Option<T> {
@@ -245,6 +248,7 @@ fn gone(id: ConnectionId) -> ! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::id::GENERATION_BITS;
 
     #[derive(Debug, PartialEq)]
     struct Item(u64);
@@ -302,6 +306,27 @@ mod tests {
         let last = add(&mut slots);
         assert!(slots.remove(last).is_some());
         assert_eq!(add(&mut slots), old, "two years later");
+    }
+
+    #[test]
+    fn c17_a_name_never_reaches_a_connection_of_another_loop() {
+        let mut loops = [0, 1, 2].map(|number| Slots::of(LoopName::new(number, 3)));
+        let ids = loops.each_mut().map(add);
+        for (number, slots) in loops.iter_mut().enumerate() {
+            let at_home: Vec<_> = ids.iter().filter(|&&id| slots.get(id).is_some()).collect();
+            assert_eq!(at_home, [&ids[number]]);
+            assert_eq!(slots.at(0), Some(ids[number]), "all have the same slot");
+            // Also where its generations begin anew.
+            let (_, last) = slots.name.generations();
+            slots.generation = NonZeroU64::new(last).expect("not 0");
+            let last = add(slots);
+            assert_eq!(
+                (last.generation(), last.loop_number()),
+                (slots.name.generations().1, number)
+            );
+            slots.remove(ids[number]);
+            assert_eq!(add(slots), ids[number]);
+        }
     }
 
     #[test]

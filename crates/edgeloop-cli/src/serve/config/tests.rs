@@ -67,7 +67,7 @@ fn the_defaults_that_the_help_names_are_those_that_hold() {
         );
         named += 1;
     }
-    assert_eq!(named, 12);
+    assert_eq!(named, 14);
 }
 
 #[test]
