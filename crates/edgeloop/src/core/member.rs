@@ -36,6 +36,25 @@ impl<K: Kernel> Core<K> {
         self.share.as_ref().is_none_or(Share::reserve)
     }
 
+    /// Sets a place aside for one who may wait in a backlog; returns whether there was one.
+    pub(crate) fn take_place(&self) -> bool {
+        self.share.as_ref().is_none_or(Share::take_place)
+    }
+
+    /// There was one.
+    pub(crate) fn count_place(&self) {
+        if let Some(share) = &self.share {
+            share.count();
+        }
+    }
+
+    /// There was none.
+    pub(crate) fn leave_place(&self) {
+        if let Some(share) = &self.share {
+            share.leave_place();
+        }
+    }
+
     /// The connection that a place was set aside for has not come to be, or is gone.
     pub(crate) fn unreserve(&self) {
         if let Some(share) = &self.share {

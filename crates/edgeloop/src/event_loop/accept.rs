@@ -48,7 +48,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
             if !self.core.has_memory_for_more() {
                 return self.pause_accepting(id, Errno::NOMEM);
             }
-            if !self.core.reserve() {
+            if !self.core.take_place() {
                 return self.at_the_cap(id);
             }
             let Some(listener) = self.core.listeners.get_mut(id) else { return };
@@ -59,6 +59,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
                     let (address, closes) = (listener.address.clone(), listener.accepted());
                     let limits = listener.limits.clone();
                     let lacks_options = listener.lacks_options;
+                    self.core.count_place();
                     if closes {
                         self.core.close_listener(id);
                     }
@@ -81,7 +82,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
 
     /// Returns whether there may be more to accept.
     fn accept_failed(&mut self, id: ListenerId, error: Errno) -> bool {
-        self.core.unreserve();
+        self.core.leave_place();
         let Some(listener) = self.core.listeners.get_mut(id) else { return false };
         match AcceptError::of(error) {
             AcceptError::Skipped => {

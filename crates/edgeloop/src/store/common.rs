@@ -69,24 +69,41 @@ impl Share {
         &self.common.loads[number].0
     }
 
-    /// Takes a place for a connection of this loop, if there is one. If not, this loop is told when
-    /// there is.
+    /// Takes a place for a connection of this loop, if there is one, and counts it. If there is
+    /// none, this loop is told when there is.
     pub(crate) fn reserve(&self) -> bool {
-        if !self.common.try_reserve() {
-            self.common.waits.swap(true, Ordering::SeqCst);
-            // One may have ended in between, whose loop has not seen that somebody waits. Both
-            // swap, so that whoever comes second sees all that the first did before.
-            if !self.common.try_reserve() {
-                return false;
-            }
+        let takes = self.take_place();
+        if takes {
+            self.count();
         }
+        takes
+    }
+
+    /// Takes a place for a connection that may come to be. It's not counted yet, or a loop that
+    /// only looks whether somebody waits would seem to have one more.
+    pub(crate) fn take_place(&self) -> bool {
+        if self.common.try_reserve() {
+            return true;
+        }
+        self.common.waits.swap(true, Ordering::SeqCst);
+        // One may have ended in between, whose loop has not seen that somebody waits. Both swap, so
+        // that whoever comes second sees all that the first did before.
+        self.common.try_reserve()
+    }
+
+    /// A connection of this loop has taken its place.
+    pub(crate) fn count(&self) {
         self.load_of(self.number).fetch_add(1, Ordering::Relaxed);
-        true
     }
 
     /// A connection of this loop has ended, or has not come to be.
     pub(crate) fn release(&self) {
         self.load_of(self.number).fetch_sub(1, Ordering::Relaxed);
+        self.leave_place();
+    }
+
+    /// Nobody has come for a place.
+    pub(crate) fn leave_place(&self) {
         self.common.open.fetch_sub(1, Ordering::SeqCst);
         if self.common.waits.swap(false, Ordering::SeqCst) {
             self.tell_all();
