@@ -260,8 +260,15 @@ impl<H: Handler> Handler for Watched<H> {
             let inside = self.journal.panicked();
             self.world.borrow_mut().violated(|| format!("{inside} panicked: {message}"));
         }
-        if let Notice::LoopPanicked { .. } = notice {
-            self.world.borrow_mut().violated(|| notice.to_string());
+        if let Notice::LoopPanicked { message } = notice {
+            // Or what the test itself does meanwhile.
+            let told = match self.journal.panicked() {
+                inside @ (Inside::Errand(_) | Inside::Service(_)) => {
+                    format!("{inside} panicked: {message}")
+                }
+                Inside::Handler | Inside::Callback(_) => notice.to_string(),
+            };
+            self.world.borrow_mut().violated(|| told);
         }
         self.handler.notice(notice);
     }
