@@ -463,11 +463,14 @@ impl<K: Kernel> Core<K> {
         self.metrics.bytes_dropped += connection.dropped();
         let abort = connection.has(Flags::ABORT);
         let is_unix = connection.has(Flags::UNIX);
+        // One that was given up while it was being made may have been made meanwhile. Its peer must
+        // not take what it was sent, or nothing, for all that there is.
+        let lacks = connection.dropped() > 0 && !connection.has(Flags::FAILED);
         let socket = connection.into_socket();
         if abort {
             self.metrics.aborted += 1;
         }
-        if abort && !is_unix {
+        if (abort || lacks) && !is_unix {
             // A failure leaves an ordinary close, and the kernel may keep some pages for a while.
             let _ = self.kernel.set_option(&socket, SocketOption::ResetOnClose);
         }

@@ -65,9 +65,10 @@ pub(super) fn furnish(world: &mut World) {
         let begins = START.after(Duration::from_nanos(random.size(0, 5_000_000) as u64));
         let length = Duration::from_micros(random.size(1, 1_000_000) as u64);
         let errors = [Errno::NOMEM, Errno::PERM, Errno::NETDOWN, Errno::CONNREFUSED];
-        // One without an end is tried again for ever, and deadlines come before the end.
-        let endless = !world.outlasts && random.chance(200);
-        let ends = if endless { Time::NEVER } else { begins.after(length) };
+        // One that is longer than any deadline, though not without an end: it is tried again for as
+        // long as that takes.
+        let long = !world.outlasts && random.chance(200);
+        let ends = begins.after(if long { Duration::from_secs(100) } else { length });
         Outage { begins, ends, error: random.pick(&errors), sends: random.chance(300) }
     });
     for number in 0..random.size(1, 4) {
