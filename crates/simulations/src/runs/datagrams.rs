@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use edgeloop::sim::Packets;
 use edgeloop::sim::internals::{Asker, Correspondent, Habit, Outage, START, World};
-use edgeloop::{DatagramSocket, Error, Metrics, Time};
+use edgeloop::{DatagramSocket, Error, Metrics};
 use rustix::io::Errno;
 
 /// The sockets that are bound, and where.
