@@ -9,8 +9,10 @@ pub(crate) const GENERATION_BITS: u32 = 40;
 /// The bits of a slot: the table has no more than so many.
 pub(crate) const SLOT_BITS: u32 = 22;
 
-/// The two bits above the generation: how many of its own bits are the number of the loop.
-const WIDTH_SHIFT: u32 = SLOT_BITS + GENERATION_BITS;
+/// Two bits between the slot and the generation: how many bits of that are the number of the loop.
+/// So the generation is at the top, and one shift takes it out.
+const WIDTH_SHIFT: u32 = SLOT_BITS;
+const GENERATION_SHIFT: u32 = WIDTH_SHIFT + 2;
 
 /// How many bits they are.
 const WIDTHS: [u32; 4] = [0, 3, 6, 9];
@@ -71,7 +73,7 @@ impl ConnectionId {
     pub(crate) const NONE: Self = Self(0);
 
     pub(crate) const fn new(slot: u32, generation: NonZeroU64) -> Self {
-        Self(generation.get() << SLOT_BITS | slot as u64)
+        Self(generation.get() << GENERATION_SHIFT | slot as u64)
     }
 
     #[inline]
@@ -81,7 +83,7 @@ impl ConnectionId {
 
     #[inline]
     pub(crate) const fn generation(self) -> u64 {
-        (self.0 << (64 - WIDTH_SHIFT)) >> (64 - GENERATION_BITS)
+        self.0 >> GENERATION_SHIFT
     }
 
     /// The number of the loop that the connection is of, among those of its group; 0 for a loop
@@ -94,7 +96,7 @@ impl ConnectionId {
 
     /// Of how many bits the loop's count of connections is.
     const fn counted_bits(self) -> u32 {
-        GENERATION_BITS - WIDTHS[(self.0 >> WIDTH_SHIFT) as usize]
+        GENERATION_BITS - WIDTHS[(self.0 >> WIDTH_SHIFT) as usize % WIDTHS.len()]
     }
 
     /// The generation of a real connection.
