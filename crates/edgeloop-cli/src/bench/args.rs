@@ -150,9 +150,9 @@ pub(crate) struct BenchArgs {
     ///
     /// A figure (min, mean, p50, p90, p95, p99, p99.9, p99.99, max, rate, errors, unanswered or
     /// lost), > or <, and a limit. lost is what was never answered, and can be a share: lost>0.1%.
-    /// With it, lost datagrams alone are no exit code 1. +10% or -5% as limit is the difference to --baseline, and fails only
-    /// beyond the noise where that is known. A figure that cannot be judged fails. The exit code is
-    /// 5
+    /// With it, lost datagrams alone are no exit code 1. +10% or -5% as limit is the difference to
+    /// --baseline, and fails only beyond the noise where that is known. A figure that cannot be
+    /// judged fails. The exit code is 5
     #[arg(long, value_name = "CONDITION", allow_hyphen_values = true)]
     pub(crate) fail_if: Vec<OsString>,
 

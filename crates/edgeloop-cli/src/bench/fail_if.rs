@@ -24,7 +24,7 @@ enum Limit {
     Absolute(f64),
     /// That of the baseline, and so many percent of it more.
     Relative(f64),
-    /// So many percent of all messages.
+    /// A percentage of all messages.
     Share(f64),
 }
 

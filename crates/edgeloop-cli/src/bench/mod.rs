@@ -3,12 +3,13 @@
 //! `args` and `config` say what is asked for, `plan` is the run that this comes to, `exchange` what
 //! is sent to a service that does not echo, `profile` the steps of a rate. `run` starts its
 //! threads, each a `worker` on an event loop, with a `lane` for each connection, or one of
-//! `datagrams`. What they measure (`record`) comes back each second (`seconds`) and is shown
-//! (`live`). At the end `totals` makes the results of it, from which the summary and all files are
-//! made.
+//! `datagrams`, in the same `course`. What they measure (`record`) comes back each second
+//! (`seconds`) and is shown (`live`). At the end `totals` makes the results of it, from which the
+//! summary and all files are made.
 
 pub(crate) mod args;
 pub(crate) mod config;
+mod course;
 mod datagrams;
 mod ends;
 mod errors;
@@ -44,6 +45,7 @@ use std::time::SystemTime;
 
 use args::BenchArgs;
 use config::BenchConfig;
+use course::End;
 use fail_if::Condition;
 use files::Places;
 use find::Search;
@@ -52,7 +54,6 @@ use live::Live;
 use plan::Load;
 use run::Done;
 use totals::Background;
-use worker::End;
 
 use crate::exit::{Exit, Failure};
 use crate::log::{PlainLog, last_line};

@@ -107,6 +107,11 @@ impl Plan {
         (0..threads).map(share).collect()
     }
 
+    /// Whether the messages are datagrams.
+    pub(crate) const fn has_datagrams(&self) -> bool {
+        self.timeout.is_some()
+    }
+
     /// Whether the service is at a Unix socket.
     pub(crate) fn is_unix(&self) -> bool {
         self.addresses.iter().any(Address::is_unix)

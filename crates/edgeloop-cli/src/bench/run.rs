@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use edgeloop::{Config, EventLoop, Metrics, Time};
 
+use super::course::{End, Outcome, Part, Tick};
 use super::datagrams::DatagramWorker;
 use super::gate::Gate;
 use super::interrupt::Interrupt;
@@ -17,7 +18,7 @@ use super::record::{Before, Measured};
 use super::seconds::{Moment, Pool, Second, Seconds, Watcher};
 use super::steps::Steps;
 use super::verdict::Verdict;
-use super::worker::{End, Outcome, Part, Tick, Worker};
+use super::worker::Worker;
 use crate::exit::Failure;
 
 /// How often whoever watches is called, at least.
@@ -109,7 +110,7 @@ pub(crate) fn run(
     watcher: &mut dyn Watcher,
     interrupt: &Interrupt,
 ) -> Result<Done, Failure> {
-    if plan.timeout.is_some() {
+    if plan.has_datagrams() {
         run_as::<DatagramWorker>(plan, watcher, interrupt)
     } else {
         run_as::<Worker>(plan, watcher, interrupt)

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::course::Tick;
 use super::record::Measured;
-use super::worker::Tick;
 use crate::results::Interval;
 
 /// A second of a run, or a part of one, of all threads together.

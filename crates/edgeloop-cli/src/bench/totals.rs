@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::config::BenchConfig;
+use super::course::End;
 use super::plan::{Load, Plan};
 use super::run::Done;
 use super::schedule::Arrival;
 use super::verdict::Verdict;
-use super::worker::End;
 use crate::results::{
     Cost, Ends, Generator, Late, Machine, Options, Quantiles, Results, SCHEMA, Series, Verify,
     Warmup, micros, nanos, to_f64,

@@ -4,40 +4,35 @@ use std::net::SocketAddr;
 
 use edgeloop::{Datagram, LoopContext};
 
+use super::DatagramWorker;
 use super::flow::{Answer, Seen};
-use super::{DatagramWorker, Phase};
-use crate::bench::lane::Flight;
-use crate::bench::verdict::Verdict;
+use crate::bench::course::Phase;
 use crate::results::Datagrams;
 
 impl DatagramWorker {
     /// Where datagrams of this time are counted that are no answers. Before the measured time they
     /// count in no figure.
     pub(super) fn strays(&mut self, now: u64) -> &mut Datagrams {
-        if now < self.from {
+        if now < self.course.from {
             return &mut self.ignored;
         }
-        self.measured.counts.datagrams.get_or_insert_default()
-    }
-
-    fn verdict(&mut self, now: u64) -> &mut Verdict {
-        if now >= self.from { &mut self.verdict } else { &mut self.before.verdict }
+        self.course.measured.counts.datagrams.get_or_insert_default()
     }
 
     /// A datagram has come.
     pub(super) fn received(&mut self, cx: &mut impl LoopContext<u32>, datagram: &Datagram<'_>) {
         let now = cx.clock().as_nanos();
         let Some(&flow) = self.by_socket.get(&datagram.socket) else { return };
-        if self.phase == Phase::Over {
+        if self.course.phase == Phase::Over {
             return;
         }
         // Nobody waits any more for what is too old, even if this is its answer.
         self.expire(flow, now);
         let bytes = datagram.bytes;
-        if self.measures(now) {
-            self.measured.counts.bytes_received += bytes.len() as u64;
+        if self.course.measures(now) {
+            self.course.measured.counts.bytes_received += bytes.len() as u64;
         }
-        let (size, one) = (self.share.plan.size, &self.flows[flow as usize]);
+        let (size, one) = (self.course.share.plan.size, &self.flows[flow as usize]);
         let is_from_elsewhere = !is_same(datagram.from, one.target);
         let seen =
             if is_from_elsewhere { Seen::Foreign } else { one.identify(self.payload, size, bytes) };
@@ -56,18 +51,19 @@ impl DatagramWorker {
             }
         }
         self.watch_oldest(cx, flow);
-        if self.flow(flow).open() < self.share.plan.pipeline {
+        if self.flow(flow).open() < self.course.share.plan.pipeline {
             self.flow(flow).allowed.get_or_insert(now);
         }
         self.pump(cx, flow, now);
-        if self.phase == Phase::Grace && self.in_flight == 0 {
-            self.wake_by(cx, now);
+        if self.course.phase == Phase::Grace && self.course.in_flight == 0 {
+            self.course.wake_by(cx, now);
         }
     }
 
     /// The service is not silent.
     fn has_come(&mut self, now: u64) {
-        self.silent_since = (self.in_flight > 1 || !self.is_open_loop()).then_some(now);
+        self.silent_since =
+            (self.course.in_flight > 1 || !self.course.is_open_loop()).then_some(now);
     }
 
     fn is_foreign(
@@ -79,7 +75,7 @@ impl DatagramWorker {
     ) {
         self.strays(now).foreign += 1;
         let (number, from, length) = (self.flow(flow).stream, datagram.from, datagram.bytes.len());
-        self.verdict(now).note(|| {
+        self.course.verdict_at(now).note(|| {
             let unit = if length == 1 { "byte" } else { "bytes" };
             let what =
                 if is_from_elsewhere { "which is not the service" } else { "which answer nothing" };
@@ -89,14 +85,14 @@ impl DatagramWorker {
 
     /// Whether an answer is wrong, as far as it is compared.
     fn compare(&mut self, flow: u32, number: u64, bytes: &[u8], now: u64) -> bool {
-        if !self.share.plan.verifies {
+        if !self.course.share.plan.verifies {
             return false;
         }
         let one = &self.flows[flow as usize];
         let stream = one.stream;
         let [changed, missing, surplus] =
             one.compare(self.payload, number, bytes, &mut self.scratch);
-        let verdict = self.verdict(now);
+        let verdict = self.course.verdict_at(now);
         verdict.checked += bytes.len() as u64;
         if [changed, missing, surplus] == [0; 3] {
             return false;
@@ -118,34 +114,18 @@ impl DatagramWorker {
         self.strays(now).corrupted += u64::from(is_wrong);
         match self.flow(flow).answered(number) {
             Answer::First(flight, is_reordered) => {
-                self.in_flight -= 1;
+                self.course.in_flight -= 1;
                 self.last_settled = now;
                 if is_wrong {
-                    return self.unanswered(flight, now);
+                    return self.course.unanswered(flight, now);
                 }
                 self.strays(now).reordered += u64::from(is_reordered);
-                self.count_answered(flight, now);
+                self.course.answered(flight, now);
             }
             // Its datagram has been counted as lost, and stays so.
             Answer::Late => self.strays(now).late += 1,
             Answer::Duplicate => self.strays(now).duplicates += 1,
         }
-    }
-
-    fn count_answered(&mut self, flight: Flight, now: u64) {
-        if !self.counts(flight.due) {
-            self.before.messages += u64::from(flight.due < self.from);
-            return;
-        }
-        self.measured.latency.record(now.saturating_sub(flight.due));
-        if let Some(steps) = &mut self.steps {
-            steps.answered(flight.due, now.saturating_sub(flight.due));
-        }
-        if self.is_open_loop() {
-            self.measured.service.record(now.saturating_sub(flight.sent));
-        }
-        self.measured.counts.messages += 1;
-        self.measured.counts.in_time += u64::from(self.measures(now));
     }
 }
 

@@ -11,13 +11,13 @@ const GREETING: u32 = 0;
 
 impl Worker {
     pub(super) fn has_opened(&mut self, cx: &mut impl Context<u32>, lane: u32) {
-        if self.share.plan.greeting.is_none() {
+        if self.course.share.plan.greeting.is_none() {
             let now = cx.clock().as_nanos();
             return self.is_ready(cx, lane, now);
         }
         self.lane(lane).stage = Stage::Greeting(cx.id());
         // It is a part of opening the connection, and may take as long as a connect.
-        cx.set_timer(GREETING, self.share.plan.connect_timeout);
+        cx.set_timer(GREETING, self.course.share.plan.connect_timeout);
     }
 
     /// Bytes have come on a connection whose greeting is awaited.
@@ -25,16 +25,18 @@ impl Worker {
     pub(super) fn greeted(&mut self, cx: &mut impl Context<u32>, lane: u32, bytes: &[u8]) {
         let now = cx.clock().as_nanos();
         self.last_move = now;
-        if self.measures(now) {
-            self.measured.counts.bytes_received += bytes.len() as u64;
+        if self.course.measures(now) {
+            self.course.measured.counts.bytes_received += bytes.len() as u64;
         }
         let one = &mut self.lanes[lane as usize];
-        let Some(framing) = &self.share.plan.greeting else { return };
+        let Some(framing) = &self.course.share.plan.greeting else { return };
         let Some(rest) = one.greet(framing, bytes) else { return };
         cx.set_timer(GREETING, None);
         // Nothing was sent yet, so that this is a reply to an empty message, or to none.
-        let verdict = if now >= self.from { &mut self.verdict } else { &mut self.before.verdict };
-        one.receive(None, self.share.plan.exchanges.as_deref(), rest, verdict);
+        let course = &mut self.course;
+        let verdict =
+            if now >= course.from { &mut course.verdict } else { &mut course.before.verdict };
+        one.receive(None, course.share.plan.exchanges.as_deref(), rest, verdict);
         self.is_ready(cx, lane, now);
     }
 

@@ -1,16 +1,14 @@
 //! Connections: made at the beginning, made again when they are lost, and how each of them ends.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use edgeloop::{Address, Context, LoopContext};
 
-use super::{End, LOOK, Phase, Worker};
+use super::Worker;
+use crate::bench::course::{End, Phase};
 use crate::bench::errors::Cause;
-use crate::bench::lane::{Flight, Stage};
-use crate::bench::plan::Load;
+use crate::bench::lane::Stage;
 use crate::bench::schedule::Schedule;
-use crate::bench::steps::Steps;
 use crate::results::nanos;
 
 /// How many connections are being made at a time: a backlog has room for more.
@@ -22,7 +20,7 @@ impl Worker {
         if std::mem::replace(&mut self.began_opening, true) {
             return self.open_more(cx);
         }
-        let plan = &self.share.plan;
+        let plan = &self.course.share.plan;
         let all = u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
         if plan.connects {
             // Each message makes its own.
@@ -30,7 +28,7 @@ impl Worker {
         } else if let Some(rate) = plan.opening {
             let apart = 1.0 / rate;
             let threads = u32::try_from(plan.threads.max(1)).unwrap_or(u32::MAX);
-            let thread = u32::try_from(self.share.thread).unwrap_or(0);
+            let thread = u32::try_from(self.course.share.thread).unwrap_or(0);
             let begin = cx.now().as_nanos();
             for lane in 0..all {
                 let place = f64::from(lane) * f64::from(threads) + f64::from(thread);
@@ -51,21 +49,20 @@ impl Worker {
             let now = cx.clock().as_nanos();
             self.connect(cx, lane, now);
         }
-        if self.phase != Phase::Opening || self.tried < self.lanes.len() {
+        if self.course.phase != Phase::Opening || self.tried < self.lanes.len() {
             return;
         }
         let now = cx.clock().as_nanos();
-        self.phase = Phase::Waiting;
-        self.gate.arrive(now, 2 * LOOK);
-        if self.alive == 0 && !self.share.plan.connects {
-            (self.from, self.until, self.end) = (now, now, End::NoConnection);
+        self.course.arrive(now);
+        if self.course.alive == 0 && !self.course.share.plan.connects {
+            self.course.is_in_vain(now, End::NoConnection);
             return self.finish(cx, now);
         }
-        self.wake_by(cx, now);
+        self.course.wake_by(cx, now);
     }
 
     fn connect(&mut self, cx: &mut impl LoopContext<u32>, lane: u32, now: u64) {
-        let target = self.share.plan.target(self.number(lane));
+        let target = self.course.share.plan.target(self.number(lane));
         let begun = cx.connect(target, lane);
         self.lane(lane).dialled = now;
         match begun {
@@ -84,18 +81,18 @@ impl Worker {
 
     /// Which connection of the run is made next. One that was lost goes where it was before.
     fn number(&self, lane: u32) -> usize {
-        let number = self.share.first + lane as usize;
-        if !self.share.plan.connects {
+        let number = self.course.share.first + lane as usize;
+        if !self.course.share.plan.connects {
             return number;
         }
-        let made = self.lanes[lane as usize].stream / self.share.plan.connections as u64;
+        let made = self.lanes[lane as usize].stream / self.course.share.plan.connections as u64;
         number.wrapping_add(usize::try_from(made).unwrap_or(0))
     }
 
     /// Notes which of the addresses a connection was made to. One that has been reset since can't
     /// tell.
     fn was_made(&mut self, cx: &mut impl Context<u32>) {
-        let addresses = &self.share.plan.addresses;
+        let addresses = &self.course.share.plan.addresses;
         let index = match addresses.len() {
             1 => Some(0),
             _ => cx.peer_address(cx.id()).ok().and_then(|peer| {
@@ -106,42 +103,27 @@ impl Worker {
             }),
         };
         if let Some(index) = index {
-            self.made[index] += 1;
+            self.course.made[index] += 1;
         }
     }
 
     /// A connection is gone. The next one sends a stream of its own.
     fn lost(&mut self, lane: u32) {
-        let plan = &self.share.plan;
+        let plan = &self.course.share.plan;
         let (step, exchanges) = (plan.connections as u64, plan.exchanges.as_deref());
         self.lanes[lane as usize].lost(step, exchanges);
     }
 
     /// All threads begin.
     pub(super) fn begin(&mut self, cx: &mut impl LoopContext<u32>, begin: u64) {
-        let plan = &self.share.plan;
-        let (extent, load, seed, active) = (plan.extent, plan.load, plan.seed, plan.active);
-        self.phase = Phase::Running;
-        self.from = begin + nanos(extent.warmup);
-        self.until = extent.duration.map_or(u64::MAX, |duration| self.from + nanos(duration));
-        self.left = self.share.messages;
-        let (profile, carrying) = (self.share.plan.profile.clone(), self.share.active);
-        let curve = profile.as_ref().map(|profile| Arc::new(profile.curve(extent.warmup)));
-        self.steps = profile.map(|profile| Steps::new(&profile, self.from));
+        let schedules = self.course.begin(begin);
+        let (carrying, before) = (self.course.share.active, self.course.share.carrying_before);
         for (index, lane) in self.lanes[..carrying].iter_mut().enumerate() {
-            let number = self.share.carrying_before + index;
-            if let Load::Open { rate, arrival } = load {
-                let seed = seed ^ (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                let of = (number, active);
-                lane.schedule = Some(match &curve {
-                    Some(curve) => Schedule::along(curve.clone(), arrival, of, seed, begin),
-                    None => Schedule::new(arrival, rate, of, seed, begin),
-                });
-            }
+            lane.schedule = schedules.of(before + index);
         }
         for lane in 0..u32::try_from(carrying).unwrap_or(u32::MAX) {
             let one = self.lane(lane);
-            let ready = one.is_up() || self.share.plan.connects;
+            let ready = one.is_up() || self.course.share.plan.connects;
             if ready {
                 self.lane(lane).allowed = Some(begin);
                 self.enqueue(cx, lane, begin);
@@ -151,11 +133,11 @@ impl Worker {
 
     /// Something is due on a connection that isn't there.
     pub(super) fn revive(&mut self, cx: &mut impl LoopContext<u32>, lane: u32, now: u64) {
-        if !self.share.plan.connects || self.phase == Phase::Opening {
+        if !self.course.share.plan.connects || self.course.phase == Phase::Opening {
             return self.connect(cx, lane, now);
         }
         let due = self.lane(lane).schedule.as_ref().map_or(now, Schedule::next);
-        if !self.may_begin(due) {
+        if !self.course.may_begin(due) {
             return;
         }
         if due > now {
@@ -170,19 +152,19 @@ impl Worker {
     /// A connection is made, and the service has said what it says first.
     pub(super) fn is_ready(&mut self, cx: &mut impl Context<u32>, lane: u32, now: u64) {
         self.connecting -= 1;
-        self.alive += 1;
+        self.course.alive += 1;
         let one = &mut self.lanes[lane as usize];
         one.opened(cx.id());
         one.allowed = Some(now);
         let took = now.saturating_sub(one.dialled);
         if self.has_begun(now) {
-            self.measured.connect.record(took);
+            self.course.measured.connect.record(took);
         } else {
-            self.before.connects += 1;
+            self.course.before.connects += 1;
         }
         self.was_made(cx);
-        if self.phase == Phase::Opening {
-            self.gate.has_opened();
+        if self.course.phase == Phase::Opening {
+            self.course.gate.has_opened();
         }
         self.was_tried(lane);
         self.open_more(cx);
@@ -194,17 +176,19 @@ impl Worker {
     pub(super) fn has_ended(&mut self, cx: &mut impl Context<u32>, lane: u32) {
         let now = cx.clock().as_nanos();
         let one = &mut self.lanes[lane as usize];
-        let verdict = if now >= self.from { &mut self.verdict } else { &mut self.before.verdict };
         if one.is_up() {
-            one.end(self.share.plan.exchanges.as_deref(), verdict);
+            let course = &mut self.course;
+            let verdict =
+                if now >= course.from { &mut course.verdict } else { &mut course.before.verdict };
+            one.end(course.share.plan.exchanges.as_deref(), verdict);
         }
-        let (size, verifies) = (self.size(), self.share.plan.verifies);
+        let (size, verifies) = (self.size(), self.course.share.plan.verifies);
         while let Some(landing) = self.lane(lane).land(size, verifies) {
             self.last_move = now;
             self.landed(landing, now);
         }
-        if self.phase == Phase::Grace && self.in_flight == 0 {
-            self.wake_by(cx, now);
+        if self.course.phase == Phase::Grace && self.course.in_flight == 0 {
+            self.course.wake_by(cx, now);
         }
     }
 
@@ -222,31 +206,27 @@ impl Worker {
         let now = cx.clock().as_nanos();
         let was_up = self.lane(lane).is_up();
         if was_up && self.lane(lane).flights.is_empty() && !self.lane(lane).abandoned {
-            let verdict =
-                if now >= self.from { &mut self.verdict } else { &mut self.before.verdict };
-            self.lanes[lane as usize].discarded(discarded, verdict);
+            self.lanes[lane as usize].discarded(discarded, self.course.verdict_at(now));
         }
-        if self.phase == Phase::Over {
+        if self.course.phase == Phase::Over {
             self.connecting -= usize::from(!was_up);
             return;
         }
-        self.alive -= usize::from(was_up);
+        self.course.alive -= usize::from(was_up);
         self.connecting -= usize::from(!was_up);
-        if self.share.plan.verifies {
-            let measured = now >= self.from;
-            let verdict = if measured { &mut self.verdict } else { &mut self.before.verdict };
-            self.lanes[lane as usize].finish(self.payload, verdict);
+        if self.course.share.plan.verifies {
+            self.lanes[lane as usize].finish(self.payload, self.course.verdict_at(now));
         }
         let one = &self.lanes[lane as usize];
         let (idle, has_answered) = (one.flights.is_empty(), one.has_answered());
-        if self.share.plan.connects && idle {
+        if self.course.share.plan.connects && idle {
             // It was made for one message.
             self.lost(lane);
             return self.revive(cx, lane, now);
         }
         if idle && was_up && cause.is_an_end() {
             // Nobody waits for anything on it: that is no error.
-            self.measured.counts.reopened += u64::from(self.has_begun(now));
+            self.course.measured.counts.reopened += u64::from(self.has_begun(now));
             self.lost(lane);
             return if has_answered {
                 self.unmade.push_back(lane);
@@ -273,8 +253,8 @@ impl Worker {
     /// No answer comes to what is under way on a connection.
     pub(super) fn give_up_flights(&mut self, lane: usize, now: u64) {
         while let Some(flight) = self.lanes[lane].flights.pop_front() {
-            self.in_flight -= 1;
-            self.unanswered(flight, now);
+            self.course.in_flight -= 1;
+            self.course.unanswered(flight, now);
         }
     }
 
@@ -283,26 +263,5 @@ impl Worker {
         if self.lane(lane).flights.is_empty() {
             cx.close(cx.id());
         }
-    }
-
-    /// No answer will come to this one.
-    pub(super) fn unanswered(&mut self, flight: Flight, now: u64) {
-        if self.counts(flight.due) {
-            self.count_unanswered(flight, now);
-        } else if flight.due < self.from {
-            self.before.unanswered += 1;
-        }
-    }
-
-    pub(super) fn count_unanswered(&mut self, flight: Flight, now: u64) {
-        let waited = now.saturating_sub(flight.due);
-        self.measured.latency.record_unanswered(waited, 1);
-        if let Some(steps) = &mut self.steps {
-            steps.unanswered(flight.due, waited, 1);
-        }
-        if self.is_open_loop() {
-            self.measured.service.record_unanswered(now.saturating_sub(flight.sent), 1);
-        }
-        self.measured.counts.unanswered += 1;
     }
 }

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use edgeloop::sim::{Faults, Script, Simulation, check};
 
-use super::Part as _;
-use super::{End, Outcome, Worker};
+use super::Worker;
 use crate::bench::args::BenchArgs;
+use crate::bench::course::{End, Outcome, Part as _};
 use crate::bench::errors::Class;
 use crate::bench::exchange::Exchanges;
 use crate::bench::exchange::asked::Asked;

@@ -6,12 +6,12 @@ use edgeloop::sim::{Faults, Script, check};
 
 use super::{MILLI, Ran, SECOND, expect_same, open_loop, run, server, times, world};
 use crate::bench::args::BenchArgs;
+use crate::bench::course::End;
 use crate::bench::errors::Class;
 use crate::bench::exchange::Exchanges;
 use crate::bench::exchange::asked::Asked;
 use crate::bench::plan::tests::plan;
 use crate::bench::plan::{Extent, Plan};
-use crate::bench::worker::End;
 
 /// One message, and what its reply must be.
 pub(super) fn exchanges(send: &str, reply: &str, expected: &[&str]) -> Option<Arc<Exchanges>> {

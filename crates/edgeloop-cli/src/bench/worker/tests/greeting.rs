@@ -6,12 +6,12 @@ use edgeloop::sim::{Faults, Script, check};
 
 use super::closing::exchanges;
 use super::{MILLI, SECOND, expect_same, message, open_loop, run, server, times, world};
+use crate::bench::course::End;
 use crate::bench::errors::Class;
 use crate::bench::exchange::asked::greeting;
 use crate::bench::plan::tests::plan;
 use crate::bench::plan::{Extent, Plan};
 use crate::bench::verdict::Wrong;
-use crate::bench::worker::End;
 
 /// Two lines come first on each connection.
 fn greeted(plan: Plan) -> Plan {
