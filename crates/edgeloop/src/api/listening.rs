@@ -1,9 +1,11 @@
 //! What a listener may have for itself, where others go by the loop's settings.
 
+use std::io;
 use std::time::Duration;
 
 use crate::api::bounds::Limits;
 use crate::api::config::Config;
+use crate::api::error::{Error, ErrorKind};
 
 /// The options of one listener, and of the connections that it accepts, for
 /// [`EventLoop::listen_with`](crate::EventLoop::listen_with). What is not named is as in the loop's
@@ -143,6 +145,29 @@ impl ListenOptions {
             ..config.clone()
         }
     }
+}
+
+/// Does `bind` with one address of a name after the other, until one can be bound. `purpose` is
+/// what that is called in the errors.
+///
+/// # Errors
+///
+/// When the name could not be resolved or has no address, or that of the last one.
+pub(crate) fn bind_first<A, T>(
+    addresses: io::Result<impl IntoIterator<Item = A>>,
+    purpose: &str,
+    mut bind: impl FnMut(A) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let failed = |what, error| Error::new(ErrorKind::Listen, format!("{what} {purpose}"), error);
+    let mut last = None;
+    for address in addresses.map_err(|error| failed("cannot resolve the address to", error))? {
+        match bind(address) {
+            Ok(bound) => return Ok(bound),
+            Err(error) => last = Some(error),
+        }
+    }
+    let none = || failed("the name has no address to", io::ErrorKind::AddrNotAvailable.into());
+    Err(last.unwrap_or_else(none))
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Datagram sockets: binding them, and receiving, in phase 3 and, where a budget cut it off, in
 //! phase 5.
 
-use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 
@@ -12,6 +11,7 @@ use crate::api::datagram::{Datagram, DatagramSocket};
 use crate::api::error::{Error, ErrorKind, InCall as _};
 use crate::api::handler::{Handler, LoopContext};
 use crate::api::id::ConnectionId;
+use crate::api::listening::bind_first;
 use crate::core::Agenda;
 use crate::event_loop::call_context::CallContext;
 use crate::event_loop::panics::Called;
@@ -73,9 +73,9 @@ impl<H: Handler> EventLoop<H> {
 }
 
 impl<H: Handler, K: Kernel> EventLoop<H, K> {
-    /// Binds a socket for datagrams, as [`LoopContext::bind_udp`](crate::LoopContext::bind_udp) does
-    /// from a callback. Of a name with several addresses, the first that can be bound is. Resolving
-    /// a name blocks.
+    /// Binds a socket for datagrams, as [`LoopContext::bind_udp`](crate::LoopContext::bind_udp)
+    /// does from a callback. Of a name with several addresses, the first that can be bound is.
+    /// Resolving a name blocks.
     ///
     /// # Errors
     ///
@@ -85,20 +85,7 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
         &mut self,
         address: impl ToSocketAddrs,
     ) -> Result<(DatagramSocket, SocketAddr), Error> {
-        let addresses = address.to_socket_addrs().map_err(|error| {
-            Error::new(ErrorKind::Listen, "cannot resolve the address to bind", error)
-        })?;
-        let mut last = None;
-        for address in addresses {
-            match self.core.bind_udp(address) {
-                Ok(bound) => return Ok(bound),
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.unwrap_or_else(|| {
-            let none = io::Error::from(io::ErrorKind::AddrNotAvailable);
-            Error::new(ErrorKind::Listen, "the name has no address to bind", none)
-        }))
+        bind_first(address.to_socket_addrs(), "bind", |address| self.core.bind_udp(address))
     }
 
     /// An edge of a datagram socket came: receives what waits there, a budget's worth.

@@ -27,7 +27,6 @@ mod turn;
 use std::any::TypeId;
 use std::collections::VecDeque;
 use std::fmt;
-use std::io;
 use std::time::Duration;
 
 use crate::api::address::{Address, ToAddresses};
@@ -35,7 +34,7 @@ use crate::api::config::Config;
 use crate::api::error::{ConnectError, Error, ErrorKind, Failed};
 use crate::api::handler::Handler;
 use crate::api::id::ConnectionId;
-use crate::api::listening::ListenOptions;
+use crate::api::listening::{ListenOptions, bind_first};
 use crate::api::metrics::Metrics;
 use crate::api::place::MemoryLimit;
 use crate::api::target::Target;
@@ -225,20 +224,9 @@ impl<H: Handler, K: Kernel> EventLoop<H, K> {
     ) -> Result<Address, Error> {
         let config = options.over(&self.core.config);
         config.check()?;
-        let addresses = address.to_addresses().map_err(|error| {
-            Error::new(ErrorKind::Listen, "cannot resolve the address to listen on", error)
-        })?;
-        let mut last = None;
-        for address in addresses {
-            match self.core.listen_with(&address, &config, options.access()) {
-                Ok(bound) => return Ok(bound),
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.unwrap_or_else(|| {
-            let none = io::Error::from(io::ErrorKind::AddrNotAvailable);
-            Error::new(ErrorKind::Listen, "the name has no address to listen on", none)
-        }))
+        bind_first(address.to_addresses(), "listen on", |address| {
+            self.core.listen_with(&address, &config, options.access())
+        })
     }
 
     /// Stops listening on an address, as [`LoopContext::unlisten`](crate::LoopContext::unlisten)

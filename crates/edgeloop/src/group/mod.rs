@@ -18,7 +18,7 @@ use crate::api::config::{Config, MIN_BUFFER_LIMIT};
 use crate::api::error::{Error, ErrorKind, InCall as _};
 use crate::api::handler::Handler;
 use crate::api::id::MAX_LOOPS;
-use crate::api::listening::ListenOptions;
+use crate::api::listening::{ListenOptions, bind_first};
 use crate::api::place::MemoryLimit;
 use crate::api::receive::Receive;
 use crate::core::{Ballast, Core};
@@ -203,25 +203,14 @@ impl<H: Handler, F: Fn(Seat<H>) -> H + Sync> LoopGroup<H, F> {
     ) -> Result<Address, Error> {
         let spread = self.spread;
         let prepared = self.prepared()?;
-        let addresses = address.to_addresses().map_err(|error| {
-            Error::new(ErrorKind::Listen, "cannot resolve the address to listen on", error)
-        })?;
-        let mut last = None;
-        for address in addresses {
-            match prepared.listen(&address, options, spread) {
-                Ok(bound) => return Ok(bound),
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.unwrap_or_else(|| {
-            let none = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
-            Error::new(ErrorKind::Listen, "the name has no address to listen on", none)
-        }))
+        bind_first(address.to_addresses(), "listen on", |address| {
+            prepared.listen(&address, options, spread)
+        })
     }
 
     /// Listens on a socket that was made elsewhere, for all loops, as
-    /// [`EventLoop::listen_on_fd`](crate::EventLoop::listen_on_fd). The loops share it, whatever the
-    /// [`Spread`].
+    /// [`EventLoop::listen_on_fd`](crate::EventLoop::listen_on_fd). The loops share it, whatever
+    /// the [`Spread`].
     ///
     /// # Errors
     ///
