@@ -1,5 +1,5 @@
-//! What must come out over other transports than TCP, as data: at most a little more than bare epoll
-//! costs, and less than every library.
+//! What must come out over other transports than TCP, as data: at most a little more than bare
+//! epoll costs, and less than every library.
 
 use peers::{Service, Transport};
 

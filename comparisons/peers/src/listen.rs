@@ -39,8 +39,8 @@ pub(crate) fn listen_on(path: &Path) -> io::Result<UnixListener> {
     Ok(socket.into())
 }
 
-/// A non-blocking socket for datagrams on a free port of the loopback. Says that the server is ready,
-/// and where.
+/// A non-blocking socket for datagrams on a free port of the loopback. Says that the server is
+/// ready, and where.
 pub(crate) fn datagrams() -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     socket.set_nonblocking(true)?;

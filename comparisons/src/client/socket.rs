@@ -163,7 +163,7 @@ impl Socket {
         Ok(())
     }
 
-    /// Receives exactly so many bytes as the buffer has; over UDP, in one datagram.
+    /// Fills the buffer; over UDP, with one datagram.
     pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<()> {
         let mut patience = Patience::default();
         let mut received = 0;
@@ -268,7 +268,7 @@ pub(super) fn pattern(sender: usize, length: usize) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// A client over UDP, and a server of which it has a datagram of so many bytes.
+    /// A client over UDP, and a server that has sent it a datagram of this length.
     fn answered(bytes: usize) -> (Socket, UdpSocket) {
         let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let client = Socket::over_udp(server.local_addr().expect("an address")).expect("a socket");

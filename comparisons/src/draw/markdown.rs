@@ -35,9 +35,9 @@ pub(super) fn markdown(blocks: &[Block], plot: &str) -> String {
     text
 }
 
-/// A document in which this section, from its heading to that of the next one, is a new one. The next
-/// is the first of these that there is. Where there was no such section, it stands in front of the
-/// next one, or at the end.
+/// A document in which this section, from its heading to that of the next one, is a new one. The
+/// next is the first of these that there is. Where there was no such section, it stands in front of
+/// the next one, or at the end.
 pub(super) fn with_section(document: &str, title: &str, next: &[String], section: &str) -> String {
     let find = |title: &str| {
         let line = format!("\n## {title}\n");

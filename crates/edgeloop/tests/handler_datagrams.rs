@@ -43,7 +43,7 @@ fn client_of(address: SocketAddr) -> UdpSocket {
     client
 }
 
-/// A socket at which so many small datagrams wait, each of which says its number.
+/// A socket at which this number of small datagrams waits. Each says its own number.
 fn with_waiting(count: u32) -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
     // As much as anybody may ask for by default; twice as much is given (socket(7)).

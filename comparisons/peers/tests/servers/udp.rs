@@ -71,7 +71,7 @@ fn what_waits_together_is_answered_together(name: &str) {
     messages.iter().for_each(|message| expect(&client, message));
 }
 
-/// Answers to whoever has gone are refused (ICMP), which may end nothing.
+/// An answer to a client that is gone is refused (ICMP). That must end nothing.
 fn clients_that_go_disturb_nobody(name: &str) {
     let Some(server) = echo(name) else { return };
     let stays = client_of(&server);

@@ -251,7 +251,8 @@ fn tell_send_buffer(asked: usize) {
     }
 }
 
-/// Says what it all came to. What there was none of is left out, but for what is always of interest.
+/// Says what it all came to. What there was none of is left out, but for what is always of
+/// interest.
 fn tell_totals(metrics: &Metrics, datagrams: Option<&DatagramEcho>, duration: Duration, log: &Log) {
     let some = |count: u64| (count > 0).then_some(count);
     let refused = |refusal| datagrams.and_then(|datagrams| datagrams.refusals().of(refusal));

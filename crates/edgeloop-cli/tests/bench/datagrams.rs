@@ -90,7 +90,7 @@ fn reply(socket: &UdpSocket, bytes: &[u8], to: SocketAddr) {
     let _ = socket.send_to(bytes, to);
 }
 
-/// So many datagrams were told apart from answers, each by its name; all others are none.
+/// Datagrams were told apart from answers as often as this says, by name, and no others were.
 #[track_caller]
 fn expect_strays(ran: &Ran, expected: &[(&str, u64)]) {
     for name in ["duplicates", "reordered", "late", "foreign", "corrupted", "no_room"] {

@@ -34,7 +34,7 @@ impl LoopName {
     /// A loop that is in no group.
     pub(crate) const ALONE: Self = Self { width: 0, number: 0 };
 
-    /// The loop of this number in a group of so many, at most [`MAX_LOOPS`].
+    /// The loop of this number in a group of this size, at most [`MAX_LOOPS`].
     pub(crate) fn new(number: usize, of: usize) -> Self {
         let width = WIDTHS.iter().position(|&bits| of <= 1 << bits).unwrap_or(WIDTHS.len() - 1);
         Self { width, number }

@@ -68,8 +68,8 @@ pub enum Notice {
         /// The panic's message.
         message: String,
     },
-    /// The loop itself panicked, which is a bug in it. It goes on, unless that comes again and again
-    /// ([`EventLoop::run`](crate::EventLoop::run)).
+    /// The loop itself panicked, which is a bug in it. It goes on, unless that comes again and
+    /// again ([`EventLoop::run`](crate::EventLoop::run)).
     LoopPanicked {
         /// The panic's message.
         message: String,

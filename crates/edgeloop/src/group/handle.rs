@@ -203,9 +203,9 @@ impl GroupHandle {
     }
 }
 
-/// Sends messages of the type `M` to the loops of a [`LoopGroup`](crate::LoopGroup) from any thread,
-/// also from their own, and to the sessions of their connections (C47). Clones send to the same
-/// loops.
+/// Sends messages of the type `M` to the loops of a [`LoopGroup`](crate::LoopGroup) from any
+/// thread, also from their own, and to the sessions of their connections (C47). Clones send to the
+/// same loops.
 ///
 /// Messages of one thread to one loop arrive in order, and in order with what the thread does by a
 /// [`GroupHandle`].

@@ -43,9 +43,9 @@ impl<H: Handler, F: Fn(Seat<H>) -> H + Sync> LoopGroup<H, F> {
     ///
     /// # Errors
     ///
-    /// When a loop can't be made, or it ends by itself: waiting for events failed, its last listener
-    /// did, or its handler panicked where no callback runs, as while it was made. The error names
-    /// the loop. All others are stopped at once ([`Stop::Now`]).
+    /// When a loop can't be made, or it ends by itself: waiting for events failed, its last
+    /// listener did, or its handler panicked where no callback runs, as while it was made. The
+    /// error names the loop. All others are stopped at once ([`Stop::Now`]).
     pub fn run(mut self) -> Result<GroupMetrics, Error> {
         self.prepared()?;
         let Some(Prepared { cores, mailboxes, handle, registry }) = self.prepared.take() else {

@@ -189,7 +189,7 @@ impl Running {
         self.next(|event| if let Event::Opened(origin) = event { Some(origin) } else { None })
     }
 
-    /// How many connections each loop has, once all of so many are there.
+    /// How many connections each loop has, once there are `count` of them.
     #[track_caller]
     pub(crate) fn loads(&self, count: usize) -> Vec<usize> {
         let mut loads = vec![0; self.handle.count()];

@@ -22,7 +22,7 @@ type Act = fn(&mut Answers, &mut dyn FnMut(&[u8]) -> SentDatagram, &Datagram<'_>
 struct Answers {
     shown: Vec<(DatagramSocket, Vec<u8>)>,
     act: Option<Act>,
-    /// Closes the socket behind so many.
+    /// Closes the socket behind this number of them.
     enough: Option<usize>,
 }
 
@@ -51,7 +51,7 @@ impl Handler for Answers {
     }
 }
 
-/// One that sends so many numbered datagrams at once.
+/// One that sends this number of datagrams at once, each with its own number.
 fn flood(count: usize) -> DatagramScript {
     (0..count).fold(DatagramScript::new(), |script, number| script.send(number.to_string()))
 }

@@ -1,5 +1,5 @@
-//! Datagram sockets, compared with the real kernel: up to three on loopback, each in two epoll sets,
-//! edge-triggered: for input alone, as the loop has it, and for all there is.
+//! Datagram sockets, compared with the real kernel: up to three on loopback, each in two epoll
+//! sets, edge-triggered: for input alone, as the loop has it, and for all there is.
 //!
 //! # What must be the same
 //!

@@ -112,12 +112,7 @@ impl Sources {
     /// Takes a token of this source; returns whether there was one.
     pub(super) fn take(&mut self, source: SocketAddr, now: Time) -> bool {
         let Some(rate) = self.rate else { return true };
-        if self.places.is_empty() {
-            self.places = vec![[Place::default(); WAYS]; SETS];
-        }
-        let hash = self.key.hash_one(network(source.ip()));
-        #[expect(clippy::cast_possible_truncation, reason = "the last bits are what is wanted")]
-        let set = &mut self.places[hash as usize % SETS];
+        let (hash, set) = self.set_of(source);
         let at = now.as_nanos();
         let is_its_own = |place: &&mut Place| place.hash == hash && !place.full_at.is_full(at);
         let place = match set.iter_mut().find(is_its_own) {
@@ -135,12 +130,24 @@ impl Sources {
     /// Puts a token back that was just taken, because nothing was answered.
     pub(super) fn put_back(&mut self, source: SocketAddr) {
         let Some(rate) = self.rate else { return };
+        let (hash, set) = self.set_of(source);
+        let place = set.iter_mut().filter(|place| place.hash == hash);
+        let full_at = match place.max_by_key(|place| place.full_at) {
+            Some(place) => &mut place.full_at,
+            None => &mut self.without_place.full_at,
+        };
+        full_at.0 = full_at.0.saturating_sub(rate.interval);
+    }
+
+    /// The hash of a source, and the places among which its own is.
+    fn set_of(&mut self, source: SocketAddr) -> (u64, &mut [Place; WAYS]) {
+        if self.places.is_empty() {
+            self.places = vec![[Place::default(); WAYS]; SETS];
+        }
         let hash = self.key.hash_one(network(source.ip()));
         #[expect(clippy::cast_possible_truncation, reason = "the last bits are what is wanted")]
-        let set = self.places.get_mut(hash as usize % SETS).into_iter().flatten();
-        let place = set.filter(|place| place.hash == hash).max_by_key(|place| place.full_at);
-        let full_at = place.map_or(&mut self.without_place.full_at, |place| &mut place.full_at);
-        full_at.0 = full_at.0.saturating_sub(rate.interval);
+        let set = &mut self.places[hash as usize % SETS];
+        (hash, set)
     }
 }
 

@@ -1,5 +1,5 @@
-//! Datagram sockets as Linux has them (udp(7); net/ipv4/udp.c and net/socket.c of 6.18), as far as a
-//! server meets them: bound and not connected.
+//! Datagram sockets as Linux has them (udp(7); net/ipv4/udp.c and net/socket.c of 6.18), as far as
+//! a server meets them: bound and not connected.
 //!
 //! - An error that is pending is the answer to the next call, and is gone with that
 //!   (`sock_error`). What waits in the queue is received by the one after it.
@@ -221,7 +221,7 @@ mod tests {
         UdpSocket::new(at(address), false, 10_000, false)
     }
 
-    /// The lengths of so many.
+    /// The lengths of the next ones, at most this number of them.
     fn received(socket: &mut UdpSocket, count: usize) -> Vec<usize> {
         let lengths = (0..count).map_while(|_| socket.receive().ok());
         lengths.map(|(message, ())| message.bytes.len()).collect()

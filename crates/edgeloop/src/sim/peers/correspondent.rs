@@ -99,7 +99,7 @@ impl fmt::Debug for Asker {
 }
 
 impl Asker {
-    /// One that sends so many datagrams, of at most so many bytes, from that time on.
+    /// One that sends this number of datagrams, none longer than this, from that time on.
     pub fn new(
         to: Vec<SocketAddr>,
         count: usize,

@@ -24,7 +24,8 @@ use crate::sim::{Link, Side};
 /// Gives the loop a stream, from another thread or from a callback.
 pub(crate) type Adopt = Box<dyn Fn(OwnedFd) -> Result<(), AdoptError>>;
 
-/// How long a connection is kept before it's given away; meanwhile its peer may do all it has to do.
+/// How long a connection is kept before it's given away; meanwhile its peer may do all it has to
+/// do.
 const KEPT: [Duration; 4] =
     [Duration::ZERO, Duration::ZERO, Duration::from_micros(50), Duration::from_millis(5)];
 
